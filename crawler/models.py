@@ -1,0 +1,124 @@
+"""The words that all rooms share: pages, sellers, columns, and why a seller stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+PAGE_SIZE = 10
+"""Rows a page: the most the API gives."""
+
+MAX_PAGE_NUM = 100_000
+"""The API's last page number."""
+
+
+class SortField(StrEnum):
+    """What the API sorts a seller's videos by."""
+
+    VIEWS = "views"
+    SALES = "sales"
+    GMV = "gmv"
+
+
+class SortOrder(StrEnum):
+    """Which way the API sorts."""
+
+    DESC = "desc"
+    ASC = "asc"
+
+
+class StopRule(StrEnum):
+    """Which page ends a seller."""
+
+    SHORT = "short"
+    EMPTY = "empty"
+
+
+class Strategy(StrEnum):
+    """Which page is asked for next when there is a choice."""
+
+    DEPTH_FIRST = "depth-first"
+    BREADTH_FIRST = "breadth-first"
+
+
+class SellerStatus(StrEnum):
+    """How complete a seller's videos are."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+class StopReason(StrEnum):
+    """Why no further page of a seller was asked for."""
+
+    SHORT_PAGE = "short_page"
+    EMPTY_PAGE = "empty_page"
+    REPEATED_PAGE = "repeated_page"
+    MAX_PAGES = "max_pages"
+    ERROR = "error"
+    BUDGET = "budget"
+    QUOTA = "quota"
+    KEY_REFUSED = "key_refused"
+    API_DOWN = "api_down"
+    INTERRUPTED = "interrupted"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as the API answered it.
+
+    `body` is strict JSON (UTF-8), the whole answer; `row_count` counts the rows as received and is
+    `None` where `data` was null; `fingerprint` is equal for two pages exactly when they hold the
+    same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
+    """
+
+    seller_id: str
+    page_num: int
+    body: bytes
+    row_count: int | None
+    fingerprint: int
+    received_at: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a seller ended: written with its last page, or alone where no page came."""
+
+    status: SellerStatus
+    stop_reason: StopReason
+    error: str | None = None
+    retriable: bool = False
+
+
+ColumnKind = Literal["string", "int64", "float64", "seconds"]
+
+
+class Column(NamedTuple):
+    """A column filled from a field of the API's rows; `seconds` are epoch seconds in the API."""
+
+    name: str
+    kind: ColumnKind
+
+
+API_COLUMNS = (
+    Column("video_id", "string"),
+    Column("user_id", "string"),
+    Column("nick_name", "string"),
+    Column("video_desc", "string"),
+    Column("avatar", "string"),
+    Column("reflow_cover", "string"),
+    Column("create_time", "seconds"),
+    Column("total_views_cnt", "int64"),
+    Column("total_digg_cnt", "int64"),
+    Column("total_comments_cnt", "int64"),
+    Column("total_shares_cnt", "int64"),
+    Column("total_video_sale_cnt", "int64"),
+    Column("total_video_sale_gmv_amt", "float64"),
+    Column("region", "string"),
+)
+"""What the schema knows of a row; every other field goes to `extra`."""
