@@ -55,3 +55,31 @@ class ApiDownError(CrawlerError):
     """No answer for as long as the run's patience lasts."""
 
     exit_code = 9
+
+
+class InterruptedRunError(CrawlerError):
+    """A signal asked the run to stop; the exit code is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}")
+        self.exit_code = 128 + signal_number  # type: ignore[misc]  # known only from the signal
+
+
+class PageError(Exception):
+    """One request that brought no page; the run goes on."""
+
+
+class ThrottledError(PageError):
+    """429: the API wants us slower; `retry_after` is in seconds, None where it does not say."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnavailableError(PageError):
+    """No usable answer (5xx, time-out, reset, malformed body): asking again may help."""
+
+
+class RefusedError(PageError):
+    """The API refuses this seller (400): asking again does not help."""

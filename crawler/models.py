@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 PAGE_SIZE = 10
 """Rows a page: the most the API gives."""
@@ -122,3 +122,55 @@ API_COLUMNS = (
     Column("region", "string"),
 )
 """What the schema knows of a row; every other field goes to `extra`."""
+
+
+@dataclass(slots=True)
+class SellerProgress:
+    """How far one seller has been read; `rows` counts them as received.
+
+    `page_failures` counts failed requests of the page that is next, `null_seen` that its `data` was
+    null once, `credits` what the seller has cost for this snapshot.
+    """
+
+    seller_id: str
+    next_page: int = 1
+    pages: int = 0
+    rows: int = 0
+    credits: int = 0
+    last_page_full: bool = False
+    null_seen: bool = False
+    page_failures: int = 0
+    fingerprints: set[int] = field(default_factory=set)
+
+    def received(self, page: Page) -> None:
+        """Move on by one page that the journal has."""
+        count = page.row_count or 0
+        self.next_page = page.page_num + 1
+        self.pages += 1
+        self.rows += count
+        self.last_page_full = count >= PAGE_SIZE
+        self.null_seen = False
+        self.page_failures = 0
+        self.fingerprints.add(page.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that could not be kept: its place on the page (from 1), itself as received, and why."""
+
+    place: int
+    row: Any
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """A page's rows as columns of equal length.
+
+    `values` holds one list for each of `API_COLUMNS` and for `extra`; `places` tells each kept row's
+    place on the page, from 1.
+    """
+
+    places: list[int]
+    values: dict[str, list[Any]]
+    rejects: list[Reject]

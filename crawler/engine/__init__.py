@@ -1,0 +1,1 @@
+"""The worker pool, the gates and the page loop; it sees the world through Protocols."""

@@ -1,0 +1,59 @@
+"""Next page or stop: the decision after each page of a seller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from crawler.models import (
+    MAX_PAGE_NUM,
+    PAGE_SIZE,
+    Ending,
+    Page,
+    SellerProgress,
+    SellerStatus,
+    StopReason,
+    StopRule,
+)
+
+
+class Step(Enum):
+    """What a seller that goes on does next."""
+
+    NEXT_PAGE = auto()
+    ASK_AGAIN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class PagingRule:
+    """When a seller ends: contract, promise 4."""
+
+    stop: StopRule = StopRule.SHORT
+    max_pages: int = MAX_PAGE_NUM
+
+    def after(self, progress: SellerProgress, page: Page) -> Step | Ending:
+        """Decide what follows `page`, with `progress` as it was before the page came.
+
+        A repeated page ends its seller before its length is looked at: under `StopRule.EMPTY` an API
+        that repeats its short last page would otherwise never end.
+        """
+        if page.row_count is None and progress.last_page_full and not progress.null_seen:
+            return Step.ASK_AGAIN
+        count = page.row_count or 0
+        if count == 0:
+            return _complete(StopReason.EMPTY_PAGE)
+        if page.fingerprint in progress.fingerprints:
+            return _complete(StopReason.REPEATED_PAGE)
+        if count < PAGE_SIZE and self.stop is StopRule.SHORT:
+            return _complete(StopReason.SHORT_PAGE)
+        if page.page_num >= self.max_pages:
+            return Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
+        return Step.NEXT_PAGE
+
+    def allows(self, progress: SellerProgress) -> bool:
+        """Whether the seller's next page may be asked for at all."""
+        return progress.next_page <= self.max_pages
+
+
+def _complete(reason: StopReason) -> Ending:
+    return Ending(SellerStatus.COMPLETE, reason)

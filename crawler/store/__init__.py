@@ -1,0 +1,1 @@
+"""All that knows the disk: journal, ledger, lock, segments, publishing."""
