@@ -1,0 +1,111 @@
+"""From a page's body to columns: the contract's types, and `extra` for what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any
+
+import orjson
+
+from crawler.models import API_COLUMNS, PageRows, Reject
+
+_MISFIT = object()
+_INT64 = range(-(2**63), 2**63)
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in epoch seconds: beyond it, dates break most readers."""
+
+_KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
+
+
+def read_rows(seller_id: str, body: bytes) -> PageRows:
+    """Read the rows of a page's body (strict JSON, as the API client left it).
+
+    A row without a usable `video_id`, or that is no object, is a reject; it is never dropped.
+    """
+    rows = orjson.loads(body)["data"] or []
+    result = PageRows([], {name: [] for name in (*(c.name for c in API_COLUMNS), "extra")}, [])
+    for place, row in enumerate(rows, start=1):
+        _read_row(seller_id, place, row, result)
+    return result
+
+
+def _read_row(seller_id: str, place: int, row: Any, result: PageRows) -> None:
+    if not isinstance(row, dict):
+        result.rejects.append(Reject(place, row, "the row is no JSON object"))
+        return
+    video_id = _as_string(row.get("video_id"))
+    if not isinstance(video_id, str) or not video_id.strip():
+        result.rejects.append(Reject(place, row, "no usable video_id"))
+        return
+    extra = {name: value for name, value in row.items() if name not in _KNOWN}
+    told = row.get("seller_id")
+    if told is not None and told != seller_id and _as_string(told) != seller_id:
+        extra["seller_id"] = told
+    values = result.values
+    for name, kind in API_COLUMNS:
+        value = row.get(name)
+        fitted = None if value is None else _FITTERS[kind](value)
+        if fitted is _MISFIT:
+            extra[name] = value
+            fitted = None
+        values[name].append(fitted)
+    values["extra"].append(orjson.dumps(extra).decode() if extra else None)
+    result.places.append(place)
+
+
+def _as_string(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _MISFIT
+
+
+def _as_int64(value: Any) -> Any:
+    number = _as_number(value)
+    if isinstance(number, int):
+        return number if number in _INT64 else _MISFIT
+    if isinstance(number, Decimal | float) and number == int(number) and int(number) in _INT64:
+        return int(number)
+    return _MISFIT
+
+
+def _as_float64(value: Any) -> Any:
+    number = _as_number(value)
+    if number is _MISFIT:
+        return _MISFIT
+    as_float = float(number)
+    return as_float if isfinite(as_float) else _MISFIT
+
+
+def _as_milliseconds(value: Any) -> Any:
+    number = _as_number(value)
+    if number is _MISFIT or not -_LAST_SECOND <= number <= _LAST_SECOND:
+        return _MISFIT
+    return round(number * 1000)
+
+
+def _as_number(value: Any) -> Any:
+    """An int, a finite float or a finite Decimal; a number in a string is read as a number."""
+    if isinstance(value, bool):
+        return _MISFIT
+    if isinstance(value, int | float):
+        return value
+    if not isinstance(value, str) or not value.isascii() or len(value) > 64 or "_" in value:
+        return _MISFIT
+    try:
+        number = Decimal(value.strip())
+    except InvalidOperation:
+        return _MISFIT
+    # A huge exponent would make an integer of millions of digits.
+    return number if number.is_finite() and abs(number.adjusted()) < 400 else _MISFIT
+
+
+_FITTERS: dict[str, Callable[[Any], Any]] = {
+    "string": _as_string,
+    "int64": _as_int64,
+    "float64": _as_float64,
+    "seconds": _as_milliseconds,
+}

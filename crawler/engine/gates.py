@@ -1,0 +1,197 @@
+"""From a seller's next page to a page in hand: retry, then breaker, credit and pace, then the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from crawler.engine.credits import Credits
+from crawler.engine.pace import Pace
+from crawler.engine.ports import Api
+from crawler.engine.stop import Stop
+from crawler.errors import (
+    ApiDownError,
+    KeyRefusedError,
+    QuotaUsedUpError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
+from crawler.models import Page, SellerProgress
+from crawler.rules.breaker import Breaker
+from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
+
+_LATE = 0.005
+"""Seconds after which a place in the pace has passed: longer than a warm connection ever needs."""
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """What was sent and how it ended; `by_status` also holds words where no status came."""
+
+    sent: int = 0
+    ok: int = 0
+    retried: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+
+
+class GaveUpError(Exception):
+    """A page's attempts are used up; the message is the last failure's."""
+
+
+class PacedDeparture:
+    """One attempt on its way out, holding a place in the pace."""
+
+    def __init__(self, pace: Pace, place: float) -> None:
+        self._pace = pace
+        self._place = place
+        self.sent_at: float | None = None
+        self.label = "unknown"
+
+    async def leave(self) -> None:
+        """See `ports.Departure`."""
+        if self.sent_at is not None:
+            raise UnavailableError("the connection broke; sending again would cost another credit")
+        loop = asyncio.get_running_loop()
+        while loop.time() - self._place > _LATE:
+            self._pace.forfeit(self._place)
+            self._place = await self._pace.place()
+        self.sent_at = loop.time()
+
+    def abandon(self) -> None:
+        """Give the place back where nothing was sent."""
+        self._pace.forfeit(self._place)
+
+
+class Gates:
+    """Fetches pages, one request at a time for each seller, through all gates."""
+
+    def __init__(
+        self,
+        api: Api,
+        credit: Credits,
+        pace: Pace,
+        breaker: Breaker,
+        retry: RetryRule,
+        stop: Stop,
+        patience: float,
+        rng: Random,
+    ) -> None:
+        self._api = api
+        self._credits = credit
+        self._pace = pace
+        self._breaker = breaker
+        self._retry = retry
+        self._stop = stop
+        self._patience = patience
+        self._rng = rng
+        self._probing = False
+        self._throttled_since: float | None = None
+        self.counts = RequestCounts()
+
+    async def fetch(self, seller: SellerProgress) -> tuple[Page, float]:
+        """Get the seller's next page, and the loop time at which its request was sent.
+
+        Raises `GaveUpError` after the last attempt, `RefusedError` on a 400, and the errors that
+        stop a run.
+        """
+        attempts = 0
+        while True:
+            if attempts:
+                self.counts.retried += 1
+            attempts += 1
+            try:
+                return await self._attempt(seller)
+            except ThrottledError:
+                continue
+            except UnavailableError as failure:
+                await self._after_failure(seller, failure)
+
+    async def _after_failure(self, seller: SellerProgress, failure: UnavailableError) -> None:
+        limit = HARD_ATTEMPTS if self._breaker.is_open else self._retry.attempts
+        if seller.page_failures >= max(limit, self._retry.attempts):
+            raise GaveUpError(str(failure)) from failure
+        with self._stop.interruptible():
+            await asyncio.sleep(self._retry.wait(seller.page_failures, self._rng))
+
+    async def _attempt(self, seller: SellerProgress) -> tuple[Page, float]:
+        with self._stop.interruptible():
+            probing = await self._pass_breaker()
+        try:
+            return await self._send(seller)
+        finally:
+            if probing:
+                self._probing = False
+
+    async def _pass_breaker(self) -> bool:
+        """Wait while the API is down; True where this attempt is the probe."""
+        loop = asyncio.get_running_loop()
+        while self._breaker.is_open:
+            now = loop.time()
+            if self._breaker.given_up(now) and not self._probing:
+                raise ApiDownError(
+                    f"the API has not answered for {self._patience:g} s; run the same command again later"
+                )
+            if not self._probing and self._breaker.probe_in(now) == 0:
+                self._probing = True
+                self._breaker.probe_sent(now)
+                return True
+            # Many workers may wait here: short enough to follow a recovery, long enough to cost nothing.
+            await asyncio.sleep(0.1 if self._probing else min(0.25, self._breaker.probe_in(now) + 0.001))
+        return False
+
+    async def _send(self, seller: SellerProgress) -> tuple[Page, float]:
+        with self._stop.interruptible():
+            await self._credits.take()
+        departure: PacedDeparture | None = None
+        try:
+            with self._stop.interruptible():
+                departure = PacedDeparture(self._pace, await self._pace.place())
+            page = await self._api.fetch(seller.seller_id, seller.next_page, departure)
+        except (ThrottledError, UnavailableError, RefusedError, KeyRefusedError, QuotaUsedUpError) as error:
+            self._note_failure(seller, error, departure)
+            raise
+        finally:
+            self._settle(seller, departure)
+        assert departure.sent_at is not None, "a page came without a request"  # noqa: S101 - an invariant
+        self.counts.ok += 1
+        self._note_answer(departure.sent_at)
+        return page, departure.sent_at
+
+    def _settle(self, seller: SellerProgress, departure: PacedDeparture | None) -> None:
+        if departure is None or departure.sent_at is None:
+            self._credits.give_back()
+            if departure is not None:
+                departure.abandon()
+            return
+        seller.credits += 1
+        self.counts.sent += 1
+        self.counts.by_status[departure.label] += 1
+
+    def _note_answer(self, sent_at: float) -> None:
+        self._breaker.answered()
+        self._pace.answered(sent_at)
+        self._throttled_since = None
+
+    def _note_failure(
+        self, seller: SellerProgress, error: Exception, departure: PacedDeparture | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(error, RefusedError) and departure and departure.sent_at:
+            self._note_answer(departure.sent_at)
+        if isinstance(error, ThrottledError) and departure and departure.sent_at:
+            self._pace.throttled(departure.sent_at, error.retry_after)
+            self._give_up_throttled(loop.time())
+        if isinstance(error, UnavailableError):
+            seller.page_failures += 1
+            self._breaker.failed(seller.seller_id, loop.time())
+
+    def _give_up_throttled(self, now: float) -> None:
+        if self._throttled_since is None:
+            self._throttled_since = now
+        elif now - self._throttled_since > max(self._patience, 1.0):
+            raise ApiDownError(
+                f"the API has answered nothing but 429 for {self._patience:g} s; lower --qps, or run again later"
+            )

@@ -1,0 +1,90 @@
+"""The pace: a strict ceiling in every sliding second, slower after a 429, and its way back up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from math import floor
+
+from aiolimiter import AsyncLimiter
+
+from crawler.rules.retry import throttle_wait
+
+MARGIN = 1.012
+"""The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
+
+_PACING = 1.1
+_SLOWEST = 0.05
+_CUT = 0.5
+_RECOVERY = 0.02
+
+
+class Pace:
+    """Grants places: at most `qps` in any sliding second (at most one in 1/qps s below 1).
+
+    `aiolimiter` spreads the places; the log of the last places, under the ceiling, is what makes it
+    strict: a leaky bucket alone lets up to twice its rate through in one second. After a burst of
+    429s the rate is halved once and nobody sends until the wait is over; it then grows back by 2 % of
+    `qps` a second.
+    """
+
+    def __init__(self, qps: float, retry_after_cap: float) -> None:
+        self._qps = qps
+        self._retry_after_cap = retry_after_cap
+        burst = max(1.0, qps * 0.01)
+        self._limiter = AsyncLimiter(burst, burst / (qps * _PACING))
+        self._turn = asyncio.Lock()
+        self._places: deque[float] = deque(maxlen=max(1, floor(qps)))
+        self._factor = 1.0
+        self._factor_at = 0.0
+        self._slowed_at = -1.0
+        self._hold_until = 0.0
+        self._bursts = 0
+
+    async def place(self) -> float:
+        """Wait for a place; returns its time on the loop's clock."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            await self._limiter.acquire()
+            while (delay := self._delay(loop.time())) > 0:
+                await asyncio.sleep(delay)
+            now = loop.time()
+            self._places.append(now)
+            return now
+
+    def forfeit(self, place: float) -> None:
+        """Give back a place that was not used."""
+        if place in self._places:
+            self._places.remove(place)
+
+    def throttled(self, sent_at: float, retry_after: float | None) -> bool:
+        """Slow down after a 429; False where the request belongs to a burst already answered so."""
+        now = asyncio.get_running_loop().time()
+        first_of_burst = sent_at > self._slowed_at
+        if first_of_burst:
+            self._bursts += 1
+            self._factor = max(_SLOWEST, self._rate_factor(now) * _CUT)
+            self._slowed_at = self._factor_at = now
+        wait = throttle_wait(self._bursts, retry_after, self._retry_after_cap)
+        if first_of_burst or retry_after is not None:
+            self._hold_until = max(self._hold_until, now + wait)
+        return first_of_burst
+
+    def answered(self, sent_at: float) -> None:
+        """Note an answer: bursts are no longer in a row."""
+        if sent_at > self._slowed_at:
+            self._bursts = 0
+
+    def _rate_factor(self, now: float) -> float:
+        grown = max(0.0, now - max(self._factor_at, self._hold_until)) * _RECOVERY
+        return min(1.0, self._factor + grown)
+
+    def _delay(self, now: float) -> float:
+        rate = self._qps * self._rate_factor(now)
+        count = max(1, floor(rate))
+        # At the full rate the window is a whole second even for a rate such as 2.5, of which only two fit.
+        window = MARGIN * (max(1.0, 1.0 / rate) if rate >= self._qps else count / rate)
+        until = self._hold_until
+        if len(self._places) >= count:
+            until = max(until, self._places[-count] + window)
+        return until - now

@@ -1,0 +1,47 @@
+"""The world as the engine sees it: everything that touches wire or disk comes in through these."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from crawler.models import Ending, Page
+
+
+class Departure(Protocol):
+    """The moment a request leaves: the API client calls it with a connection at hand."""
+
+    label: str
+
+    async def leave(self) -> None:
+        """Wait for the place in the pace where it has passed; then the request counts as sent.
+
+        A second call for the same attempt raises `UnavailableError`: nothing is ever sent twice.
+        """
+
+
+class Api(Protocol):
+    """Asks for one page."""
+
+    async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
+        """Send exactly one request.
+
+        Raises `ThrottledError`, `UnavailableError`, `RefusedError`, `KeyRefusedError` or
+        `QuotaUsedUpError`, and sets `departure.label` to the status, or to a word for its absence.
+        """
+
+
+class Journal(Protocol):
+    """Keeps pages; each call returns when the record is durable."""
+
+    async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
+        """Keep a page, what it cost, and with the last one how its seller ended."""
+
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending) -> None:
+        """Keep how a seller ended without a further page."""
+
+
+class Ledger(Protocol):
+    """Counts credits on disk before they are spent."""
+
+    async def reserve(self) -> int:
+        """Reserve a lease and return its size; 0 where the budget has nothing left."""

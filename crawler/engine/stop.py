@@ -1,0 +1,64 @@
+"""How a run stops: one reason, no new request, and whoever only waits is woken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crawler.errors import (
+    ApiDownError,
+    BudgetSpentError,
+    CrawlerError,
+    InterruptedRunError,
+    KeyRefusedError,
+    OutputError,
+    QuotaUsedUpError,
+)
+
+_PRECEDENCE = (
+    OutputError,
+    InterruptedRunError,
+    KeyRefusedError,
+    QuotaUsedUpError,
+    ApiDownError,
+    BudgetSpentError,
+)
+"""Which reason is told where several hold (contract, exit codes)."""
+
+
+class Stop:
+    """Set once with the reason; tasks inside `interruptible()` are cancelled then."""
+
+    def __init__(self) -> None:
+        self.reason: CrawlerError | None = None
+        self.at = 0.0
+        self._waiting: set[asyncio.Task[object]] = set()
+
+    def set(self, reason: CrawlerError) -> None:
+        """Ask the run to stop; of several reasons the weightiest is told."""
+        if self.reason is None:
+            self.at = asyncio.get_running_loop().time()
+        if self.reason is None or _weight(reason) < _weight(self.reason):
+            self.reason = reason
+        for task in self._waiting:
+            task.cancel()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Mark a wait that has nothing to lose; a stop ends it with `asyncio.CancelledError`."""
+        if self.reason is not None:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        if task is None or task in self._waiting:
+            yield
+            return
+        self._waiting.add(task)
+        try:
+            yield
+        finally:
+            self._waiting.discard(task)
+
+
+def _weight(reason: CrawlerError) -> int:
+    return next((i for i, kind in enumerate(_PRECEDENCE) if isinstance(reason, kind)), len(_PRECEDENCE))

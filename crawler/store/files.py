@@ -1,0 +1,110 @@
+"""Durable files: whole or not there at all."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crawler.errors import OutputError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def told_as_output_error(what: str) -> Iterator[None]:
+    """Turn an `OSError` into an `OutputError` that says what could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {what}: {error.strerror or error}; make room or mend the permissions, "
+            "then run the same command again: nothing that was paid for is lost"
+        ) from error
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(root: Path) -> None:
+    """Make everything below a folder durable, and its folders' entries."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            fsync_file(Path(folder, name))
+        fsync_folder(Path(folder))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the former content or this one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def swap_in(staged: Path, live: Path) -> None:
+    """Put the folder `staged` in the place of `live`; what was live is then at `staged`, or gone.
+
+    Where the system can exchange two names in one call, a reader sees the former folder or the new
+    one. Elsewhere the former one is moved aside first: a reader may find nothing for that instant, but
+    never a mixture.
+    """
+    live.parent.mkdir(parents=True, exist_ok=True)
+    if not live.exists():
+        staged.rename(live)
+    elif not _exchange(staged, live):
+        aside = staged.with_name(f"{staged.name}.former")
+        live.rename(aside)
+        staged.rename(live)
+        shutil.rmtree(aside)
+    fsync_folder(live.parent)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that an ordinary user can still write below the nearest folder that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one system call; False where there is none."""
+    if sys.platform != "linux":
+        return False
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}:
+        return False
+    raise OSError(code, os.strerror(code), str(other))

@@ -1,0 +1,76 @@
+"""Group commits: many workers' records in one durable write, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+
+from crawler.errors import CrawlerError
+from crawler.models import Ending, Page
+from crawler.store.journal import Journal, Record
+
+
+class GroupCommit:
+    """The engine's journal port over a `Journal` that one executor thread writes.
+
+    Records that come within `interval` seconds share a commit. Once a write has failed, every later
+    one fails with the same error: the disk is not tried again behind the run's back.
+    """
+
+    def __init__(self, journal: Journal, run_id: str, executor: Executor, interval: float) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._executor = executor
+        self._interval = interval
+        self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
+        self._broken: CrawlerError | None = None
+
+    async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
+        """See the engine's port."""
+        await self._write(Record(page.seller_id, self._run_id, credits_spent, page, ending))
+
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending) -> None:
+        """See the engine's port."""
+        await self._write(Record(seller_id, self._run_id, credits_spent, None, ending))
+
+    async def close(self) -> None:
+        """Wait until nothing is left to write."""
+        while self._flush is not None:
+            await asyncio.wait([self._flush])
+
+    async def _write(self, record: Record) -> None:
+        if self._broken is not None:
+            raise self._broken
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((record, done))
+        if self._flush is None:
+            self._flush = asyncio.create_task(self._flush_until_empty())
+        await done
+
+    async def _flush_until_empty(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(self._interval)
+                batch, self._waiting = self._waiting, []
+                await self._commit(batch)
+        finally:
+            self._flush = None
+
+    async def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
+        loop = asyncio.get_running_loop()
+        error: CrawlerError | None = self._broken
+        if error is None:
+            try:
+                await loop.run_in_executor(
+                    self._executor, self._journal.write, [record for record, _ in batch]
+                )
+            except CrawlerError as failure:
+                error = self._broken = failure
+        for _, done in batch:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)

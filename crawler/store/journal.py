@@ -1,0 +1,237 @@
+"""The journal of one crawl date: every page received, and how every seller ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+
+from crawler.errors import InputError
+from crawler.models import Ending, Page, SellerProgress, SellerStatus, StopReason
+from crawler.store.database import database_errors, open_database, transaction
+
+FORMAT = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS page (
+    seq INTEGER PRIMARY KEY,
+    seller_id TEXT NOT NULL,
+    page_num INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    fingerprint INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id);
+CREATE TABLE IF NOT EXISTS seller (
+    seller_id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    stop_reason TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    error TEXT,
+    retriable INTEGER NOT NULL,
+    run_id TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one group commit writes for one seller: a page, an ending, or both."""
+
+    seller_id: str
+    run_id: str
+    credits: int
+    page: Page | None
+    ending: Ending | None
+
+
+class StoredPage(NamedTuple):
+    """A page as the snapshot is built from it."""
+
+    seller_id: str
+    page_num: int
+    received_at: int
+    request_id: str
+    run_id: str
+    body: bytes
+
+
+class SellerSummary(NamedTuple):
+    """A seller as the journal knows it; times are epoch milliseconds."""
+
+    seller_id: str
+    status: SellerStatus
+    stop_reason: StopReason | None
+    pages: int
+    credits: int
+    error: str | None
+    first_crawled_at: int | None
+    last_crawled_at: int | None
+    run_id: str | None
+
+
+class Journal:
+    """One SQLite file for a crawl date and generation; used by one thread at a time.
+
+    Raises `OutputError` where it cannot be written, `InputError` where it is of a newer format.
+    """
+
+    def __init__(self, path: Path, *, survive_power_loss: bool = True) -> None:
+        self.path = path
+        self._db = open_database(path, _SCHEMA, FORMAT, survive_power_loss=survive_power_loss)
+        self._codec = pa.Codec("zstd", compression_level=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was written is durable already."""
+        self._db.close()
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Write a group of records: all are durable when this returns, or none is there."""
+        pages = [self._page_row(r, r.page) for r in records if r.page is not None]
+        endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
+        with database_errors(self.path), transaction(self._db) as db:
+            db.executemany("INSERT INTO page VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", pages)
+            db.executemany("INSERT OR REPLACE INTO seller VALUES (?, ?, ?, ?, ?, ?, ?)", endings)
+
+    def meta(self, name: str) -> str | None:
+        """A value noted beside the pages."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def note(self, **values: str) -> None:
+        """Note values beside the pages, durably."""
+        with database_errors(self.path), transaction(self._db) as db:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def require(self, **expected: str) -> None:
+        """Hold a resumed crawl to what its pages were asked for with.
+
+        Raises `InputError` where sorting, order or page size differ from the first run's.
+        """
+        for name, value in expected.items():
+            found = self.meta(name)
+            if found is not None and found != value:
+                raise InputError(
+                    f"this crawl date was begun with {name} {found}, not {value}: their pages do not fit "
+                    f"together; use {name} {found}, or crawl the date anew with --fresh"
+                )
+        self.note(**expected)
+
+    def reopen(self, *, retry_refused: bool, max_pages: int) -> None:
+        """Let sellers go on that ended for a reason that no longer holds."""
+        with database_errors(self.path), transaction(self._db) as db:
+            db.execute("DELETE FROM seller WHERE status = 'failed' AND (retriable OR ?)", (retry_refused,))
+            db.execute(
+                "DELETE FROM seller WHERE stop_reason = 'max_pages' AND ? > "
+                "(SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id)",
+                (max_pages,),
+            )
+
+    def ended(self) -> set[str]:
+        """Sellers that need no further page."""
+        return {row[0] for row in self._db.execute("SELECT seller_id FROM seller")}
+
+    def begun(self) -> Iterator[SellerProgress]:
+        """Sellers with pages that have not ended, ready to go on."""
+        query = """SELECT page.seller_id, page_num, row_count, fingerprint, page.credits
+            FROM page LEFT JOIN seller USING (seller_id)
+            WHERE seller.seller_id IS NULL ORDER BY page.seller_id, seq"""
+        progress: SellerProgress | None = None
+        for seller_id, page_num, row_count, fingerprint, spent in self._db.execute(query):
+            if progress is None or progress.seller_id != seller_id:
+                if progress is not None:
+                    yield progress
+                progress = SellerProgress(seller_id)
+            progress.received(Page(seller_id, page_num, b"", row_count, fingerprint, 0, ""))
+            progress.credits += spent
+        if progress is not None:
+            yield progress
+
+    def pages(self) -> Iterator[StoredPage]:
+        """Every page, by seller, in the order received."""
+        query = """SELECT seller_id, page_num, received_at, request_id, run_id, size, body
+            FROM page ORDER BY seller_id, seq"""
+        for *head, size, body in self._db.execute(query):
+            yield StoredPage(*head, self._codec.decompress(body, size, asbytes=True))
+
+    def summaries(self) -> Iterator[SellerSummary]:
+        """Every seller that the journal knows, by seller_id."""
+        query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
+                coalesce(seller.credits, p.credits), seller.error, p.first, p.last,
+                coalesce(p.run_id, seller.run_id)
+            FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
+            LEFT JOIN seller USING (seller_id)
+            LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits, min(received_at) AS first,
+                max(received_at) AS last, max(run_id) AS run_id FROM page GROUP BY seller_id) AS p
+                USING (seller_id)
+            ORDER BY seller_id"""
+        for seller_id, status, reason, *rest in self._db.execute(query):
+            known = SellerStatus.PARTIAL if status is None else SellerStatus(status)
+            yield SellerSummary(seller_id, known, None if reason is None else StopReason(reason), *rest)
+
+    def mark(self) -> str:
+        """Tells one state of the journal from another: equal marks, equal snapshot."""
+        pages = self._db.execute("SELECT coalesce(max(seq), 0) FROM page").fetchone()[0]
+        sellers = self._db.execute("SELECT status, count(*) FROM seller GROUP BY status").fetchall()
+        return f"{pages} {sorted(sellers)}"
+
+    def _page_row(self, record: Record, page: Page) -> tuple[object, ...]:
+        return (
+            page.seller_id,
+            page.page_num,
+            page.row_count or 0,
+            page.fingerprint,
+            page.received_at,
+            page.request_id,
+            record.run_id,
+            record.credits,
+            len(page.body),
+            self._codec.compress(page.body, asbytes=True),
+        )
+
+
+def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
+    return (
+        record.seller_id,
+        ending.status,
+        ending.stop_reason,
+        record.credits,
+        ending.error,
+        ending.retriable,
+        record.run_id,
+    )
+
+
+def journal_path(data: Path, crawl_date: date, generation: int) -> Path:
+    """Where the journal of a date's generation lies: 1, and one more with each `--fresh`."""
+    return data / "state" / "journal" / f"{crawl_date.isoformat()}.{generation}.sqlite"
+
+
+def latest_generation(data: Path, crawl_date: date) -> int:
+    """The newest generation of a date's journal; 0 where it has none."""
+    found = (data / "state" / "journal").glob(f"{crawl_date.isoformat()}.*.sqlite")
+    return max((int(path.name.split(".")[1]) for path in found), default=0)
+
+
+def unfinished_dates(data: Path) -> Mapping[str, int]:
+    """Crawl dates with a journal, each with its newest generation."""
+    newest: dict[str, int] = {}
+    for path in (data / "state" / "journal").glob("*.*.sqlite"):
+        day, generation, _ = path.name.split(".")
+        newest[day] = max(newest.get(day, 0), int(generation))
+    return newest

@@ -1,0 +1,92 @@
+"""The ledger: every credit ever reserved, by run and crawl date. It forgets nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+from crawler.rules.budget import lease_size
+from crawler.store.database import database_errors, open_database, transaction
+
+FORMAT = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS run (
+    run_id TEXT PRIMARY KEY,
+    crawl_date TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    reserved INTEGER NOT NULL DEFAULT 0,
+    finished_at TEXT,
+    exit_code INTEGER
+);
+CREATE INDEX IF NOT EXISTS run_of_date ON run (crawl_date)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A past run; `finished_at` is None where it was killed or still goes on."""
+
+    run_id: str
+    crawl_date: str
+    started_at: str
+    reserved: int
+    finished_at: str | None
+    exit_code: int | None
+
+
+class Ledger:
+    """Credits reserved on disk before they are spent; what a killed run had reserved counts as spent.
+
+    Raises `OutputError` where the file cannot be written, `InputError` where it is of a newer format.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / "state" / "ledger.sqlite"
+        self._db = open_database(self._path, _SCHEMA, FORMAT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._db.close()
+
+    def begin(self, run_id: str, crawl_date: date, started_at: str) -> None:
+        """Open a run's account."""
+        with database_errors(self._path), transaction(self._db) as db:
+            db.execute(
+                "INSERT INTO run (run_id, crawl_date, started_at) VALUES (?, ?, ?)",
+                (run_id, crawl_date.isoformat(), started_at),
+            )
+
+    def reserve(self, run_id: str, crawl_date: date, budget: int | None, qps: float) -> int:
+        """Reserve a lease within the date's budget; returns its size, 0 where nothing is left."""
+        with database_errors(self._path), transaction(self._db) as db:
+            remaining = None if budget is None else max(0, budget - self.spent_for(crawl_date))
+            size = lease_size(qps, remaining)
+            db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
+        return size
+
+    def settle(self, run_id: str, spent: int) -> None:
+        """Return what a run reserved and did not spend."""
+        with database_errors(self._path), transaction(self._db) as db:
+            db.execute("UPDATE run SET reserved = ? WHERE run_id = ?", (spent, run_id))
+
+    def finish(self, run_id: str, finished_at: str, exit_code: int) -> None:
+        """Note how a run ended."""
+        with database_errors(self._path), transaction(self._db) as db:
+            db.execute(
+                "UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?",
+                (finished_at, exit_code, run_id),
+            )
+
+    def spent_for(self, crawl_date: date) -> int:
+        """Credits reserved or spent for a crawl date by all its runs."""
+        query = "SELECT coalesce(sum(reserved), 0) FROM run WHERE crawl_date = ?"
+        return int(self._db.execute(query, (crawl_date.isoformat(),)).fetchone()[0])
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, the latest first."""
+        query = "SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run"
+        return [RunRecord(*row) for row in self._db.execute(f"{query} ORDER BY started_at DESC, run_id DESC")]
