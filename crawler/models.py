@@ -129,7 +129,7 @@ class SellerProgress:
     """How far one seller has been read; `rows` counts them as received.
 
     `page_failures` counts failed requests of the page that is next, `null_seen` that its `data` was
-    null once, `credits` what the seller has cost for this snapshot.
+    null once, `credits` what it has cost since its last journaled page.
     """
 
     seller_id: str
@@ -151,6 +151,7 @@ class SellerProgress:
         self.last_page_full = count >= PAGE_SIZE
         self.null_seen = False
         self.page_failures = 0
+        self.credits = 0
         self.fingerprints.add(page.fingerprint)
 
 

@@ -104,7 +104,6 @@ class Crawl:
         if not self._paging.allows(seller):
             await self._end(seller, Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES))
             return
-        before = seller.credits
         try:
             page, sent_at = await self._gates.fetch(seller)
         except GaveUpError as failure:
@@ -119,7 +118,7 @@ class Crawl:
             self._frontier.put_back(seller)
             return
         ending = step if isinstance(step, Ending) else None
-        await self._journal.append(page, seller.credits - before, ending)
+        await self._journal.append(page, seller.credits, ending)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
         seller.received(page)
         self._on_page(page)

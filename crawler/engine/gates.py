@@ -193,5 +193,5 @@ class Gates:
             self._throttled_since = now
         elif now - self._throttled_since > max(self._patience, 1.0):
             raise ApiDownError(
-                f"the API has answered nothing but 429 for {self._patience:g} s; lower --qps, or run again later"
+                f"the API has answered only 429 for {self._patience:g} s; lower --qps, or run again later"
             )

@@ -148,17 +148,16 @@ class Journal:
 
     def begun(self) -> Iterator[SellerProgress]:
         """Sellers with pages that have not ended, ready to go on."""
-        query = """SELECT page.seller_id, page_num, row_count, fingerprint, page.credits
+        query = """SELECT page.seller_id, page_num, row_count, fingerprint
             FROM page LEFT JOIN seller USING (seller_id)
             WHERE seller.seller_id IS NULL ORDER BY page.seller_id, seq"""
         progress: SellerProgress | None = None
-        for seller_id, page_num, row_count, fingerprint, spent in self._db.execute(query):
+        for seller_id, page_num, row_count, fingerprint in self._db.execute(query):
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress
                 progress = SellerProgress(seller_id)
             progress.received(Page(seller_id, page_num, b"", row_count, fingerprint, 0, ""))
-            progress.credits += spent
         if progress is not None:
             yield progress
 
@@ -166,13 +165,13 @@ class Journal:
         """Every page, by seller, in the order received."""
         query = """SELECT seller_id, page_num, received_at, request_id, run_id, size, body
             FROM page ORDER BY seller_id, seq"""
-        for *head, size, body in self._db.execute(query):
-            yield StoredPage(*head, self._codec.decompress(body, size, asbytes=True))
+        for row in self._db.execute(query):
+            yield StoredPage(*row[:5], self._codec.decompress(row[6], row[5], asbytes=True))
 
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
-                coalesce(seller.credits, p.credits), seller.error, p.first, p.last,
+                coalesce(seller.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
                 coalesce(p.run_id, seller.run_id)
             FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
             LEFT JOIN seller USING (seller_id)
@@ -210,7 +209,8 @@ def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
         record.seller_id,
         ending.status,
         ending.stop_reason,
-        record.credits,
+        # A page's record carries its credits itself.
+        0 if record.page is not None else record.credits,
         ending.error,
         ending.retriable,
         record.run_id,

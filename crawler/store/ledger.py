@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Self
 
-from crawler.rules.budget import lease_size
 from crawler.store.database import database_errors, open_database, transaction
 
 FORMAT = 1
@@ -60,11 +60,13 @@ class Ledger:
                 (run_id, crawl_date.isoformat(), started_at),
             )
 
-    def reserve(self, run_id: str, crawl_date: date, budget: int | None, qps: float) -> int:
-        """Reserve a lease within the date's budget; returns its size, 0 where nothing is left."""
+    def reserve(
+        self, run_id: str, crawl_date: date, budget: int | None, lease: Callable[[int | None], int]
+    ) -> int:
+        """Reserve what `lease` wants of what the date's budget has left; returns it, 0 for nothing."""
         with database_errors(self._path), transaction(self._db) as db:
             remaining = None if budget is None else max(0, budget - self.spent_for(crawl_date))
-            size = lease_size(qps, remaining)
+            size = lease(remaining)
             db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
         return size
 

@@ -1,0 +1,53 @@
+"""The run report: what happened, for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+FAILURES_TOLD = 1000
+
+
+@dataclass(slots=True)
+class RunReport:
+    """`report.json`, with the contract's keys."""
+
+    run_id: str
+    crawl_date: str
+    started_at: str
+    finished_at: str = ""
+    status: str = "failed"
+    exit_code: int = 1
+    message: str = ""
+    published: bool = False
+    sellers: dict[str, int] = field(default_factory=dict)
+    requests: dict[str, Any] = field(default_factory=dict)
+    credits: dict[str, int | None] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    stops: dict[str, int] = field(default_factory=dict)
+    qps: dict[str, float] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> bytes:
+        """The report as indented JSON with a final newline."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def summary(self) -> str:
+        """One line for people."""
+        sellers, credit = self.sellers, self.credits
+        counted = ", ".join(
+            f"{sellers[s]} {s}" for s in ("complete", "partial", "failed", "pending") if sellers.get(s)
+        )
+        budget = "" if credit["budget"] is None else f" of {credit['budget']}"
+        told = f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
+        told += f"; {credit['spent']} credits ({credit['spent_for_date']}{budget} for the date)"
+        return told + (f"; {self.message}" if self.message else "")
+
+
+def count_stops(reasons: Counter[str | None]) -> dict[str, int]:
+    """How many sellers stopped for which reason, most first."""
+    return {str(reason): n for reason, n in reasons.most_common() if reason is not None}
