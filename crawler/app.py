@@ -516,8 +516,7 @@ def _membership(ids: list[str], listed: SellerList) -> list[bool]:
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    found: list[bool] = pc.is_in(pa.array(ids, pa.string()), value_set=listed.ids).to_pylist()
-    return found
+    return [bool(inside) for inside in pc.is_in(pa.array(ids, pa.string()), value_set=listed.ids).to_pylist()]
 
 
 def _only_listed(begun: list[Any], listed: SellerList) -> list[Any]:

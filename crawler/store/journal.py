@@ -166,7 +166,9 @@ class Journal:
         query = """SELECT seller_id, page_num, received_at, request_id, run_id, size, body
             FROM page ORDER BY seller_id, seq"""
         for row in self._db.execute(query):
-            yield StoredPage(*row[:5], self._codec.decompress(row[6], row[5], asbytes=True))
+            seller_id, page_num, received_at, request_id, run_id, size, blob = row
+            body = self._codec.decompress(blob, size, asbytes=True)
+            yield StoredPage(seller_id, page_num, received_at, request_id, run_id, body)
 
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
@@ -175,8 +177,8 @@ class Journal:
                 coalesce(p.run_id, seller.run_id)
             FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
             LEFT JOIN seller USING (seller_id)
-            LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits, min(received_at) AS first,
-                max(received_at) AS last, max(run_id) AS run_id FROM page GROUP BY seller_id) AS p
+            LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
+                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id FROM page GROUP BY seller_id) AS p
                 USING (seller_id)
             ORDER BY seller_id"""
         for seller_id, status, reason, *rest in self._db.execute(query):

@@ -24,7 +24,7 @@ ROW_GROUP = 131_072
 NO_REGION = "__HIVE_DEFAULT_PARTITION__"
 _BUFFERED_ROWS = 65_536
 _LONGEST_NAME = 255
-_KINDS = {
+_KINDS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -33,31 +33,31 @@ _KINDS = {
 
 VIDEO_SCHEMA = pa.schema(
     [
-        ("seller_id", pa.string()),
-        *((c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
-        ("page_num", pa.int32()),
-        ("position", pa.int64()),
-        ("crawled_at", pa.timestamp("ms", tz="UTC")),
-        ("run_id", pa.string()),
-        ("request_id", pa.string()),
-        ("carried_from", pa.date32()),
-        ("extra", pa.string()),
+        pa.field("seller_id", pa.string()),
+        *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
+        pa.field("page_num", pa.int32()),
+        pa.field("position", pa.int64()),
+        pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("run_id", pa.string()),
+        pa.field("request_id", pa.string()),
+        pa.field("carried_from", pa.date32()),
+        pa.field("extra", pa.string()),
     ]
 )
 """The dataset's columns in their order; `crawl_date` and `region` are in the path."""
 
 SELLER_SCHEMA = pa.schema(
     [
-        ("seller_id", pa.string()),
-        ("status", pa.string()),
-        ("stop_reason", pa.string()),
-        ("pages", pa.int64()),
-        ("videos", pa.int64()),
-        ("credits", pa.int64()),
-        ("error", pa.string()),
-        ("first_crawled_at", pa.timestamp("ms", tz="UTC")),
-        ("last_crawled_at", pa.timestamp("ms", tz="UTC")),
-        ("run_id", pa.string()),
+        pa.field("seller_id", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("stop_reason", pa.string()),
+        pa.field("pages", pa.int64()),
+        pa.field("videos", pa.int64()),
+        pa.field("credits", pa.int64()),
+        pa.field("error", pa.string()),
+        pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("run_id", pa.string()),
     ]
 )
 
@@ -169,7 +169,7 @@ class _VideoBuilder:
     def write(self, folder: Path, run_id: str) -> None:
         """Write each region's file below `folder`; a snapshot without rows gets one empty file."""
         self._flush()
-        regions = self._files or {f"region={NO_REGION}": None}
+        regions: dict[str, Path | None] = {**self._files} or {f"region={NO_REGION}": None}
         for region, spilled in regions.items():
             target = folder / region
             target.mkdir()
@@ -261,7 +261,7 @@ def _batches(spilled: Path | None) -> Iterator[pa.RecordBatch]:
     if spilled is None:
         return
     end = spilled.stat().st_size
-    with pa.OSFile(str(spilled)) as file:
+    with pa.OSFile(str(spilled), "rb") as file:
         while file.tell() < end:
             yield from pa.ipc.open_stream(file)
 
