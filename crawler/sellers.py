@@ -240,7 +240,7 @@ def _collect(entries: Iterator[tuple[int, str]], name: str, *, skip_bad_ids: boo
             chunks.append(pa.array(good, pa.string()))
             good = []
     chunks.append(pa.array(good, pa.string()))
-    ids = pa.chunked_array(chunks, pa.string()).unique()
+    ids: Any = pa.chunked_array(chunks, pa.string()).unique()
     if bad_count and (not skip_bad_ids or not len(ids)):
         told = "\n".join(f"  line {b.line}: {b.value}: {b.reason}" for b in bad)
         more = f"\n  and {bad_count - len(bad)} more" if bad_count > len(bad) else ""

@@ -137,9 +137,10 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
         init_settings: PydanticBaseSettingsSource,
-        **_others: PydanticBaseSettingsSource,
+        *_args: Any,
+        **_others: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` hands over: it has merged the sources, knowing each value's origin."""
         return (init_settings,)
@@ -155,6 +156,11 @@ class Loaded:
     config_path: Path | None
 
 
+_RUN_FLAGS = (
+    "data qps workers patience stop max_pages lookahead sort order strategy crawl_date column",
+    "skip_bad_ids fresh retry_failed resume json",
+)
+
 FLAGS: dict[str, str] = {
     "api.url": "api-url",
     "api.timeout": "timeout",
@@ -162,10 +168,7 @@ FLAGS: dict[str, str] = {
     "log.format": "log-format",
     "log.quiet": "quiet",
     "log.no_progress": "no-progress",
-    **{
-        f"run.{name}": name.replace("_", "-")
-        for name in ["data", "qps", "workers", "patience", "stop", "max_pages", "lookahead", "sort", "order", "strategy", "crawl_date", "column", "skip_bad_ids", "fresh", "retry_failed", "resume", "json"]
-    },
+    **{f"run.{name}": name.replace("_", "-") for line in _RUN_FLAGS for name in line.split()},
 }
 """The flag of each setting that has one."""
 

@@ -178,12 +178,13 @@ class Journal:
             FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
             LEFT JOIN seller USING (seller_id)
             LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
-                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id FROM page GROUP BY seller_id) AS p
-                USING (seller_id)
+                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id
+                FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
         for seller_id, status, reason, *rest in self._db.execute(query):
             known = SellerStatus.PARTIAL if status is None else SellerStatus(status)
-            yield SellerSummary(seller_id, known, None if reason is None else StopReason(reason), *rest)
+            stopped = None if reason is None else StopReason(reason)
+            yield SellerSummary(seller_id, known, stopped, *rest)
 
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""

@@ -31,19 +31,18 @@ _KINDS: dict[str, pa.DataType] = {
     "seconds": pa.timestamp("ms", tz="UTC"),
 }
 
-VIDEO_SCHEMA = pa.schema(
-    [
-        pa.field("seller_id", pa.string()),
-        *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
-        pa.field("page_num", pa.int32()),
-        pa.field("position", pa.int64()),
-        pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
-        pa.field("run_id", pa.string()),
-        pa.field("request_id", pa.string()),
-        pa.field("carried_from", pa.date32()),
-        pa.field("extra", pa.string()),
-    ]
-)
+_VIDEO_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
+    pa.field("page_num", pa.int32()),
+    pa.field("position", pa.int64()),
+    pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("run_id", pa.string()),
+    pa.field("request_id", pa.string()),
+    pa.field("carried_from", pa.date32()),
+    pa.field("extra", pa.string()),
+]
+VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
 """The dataset's columns in their order; `crawl_date` and `region` are in the path."""
 
 SELLER_SCHEMA = pa.schema(

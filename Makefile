@@ -1,0 +1,36 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo run test check bench clean
+
+help: ## print these lines
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+setup: .venv/.ready ## make .venv with everything pinned
+
+demo: setup ## run the main job on the embedded stand-in, and show its table
+	$(BIN)/crawler demo
+
+run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
+	$(BIN)/crawler run data/sellers.csv
+
+test: setup check ## run every gate and test
+	$(BIN)/pytest -n 2 -q
+
+check: setup ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## measure the pace and the stand-in's own rate
+	$(BIN)/python bench/pace.py
+
+clean: ## remove what was made here, but no data
+	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,46 @@
+"""The ceiling and the use of the pace, as a server on loopback sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from crawler.simulator.catalogue import CatalogueOptions
+from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+
+
+async def crawl_at(qps: float, sellers: int) -> None:
+    """Crawl the stand-in at a rate in another process, and print what arrived."""
+    options = SimulatorOptions(CatalogueOptions(largest=200), latency=0.05)
+    async with Simulator(options) as simulator:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "sellers.txt")
+            source.write_text("\n".join(simulator.catalogue.seller_ids(sellers)))
+            command = ["-m", "crawler", "run", str(source), "--data", folder, "--qps", str(qps), "--quiet"]
+            environ = {**os.environ, "KEYAPI_API_KEY": KEY, "CRAWLER_API_URL": simulator.url}
+            began = time.monotonic()
+            job = await asyncio.create_subprocess_exec(sys.executable, *command, env=environ)
+            code = await job.wait()
+            wall = time.monotonic() - began
+        times = simulator.stats.arrivals
+        busiest = max(bisect.bisect_left(times, t + 1.0) - i for i, t in enumerate(times))
+        used = (len(times) - 1) / (times[-1] - times[0]) / qps
+        print(
+            f"qps {qps:>5}: exit {code}, {len(times)} requests in {wall:.1f} s; "
+            f"most in any second {busiest}, share of the rate used {used:.3f}"
+        )
+
+
+async def main() -> None:
+    """Three rates, the slowest shortest."""
+    for qps, sellers in ((5, 25), (50, 200), (500, 2000)):
+        await crawl_at(qps, sellers)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""The commands beside the nightly job itself."""

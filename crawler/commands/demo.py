@@ -1,0 +1,83 @@
+"""`crawler demo`: the nightly job end to end on the embedded stand-in, and a look at its result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crawler.app import run_command
+from crawler.settings import load
+from crawler.simulator.catalogue import Catalogue, CatalogueOptions
+from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+
+
+def demo_command(data: Path, sellers: int, qps: float) -> int:
+    """Crawl `sellers` sellers of the stand-in into `data`, then show the table; returns the exit code."""
+    options = CatalogueOptions(largest=400)
+    data.mkdir(parents=True, exist_ok=True)
+    source = data / "sellers.csv"
+    ids = Catalogue(options).seller_ids(sellers)
+    source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
+    with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as url:
+        flags = {"api.url": url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
+        environ = {**os.environ, "KEYAPI_API_KEY": KEY}
+        os.environ.update(environ)
+        plain = {k: v for k, v in environ.items() if not k.startswith("CRAWLER_")}
+        code = run_command(load(flags, Path(os.devnull), plain), str(source))
+    if code == 0:
+        _show(data)
+    return code
+
+
+@contextmanager
+def _stand_in(options: SimulatorOptions) -> Iterator[str]:
+    """Serve from a thread of its own, so that the job runs as it does against the real API."""
+    ready = threading.Event()
+    told: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        async with Simulator(options) as simulator:
+            stopped = asyncio.Event()
+            told.append((simulator.url, asyncio.get_running_loop(), stopped))
+            ready.set()
+            await stopped.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait()
+    url, loop, stopped = told[0]
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join()
+
+
+def _show(data: Path) -> None:
+    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    partitioning = ds.partitioning(flavor="hive")
+    videos = ds.dataset(str(data / "videos"), partitioning=partitioning).to_table()
+    console = Console(file=sys.stdout)
+    gmv = "total_video_sale_gmv_amt"
+    top = Table("seller_id", "video_id", "region", "views", "sales", "GMV", title="Top videos by GMV")
+    for row in videos.sort_by([(gmv, "descending")]).slice(0, 5).to_pylist():
+        figures = (f"{row['total_views_cnt']:,}", f"{row['total_video_sale_cnt']:,}", f"{row[gmv]:,.2f}")
+        top.add_row(row["seller_id"], row["video_id"], row["region"], *figures)
+    regions = Table("region", "rows", "GMV", title="Rows by region")
+    grouped = videos.group_by("region").aggregate([("video_id", "count"), (gmv, "sum")])
+    for row in grouped.sort_by([("video_id_count", "descending")]).to_pylist():
+        regions.add_row(str(row["region"]), f"{row['video_id_count']:,}", f"{row[f'{gmv}_sum']:,.2f}")
+    console.print(top, regions)
+    sys.stdout.write(  # the query is shown, not run
+        f"\n{videos.num_rows} videos in {data / 'videos'}. Go on with:\n"
+        f"  duckdb -c \"SELECT * FROM read_parquet('{data}/videos/*/*/*.parquet', hive_partitioning=true)\"\n"
+        f"  python -c \"import polars as pl; print(pl.scan_parquet('{data}/videos/').collect())\"\n"
+    )

@@ -1,0 +1,47 @@
+"""One request to the real API, for `crawler check --online`: it costs one credit."""
+
+from __future__ import annotations
+
+import asyncio
+
+from crawler.api.client import ApiClient
+from crawler.errors import CrawlerError, InputError, PageError
+from crawler.settings import Settings
+
+_ANY_SELLER = "7494662098975951181"
+
+
+class _Now:
+    label = ""
+
+    async def leave(self) -> None:
+        """Send at once: there is no pace for a single request."""
+
+
+def ask_once(settings: Settings, key: str) -> str:
+    """Ask for one page; returns what came.
+
+    Raises `CrawlerError` with the API's refusal.
+    """
+    return asyncio.run(_ask(settings, key))
+
+
+async def _ask(settings: Settings, key: str) -> str:
+    api, run = settings.api, settings.run
+    client = ApiClient(
+        api.url,
+        key,
+        sort=run.sort,
+        order=run.order,
+        timeout=api.timeout,
+        connect_timeout=api.connect_timeout,
+        connections=1,
+    )
+    async with client:
+        try:
+            page = await client.fetch(_ANY_SELLER, 1, _Now())
+        except CrawlerError:
+            raise
+        except PageError as error:
+            raise InputError(f"the API did not answer well: {error}") from None
+    return f"answered with {page.row_count} rows"

@@ -1,0 +1,27 @@
+"""`crawler simulate`: the stand-in on loopback, until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from crawler.simulator.server import Simulator, SimulatorOptions
+
+
+def simulate_command(options: SimulatorOptions, port: int) -> int:
+    """Serve until SIGINT or SIGTERM, then tell what was asked for."""
+    asyncio.run(_serve(options, port))
+    return 0
+
+
+async def _serve(options: SimulatorOptions, port: int) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with Simulator(options, port) as simulator:
+        sys.stdout.write(f"{simulator.url} (key {options.key})\n")
+        sys.stdout.flush()
+        await stopped.wait()
+    sys.stdout.write(f"{simulator.stats.requests} requests, {simulator.stats.credits} credits\n")
