@@ -10,7 +10,8 @@ from typing import Any
 
 _REGIONS = ("MY", "ID", "TH", "VN", "PH", "SG", "US", "GB", "MX", "BR")
 _WORDS = (
-    ["outfit", "haul", "tutorial", "unboxing", "#foryou", "#fyp", "review", "🔖", "✨", "sale", "restock", "kebaya", "serum", "mükemmel", "新品"]
+    *("outfit", "haul", "tutorial", "unboxing", "#foryou", "#fyp", "review", "🔖"),
+    *("✨", "sale", "restock", "kebaya", "serum", "mükemmel", "新品"),
 )
 _FIRST_SECOND = 1_640_995_200
 _CACHED = 512

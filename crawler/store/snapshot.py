@@ -45,20 +45,19 @@ _VIDEO_FIELDS: list[pa.Field[Any]] = [
 VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
 """The dataset's columns in their order; `crawl_date` and `region` are in the path."""
 
-SELLER_SCHEMA = pa.schema(
-    [
-        pa.field("seller_id", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("stop_reason", pa.string()),
-        pa.field("pages", pa.int64()),
-        pa.field("videos", pa.int64()),
-        pa.field("credits", pa.int64()),
-        pa.field("error", pa.string()),
-        pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
-        pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
-        pa.field("run_id", pa.string()),
-    ]
-)
+_SELLER_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("stop_reason", pa.string()),
+    pa.field("pages", pa.int64()),
+    pa.field("videos", pa.int64()),
+    pa.field("credits", pa.int64()),
+    pa.field("error", pa.string()),
+    pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("run_id", pa.string()),
+]
+SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
 
 RowReader = Callable[[str, bytes], PageRows]
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.simulator.catalogue import CatalogueOptions
+from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+
+DATE = "2026-11-23"
+SMALL = CatalogueOptions(seed=7, largest=120)
+
+
+@contextmanager
+def stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
+    """Serve the stand-in from a thread of its own."""
+    ready = threading.Event()
+    told: list[Any] = []
+
+    async def serve() -> None:
+        async with Simulator(options) as simulator:
+            stopped = asyncio.Event()
+            told[:] = [simulator, asyncio.get_running_loop(), stopped]
+            ready.set()
+            await stopped.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield told[0]
+    finally:
+        told[1].call_soon_threadsafe(told[2].set)
+        thread.join()
+
+
+@dataclass
+class Night:
+    """A data folder and the command line over it, as cron would call it."""
+
+    folder: Path
+    url: str
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def sellers(self, ids: list[str]) -> Path:
+        path = self.folder / "sellers.csv"
+        path.write_text("seller_id\n" + "".join(f"{i}\n" for i in ids))
+        return path
+
+    def environ(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CRAWLER_", "KEYAPI_"))}
+        return {**clean, "KEYAPI_API_KEY": KEY, "CRAWLER_API_URL": self.url, "CRAWLER_DATA": str(self.data)}
+
+    def start(self, source: Path, *options: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "crawler",
+            "run",
+            str(source),
+            "--crawl-date",
+            DATE,
+            "--json",
+            *options,
+        ]
+        if not any(option.startswith("--qps") for option in options):
+            command += ["--qps", "1000"]
+        return subprocess.Popen(
+            command,
+            env=self.environ(),
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, source: Path, *options: str, code: int = 0) -> dict[str, Any]:
+        job = self.start(source, *options)
+        out, err = job.communicate(timeout=90)
+        assert job.returncode == code, f"exit {job.returncode}, not {code}\n{err}"
+        assert "Traceback" not in err
+        assert KEY not in out + err
+        return orjson.loads(out) if out else {"stderr": err}
+
+    def videos(self) -> list[dict[str, Any]]:
+        partitioning = ds.partitioning(flavor="hive")
+        rows: list[dict[str, Any]] = (
+            ds.dataset(self.data / "videos", format="parquet", partitioning=partitioning)
+            .to_table()
+            .to_pylist()
+        )
+        return rows
+
+    def seller_rows(self) -> dict[str, dict[str, Any]]:
+        (path,) = (self.data / "sellers" / f"crawl_date={DATE}").glob("*.parquet")
+        return {row["seller_id"]: row for row in pq.ParquetFile(path).read().to_pylist()}
+
+    def ids(self) -> list[tuple[str, str]]:
+        return sorted((row["seller_id"], row["video_id"]) for row in self.videos())
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Iterator[Callable[[SimulatorOptions], tuple[Night, Simulator]]]:
+    with ExitStack() as stack:
+
+        def begin(options: SimulatorOptions) -> tuple[Night, Simulator]:
+            simulator = stack.enter_context(stand_in(options))
+            return Night(tmp_path, simulator.url), simulator
+
+        yield begin

@@ -1,0 +1,279 @@
+"""The nightly job as a user runs it: a real process, a real server on loopback, real files."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DATE, SMALL, Night
+
+from crawler.simulator.faults import parse_faults
+from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+
+Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
+
+
+def expected(simulator: Simulator, ids: list[str]) -> list[tuple[str, str]]:
+    return sorted((s, row["video_id"]) for s in ids for row in simulator.catalogue.videos(s))
+
+
+def fewest(simulator: Simulator, ids: list[str]) -> int:
+    return sum(simulator.catalogue.size(s) // 10 + 1 for s in ids)
+
+
+def test_rows_equal_the_catalogue_with_the_fewest_requests(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(150)
+    report = job.run(job.sellers([*ids, *ids[:20]]))
+    assert job.ids() == expected(simulator, ids)
+    assert report["requests"]["sent"] == simulator.stats.requests == fewest(simulator, ids)
+    assert report["sellers"]["complete"] == 150
+    assert report["sellers"]["repeated_in_list"] == 20
+    rows = report["rows"]
+    assert rows["received"] == rows["written"] == len(job.ids())
+    assert {row["status"] for row in job.seller_rows().values()} == {"complete"}
+
+
+def test_second_run_of_a_date_sends_nothing_and_leaves_the_snapshot(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(20))
+    job.run(source)
+    sent, files = simulator.stats.requests, sorted(job.data.glob("videos/**/*.parquet"))
+    report = job.run(source)
+    assert simulator.stats.requests == sent
+    assert report["requests"]["sent"] == 0
+    assert sorted(job.data.glob("videos/**/*.parquet")) == files
+
+
+def test_stop_empty_reads_one_page_more(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(30)
+    job.run(job.sellers(ids), "--stop", "empty")
+    assert simulator.stats.requests == sum(math.ceil(simulator.catalogue.size(s) / 10) + 1 for s in ids)
+
+
+@pytest.mark.parametrize("strategy", ["depth-first", "breadth-first"])
+def test_budget_is_never_overrun_and_a_later_run_goes_on(night: Begin, strategy: str) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("status=500:0.1"), latency=0.002))
+    ids = simulator.catalogue.seller_ids(60)
+    source = job.sellers(ids)
+    options = ("--strategy", strategy)
+    report = job.run(source, "--budget", "100", *options, code=3)
+    assert 97 <= simulator.stats.requests == report["credits"]["spent_for_date"] <= 100
+    assert job.ids()
+    assert "budget" in report["stops"]
+    job.run(source, "--budget", "100", *options, code=3)
+    assert simulator.stats.requests <= 100
+    final = job.run(source, *options)
+    assert final["credits"]["spent_for_date"] == simulator.stats.requests
+    assert job.ids() == expected(simulator, ids)
+
+
+def test_kill_nine_pays_again_only_for_what_was_in_flight(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.01))
+    ids = simulator.catalogue.seller_ids(200)
+    source = job.sellers(ids)
+    for _ in range(4):
+        process = job.start(source, "--workers", "8", "--budget", "5000", "--qps", "400")
+        time.sleep(1.1)
+        process.kill()
+        process.communicate()
+    report = job.run(source, "--workers", "8", "--budget", "5000")
+    assert job.ids() == expected(simulator, ids)
+    assert simulator.stats.requests <= fewest(simulator, ids) + 4 * 8
+    assert report["credits"]["spent_for_date"] >= simulator.stats.requests
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_stop_cleanly_and_publish(night: Begin, number: signal.Signals, code: int) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.05))
+    ids = simulator.catalogue.seller_ids(100)
+    source = job.sellers(ids)
+    process = job.start(source, "--qps", "100")
+    while simulator.stats.requests < 60:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert job.ids()
+    report = job.run(source)
+    assert simulator.stats.requests == fewest(simulator, ids)
+    assert report["credits"]["spent_for_date"] == simulator.stats.requests
+    assert job.ids() == expected(simulator, ids)
+
+
+def test_quota_and_key_stop_the_run_and_publish(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, quota=40))
+    ids = simulator.catalogue.seller_ids(60)
+    report = job.run(job.sellers(ids), "--workers", "4", code=6)
+    assert report["status"] == "partial"
+    assert job.ids()
+    assert "quota" in report["stops"]
+
+
+def test_refused_key(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, key="another"))
+    report = job.run(job.sellers(simulator.catalogue.seller_ids(60)), "--workers", "4", code=5)
+    assert simulator.stats.requests <= 4
+    assert report["requests"]["by_status"]["401"] == report["requests"]["sent"]
+
+
+def test_transient_faults_lose_nothing(night: Begin) -> None:
+    faults = "status=500:.02,status=429:.02,reset:.02,cut:.02,malformed:.02,html:.02,code=500:.02,object:.02"
+    odd = ",control:.1,surrogate:.1,odd:.1"
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults(faults + odd)))
+    ids = simulator.catalogue.seller_ids(40)
+    (job.folder / "fast.toml").write_text(
+        "[run]\nbackoff = 0.01\nattempts = 10\n[api]\nretry_after_cap = 1\n"
+    )
+    report = job.run(job.sellers(ids), "--config", str(job.folder / "fast.toml"))
+    assert job.ids() == expected(simulator, ids)
+    assert report["requests"]["sent"] == simulator.stats.requests
+    assert report["requests"]["retried"] > 0
+
+
+def test_a_400_fails_its_seller_alone(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("status=400:0.05")))
+    ids = simulator.catalogue.seller_ids(60)
+    source = job.sellers(ids)
+    report = job.run(source, code=4)
+    assert report["sellers"]["failed"] == len(report["failures"]) > 0
+    assert report["sellers"]["complete"] + report["sellers"]["failed"] == 60
+    sent = simulator.stats.requests
+    assert job.run(source, code=4)["requests"]["sent"] == 0
+    assert simulator.stats.requests == sent
+    job.run(source, "--retry-failed", code=4 if report["sellers"]["failed"] > 40 else 0)
+
+
+def test_api_down_ends_with_nine_after_patience(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        job.url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    began = time.monotonic()
+    report = job.run(job.sellers(simulator.catalogue.seller_ids(30)), "--patience", "4", code=9)
+    assert time.monotonic() - began >= 4
+    assert report["credits"]["spent"] == 0
+
+
+def test_one_run_at_a_time(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.2))
+    source = job.sellers(simulator.catalogue.seller_ids(60))
+    first = job.start(source, "--qps", "20")
+    while not simulator.stats.requests:
+        time.sleep(0.02)
+    told = job.run(source, code=7)
+    assert str(first.pid) in told["stderr"]
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=20)
+
+
+def test_fresh_stands_behind_the_former_snapshot_until_it_is_whole(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(40)
+    source = job.sellers(ids)
+    job.run(source)
+    before = job.ids()
+    report = job.run(source, "--fresh", "--budget", str(simulator.stats.requests + 20), code=3)
+    assert not report["published"]
+    assert report["notes"]
+    assert job.ids() == before
+    job.run(source)
+    assert job.ids() == expected(simulator, ids)
+    assert simulator.stats.requests == 2 * fewest(simulator, ids)
+
+
+def test_a_changed_sort_is_refused_with_the_way_out(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(5))
+    job.run(source)
+    assert "--fresh" in job.run(source, "--sort", "gmv", code=2)["stderr"]
+
+
+def test_max_pages_is_a_zero_with_partial_sellers_and_can_go_on(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(60)
+    source = job.sellers(ids)
+    report = job.run(source, "--max-pages", "2")
+    assert report["sellers"]["partial"] > 0
+    assert report["stops"]["max_pages"] == report["sellers"]["partial"]
+    job.run(source)
+    assert job.ids() == expected(simulator, ids)
+    assert simulator.stats.requests == fewest(simulator, ids)
+
+
+def test_a_changed_list_crawls_the_new_and_keeps_the_dropped(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(30)
+    job.run(job.sellers(ids[:20]))
+    report = job.run(job.sellers(ids[10:]))
+    assert report["sellers"]["total"] == 20
+    assert job.ids() == expected(simulator, ids)
+    assert simulator.stats.requests == fewest(simulator, ids)
+
+
+def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(30)
+    source = job.sellers(ids)
+    job.run(source, "--budget", "20", code=3)
+    process = job.start(source, "--resume")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler", "run", "--resume", "--qps", "500"],
+        env=job.environ(),
+        cwd=job.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert job.ids() == expected(simulator, ids)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_output_that_cannot_be_written_is_an_eight(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    job.data.mkdir()
+    job.data.chmod(0o500)
+    job.run(job.sellers(simulator.catalogue.seller_ids(5)), code=8)
+    assert simulator.stats.requests == 0
+
+
+def test_no_room_is_an_eight_and_nothing_is_sent(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    (job.folder / "c.toml").write_text("[journal]\nreserve_mib = 999999999\n")
+    source = job.sellers(simulator.catalogue.seller_ids(5))
+    job.run(source, "--config", str(job.folder / "c.toml"), code=8)
+    assert simulator.stats.requests == 0
+    assert not list(job.data.glob("videos/**/*.parquet"))
+
+
+def test_the_key_is_written_nowhere(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    job.run(job.sellers(simulator.catalogue.seller_ids(10)))
+    files = [path for path in Path(job.data).rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_layout(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    report = job.run(job.sellers(simulator.catalogue.seller_ids(10)))
+    assert (job.data / "runs" / report["run_id"] / "report.json").is_file()
+    assert not list((job.data / "state" / "staging").glob("*"))
+    for path in (job.data / "videos").rglob("*"):
+        assert path.is_dir() or path.suffix == ".parquet"
+        assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
