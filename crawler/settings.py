@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,75 +21,133 @@ from crawler.errors import InputError
 from crawler.models import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
 
 DEFAULT_CONFIG = Path("config/crawler.toml")
+KEY_VARIABLE = "KEYAPI_API_KEY"
 _PREFIX = "CRAWLER_"
+_CONFIG_VARIABLE = "CRAWLER_CONFIG"
+_SHOWN = 80
+_NEAR = 0.65
+_KEY_HINT = f"the key is never kept here: set {KEY_VARIABLE}, or name its file in api.key_file"
+_KEY_NAMES = {"KEY", "API_KEY", "API_API_KEY", "TOKEN", "API_TOKEN", "KEYAPI_API_KEY"}
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SECONDS = "seconds, 0 or more"
+POSITIVE_SECONDS = "seconds, more than 0"
+YES_NO = "true or false"
 
 
 class _Section(BaseModel):
+    """A section of the settings; each field's description says what is allowed, for its faults."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_booleans_for_numbers(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError("a number or a word is wanted, not true or false")
+        field = cls.model_fields[info.field_name]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError(f"{field.description} is wanted, not true or false")
         return value
 
 
-class ApiSettings(_Section):
-    """How the API is reached."""
+def _path(value: Any) -> Any:
+    """Refuse what names no file, and read a leading ~ as the shell would: a file has no shell."""
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("a path is wanted")
+    if isinstance(value, str):
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError("~ stands for no home folder here: name the path in full") from None
+    return value
 
-    url: str = "https://api.keyapi.ai"
-    key_file: Path | None = None
-    allow_http: bool = False
-    timeout: PositiveSeconds = 30.0
-    connect_timeout: PositiveSeconds = 10.0
-    retry_after_cap: PositiveSeconds = 60.0
+
+class ApiSettings(_Section):
+    """How the API is reached; times in seconds."""
+
+    url: str = Field("https://api.keyapi.ai", description="an address such as https://api.keyapi.ai")
+    key_file: Path | None = Field(None, description="the path of a file")
+    allow_http: bool = Field(False, description=YES_NO)
+    timeout: float = Field(30.0, gt=0, allow_inf_nan=False, description=POSITIVE_SECONDS)
+    connect_timeout: float = Field(10.0, gt=0, allow_inf_nan=False, description=POSITIVE_SECONDS)
+    retry_after_cap: float = Field(60.0, gt=0, allow_inf_nan=False, description=POSITIVE_SECONDS)
+
+    _read_path = field_validator("key_file", mode="before")(_path)
 
     @field_validator("url")
     @classmethod
     def _is_base_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        # urlsplit drops line breaks in silence, and others read a backslash as a slash
+        if not value.isprintable() or " " in value or "\\" in value:
+            raise ValueError("no blanks, control characters or \\ may stand in the address")
+        try:
+            parts = urlsplit(value)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("an address such as https://api.keyapi.ai is wanted") from None
+        if parts.scheme not in {"http", "https"} or not host or port == 0:
             raise ValueError("an address such as https://api.keyapi.ai is wanted")
-        if parts.username or parts.password or parts.query or parts.fragment:
+        if "@" in parts.netloc or "?" in value or "#" in value:
             raise ValueError("no user, password, ? or # may stand in the address")
         return value
 
 
 class RunSettings(_Section):
-    """What a run does."""
+    """What a run does; times in seconds, `qps` in requests a second."""
 
-    data: Path = Path("data")
-    qps: float = Field(5.0, ge=0.1, le=2000, allow_inf_nan=False)
-    workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
-    patience: Seconds = 900.0
-    stop: StopRule = StopRule.SHORT
-    max_pages: int = Field(MAX_PAGE_NUM, ge=1, le=MAX_PAGE_NUM)
-    lookahead: Literal["off", "history", "gallop"] = "off"
-    sort: SortField = SortField.VIEWS
-    order: SortOrder = SortOrder.DESC
-    strategy: Strategy = Strategy.DEPTH_FIRST
-    crawl_date: date | None = None
-    timezone: str = "UTC"
-    column: str | None = None
-    skip_bad_ids: bool = False
-    fresh: bool = False
-    retry_failed: bool = False
-    resume: bool = False
-    json_report: bool = Field(False, alias="json")
-    attempts: int = Field(6, ge=5, le=10)
-    backoff: PositiveSeconds = 1.0
-    grace: Seconds = 10.0
-    keep_days: int = Field(30, ge=1)
+    data: Path = Field(Path("data"), description="the path of a folder")
+    qps: float = Field(5.0, ge=0.1, le=2000, allow_inf_nan=False, description="a number from 0.1 to 2000")
+    workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
+        "auto", description="a whole number from 1 to 4096, or auto"
+    )
+    patience: float = Field(900.0, ge=0, allow_inf_nan=False, description=SECONDS)
+    stop: StopRule = Field(StopRule.SHORT, description="short or empty")
+    max_pages: int = Field(
+        MAX_PAGE_NUM, ge=1, le=MAX_PAGE_NUM, description=f"a whole number from 1 to {MAX_PAGE_NUM}"
+    )
+    lookahead: Literal["off", "history", "gallop"] = Field("off", description="off")
+    sort: SortField = Field(SortField.VIEWS, description="views, sales or gmv")
+    order: SortOrder = Field(SortOrder.DESC, description="desc or asc")
+    strategy: Strategy = Field(Strategy.DEPTH_FIRST, description="depth-first or breadth-first")
+    crawl_date: date | None = Field(None, description="a date such as 2026-11-23")
+    timezone: str = Field("UTC", description="a time zone name such as UTC or Asia/Singapore")
+    column: str | None = Field(None, min_length=1, description="the name of a column")
+    skip_bad_ids: bool = Field(False, description=YES_NO)
+    fresh: bool = Field(False, description=YES_NO)
+    retry_failed: bool = Field(False, description=YES_NO)
+    resume: bool = Field(False, description=YES_NO)
+    json_report: bool = Field(False, alias="json", description=YES_NO)
+    attempts: int = Field(6, ge=5, le=10, description="a whole number from 5 to 10")
+    backoff: float = Field(1.0, gt=0, allow_inf_nan=False, description=POSITIVE_SECONDS)
+    grace: float = Field(10.0, ge=0, allow_inf_nan=False, description=SECONDS)
+    # the upper end keeps dates within what a calendar can count
+    keep_days: int = Field(30, ge=1, le=36_500, description="a whole number of days from 1 to 36500")
+
+    _read_path = field_validator("data", mode="before")(_path)
+
+    @field_validator("crawl_date", mode="before")
+    @classmethod
+    def _is_calendar_date(cls, value: Any) -> Any:
+        """Numbers and times would be read as moments, which is not what a crawl date is."""
+        if value is None or type(value) is date:
+            return value
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            try:
+                return date.fromisoformat(value)
+            except ValueError:
+                raise ValueError("no such day in the calendar") from None
+        raise ValueError("a date such as 2026-11-23 is wanted")
 
     @field_validator("lookahead")
     @classmethod
     def _is_built(cls, value: str) -> str:
         if value != "off":
-            raise ValueError("look-ahead is not built yet: use off")
+            raise ValueError("not built yet; use off")
+        return value
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _is_built_strategy(cls, value: Any) -> Any:
+        if value == "best-first":
+            raise ValueError("not built yet; use depth-first or breadth-first")
         return value
 
     @field_validator("timezone")
@@ -102,25 +161,28 @@ class RunSettings(_Section):
 
 
 class CreditSettings(_Section):
-    """What may be spent."""
+    """What may be spent, in credits."""
 
-    budget: Annotated[int, Field(ge=0)] | None = None
+    # the upper end keeps sums within what the ledger's integers hold
+    budget: int | None = Field(None, ge=0, le=10**15, description="a whole number of credits, 0 or more")
 
 
 class JournalSettings(_Section):
-    """How safely pages are kept."""
+    """How safely pages are kept: `commit_ms` in milliseconds, `reserve_mib` in MiB."""
 
-    sync: Literal["power-loss", "process-kill"] = "power-loss"
-    commit_ms: int = Field(50, ge=1, le=1000)
-    reserve_mib: int = Field(64, ge=0)
+    sync: Literal["power-loss", "process-kill"] = Field(
+        "power-loss", description="power-loss or process-kill"
+    )
+    commit_ms: int = Field(50, ge=1, le=1000, description="a whole number of milliseconds from 1 to 1000")
+    reserve_mib: int = Field(64, ge=0, description="a whole number of MiB, 0 or more")
 
 
 class LogSettings(_Section):
     """What is printed."""
 
-    format: Literal["text", "json"] = "text"
-    quiet: bool = False
-    no_progress: bool = False
+    format: Literal["text", "json"] = Field("text", description="text or json")
+    quiet: bool = Field(False, description=YES_NO)
+    no_progress: bool = Field(False, description=YES_NO)
 
 
 class Settings(BaseSettings):
@@ -148,12 +210,21 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings with the origin of each value, and what is worth a warning."""
+    """Settings with the origin of each value (by section.name), and what is worth a warning."""
 
     settings: Settings
     origins: dict[str, str]
     warnings: tuple[str, ...]
     config_path: Path | None
+
+
+class SettingsError(InputError):
+    """Faults in the settings, all at once; `usable` has the default in the place of each refused value."""
+
+    def __init__(self, faults: tuple[str, ...], usable: Loaded) -> None:
+        super().__init__("these settings cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+        self.faults = faults
+        self.usable = usable
 
 
 _RUN_FLAGS = (
@@ -182,56 +253,101 @@ def setting_names() -> list[str]:
     ]
 
 
+def variables() -> dict[str, str]:
+    """Every environment variable that is read, with the section.name it sets; `CRAWLER_CONFIG` apart."""
+    names = {f"{_PREFIX}{name.replace('.', '_').upper()}": name for name in setting_names()}
+    return names | {f"{_PREFIX}{flag.replace('-', '_').upper()}": name for name, flag in FLAGS.items()}
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of section.name."""
+    section, _, key = name.partition(".")
+    return getattr(getattr(settings, section), "json_report" if key == "json" else key)
+
+
 def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Loaded:
     """Merge flags, environment and file over the defaults, and validate the whole.
 
-    `flags` maps section.name to the raw value of each flag given. Raises `InputError` that tells all
-    faults at once, each with its setting and where it came from.
+    `flags` maps section.name to the raw value of each flag given; `config` is the file a flag named.
+    Raises `SettingsError` (an `InputError`) that tells all faults at once, each with its setting, where
+    it came from, its value, and what is allowed.
     """
     faults: list[str] = []
     warnings: list[str] = []
-    path = config or (Path(environ[f"{_PREFIX}CONFIG"]) if environ.get(f"{_PREFIX}CONFIG") else None)
-    if path is None and DEFAULT_CONFIG.is_file():
-        path = DEFAULT_CONFIG
     values: dict[str, Any] = {}
     origins = dict.fromkeys(setting_names(), "default")
-    sources = (
+    from_environment, path = _from_environment(environ, faults, warnings)
+    if config is not None:
+        path = config
+    sources: tuple[Iterable[tuple[str, Any, str]], ...] = (
         _from_file(path, faults),
-        _from_environment(environ, faults, warnings),
+        from_environment,
         ((name, value, f"flag --{FLAGS[name]}") for name, value in flags.items()),
     )
+    found_path = path or _default_config()
     for source in sources:
         for name, value, origin in source:
             values[name], origins[name] = value, origin
     settings = _validate(values, origins, faults)
-    if settings is None or faults:
-        raise InputError("these settings cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return Loaded(settings, origins, tuple(warnings), path)
+    loaded = Loaded(settings, origins, tuple(_without_key(w, environ) for w in warnings), found_path)
+    if faults:
+        raise SettingsError(tuple(_without_key(fault, environ) for fault in faults), loaded)
+    return loaded
 
 
 def read_key(settings: Settings, environ: Mapping[str, str]) -> str:
     """The API key from `KEYAPI_API_KEY`, or from the file that `api.key_file` names.
 
-    Raises `InputError`, never naming the key.
+    Raises `InputError` that says what to do, never naming the key.
     """
-    key, where = environ.get("KEYAPI_API_KEY", "").strip(), "KEYAPI_API_KEY"
+    key, where = environ.get(KEY_VARIABLE, "").strip(), KEY_VARIABLE
     if not key and settings.api.key_file is not None:
-        where = str(settings.api.key_file)
-        try:
-            key = settings.api.key_file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no plain text"
-            raise InputError(f"cannot read the API key from {where}: {reason}") from None
+        where = f"the file {shown_key_file(settings.api.key_file)}"
+        key = _key_from(settings.api.key_file, where)
     if not key:
-        raise InputError("no API key: set KEYAPI_API_KEY, or name a file in the setting api.key_file")
+        raise InputError(f"no API key: set {KEY_VARIABLE}, or name a file in the setting api.key_file")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise InputError(f"the API key from {where} holds blanks or characters that no key has")
+        raise InputError(
+            f"the API key from {where} holds blanks, line breaks or characters that no key has: "
+            "it must be the key alone, on one line"
+        )
     return key
 
 
+def key_origin(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Where `read_key` looks for the key."""
+    if environ.get(KEY_VARIABLE, "").strip():
+        return f"environment {KEY_VARIABLE}"
+    if settings.api.key_file is not None:
+        return f"file {shown_key_file(settings.api.key_file)}"
+    return "nowhere"
+
+
 def mask(key: str) -> str:
-    """The key's last characters only."""
+    """The last 4 characters of a long key, none of a short one."""
     return f"***{key[-4:]}" if len(key) >= 16 else "***"
+
+
+def shown_key_file(path: Path) -> str:
+    """The path, unless it may be the key itself, put where its file's name belongs."""
+    is_path_like = len(path.parts) > 1 or bool(path.suffix) or len(path.name) < 16
+    return str(path) if is_path_like or path.exists() else "(its name is not shown: it looks like a key)"
+
+
+def _key_from(path: Path, where: str) -> str:
+    try:
+        with path.open("rb") as file:
+            key = file.read(65_536).decode("ascii").strip()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the API key from {where} (setting api.key_file): {error.strerror}; "
+            f"mend it, or set {KEY_VARIABLE}"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read the API key from {where}: it is no plain ASCII text") from None
+    if not key:
+        raise InputError(f"no API key: {where} is empty; write the key into it, or set {KEY_VARIABLE}")
+    return key
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -241,92 +357,198 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield name, model
 
 
-def _from_file(path: Path | None, faults: list[str]) -> Iterator[tuple[str, Any, str]]:
+def _default_config() -> Path | None:
+    try:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    except OSError:
+        return None
+
+
+def _from_file(named: Path | None, faults: list[str]) -> Iterator[tuple[str, Any, str]]:
+    path = named or _default_config()
     if path is None:
         return
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        faults.append(f"{path}: cannot be read: {reason}")
-        return
+    document = _read_toml(path, faults)
     known = setting_names()
+    sections = {name.partition(".")[0] for name in known}
     for section, table in document.items():
-        entries = table.items() if isinstance(table, dict) else [(None, table)]
-        for key, value in entries:
-            name = section if key is None else f"{section}.{key}"
-            if name in known:
-                yield name, value, str(path)
-            else:
-                faults.append(f"{path}: unknown setting {name}{_nearest(name, known)}")
+        if section not in sections:
+            faults.append(f"{path}: {_unknown_section(section, table, sections, known)}")
+        elif not isinstance(table, dict):
+            faults.append(f"{path}: [{section}] is a section, not a value of its own")
+        else:
+            for key, value in table.items():
+                if f"{section}.{key}" in known:
+                    yield f"{section}.{key}", value, str(path)
+                else:
+                    faults.append(f"{path}: unknown setting {section}.{key}{_nearest(section, key, known)}")
+
+
+def _read_toml(path: Path, faults: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        faults.append(f"{path}: no such settings file")
+    except IsADirectoryError:
+        faults.append(f"{path}: a folder, not a settings file: name the TOML file in it")
+    except OSError as error:
+        faults.append(f"{path}: cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{path}: no TOML: it is not UTF-8 text")
+    except (ValueError, RecursionError) as error:
+        faults.append(f"{path}: no TOML: {error}")
+    return {}
+
+
+def _unknown_section(section: str, table: Any, sections: set[str], known: list[str]) -> str:
+    if not isinstance(table, dict):
+        return f"unknown setting {section}{_nearest('', section, known)}"
+    near = difflib.get_close_matches(section.lower(), sorted(sections), 1, _NEAR)
+    return f"unknown section [{section}]" + (f"; did you mean [{near[0]}]?" if near else "")
+
+
+def _nearest(section: str, key: str, known: list[str]) -> str:
+    """What a key that is unknown in its section may have meant: the same key elsewhere, or a near one."""
+    leaf = key.replace("-", "_").lower()
+    if leaf.upper() in _KEY_NAMES:
+        return f"; {_KEY_HINT}"
+    same = [name for name in known if name.partition(".")[2] == leaf]
+    if same and not same[0].startswith(f"{section}."):
+        return f"; it belongs in [{same[0].partition('.')[0]}], as {same[0]}"
+    here = [name.partition(".")[2] for name in known if name.startswith(f"{section}.")]
+    near = [f"{section}.{name}" for name in difflib.get_close_matches(leaf, here, 1, _NEAR)]
+    leaves = {name.partition(".")[2]: name for name in known}
+    near = near or [leaves[name] for name in difflib.get_close_matches(leaf, leaves, 1, _NEAR)]
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _from_environment(
     environ: Mapping[str, str], faults: list[str], warnings: list[str]
-) -> Iterator[tuple[str, Any, str]]:
-    names = {f"{_PREFIX}{name.replace('.', '_').upper()}": name for name in setting_names()}
-    names |= {f"{_PREFIX}{flag.replace('-', '_').upper()}": name for name, flag in FLAGS.items()}
+) -> tuple[list[tuple[str, Any, str]], Path | None]:
+    """The values of the environment, and the settings file it names."""
+    names = variables() | {_CONFIG_VARIABLE: _CONFIG_VARIABLE}
     seen: dict[str, tuple[str, str]] = {}
-    for variable, value in environ.items():
-        folded = variable.replace("__", "_")
-        if not variable.startswith(_PREFIX) or not value or folded == f"{_PREFIX}CONFIG":
+    for variable, raw in sorted(environ.items()):
+        value = raw.strip()
+        if not variable.startswith(_PREFIX) or not value:
             continue
-        name = names.get(folded)
+        name = names.get(variable.replace("__", "_"))
         if name is None:
-            near = difflib.get_close_matches(folded, names, 1, 0.8)
-            told = f"environment {variable}: unknown setting"
-            (faults if near else warnings).append(told + (f"; did you mean {near[0]}?" if near else ""))
+            _tell_unknown(variable, names, faults, warnings)
         elif name in seen and seen[name][1] != value:
-            faults.append(f"{name}: {seen[name][0]} and {variable} contradict each other")
+            other, former = seen[name]
+            faults.append(
+                f"{name}: environment {other}={_shown(name, former)} and {variable}={_shown(name, value)} "
+                "contradict each other: unset one"
+            )
         else:
-            seen[name] = (variable, value)
-            yield name, value, f"environment {variable}"
+            seen.setdefault(name, (variable, value))
+    config = seen.pop(_CONFIG_VARIABLE, None)
+    values = [(name, value, f"environment {variable}") for name, (variable, value) in seen.items()]
+    return values, None if config is None else Path(config[1])
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    last = name.rpartition(".")[2]
-    same = [other for other in known if other.rpartition(".")[2] == last]
-    near = same or difflib.get_close_matches(name, known, 1, 0.6)
-    near = near or [o for o in known if difflib.get_close_matches(last, [o.rpartition(".")[2]], 1, 0.6)]
-    return f"; did you mean {near[0]}?" if near else ""
+def _tell_unknown(variable: str, names: Mapping[str, str], faults: list[str], warnings: list[str]) -> None:
+    """A near miss is a fault, as its value would be missed; a stranger may belong to someone else."""
+    told = f"environment {variable}: unknown setting"
+    word = variable.replace("__", "_").removeprefix(_PREFIX)
+    if word in _KEY_NAMES:
+        faults.append(f"{told}; {_KEY_HINT}")
+        return
+    sections = tuple(f"{section.upper()}_" for section, _ in _sections())
+    # the words that all names share would make strangers look near
+    leaves = {_leaf(name.removeprefix(_PREFIX), sections): name for name in names}
+    near = difflib.get_close_matches(_leaf(word, sections), leaves, 1, _NEAR)
+    if near:
+        faults.append(f"{told}; did you mean {leaves[near[0]]}?")
+    else:
+        warnings.append(f"{told}: it is not read")
 
 
-def _validate(values: dict[str, Any], origins: dict[str, str], faults: list[str]) -> Settings | None:
-    nested: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        section, _, key = name.partition(".")
-        nested.setdefault(section, {})[key] = value
+def _leaf(word: str, sections: tuple[str, ...]) -> str:
+    section = next((s for s in sections if word.startswith(s)), "")
+    return word.removeprefix(section)
+
+
+def _validate(values: Mapping[str, Any], origins: dict[str, str], faults: list[str]) -> Settings:
+    """The settings; a value that is refused is told and leaves its default, so that the rest is checked."""
     try:
-        settings = Settings(**nested)  # type: ignore[arg-type]  # validated right here
+        settings = Settings(**_nested(values))
     except ValidationError as error:
-        told: dict[str, str] = {}
+        refused: dict[str, str] = {}
         for fault in error.errors(include_url=False):
             name = ".".join(str(part) for part in fault["loc"][:2])
-            reason = fault["msg"].removeprefix("Value error, ")
-            told.setdefault(name, f"{name} ({origins.get(name, '?')}): {values.get(name)!r}: {reason}")
-        faults.extend(told.values())
-        return None
+            refused.setdefault(name, _reason(name, fault["type"], fault["msg"]))
+        for name, reason in refused.items():
+            faults.append(f"{name} ({origins[name]}): {_shown(name, values[name])}: {reason}")
+        settings = Settings(**_nested({n: v for n, v in values.items() if n not in refused}))
     faults.extend(_contradictions(settings, origins))
     return settings
 
 
-def _contradictions(settings: Settings, origins: dict[str, str]) -> Iterator[str]:
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        nested.setdefault(section, {})[key] = value
+    return nested
+
+
+def _reason(name: str, kind: str, message: str) -> str:
+    """Our own words: what a validator of ours said, or else what the field allows."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    section, _, key = name.partition(".")
+    fields = dict(_sections())[section].model_fields
+    field = fields["json_report" if key == "json" else key]
+    return f"{field.description} is wanted"
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value as a message may show it: short, and without what may be a secret."""
+    if name == "api.key_file":
+        return "(not shown)"
+    told = value if isinstance(value, str) else repr(value)
+    if name == "api.url":
+        told = re.sub(r"^(\w+:/*)?.*@", r"\1…@", told, flags=re.DOTALL)
+        told = re.sub(r"([?#]).*", r"\1…", told, flags=re.DOTALL)
+    told = told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
+    return repr(told) if isinstance(value, str) else told
+
+
+def _without_key(text: str, environ: Mapping[str, str]) -> str:
+    """The text with the key struck out, should someone have put it where a setting belongs."""
+    key = environ.get(KEY_VARIABLE, "").strip()
+    return text.replace(key, "***") if len(key) >= 8 else text
+
+
+def _contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
     parts = urlsplit(settings.api.url)
     if parts.scheme == "http" and not settings.api.allow_http and not _is_loopback(parts.hostname or ""):
         yield (
-            f"api.url ({origins['api.url']}): {settings.api.url!r}: the key would travel in the clear: "
-            "use https, or set api.allow_http"
+            f"api.url ({origins['api.url']}): {_shown('api.url', settings.api.url)}: the key would travel "
+            "in the clear: use https, or set api.allow_http"
         )
     if settings.run.resume and settings.run.fresh:
-        yield "run.resume and run.fresh contradict each other: go on with a date, or crawl it anew"
+        yield (
+            f"run.resume ({origins['run.resume']}) and run.fresh ({origins['run.fresh']}) contradict each "
+            "other: go on with a date, or crawl it anew"
+        )
     if settings.run.resume and settings.run.crawl_date is not None:
-        yield "run.resume and run.crawl_date contradict each other: --crawl-date alone goes on with that date"
+        yield (
+            f"run.resume ({origins['run.resume']}) and run.crawl_date ({origins['run.crawl_date']}) "
+            "contradict each other: --crawl-date alone goes on with that date"
+        )
 
 
 def _is_loopback(host: str) -> bool:
+    """Exactly localhost, 127.0.0.0/8 and ::1."""
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_loopback
+    return address == ipaddress.IPv6Address("::1")
