@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from crawler import __version__
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, InputError, OutputError
 
 if TYPE_CHECKING:
-    from crawler.settings import Loaded
+    from crawler.settings import Loaded, SettingsError
 
 _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     ("api.url", "--api-url", "URL", "The API's base address.  [default: https://api.keyapi.ai]"),
     ("run.data", "--data", "DIR", "Root of all that is written.  [default: data]"),
     ("run.qps", "--qps", "N", "Requests a second, a ceiling in every sliding second.  [default: 5]"),
-    ("run.workers", "--workers", "N|auto", "Requests in flight at most.  [default: auto]"),
+    (
+        "run.workers",
+        "--workers",
+        "N|auto",
+        "Requests in flight at most; auto follows the measured latency.  [default: auto]",
+    ),
     ("api.timeout", "--timeout", "S", "Whole time that one request may take, in seconds.  [default: 30]"),
-    ("run.patience", "--patience", "S", "How long an API that is down is waited for.  [default: 900]"),
-    ("credits.budget", "--budget", "N", "Credits this crawl date may cost, resumed runs included."),
-    ("run.stop", "--stop", "short|empty", "Which page ends a seller.  [default: short]"),
+    ("run.patience", "--patience", "S", "Seconds that an API that is down is waited for.  [default: 900]"),
+    (
+        "credits.budget",
+        "--budget",
+        "N",
+        "Credits this crawl date may cost, resumed runs included.  [default: no limit of ours]",
+    ),
+    (
+        "run.stop",
+        "--stop",
+        "short|empty",
+        "Which page ends a seller: a short one, or (one credit more) only an empty one.  [default: short]",
+    ),
     ("run.max_pages", "--max-pages", "N", "Pages a seller at most.  [default: 100000]"),
-    ("run.lookahead", "--lookahead", "off", "Ask for a deep seller's pages concurrently; not built yet."),
+    (
+        "run.lookahead",
+        "--lookahead",
+        "off|history|gallop",
+        "Ask for a deep seller's pages concurrently; only off is built.  [default: off]",
+    ),
     ("run.sort", "--sort", "views|sales|gmv", "What the API sorts by.  [default: views]"),
     ("run.order", "--order", "desc|asc", "Which way it sorts.  [default: desc]"),
-    ("run.strategy", "--strategy", "depth-first|breadth-first", "Which page next.  [default: depth-first]"),
-    ("run.crawl_date", "--crawl-date", "YYYY-MM-DD", "The snapshot to write.  [default: today]"),
+    (
+        "run.strategy",
+        "--strategy",
+        "depth-first|breadth-first",
+        "Which page next when there is a choice.  [default: depth-first]",
+    ),
+    (
+        "run.crawl_date",
+        "--crawl-date",
+        "YYYY-MM-DD",
+        "The snapshot to write.  [default: today in run.timezone, which is UTC]",
+    ),
     ("run.column", "--column", "NAME", "The seller list's column.  [default: seller_id, or the only one]"),
     ("run.skip_bad_ids", "--skip-bad-ids", None, "Go on without the lines that hold no seller ID."),
-    ("run.fresh", "--fresh", None, "Crawl this date anew; the former snapshot stands until it is whole."),
+    (
+        "run.fresh",
+        "--fresh",
+        None,
+        "Crawl this date anew; the former snapshot stands until the new one is whole.",
+    ),
     ("run.retry_failed", "--retry-failed", None, "Ask again for sellers that failed by a 400."),
     ("run.resume", "--resume", None, "Go on with the latest unfinished crawl date."),
     ("run.json", "--json", None, "The run report on standard output."),
@@ -43,70 +83,197 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     ("log.no_progress", "--no-progress", None, "No progress display, even on a terminal."),
 )
 
+_GROUPS = {
+    "What is crawled": "column skip-bad-ids crawl-date resume fresh retry-failed sort order",
+    "Where a seller ends": "stop max-pages lookahead strategy",
+    "Credits and pace": "budget qps workers timeout patience",
+    "Where from, where to": "config api-url data",
+    "What is printed": "json log-format quiet no-progress online help",
+}
+_GROUP_OF = {f"--{flag}": group for group, flags in _GROUPS.items() for flag in flags.split()}
+
+_RUN_NOTES = """\b
+Each option is also a setting of the TOML file and an environment variable
+(--max-pages: run.max_pages, CRAWLER_MAX_PAGES or CRAWLER_RUN_MAX_PAGES).
+A flag beats the environment, which beats the file, which beats the default.
+The API key comes from KEYAPI_API_KEY, or from the file that the setting
+api.key_file names; never from a flag.
+
+\b
+Exit codes: 0 done, 1 a bug, 2 bad usage, settings or list, 3 our budget ran
+out, 4 some sellers failed, 5 key refused, 6 provider's quota used up,
+7 another run holds the data folder, 8 disk full or not writable, 9 API down,
+130 and 143 interrupted."""
+
+_BROKEN_PIPE = 141  # what a shell tells of a program that SIGPIPE ended
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class _ReaderLeftError(Exception):
+    """Standard output's reader has gone; click itself would make an exit code 1 of it, which means a bug."""
+
+
+@contextmanager
+def _broken_pipe_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ReaderLeftError from None
+
+
+class _FrontDoor(click.Group):
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse; `--help` prints here."""
+        with _broken_pipe_told():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _broken_pipe_told():
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+
+
+class _GroupedCommand(click.Command):
+    """A command whose help shows its options by what they are about."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each group of options under its own heading."""
+        grouped: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                grouped[_GROUP_OF[parameter.opts[-1]]].append(record)
+        for group, records in grouped.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+def _choices(metavar: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    words = [word for word in metavar.split("|") if word.islower()]
+    return lambda _context, _parameter, begun: [word for word in words if word.startswith(begun)]
+
 
 def settings_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command every option of a run; values stay raw, the settings validate them."""
     for name, flag, metavar, text in reversed(_OPTIONS):
         key = name.replace(".", "__")
         if metavar is None:
-            command = click.option(flag, key, is_flag=True, default=None, help=text)(command)
+            option = click.option(flag, key, is_flag=True, default=None, help=text)
+        elif metavar == "DIR":
+            option = click.option(flag, key, metavar=metavar, type=click.Path(), default=None, help=text)
         else:
-            command = click.option(flag, key, metavar=metavar, default=None, help=text)(command)
-    return click.option(
-        "--config", metavar="FILE", default=None, help="Settings file.  [default: config/crawler.toml]"
-    )(command)
+            complete = _choices(metavar)
+            option = click.option(
+                flag, key, metavar=metavar, default=None, help=text, shell_complete=complete
+            )
+        command = option(command)
+    return _config_option(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_config_option = click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    default=None,
+    help="Settings file.  [default: config/crawler.toml if it is there]",
+)
+_sellers_argument = click.argument("sellers", required=False, type=click.Path(allow_dash=True))
+
+
+@click.group(cls=_FrontDoor, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="crawler")
 def cli() -> None:
     """Crawl TikTok Shop video analytics: seller list in, Parquet snapshot out, no credit paid twice."""
 
 
-@cli.command()
-@click.argument("sellers", required=False)
+@cli.command(cls=_GroupedCommand, epilog=_RUN_NOTES)
+@_sellers_argument
 @settings_options
 def run(sellers: str | None, config: str | None, **options: Any) -> int:
-    """Crawl every seller of the list SELLERS (a file, or -) and publish the date's snapshot."""
+    """Crawl every seller of a list, and publish the crawl date's snapshot.
+
+    SELLERS is a CSV, a plain list or a Parquet file, or - for standard input. With --resume it may be
+    left out: the list of the run that is gone on with is read again.
+    """
     if sellers is None and not options["run__resume"]:
         raise click.UsageError(
-            "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input."
+            "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input "
+            "(only --resume goes without)."
         )
     from crawler.app import run_command  # noqa: PLC0415 - help stays light
 
     return run_command(_load(config, options), sellers)
 
 
-@cli.command()
-@click.argument("sellers", required=False)
+@cli.command(cls=_GroupedCommand)
+@_sellers_argument
 @click.option("--online", is_flag=True, help="Send one request to the API; it costs one credit.")
 @settings_options
 def check(sellers: str | None, config: str | None, *, online: bool, **options: Any) -> int:
-    """Tell whether this machine is ready for tonight: settings, key, disk, lock, seller list."""
-    from crawler.commands.check import check_command  # noqa: PLC0415
+    """Tell whether this machine is ready for tonight.
 
-    return check_command(_load(config, options), sellers, online=online)
+    Prints every setting, its value and where it came from; then looks at the key, the data folder, the
+    disk, the lock and, where one is named, the list SELLERS. Sends nothing unless --online. Exits with
+    0 if all is ready, 2 otherwise; --json prints the same for programs.
+    """
+    from crawler.commands.check import check_command  # noqa: PLC0415 - heavy
+    from crawler.settings import SettingsError  # noqa: PLC0415 - heavy
+
+    as_json = bool(options.pop("run__json"))
+    faulty: SettingsError | None = None
+    try:
+        loaded = _load(config, options)
+    except SettingsError as error:
+        faulty, loaded = error, error.usable
+    faults = () if faulty is None else faulty.faults
+    return check_command(loaded, sellers, online=online, as_json=as_json, faults=faults)
 
 
 @cli.command()
-@click.option("--data", metavar="DIR", default=None, help="The data folder.  [default: data]")
-@click.option("--config", metavar="FILE", default=None, help="Settings file.")
+@click.option(
+    "--data", metavar="DIR", type=click.Path(), default=None, help="The data folder.  [default: data]"
+)
+@_config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(data: str | None, config: str | None, *, as_json: bool) -> int:
     """List past runs, credits spent, and what is unfinished."""
-    from crawler.commands.status import status_command  # noqa: PLC0415
+    from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
 
     loaded = _load(config, {"run__data": data})
     return status_command(loaded.settings.run.data, as_json=as_json)
 
 
 @cli.command()
-@click.option("--data", type=click.Path(path_type=Path), default=Path("data/demo"), show_default=True)
-@click.option("--sellers", type=click.IntRange(1, 100_000), default=60, show_default=True)
-@click.option("--qps", type=click.FloatRange(0.1, 2000), default=200.0, show_default=True)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("data/demo"),
+    show_default=True,
+    help="Where the demo's list and dataset go.",
+)
+@click.option(
+    "--sellers",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=60,
+    show_default=True,
+    help="How many sellers to crawl.",
+)
+@click.option(
+    "--qps",
+    metavar="N",
+    type=click.FloatRange(0.1, 2000),
+    default=200.0,
+    show_default=True,
+    help="Requests a second.",
+)
 def demo(data: Path, sellers: int, qps: float) -> int:
     """Run the main job on the embedded stand-in of the API: no key, no network, a table to look at."""
-    from crawler.commands.demo import demo_command  # noqa: PLC0415
+    from crawler.commands.demo import demo_command  # noqa: PLC0415 - heavy
 
     return demo_command(data, sellers, qps)
 
@@ -115,10 +282,14 @@ def demo(data: Path, sellers: int, qps: float) -> int:
 @click.option("--port", type=click.IntRange(0, 65535), default=8800, show_default=True, help="0: a free one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which catalogue.")
 @click.option("--day", type=click.IntRange(0), default=0, show_default=True, help="The catalogue's day.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds before each answer.")
-@click.option("--jitter", type=click.FloatRange(0), default=0.0, help="Seconds more, at random.")
-@click.option("--qps", type=click.FloatRange(0.1), default=None, help="429 above this rate.")
-@click.option("--quota", type=click.IntRange(0), default=None, help="402 after so many credits.")
+@click.option(
+    "--latency", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds before each answer."
+)
+@click.option(
+    "--jitter", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds more, at random."
+)
+@click.option("--qps", type=click.FloatRange(0.1), default=None, help="429 above this rate; none: never.")
+@click.option("--quota", type=click.IntRange(0), default=None, help="402 after so many credits; none: never.")
 @click.option("--drift", type=click.IntRange(0), default=0, help="A new video every so many requests.")
 @click.option("--faults", default="", help="Such as status=500:0.01,reset:0.005")
 @click.option("--key", default="sk_live_simulator", show_default=True, help="The stand-in's own key.")
@@ -135,7 +306,7 @@ def simulate(
     key: str,
 ) -> int:
     """Serve the embedded stand-in of the API on loopback, until stopped."""
-    from crawler.commands.simulate import simulate_command  # noqa: PLC0415
+    from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415
     from crawler.simulator.faults import parse_faults  # noqa: PLC0415
     from crawler.simulator.server import SimulatorOptions  # noqa: PLC0415
@@ -146,40 +317,76 @@ def simulate(
     return simulate_command(options, port)
 
 
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the completion script of a shell.
+
+    \b
+    bash: eval "$(crawler completion bash)" in ~/.bashrc
+    zsh:  eval "$(crawler completion zsh)" in ~/.zshrc
+    fish: crawler completion fish > ~/.config/fish/completions/crawler.fish
+    """  # noqa: D301 - click's own mark for lines that stay as they are
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise InputError(f"no completion for {shell}")
+    click.echo(kind(cli, {}, "crawler", "_CRAWLER_COMPLETE").source())
+    return 0
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except CrawlerError as error:
-        sys.stderr.write(f"crawler: {error}\n")
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
+        code: int | None = cli.main(prog_name="crawler", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return 130
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug becomes an exit code
-        _tell_bug(error)
-        code = 1
-    sys.exit(code)
+        return _told(error)
+    return code or 0
+
+
+def _told(error: Exception) -> int:
+    """Say what ended the command; returns its exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return InputError.exit_code
+    if isinstance(error, CrawlerError):
+        sys.stderr.write(f"crawler: {error}\n")
+        return error.exit_code
+    if isinstance(error, _ReaderLeftError):
+        return _leave_quietly()
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return _tell_disk(error)
+    return _tell_bug(error)
+
+
+def _leave_quietly() -> int:
+    # what is still buffered would fail again at exit, with a complaint
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BROKEN_PIPE
+
+
+def _tell_disk(error: OSError) -> int:
+    where = error.filename or "standard output"
+    sys.stderr.write(f"crawler: cannot write {where}: {error.strerror}; make room, then run it again\n")
+    if error.filename is None:
+        _leave_quietly()
+    return OutputError.exit_code
 
 
 def _load(config: str | None, options: dict[str, Any]) -> Loaded:
-    import os  # noqa: PLC0415
-
-    from crawler.settings import load  # noqa: PLC0415
+    from crawler.settings import load  # noqa: PLC0415 - heavy
 
     flags = {name.replace("__", ".", 1): value for name, value in options.items() if value is not None}
     return load(flags, None if config is None else Path(config), os.environ)
 
 
-def _tell_bug(error: Exception) -> None:
-    told = "".join(traceback.format_exception(error))
+def _tell_bug(error: Exception) -> int:
+    told = _without_key("".join(traceback.format_exception(error)))
     where = "the lines above"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="crawler-bug-", suffix=".txt", delete=False) as file:
@@ -187,7 +394,16 @@ def _tell_bug(error: Exception) -> None:
             where = file.name
     except OSError:
         sys.stderr.write(told)
+    what = _without_key(" ".join(str(error).split()))[:200]
     sys.stderr.write(
-        f"crawler: a fault of the program: {type(error).__name__}; what was paid for is in the journal. "
-        f"Please report it with {where}\n"
+        f"crawler: a fault of the program: {type(error).__name__}{f': {what}' if what else ''}; what was "
+        f"paid for is in the journal. Please report it with {where} (crawler {__version__}, "
+        f"Python {sys.version.split()[0]})\n"
     )
+    return 1
+
+
+def _without_key(text: str) -> str:
+    key = os.environ.get("KEYAPI_API_KEY", "").strip()
+    bare = text.replace(key, "***") if len(key) >= 8 else text
+    return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", bare)

@@ -29,8 +29,8 @@ _NEAR = 0.65
 _KEY_HINT = f"the key is never kept here: set {KEY_VARIABLE}, or name its file in api.key_file"
 _KEY_NAMES = {"KEY", "API_KEY", "API_API_KEY", "TOKEN", "API_TOKEN", "KEYAPI_API_KEY"}
 
-SECONDS = "seconds, 0 or more"
-POSITIVE_SECONDS = "seconds, more than 0"
+SECONDS = "a number of seconds from 0"
+POSITIVE_SECONDS = "a number of seconds above 0"
 YES_NO = "true or false"
 
 
@@ -96,7 +96,7 @@ class RunSettings(_Section):
     data: Path = Field(Path("data"), description="the path of a folder")
     qps: float = Field(5.0, ge=0.1, le=2000, allow_inf_nan=False, description="a number from 0.1 to 2000")
     workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
-        "auto", description="a whole number from 1 to 4096, or auto"
+        "auto", description="auto or a whole number from 1 to 4096"
     )
     patience: float = Field(900.0, ge=0, allow_inf_nan=False, description=SECONDS)
     stop: StopRule = Field(StopRule.SHORT, description="short or empty")
@@ -164,7 +164,7 @@ class CreditSettings(_Section):
     """What may be spent, in credits."""
 
     # the upper end keeps sums within what the ledger's integers hold
-    budget: int | None = Field(None, ge=0, le=10**15, description="a whole number of credits, 0 or more")
+    budget: int | None = Field(None, ge=0, le=10**15, description="a whole number of credits from 0")
 
 
 class JournalSettings(_Section):
@@ -174,7 +174,7 @@ class JournalSettings(_Section):
         "power-loss", description="power-loss or process-kill"
     )
     commit_ms: int = Field(50, ge=1, le=1000, description="a whole number of milliseconds from 1 to 1000")
-    reserve_mib: int = Field(64, ge=0, description="a whole number of MiB, 0 or more")
+    reserve_mib: int = Field(64, ge=0, description="a whole number of MiB from 0")
 
 
 class LogSettings(_Section):
@@ -282,7 +282,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
     sources: tuple[Iterable[tuple[str, Any, str]], ...] = (
         _from_file(path, faults),
         from_environment,
-        ((name, value, f"flag --{FLAGS[name]}") for name, value in flags.items()),
+        ((name, value, f"flag --{FLAGS.get(name, name)}") for name, value in flags.items()),
     )
     found_path = path or _default_config()
     for source in sources:
@@ -385,18 +385,21 @@ def _from_file(named: Path | None, faults: list[str]) -> Iterator[tuple[str, Any
 
 
 def _read_toml(path: Path, faults: list[str]) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        return tomllib.loads(text)
     except FileNotFoundError:
-        faults.append(f"{path}: no such settings file")
+        faults.append(f"{path}: cannot be read: no such file")
     except IsADirectoryError:
-        faults.append(f"{path}: a folder, not a settings file: name the TOML file in it")
+        faults.append(f"{path}: cannot be read: a folder; name the TOML file in it")
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        faults.append(f"{path}: no TOML: it is not UTF-8 text")
+        faults.append(f"{path}: cannot be read: no UTF-8 text, so no TOML")
     except (ValueError, RecursionError) as error:
-        faults.append(f"{path}: no TOML: {error}")
+        end = f"end of document, line {text.count(chr(10)) + 1}"
+        faults.append(f"{path}: cannot be read: no TOML: {error}".replace("end of document", end))
     return {}
 
 
@@ -414,7 +417,7 @@ def _nearest(section: str, key: str, known: list[str]) -> str:
         return f"; {_KEY_HINT}"
     same = [name for name in known if name.partition(".")[2] == leaf]
     if same and not same[0].startswith(f"{section}."):
-        return f"; it belongs in [{same[0].partition('.')[0]}], as {same[0]}"
+        return f"; did you mean {same[0]}? It belongs in [{same[0].partition('.')[0]}]"
     here = [name.partition(".")[2] for name in known if name.startswith(f"{section}.")]
     near = [f"{section}.{name}" for name in difflib.get_close_matches(leaf, here, 1, _NEAR)]
     leaves = {name.partition(".")[2]: name for name in known}
@@ -480,7 +483,8 @@ def _validate(values: Mapping[str, Any], origins: dict[str, str], faults: list[s
             name = ".".join(str(part) for part in fault["loc"][:2])
             refused.setdefault(name, _reason(name, fault["type"], fault["msg"]))
         for name, reason in refused.items():
-            faults.append(f"{name} ({origins[name]}): {_shown(name, values[name])}: {reason}")
+            faults.append(f"{name} ({origins[name]}): {_shown(name, values[name])} is refused: {reason}")
+            origins[name] = f"default, as that of the {origins[name]} is refused"
         settings = Settings(**_nested({n: v for n, v in values.items() if n not in refused}))
     faults.extend(_contradictions(settings, origins))
     return settings

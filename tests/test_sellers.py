@@ -1,149 +1,373 @@
-"""The seller list: every dialect that people save, and every way it goes wrong."""
+"""The seller list: every dialect it may come in, and every way in which it may be wrong."""
 
 from __future__ import annotations
 
+import gzip
 import io
+import subprocess
+import sys
+import zipfile
+from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crawler.errors import InputError
-from crawler.sellers import read_sellers
+from crawler.sellers import SellerList, read_sellers
 
-A, B = "7494662098975951181", "0123"
+A = "7494662098975951181"
+B = "7495000000000000002"
+C = "0012"
+BOM = b"\xef\xbb\xbf"
+QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(tmp_path: Path, content: bytes | str, **options: object) -> list[str]:
-    path = tmp_path / "list.csv"
+def read(folder: Path, content: str | bytes, **options: Any) -> SellerList:
+    path = folder / "sellers.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(read_sellers(str(path), **options))  # type: ignore[arg-type]  # options of the case
+    return read_sellers(str(path), **options)
+
+
+def refusal(folder: Path, content: str | bytes, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read(folder, content, **options)
+    message = str(caught.value)
+    assert "sellers.csv" in message
+    assert all(c.isprintable() or c == "\n" for c in message)
+    return message
+
+
+def write_parquet(folder: Path, **columns: Any) -> str:
+    path = folder / "sellers.parquet"
+    pq.write_table(pa.table(columns), path)
+    return str(path)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        f"seller_id\n{A}\n{B}\n",
-        f"{A}\n{B}",
-        f"\ufeffSeller_ID \r\n{A}\r\n\r\n{B}\r\n",
-        f"name;seller_id\nx;{A}\ny;{B}\n",
-        f"name\tseller_id\nx\t{A}\ny\t{B}\n",
-        f'"name","seller_id"\n"a, ""b""\nc","{A}"\nz,"{B}"\n',
-        f"# a comment\n\n {A} \n# more\n{B}\n",
-        f'seller_id\n="{A}"\n\'{B}\n',
-        f"shop\n{A}\n{B}\n",
-        f"seller_id,\n{A},\n{B},\n",
-        f"seller_id\n{A}\n{B}\n".encode("utf-16"),
-        f"name,seller_id\n\xff,{A}\n,{B}\n".encode("latin-1"),
+        f"{A}\n{B}\n{C}\n",
+        f"{A}\n{B}\n{C}",
+        f"{A}\r\n{B}\r\n{C}\r\n",
+        f"{A}\r{B}\r{C}\r",
+        f'\n\n# a comment, "with an open quote\n{A}\n\n  # one more\n{B}\n   \n{C}\n',
+        f"{A},{B},{C}\n",
+        f"{A};{B};{C}",
+        f"# all on one line\n{A} {B} {C}\n\n# the end\n",
+        f"{A},\n{B},\n{C},\n",
+        f"  {A}\n{B}  \n\t{C}\t\n",
+        f'"{A}"\n"{B}"\n"{C}"\n',
+        f"seller_id\n{A}\n{B}\n{C}\n",
+        f" SELLER_ID \n{A}\n{B}\n{C}\n",
+        f"'Seller_Id'\n{A}\n{B}\n{C}\n",
+        f"shop\n{A}\n{B}\n{C}\n",
+        f"shop,\n{A},\n{B},\n{C},\n",
+        f"seller_id,shop\n{A},x\n{B},y\n{C},z\n",
+        f"shop;Seller_ID\nx;{A}\ny;{B}\nz;{C}\n",
+        f"shop\tseller_id\tn\nx\t{A}\t1\ny\t{B}\t2\nz\t{C}\t3\n",
+        f"shop|seller_id\nx|{A}\ny|{B}\nz|{C}\n",
+        f"sep=;\nshop;seller_id\nx,x;{A}\ny;{B}\nz;{C}\n",
+        f"a;price;seller_id\nx;1,5;{A}\ny;2,5;{B}\nz;3,5;{C}\n",
+        f'shop,seller_id\n"Joe, Inc","{A}"\n"two\nlines\n# no comment\n",{B}\n"say ""hi""",{C}\n',
+        f'shop , "seller_id" , n\n"x" , "{A}" , 1\ny , {B},2\nz,{C},3\n',
+        f"seller_id,shop\n{A},x\n,\n\n{B}\n# note\n{C},z,,\n",
+        f'seller_id\n="{A}"\n"=""{B}"""\n\'{C}\n',
+        f"seller_id\n'{A}'\n\u200b{B}\n\ufeff{C}\u00a0\n",
+        f"seller_id,7d views\n{A},1\n{B},2\n{C},3\n",
+        f"seller_id,x\x0b\x85\u2028y\n{A},x\x0by\n{B},\u2028\n{C},\x1c\n",
     ],
 )
-def test_dialects(tmp_path: Path, content: bytes | str) -> None:
-    assert read(tmp_path, content) == [A, B]
+def test_dialects(tmp_path: Path, content: str) -> None:
+    for encoded in (
+        content.encode(),
+        BOM + content.encode(),
+        content.encode("utf-16"),
+        b"\xfe\xff" + content.encode("utf-16-be"),
+        content.encode("utf-32"),
+    ):
+        found = read(tmp_path, encoded)
+        assert list(found) == [A, B, C]
+        assert (len(found), found.repeated, found.bad, found.bad_count) == (3, 0, (), 0)
+        assert found.name.endswith("sellers.csv")
+        assert found.ids.type == pa.string()
+
+
+def test_invalid_utf8_in_another_column_is_tolerated(tmp_path: Path) -> None:
+    assert list(read(tmp_path, b"shop,seller_id\ncaf\xe9,12\n\xff\xfe,13\n")) == ["12", "13"]
+
+
+def test_repeated_ids_are_kept_once_where_they_first_stand(tmp_path: Path) -> None:
+    found = read(tmp_path, "5\n15\n3\n5\n05\n15\n5\n4\n")
+    assert list(found) == ["5", "15", "3", "05", "4"]
+    assert found.repeated == 3
+
+
+def test_a_named_column(tmp_path: Path) -> None:
+    content = "seller_id,Shop No\n1,11\n2,12\n"
+    assert list(read(tmp_path, content, column="shop no ")) == ["11", "12"]
+    assert list(read(tmp_path, content)) == ["1", "2"]
+    message = refusal(tmp_path, content, column="shop_no")
+    assert "'shop_no'" in message
+    assert "'seller_id', 'Shop No'" in message
+    assert "did you mean --column 'Shop No'" in message
+    assert "no header" in refusal(tmp_path, "1\n2\n", column="shop")
+    assert "no column 'shop'" in refusal(tmp_path, "seller_id\n1\n", column="shop")
+    with pytest.raises(InputError, match="--column is empty"):
+        read(tmp_path, content, column="  ")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "wanted"),
     [
-        ("seller_id\n7.49467E+18\n", "line 2: '7.49467E+18': a spreadsheet ruined"),
-        ("seller_id\n1\n7494662098975951181.0\n", "line 3"),
-        ("seller_id\n1\nshop7\n", "line 3: 'shop7'"),
-        ("a,b\n1,2\n", "no column seller_id among: a, b"),
-        ("a,seler_id\n1,2\n", "did you mean --column 'seler_id'"),
-        ("1,2\n3,4\n", "line 1: no header"),
-        ("", "empty"),
-        ("seller_id\n\n", "empty"),
-        (b"\0\1\2\3", "binary"),
-        (b"PK\x03\x04rest", "Excel"),
-        (b"\x1f\x8brest", "gzip"),
-        ("<!DOCTYPE html><html>", "HTML"),
-        ("seller_id\n\u0661\u0662\n", "no seller ID"),
-        (b"PAR1 but not really", "Parquet"),
-        (b"seller_id\n" + b"9" * 200_000, "CSV"),
+        (f"seller_id\n{A}\n7.49467E+18\n", ["line 3: '7.49467E+18'", "spreadsheet ruined", "as text"]),
+        ("seller_id\n7,49467E+18\n", ["line 2: '7,49467E+18'", "spreadsheet ruined"]),
+        ("7.49467E+18\n", ["line 1", "spreadsheet ruined"]),
+        (f"{A}.0\n", [f"line 1: '{A}.0'", "decimals"]),
+        (f"{A}\nabc\n", ["line 2: 'abc'", "digits"]),
+        (f"{A}\n-5\n", ["line 2: '-5'", "digits"]),
+        (f"{A}\n\u0663\u0664\n", ["line 2", "0-9"]),
+        (f"{A}x\n{B}\n", [f"line 1: '{A}x'"]),
+        (f"{A}\n{'9' * 33}\n", ["line 2", "32 digits"]),
+        (f"{A}\n{'x' * 500}\n", [f"'{'x' * 57}...'"]),
+        (f"{A}\n\x1b[31mred\n", [r"'\x1b[31mred'"]),
+        (f"shop,seller_id\nx,{A}\ny,\n", ["line 3: ''", "fill it in"]),
+        (f"shop,seller_id\nx,{A}\ny\n", ["line 3: ''", "fill it in"]),
+        (f"shop,seller_id\nJoe, Inc,{A}\n", ["line 2", "in quotes"]),
+        (f"{A}\n{B},{C}\n", ["line 2", "in quotes"]),
+        (f'n,seller_id\n"a\n\nb",{A}\n# x\n\n"c\nd",bad\n', ["line 7: 'bad'"]),
+        (f"a,seller_id\rx,{A}\ry,bad\r", ["line 3: 'bad'"]),
+        ("1\nx\nx\nx\nx\nx\nx\nx\n", ["7 bad seller IDs", "line 6: 'x'", "and 2 more", "--skip-bad-ids"]),
+        ("shop,id\nx,1\n", ["no column 'seller_id'", "'shop', 'id'", "--column"]),
+        ("Seller ID,shop\n1,x\n", ["did you mean --column 'Seller ID'"]),
+        ("seller_id,SELLER_ID\n1,2\n", ["several columns"]),
+        (f"{A},x\n{B},y\n", ["line 1", "no header", A, "one a line"]),
+        (f"{A},{B}\n{B},{C}\n", ["line 1", "no header"]),
+        ("7 494 662\n", ["line 1: '7 494 662'"]),
+        (f"{A}\t5 shops\n", ["no header"]),
+        ("", ["no seller ID"]),
+        ("\n \n# nothing\n", ["no seller ID"]),
+        (BOM, ["no seller ID"]),
+        ("seller_id\n", ["no seller ID"]),
+        ("seller_id,shop\n,\n", ["no seller ID"]),
+        (f'seller_id,shop\n{A},x\n{B},"open\n{C},z\n', ["line 3", "never ends"]),
+        (f"seller_id,shop\n{A},x\n{B},{'y' * 140_000}\n", ["line 3", "field"]),
+        (f"{A}\n" + "1" * 3_000_000, ["line 2", "longer than"]),
+        (b"seller_id\n12\n\0\0\0\n", ["line 3", "NUL"]),
+        (b"\x7fELF\0\0\0", ["binary"]),
+        ("seller_id\n12\n".encode("utf-16-le"), ["UTF-16"]),
+        ("  <!DOCTYPE html><html></html>", ["HTML"]),
+        ("<table><tr>".encode("utf-16"), ["HTML"]),
+        ('[{"seller_id": "12"}]', ["JSON"]),
+        (gzip.compress(b"12\n"), ["gzip"]),
+        (b"\x28\xb5\x2f\xfdabc", ["zstd"]),
+        (b"\xd0\xcf\x11\xe0abc", ["old Excel workbook"]),
+        (b"PAR1 and no more", ["Parquet"]),
     ],
 )
-def test_faults_say_where_and_what(tmp_path: Path, content: bytes | str, told: str) -> None:
-    with pytest.raises(InputError, match=r"list\.csv") as caught:
-        read(tmp_path, content)
-    assert told in str(caught.value)
+def test_refusals(tmp_path: Path, content: str | bytes, wanted: list[str]) -> None:
+    message = refusal(tmp_path, content)
+    for words in wanted:
+        assert words in message
 
 
-def test_skip_bad_ids_counts_them(tmp_path: Path) -> None:
-    path = tmp_path / "list.csv"
-    path.write_text("seller_id\n1\nx\n1\n2\n")
-    listed = read_sellers(str(path), skip_bad_ids=True)
-    assert (list(listed), listed.bad_count, listed.repeated) == (["1", "2"], 1, 1)
-    path.write_text("seller_id\nx\n")
-    with pytest.raises(InputError):
-        read_sellers(str(path), skip_bad_ids=True)
+def test_zip_archives(tmp_path: Path) -> None:
+    for member, words in (("[Content_Types].xml", "an Excel workbook: save it as CSV"), ("a", "unpack")):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(member, "x")
+        assert words in refusal(tmp_path, packed.getvalue())
 
 
-@pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.int64(), pa.dictionary(pa.int32(), pa.string())]
-)
-def test_parquet(tmp_path: Path, kind: pa.DataType) -> None:
-    path = tmp_path / "list.parquet"
-    values = [7494662098975951181, 5] if kind == pa.int64() else ["7494662098975951181", "5"]
-    pq.write_table(pa.table({"x": ["a", "b"], "Seller_Id": pa.array(values, kind)}), path)
-    assert list(read_sellers(str(path))) == [A, "5"]
+def test_bad_ids_can_be_skipped(tmp_path: Path) -> None:
+    found = read(tmp_path, "1\n" + "x\n" * 30 + "2\n1\n", skip_bad_ids=True)
+    assert list(found) == ["1", "2"]
+    assert (found.repeated, found.bad_count, len(found.bad)) == (1, 30, 20)
+    assert (found.bad[0].line, found.bad[0].value) == (2, "'x'")
+    assert "no good seller ID is left" in refusal(tmp_path, "seller_id\nx\n", skip_bad_ids=True)
+    assert "never ends" in refusal(tmp_path, 'seller_id,n\n1,"\n', skip_bad_ids=True)
 
 
-def test_parquet_of_doubles_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "list.parquet"
-    pq.write_table(pa.table({"seller_id": [7.49e18]}), path)
-    with pytest.raises(InputError, match="double"):
-        read_sellers(str(path))
-
-
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin = io.BufferedReader(io.BytesIO(f"seller_id\n{A}\n".encode()))
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stdin))
-    assert list(read_sellers("-")) == [A]
-
-
-def test_missing_file_and_folder(tmp_path: Path) -> None:
-    (tmp_path / "sellers.csv").write_text("1")
-    with pytest.raises(InputError, match=r"did you mean sellers\.csv"):
-        read_sellers(str(tmp_path / "seller.csv"))
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sellers.csv").write_text("1\n")
+    with pytest.raises(InputError, match=r"selers\.csv: no such file: did you mean 'sellers\.csv"):
+        read_sellers(str(tmp_path / "selers.csv"))
+    with pytest.raises(InputError, match="cannot be listed"):
+        read_sellers(str(tmp_path / "none" / "x"))
     with pytest.raises(InputError, match="folder"):
         read_sellers(str(tmp_path))
+    for odd in ("", "a\0b", "x" * 5000, "no\udcffne", str(tmp_path / "sellers.csv" / "x")):
+        with pytest.raises(InputError) as caught:
+            read_sellers(odd)
+        str(caught.value).encode()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="permissions"):
+        read_sellers(str(tmp_path / "sellers.csv"))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["12", "0013", "12"]),
+        pa.array(["12", "0013", "12"], pa.large_string()),
+        pa.array(["12", "0013", "12"]).dictionary_encode(),
+        pa.array([b"12", b"0013", b"12"]),
+    ],
+)
+def test_parquet_text(tmp_path: Path, values: Any) -> None:
+    found = read_sellers(write_parquet(tmp_path, shop=["a", "b", "c"], Seller_ID=values))
+    assert list(found) == ["12", "0013"]
+    assert found.repeated == 1
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(20, 0)])
+def test_parquet_numbers(tmp_path: Path, kind: Any) -> None:
+    values = pa.array([Decimal(A), Decimal(5)] if pa.types.is_decimal(kind) else [int(A), 5], kind)
+    assert list(read_sellers(write_parquet(tmp_path, any=values))) == [A, "5"]
+    encoded = pa.array([int(A), 5, 5]).dictionary_encode()
+    assert list(read_sellers(write_parquet(tmp_path, any=encoded))) == [A, "5"]
+
+
+def test_parquet_refusals(tmp_path: Path) -> None:
+    for columns, words in (
+        ({"seller_id": [7.5e18]}, "floating point"),
+        ({"seller_id": [True]}, "of type 'bool'"),
+        ({"seller_id": [["1"]]}, "of type"),
+        ({"seller_id": ["1", None]}, "row 2: ''"),
+        ({"seller_id": [1, -1]}, "row 2: '-1'"),
+        ({"seller_id": pa.array([], pa.string())}, "no seller ID"),
+        ({"seller_id": pa.array([b"\xff"])}, "cannot be read as Parquet"),
+        ({"a": ["1"], "b": ["2"]}, "'a', 'b'"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_sellers(write_parquet(tmp_path, **columns))
+        assert words in str(caught.value)
+    found = read_sellers(write_parquet(tmp_path, x=["1", None, "y"]), skip_bad_ids=True)
+    assert (list(found), found.bad_count) == (["1"], 2)
+
+
+class _Stdin:
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", _Stdin(BOM + f"seller_id\r\n{A}\r\n".encode()))
+    found = read_sellers("-")
+    assert (list(found), found.name) == ([A], "standard input")
+    monkeypatch.setattr(sys, "stdin", _Stdin(Path(write_parquet(tmp_path, x=[A])).read_bytes()))
+    assert list(read_sellers("-")) == [A]
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"x\ny\n"))
+    with pytest.raises(InputError, match="standard input: 1 bad"):
+        read_sellers("-")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="closed"):
+        read_sellers("-")
+
+
+def test_a_pipe_that_trickles_and_a_late_import(tmp_path: Path) -> None:
+    program = (
+        "import sys; from crawler.sellers import read_sellers; assert 'pyarrow' not in sys.modules\n"
+        "print(*read_sellers('-'))"
+    )
+    packed = Path(write_parquet(tmp_path, x=[A, B])).read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        child.stdin.write(packed[:1])
+        child.stdin.flush()
+        out, _ = child.communicate(packed[1:])
+    assert out.decode().split() == [A, B]
+
+
+def test_lists_of_many_blocks(tmp_path: Path) -> None:
+    ids = [str(7 * 10**18 + 7919 * n) for n in range(120_000)]
+    assert list(read(tmp_path, "\r\n".join([*ids, *ids[:1000]]))) == ids
+    rows = [f"shop {n},{seller},MY" for n, seller in enumerate(ids)]
+    for at in range(50, 120_000, 9_000):
+        rows[at] = f'"{"a quoted # name" + chr(10) * 90}# b",{ids[at]},MY'
+    found = read(tmp_path, "shop,seller_id,country\n" + "\n".join(rows))
+    assert list(found) == ids
+    bad = read(tmp_path, "shop,seller_id,country\n" + "\n".join(rows) + "\na,b,c", skip_bad_ids=True).bad
+    assert bad[0].line == 120_002 + 90 * 14
+    assert len(list(read(tmp_path, "\n" * 1_100_000 + "12"))) == 1
+
+
+def _quoted(cell: str, always: bool) -> str:
+    if always or any(c in cell for c in '",;\t|\r\n') or cell.startswith((" ", "#")):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+IDS = st.text("0123456789", min_size=1, max_size=32)
+NAMES = st.text(st.sampled_from("abc,;\t|\"'#\n =é1"), max_size=8)
+
+
+@QUICK
 @given(
-    ids=st.lists(st.from_regex(r"[0-9]{1,32}", fullmatch=True), min_size=1, max_size=40),
-    delimiter=st.sampled_from(",;\t"),
-    end=st.sampled_from(["\n", "\r\n"]),
-    mark=st.sampled_from(["", "\ufeff"]),
-    quote=st.sampled_from(["", '"']),
-    columns=st.integers(1, 3),
-    header=st.booleans(),
+    rows=st.lists(st.tuples(IDS, NAMES, st.booleans(), st.sampled_from(["", "\n", '# a, "b\n'])), min_size=1),
+    delimiter=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    shape=st.sampled_from(["plain", "one", "first", "last"]),
+    final=st.booleans(),
 )
 def test_any_dialect_reads_back(
-    tmp_path_factory: pytest.TempPathFactory,
-    ids: list[str],
+    tmp_path: Path,
+    rows: list[tuple[str, str, bool, str]],
     delimiter: str,
     end: str,
-    mark: str,
-    quote: str,
-    columns: int,
-    header: bool,
+    encoding: str,
+    shape: str,
+    final: bool,
 ) -> None:
-    rest = [f"x{n}" for n in range(columns - 1)]
-    lines = [delimiter.join([f"{quote}{i}{quote}", *rest]) for i in ids]
-    if header or columns > 1:
-        lines.insert(0, delimiter.join(["seller_id", *(f"c{n}" for n in range(columns - 1))]))
-    folder = tmp_path_factory.mktemp("list")
-    assert read(folder, mark + end.join(lines)) == list(dict.fromkeys(ids))
+    lines = {
+        "plain": [],
+        "one": ["seller_id"],
+        "first": [f"Seller_ID{delimiter}n"],
+        "last": [f"n{delimiter}seller_id"],
+    }
+    text = "".join(line + end for line in lines[shape])
+    for seller, name, always, between in rows:
+        cells = [_quoted(seller, always), _quoted(name, always)]
+        cells = {"first": cells, "last": cells[::-1]}.get(shape, cells[:1])
+        text += between.replace("\n", end) + delimiter.join(cells) + end
+    ids = [seller for seller, *_ in rows]
+    found = read(tmp_path, (text if final else text.removesuffix(end)).encode(encoding))
+    assert list(found) == list(dict.fromkeys(ids))
+    assert found.repeated == len(ids) - len(set(ids))
 
 
-@settings(max_examples=200, deadline=None)
-@given(content=st.binary(max_size=200))
-def test_rubbish_never_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+@QUICK
+@given(
+    content=st.one_of(
+        st.binary(max_size=200),
+        st.text(st.sampled_from("17e+.,;\t|\"'#=\n\r _aé\ufeff"), max_size=60).map(str.encode),
+        st.binary(max_size=60).map(lambda tail: b"seller_id,b\n1,2\n" + tail),
+        st.binary(max_size=60).map(lambda tail: b"PAR1" + tail + b"PAR1"),
+        st.binary(max_size=60).map(lambda tail: b"\xff\xfe" + tail),
+    ),
+    skip=st.booleans(),
+    column=st.sampled_from([None, "b"]),
+)
+def test_whatever_the_bytes_nothing_but_a_list_or_a_refusal(
+    tmp_path: Path, content: bytes, skip: bool, column: str | None
+) -> None:
     try:
-        assert read(tmp_path_factory.mktemp("list"), content)
+        found = read(tmp_path, content, skip_bad_ids=skip, column=column)
     except InputError as error:
-        assert str(error)  # noqa: PT017 - either outcome is right, no other is
+        assert "sellers.csv" in str(error)  # noqa: PT017 - both outcomes are right
+    else:
+        ids = list(found)
+        assert ids
+        assert len(set(ids)) == len(ids)
+        assert all(seller.isascii() and seller.isdigit() and len(seller) <= 32 for seller in ids)

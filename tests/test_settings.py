@@ -11,10 +11,24 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from crawler.cli import _OPTIONS, cli
 from crawler.errors import InputError
-from crawler.settings import FLAGS, Loaded, Settings, load, mask, read_key, setting_names
+from crawler.settings import (
+    FLAGS,
+    Loaded,
+    Settings,
+    SettingsError,
+    load,
+    mask,
+    read_key,
+    setting_names,
+    value_of,
+    variables,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -161,3 +175,241 @@ def test_check_tells_settings_and_problems(tmp_path: Path) -> None:
 
 def test_status_of_nothing(tmp_path: Path) -> None:
     assert "no runs" in call("status", "--data", str(tmp_path)).stdout
+
+
+NO_FILE = Path(os.devnull)
+
+
+def faults_of(flags: dict[str, Any], environ: dict[str, str], path: Path | None = NO_FILE) -> str:
+    with pytest.raises(InputError) as caught:
+        load(flags, path, environ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "variable", "file"),
+    [
+        ("run.qps", 3.5, 2.5, 1.5),
+        ("credits.budget", 30, 20, 10),
+        ("run.sort", "gmv", "sales", "views"),
+        ("log.quiet", True, False, True),
+        ("api.timeout", 3, 2, 1),
+    ],
+)
+def test_each_source_in_turn(tmp_path: Path, name: str, flag: Any, variable: Any, file: Any) -> None:
+    """Taking the sources away one by one uncovers the next one, down to the default."""
+    section, key = name.split(".")
+    path = config(tmp_path, f"[{section}]\n{key} = {str(file).lower() if file is True else repr(file)}\n")
+    name_of_it = f"CRAWLER_{FLAGS[name].replace('-', '_').upper()}"
+    environ = {name_of_it: str(variable)}
+    empty = {name_of_it: " "}
+    told = [
+        (loaded.origins[name], value_of(loaded.settings, name))
+        for loaded in (
+            load({name: flag}, path, environ),
+            load({}, path, environ),
+            load({}, path, empty),
+            load({}, NO_FILE, empty),
+        )
+    ]
+    assert told == [
+        (f"flag --{FLAGS[name]}", flag),
+        (f"environment {name_of_it}", variable),
+        (str(path), file),
+        ("default", value_of(Settings(), name)),
+    ]
+
+
+def test_every_variable_is_read_also_with_double_underscores() -> None:
+    assert set(variables().values()) == set(setting_names())
+    for variable in ("CRAWLER_RUN_MAX_PAGES", "CRAWLER_MAX_PAGES", "CRAWLER_RUN__MAX_PAGES"):
+        assert load({}, NO_FILE, {variable: "7"}).settings.run.max_pages == 7
+    both = {"CRAWLER_RUN_MAX_PAGES": "7", "CRAWLER_MAX_PAGES": "7"}
+    assert load({}, NO_FILE, both).settings.run.max_pages == 7
+
+
+def test_the_environment_names_the_file_and_the_flag_beats_it(tmp_path: Path) -> None:
+    path = config(tmp_path, "[run]\nqps = 9\n")
+    assert load({}, None, {"CRAWLER_CONFIG": str(path)}).settings.run.qps == 9
+    loaded = load({}, NO_FILE, {"CRAWLER_CONFIG": str(path)})
+    assert (loaded.settings.run.qps, loaded.config_path) == (5, NO_FILE)
+
+
+def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load({}, None, {}).config_path is None
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "crawler.toml").write_text("[run]\nqps = 8\n")
+    loaded = load({}, None, {})
+    assert (loaded.settings.run.qps, loaded.origins["run.qps"]) == (8, "config/crawler.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[api]\nbudget = 3", "unknown setting api.budget; did you mean credits.budget? It belongs in"),
+        ("[runs]\nqps = 3", "unknown section [runs]; did you mean [run]?"),
+        ("[zzzzzz]\nqps = 3", "unknown section [zzzzzz]"),
+        ("[run]\nmax-pages = 3", "did you mean run.max_pages?"),
+        ("[run]\njson_report = true", "unknown setting run.json_report"),
+        ("run = 3", "[run] is a section"),
+        ("[run.qps]\nx = 3", "run.qps"),
+        ("[run]\nqps = 1\nqps = 2\n[run]", "line 3"),
+        ("[run", "line 1"),
+        ('[api]\nkey = "sk_live_0123456789"', "set KEYAPI_API_KEY"),
+        (f"[run]\nmax_pages = {'9' * 5000}", "cannot be read"),
+        (f"[run]\nqps = {'9' * 400}", "a number from 0.1 to 2000 is wanted"),
+        ("[run]\ncrawl_date = 2026-11-23T00:00:00Z", "a date such as 2026-11-23 is wanted"),
+        ("[run]\ncrawl_date = 0", "a date such as 2026-11-23 is wanted"),
+        ('[run]\ncolumn = ""', "the name of a column is wanted"),
+        ('[run]\ndata = ""', "a path is wanted"),
+        ("[run]\nattempts = 11", "a whole number from 5 to 10 is wanted"),
+        ('[run]\nstrategy = "best-first"', "not built yet; use depth-first or breadth-first"),
+        ('[journal]\nsync = "never"', "power-loss or process-kill is wanted"),
+        ("[journal]\ncommit_ms = 0", "from 1 to 1000 is wanted"),
+    ],
+)
+def test_a_file_is_told_what_is_wrong_with_it(tmp_path: Path, text: str, told: str) -> None:
+    path = config(tmp_path, text)
+    message = faults_of({}, {}, path)
+    assert told in message
+    assert "sk_live" not in message
+    assert str(path) in message
+
+
+def test_a_named_file_must_be_there_and_be_toml(tmp_path: Path) -> None:
+    assert "no such file" in faults_of({}, {}, tmp_path / "missing.toml")
+    assert "no such file" in faults_of({}, {"CRAWLER_CONFIG": str(tmp_path / "no")}, None)
+    assert "a folder" in faults_of({}, {}, tmp_path)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "no UTF-8" in faults_of({}, {}, binary)
+
+
+def test_strange_variables_are_faults_only_where_they_are_near() -> None:
+    near = {"CRAWLER_QSP": "1", "CRAWLER_RUN_MAXPAGES": "1", "CRAWLER_URL": "x", "CRAWLER_API_KEY": "k"}
+    message = faults_of({}, near)
+    for told in ("CRAWLER_QPS?", "MAX_PAGES?", "CRAWLER_API_URL?", "set KEYAPI_API_KEY"):
+        assert told in message
+    loaded = load({}, NO_FILE, {"CRAWLER_HOME": "/x", "CRAWLER_RUN_ID": "1", "CRAWLER_QSP": ""})
+    assert len(loaded.warnings) == 2
+    assert "CRAWLER_HOME" in loaded.warnings[0]
+
+
+def test_contradictions_are_told_beside_refused_values() -> None:
+    flags = {"api.url": "http://example.com", "run.fresh": True, "run.resume": True, "run.qps": "x"}
+    message = faults_of({**flags, "run.crawl_date": "2026-11-23"}, {})
+    assert len(message.splitlines()) == 5
+    with pytest.raises(SettingsError) as caught:
+        load(flags, NO_FILE, {})
+    assert caught.value.usable.settings.run.qps == 5
+    assert "flag --qps is refused" in caught.value.usable.origins["run.qps"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.keyapi.ai",
+        "https://",
+        "https://h:99999",
+        "https://[::1",
+        "https://h/?key=secret-word",
+        "https://h/#secret-word",
+        "https://u:secret-word@h",
+        "https://u:secret/word@h",
+        "https://h\n/x",
+        "https://h\\@evil",
+        "",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://10.0.0.1",
+        "http://[::2]",
+        "http://0.0.0.0",
+    ],
+)
+def test_bad_addresses_are_refused_without_their_secrets(url: str) -> None:
+    message = faults_of({"api.url": url}, {})
+    assert "api.url (flag --api-url)" in message
+    assert "secret" not in message
+
+
+def test_no_message_holds_the_key() -> None:
+    key = "sk_live_0123456789"
+    environ = {
+        "KEYAPI_API_KEY": key,
+        "CRAWLER_QPS": key,
+        "CRAWLER_BUDGET": key,
+        "CRAWLER_CREDITS_BUDGET": "1",
+    }
+    assert key not in faults_of({"run.stop": key}, environ, Path(key))
+    with pytest.raises(InputError) as caught:
+        read_key(load({"api.key_file": key}, NO_FILE, {}).settings, {})
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"a\nb", "line breaks"),
+        (b"\xffx", "ASCII"),
+        (b"a\tb", "blanks"),
+    ],
+)
+def test_a_bad_key_file_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_key(load({"api.key_file": str(path)}, NO_FILE, {}).settings, {"KEYAPI_API_KEY": " "})
+    with pytest.raises(InputError, match="Is a directory"):
+        read_key(load({"api.key_file": str(tmp_path)}, NO_FILE, {}).settings, {})
+
+
+@pytest.mark.parametrize(("key", "shown"), [("sk_live_0123456789", "***6789"), ("short", "***"), ("", "***")])
+def test_the_mask_shows_four_characters_at_most(key: str, shown: str) -> None:
+    assert mask(key) == shown
+
+
+def test_settings_are_frozen_and_every_field_tells_what_is_allowed() -> None:
+    settings = Settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.run.qps = 3  # type: ignore[misc]
+    for section in Settings.model_fields:
+        for field in type(getattr(settings, section)).model_fields.values():
+            assert field.description
+
+
+def taken(name: str, raw: Any) -> tuple[Any, str]:
+    """The value as taken, None where it is refused; and what was told."""
+    try:
+        return value_of(load({name: raw}, NO_FILE, {}).settings, name), ""
+    except InputError as error:
+        return None, str(error)
+
+
+@given(st.one_of(st.floats(), st.integers(), st.booleans(), st.floats().map(str), st.text(max_size=8)))
+@hypothesis_settings(deadline=None, max_examples=80)
+def test_a_number_is_taken_exactly_within_its_bounds(raw: float | str) -> None:
+    """Whatever comes for --qps, it is a finite number within the bounds or a fault in our words."""
+    qps, told = taken("run.qps", raw)
+    if qps is None:
+        assert "run.qps (flag --qps)" in told
+        assert isinstance(raw, (bool, str)) or not 0.1 <= raw <= 2000
+    else:
+        assert 0.1 <= qps <= 2000
+        assert not isinstance(raw, bool)
+        assert qps == float(raw)
+
+
+@given(st.sampled_from(["run.max_pages", "credits.budget", "run.workers", "journal.reserve_mib"]), st.data())
+@hypothesis_settings(deadline=None, max_examples=60)
+def test_whole_numbers_are_whole(name: str, data: st.DataObject) -> None:
+    raw = data.draw(st.one_of(st.floats(), st.integers(), st.booleans()))
+    value, told = taken(name, raw)
+    if value is None:
+        assert name in told
+    else:
+        assert type(value) is int
+        assert value == raw
+        assert not isinstance(raw, bool)

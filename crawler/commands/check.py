@@ -3,83 +3,201 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from crawler.errors import CrawlerError, InputError
 from crawler.sellers import read_sellers
-from crawler.settings import Loaded, mask, read_key, setting_names
+from crawler.settings import (
+    Loaded,
+    Settings,
+    key_origin,
+    mask,
+    read_key,
+    setting_names,
+    shown_key_file,
+    value_of,
+)
 from crawler.store.files import free_bytes
 
 T = TypeVar("T")
 
 
-def check_command(loaded: Loaded, sellers: str | None, *, online: bool) -> int:
-    """Print every effective value and its origin, then every problem; 0 if ready, 2 otherwise."""
-    _print_settings(loaded)
-    problems: list[str] = []
-    key = _tried(problems, lambda: read_key(loaded.settings, os.environ))
-    _say("API key", "missing" if key is None else mask(str(key)))
-    _check_disk(loaded, problems)
-    _check_lock(loaded.settings.run.data, problems)
-    if sellers is not None:
-        run = loaded.settings.run
-        listed = _tried(
-            problems, lambda: read_sellers(sellers, column=run.column, skip_bad_ids=run.skip_bad_ids)
-        )
-        if listed is not None:
-            _say("seller list", f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad")
-    if online and key is not None:
-        from crawler.commands.online import ask_once  # noqa: PLC0415 - heavy
+@dataclass(slots=True)
+class _Findings:
+    """What was looked at: lines of name, value and origin; warnings; and what keeps tonight from going."""
 
-        answer = _tried(problems, lambda: ask_once(loaded.settings, str(key)))
-        _say("online", "failed" if answer is None else str(answer))
-    for text in (*loaded.warnings, *problems):
-        sys.stdout.write(f"! {text}\n")
-    sys.stdout.write("not ready\n" if problems else "ready\n")
-    return InputError.exit_code if problems else 0
+    lines: list[tuple[str, str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-
-def _print_settings(loaded: Loaded) -> None:
-    for name in setting_names():
-        section, _, key = name.partition(".")
-        part = getattr(loaded.settings, section)
-        value = getattr(part, "json_report" if key == "json" else key)
-        _say(name, f"{'none' if value is None else value!s:30} {loaded.origins[name]}")
-
-
-def _say(name: str, value: str) -> None:
-    sys.stdout.write(f"{name:22} {value}\n")
-
-
-def _tried(problems: list[str], look: Callable[[], T]) -> T | None:
-    try:
-        return look()
-    except CrawlerError as error:
-        problems.append(str(error))
-        return None
-
-
-def _check_disk(loaded: Loaded, problems: list[str]) -> None:
-    data = loaded.settings.run.data.absolute()
-    existing = next(folder for folder in (data, *data.parents) if folder.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        problems.append(f"{existing} is not writable: mend its permissions or choose another --data")
-    free, reserve = free_bytes(data) >> 20, loaded.settings.journal.reserve_mib
-    _say("free disk", f"{free} MiB")
-    if free < reserve:
-        problems.append(f"only {free} MiB free under {data}, {reserve} MiB are kept in reserve: make room")
-
-
-def _check_lock(data: Path, problems: list[str]) -> None:
-    path = data / "state" / "lock"
-    if not path.exists():
-        return
-    with path.open() as file:
+    def tried(self, look: Callable[[], T]) -> T | None:
+        """What `look` returns; None where it raises, which is then a problem."""
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            problems.append(f"{data} is held by another run: {file.read().strip()}")
+            return look()
+        except CrawlerError as error:
+            self.problems.append(str(error))
+            return None
+
+
+def check_command(
+    loaded: Loaded,
+    sellers: str | None,
+    *,
+    online: bool,
+    as_json: bool = False,
+    faults: tuple[str, ...] = (),
+) -> int:
+    """Print every effective value and its origin, then every problem; 0 if ready, 2 otherwise.
+
+    `faults` are those of the settings: with any, `loaded` is what is usable, and nothing is sent.
+    """
+    found = _Findings(warnings=list(loaded.warnings), problems=list(faults))
+    settings = loaded.settings
+    _list_settings(loaded, found)
+    key = _look_at_key(settings, found)
+    _look_at_folder(settings.run.data, found)
+    _look_at_disk(settings, found)
+    _look_at_lock(settings.run.data, found)
+    if sellers is not None:
+        _look_at_sellers(settings, sellers, found)
+    if online:
+        _ask(settings, key if not faults else None, found)
+    (_print_json if as_json else _print_text)(found)
+    return InputError.exit_code if found.problems else 0
+
+
+def _list_settings(loaded: Loaded, found: _Findings) -> None:
+    for name in setting_names():
+        value = value_of(loaded.settings, name)
+        shown = "none" if value is None else str(value)
+        if isinstance(value, bool):
+            shown = shown.lower()
+        if name == "api.key_file" and value is not None:
+            shown = shown_key_file(value)
+        found.lines.append((name, shown, loaded.origins[name]))
+
+
+def _look_at_key(settings: Settings, found: _Findings) -> str | None:
+    key = found.tried(lambda: read_key(settings, os.environ))
+    origin = key_origin(settings, os.environ)
+    found.lines.append(("API key", "missing" if key is None else mask(key), origin))
+    path = settings.api.key_file
+    if key is not None and path is not None and origin.startswith("file") and path.stat().st_mode & 0o077:
+        found.warnings.append(f"{path} may be read by others than its owner: chmod 600 {path}")
+    return key
+
+
+def _look_at_folder(data: Path, found: _Findings) -> None:
+    """Write and remove a probe, in the folder or in what would hold it; not in what readers scan."""
+    folder = _existing(data)
+    for place in (folder, data / "state", data / "runs"):
+        if place != folder and not place.exists():
+            continue
+        try:
+            with tempfile.NamedTemporaryFile(dir=place, prefix=".crawler-check-") as probe:
+                probe.write(b"?")
+                probe.flush()
+        except OSError as error:
+            found.problems.append(
+                f"{place} cannot be written: {error.strerror}; mend it, or choose another --data"
+            )
+
+
+def _existing(path: Path) -> Path:
+    """The path itself, or the nearest one above that is there."""
+    full = path.absolute()
+    return next(folder for folder in (full, *full.parents) if os.path.lexists(folder))
+
+
+def _look_at_disk(settings: Settings, found: _Findings) -> None:
+    try:
+        free = free_bytes(_existing(settings.run.data)) >> 20
+    except OSError as error:
+        found.problems.append(
+            f"{settings.run.data}: its free space cannot be told: {error.strerror}; mend the path"
+        )
+        return
+    reserve = settings.journal.reserve_mib
+    found.lines.append(("free disk", f"{free} MiB", f"{reserve} MiB are kept in reserve"))
+    if free < reserve:
+        found.problems.append(
+            f"only {free} MiB are free under {settings.run.data}, {reserve} MiB are kept in reserve: "
+            "make room, or lower journal.reserve_mib"
+        )
+
+
+def _look_at_lock(data: Path, found: _Findings) -> None:
+    path = data / "state" / "lock"
+    try:
+        with path.open("rb") as file:
+            try:
+                # shared, so that two checks do not take each other for a run
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(file.read(4096))
+                found.problems.append(
+                    f"{data} is held by {holder}: wait for it to end, or stop it with SIGTERM"
+                )
+                found.lines.append(("lock", "held", holder))
+                return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        found.problems.append(f"{path} cannot be opened: {error.strerror}; mend its permissions")
+        return
+    found.lines.append(("lock", "free", str(path)))
+
+
+def _holder(content: bytes) -> str:
+    try:
+        told = json.loads(content)
+        return f"run {told['run_id']} (process {told['pid']})"
+    except (ValueError, KeyError, TypeError):
+        return "another run"
+
+
+def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None:
+    run = settings.run
+    listed = found.tried(lambda: read_sellers(sellers, column=run.column, skip_bad_ids=run.skip_bad_ids))
+    if listed is not None:
+        told = f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad"
+        found.lines.append(("seller list", told, listed.name))
+
+
+def _ask(settings: Settings, key: str | None, found: _Findings) -> None:
+    if key is None:
+        found.lines.append(("online", "not asked", "the settings and the key must be right first"))
+        return
+    from crawler.commands.online import ask_once  # noqa: PLC0415 - heavy
+
+    answer = found.tried(lambda: ask_once(settings, key))
+    found.lines.append(("online", "failed" if answer is None else answer, settings.api.url))
+
+
+def _print_text(found: _Findings) -> None:
+    first = max(len(name) for name, _, _ in found.lines)
+    second = max(len(value) for _, value, _ in found.lines)
+    for name, value, origin in found.lines:
+        sys.stdout.write(f"{name:{first}}  {value:{second}}  {origin}\n")
+    for text in found.warnings:
+        sys.stdout.write(f"warning: {text}\n")
+    for text in found.problems:
+        sys.stdout.write(f"problem: {text}\n")
+    sys.stdout.write("not ready\n" if found.problems else "ready\n")
+
+
+def _print_json(found: _Findings) -> None:
+    told = {
+        "ready": not found.problems,
+        "values": [{"name": n, "value": value, "origin": origin} for n, value, origin in found.lines],
+        "warnings": found.warnings,
+        "problems": found.problems,
+    }
+    sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=2) + "\n")

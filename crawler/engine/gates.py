@@ -27,6 +27,10 @@ _LATE = 0.005
 """Seconds after which a place in the pace has passed: longer than a warm connection ever needs."""
 
 
+_BURSTS = 5
+"""Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
+
+
 @dataclass(slots=True)
 class RequestCounts:
     """What was sent and how it ended; `by_status` also holds words where no status came."""
@@ -191,7 +195,7 @@ class Gates:
     def _give_up_throttled(self, now: float) -> None:
         if self._throttled_since is None:
             self._throttled_since = now
-        elif now - self._throttled_since > max(self._patience, 1.0):
+        elif self._pace.bursts_in_a_row >= _BURSTS and now - self._throttled_since > self._patience:
             raise ApiDownError(
                 f"the API has answered only 429 for {self._patience:g} s; lower --qps, or run again later"
             )

@@ -10,7 +10,7 @@ from aiolimiter import AsyncLimiter
 
 from crawler.rules.retry import throttle_wait
 
-MARGIN = 1.012
+MARGIN = 1.018
 """The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
 
 _PACING = 1.1
@@ -69,6 +69,11 @@ class Pace:
         if first_of_burst or retry_after is not None:
             self._hold_until = max(self._hold_until, now + wait)
         return first_of_burst
+
+    @property
+    def bursts_in_a_row(self) -> int:
+        """Bursts of 429s since the last answer."""
+        return self._bursts
 
     def answered(self, sent_at: float) -> None:
         """Note an answer: bursts are no longer in a row."""

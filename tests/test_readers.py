@@ -1,0 +1,202 @@
+"""What readers find: the contract's columns and types, in DuckDB, Polars, pandas and pyarrow alike."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crawler.api.rows import read_rows
+from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
+from crawler.rules.paging import PagingRule, Step
+from crawler.store import snapshot
+from crawler.store.journal import Journal, Record
+from crawler.store.snapshot import VIDEO_SCHEMA, SnapshotPlan, publish
+
+DATE = date(2026, 11, 23)
+COLUMNS = (
+    *("seller_id", "video_id", "user_id", "nick_name", "video_desc", "avatar", "reflow_cover", "create_time"),
+    *("total_views_cnt", "total_digg_cnt", "total_comments_cnt", "total_shares_cnt", "total_video_sale_cnt"),
+    *("total_video_sale_gmv_amt", "page_num", "position", "crawled_at", "run_id", "request_id"),
+    *("carried_from", "extra"),
+)
+
+
+def page(seller: str, number: int, rows: list[Any]) -> Page:
+    body = orjson.dumps({"code": 0, "data": rows})
+    return Page(seller, number, body, len(rows), number, 1_700_000_000_000 + number, f"r{number}")
+
+
+def queried(query: str) -> list[Any]:
+    result = duckdb.sql(query)
+    assert result is not None
+    return result.fetchall()
+
+
+def published(data: Path, pages: list[Page], run_id: str = "run1") -> snapshot.RowCounts:
+    with Journal(data / "state" / "journal.sqlite") as journal:
+        ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
+        journal.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
+        return publish(journal, read_rows, SnapshotPlan(data, run_id, DATE, ["99"], None))
+
+
+def row(video: str, **more: Any) -> dict[str, Any]:
+    return {"video_id": video, "region": "MY", "total_views_cnt": 5, "create_time": "1662218112", **more}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    odd = [
+        row("1", total_views_cnt="12", total_video_sale_gmv_amt="2627.73"),
+        row("2", total_views_cnt="many", brand_new={"a": [1]}, region="../../x"),
+        row("3", region=""),
+        row("4", region="Ж" * 300),
+        row("5", total_digg_cnt=2**64 - 1, region=None),
+        {"region": "MY"},
+        "no row",
+        row("6", create_time=1662218112, seller_id="other", region="S G"),
+    ]
+    published(tmp_path, [page("7", 1, odd), page("8", 1, [row("1", nick_name="\x00é🔖")])])
+    return tmp_path
+
+
+def test_columns_types_and_order(data: Path) -> None:
+    assert tuple(VIDEO_SCHEMA.names) == COLUMNS
+    for path in (data / "videos").rglob("*.parquet"):
+        schema = pq.ParquetFile(path).schema_arrow
+        assert schema.equals(VIDEO_SCHEMA)
+        assert schema.field("create_time").type == pa.timestamp("ms", tz="UTC")
+        assert schema.field("page_num").type == pa.int32()
+        assert schema.field("carried_from").type == pa.date32()
+
+
+def test_every_reader_finds_the_same_rows(data: Path) -> None:
+    root = data / "videos"
+    arrow = ds.dataset(root, format="parquet", partitioning=ds.partitioning(flavor="hive")).to_table()
+    scan = f"read_parquet('{root}/*/*/*.parquet', hive_partitioning=true)"
+    duck = queried(f"SELECT video_id, region, typeof(create_time), crawl_date FROM {scan}")
+    assert {(r[2], str(r[3])) for r in duck} == {("TIMESTAMP WITH TIME ZONE", "2026-11-23")}
+    polars = pl.scan_parquet(str(root)).collect()
+    # pandas' own default cannot join a null partition with others: a limit of its Arrow dictionaries.
+    pandas = pd.read_parquet(root, partitioning=ds.partitioning(flavor="hive"))
+    assert len(arrow) == len(duck) == len(polars) == len(pandas) == 7
+    regions = sorted(str(r) for r in arrow["region"].to_pylist())
+    assert regions == sorted(["../../x", "MY", "MY", "None", "None", "None", "S G"])
+    assert sorted(str(r) for r in polars["region"].to_list()) == regions
+    found = {(r["seller_id"], r["video_id"]): r for r in arrow.to_pylist()}
+    assert found["7", "1"]["total_views_cnt"] == 12
+    assert found["7", "1"]["total_video_sale_gmv_amt"] == 2627.73
+    assert orjson.loads(found["7", "2"]["extra"]) == {"brand_new": {"a": [1]}, "total_views_cnt": "many"}
+    assert orjson.loads(found["7", "4"]["extra"]) == {"region": "Ж" * 300}
+    assert orjson.loads(found["7", "6"]["extra"]) == {"seller_id": "other"}
+    assert not (data / "x").exists()
+
+
+def test_rejects_are_kept_as_received(data: Path) -> None:
+    lines = (data / "runs" / "run1" / "rejects.jsonl").read_bytes().splitlines()
+    assert [orjson.loads(line)["row"] for line in lines] == [{"region": "MY"}, "no row"]
+
+
+def test_sellers_and_pending(data: Path) -> None:
+    (path,) = (data / "sellers").rglob("*.parquet")
+    rows = {r["seller_id"]: r for r in pq.ParquetFile(path).read().to_pylist()}
+    assert rows["7"]["videos"] == 6
+    assert (rows["99"]["status"], rows["99"]["pages"]) == ("pending", 0)
+
+
+def test_the_row_received_last_stands(tmp_path: Path) -> None:
+    first = [row(str(n), total_views_cnt=1) for n in range(10)]
+    counts = published(
+        tmp_path, [page("7", 1, first), page("7", 2, [row("9", total_views_cnt=2), row("10")])]
+    )
+    rows = ds.dataset(tmp_path / "videos", format="parquet").to_table().to_pylist()
+    moved = next(r for r in rows if r["video_id"] == "9")
+    assert (moved["total_views_cnt"], moved["page_num"], moved["position"]) == (2, 2, 11)
+    assert (counts.received, counts.duplicate, counts.written) == (12, 1, 11)
+    assert [r["position"] for r in rows] == sorted(r["position"] for r in rows)
+
+
+def test_a_second_publish_replaces_the_whole_date(tmp_path: Path) -> None:
+    published(tmp_path, [page("7", 1, [row("1")])])
+    published(tmp_path, [page("8", 1, [row("2", region="SG")])], "run2")
+    files = [p.name for p in (tmp_path / "videos").rglob("*.parquet")]
+    assert files == ["run2.parquet", "run2.parquet"]
+    assert not list((tmp_path / "state" / "staging").iterdir())
+
+
+def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:
+    published(tmp_path, [page("7", 1, [])])
+    glob = f"{tmp_path}/videos/*/*/*.parquet"
+    assert queried(f"SELECT count(*) FROM read_parquet('{glob}', hive_partitioning=true)") == [(0,)]
+
+
+def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_BUFFERED_ROWS", 20)
+    monkeypatch.setattr(snapshot, "ROW_GROUP", 30)
+    pages = [
+        page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
+        for s in range(40)
+    ]
+    published(tmp_path, pages)
+    for path in (tmp_path / "videos").rglob("*.parquet"):
+        keys = [(r["seller_id"], r["position"]) for r in pq.ParquetFile(path).read().to_pylist()]
+        assert keys == sorted(keys)
+        assert pq.ParquetFile(path).metadata.row_group(0).num_rows == 30
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+rows_of_a_page = st.lists(
+    st.dictionaries(st.sampled_from([*COLUMNS, "region", "new"]), json_values, max_size=8) | json_values,
+    max_size=10,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=rows_of_a_page)
+def test_no_row_is_lost_and_every_value_fits(rows: list[Any]) -> None:
+    try:
+        body = orjson.dumps({"data": rows})
+    except orjson.JSONEncodeError:
+        return
+    result = read_rows("7", body)
+    assert len(result.places) + len(result.rejects) == len(rows)
+    for field in VIDEO_SCHEMA:
+        column = result.values.get(field.name)  # noqa: PD011 - no data frame
+        assert column is None or len(pa.array(column, field.type)) == len(result.places)
+
+
+@settings(deadline=None)
+@given(total=st.integers(0, 300), stop=st.sampled_from(StopRule), max_pages=st.integers(1, 40))
+def test_a_seller_costs_its_full_pages_and_one_more(total: int, stop: StopRule, max_pages: int) -> None:
+    from crawler.models import SellerProgress  # noqa: PLC0415
+
+    rule, seller, step = PagingRule(stop, max_pages), SellerProgress("7"), None
+    while not isinstance(step, Ending):
+        start = (seller.next_page - 1) * 10
+        rows = list(range(start, min(start + 10, total)))
+        answer = Page("7", seller.next_page, b"", len(rows), hash(tuple(rows)), 0, "")
+        step = rule.after(seller, answer)
+        assert step is not Step.ASK_AGAIN
+        seller.received(answer)
+    whole = total // 10 + 1 if stop is StopRule.SHORT else -(-total // 10) + 1
+    assert seller.pages == min(whole, max_pages)
+    assert (step.status is SellerStatus.COMPLETE) == (whole <= max_pages)
