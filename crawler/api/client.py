@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from types import SimpleNamespace, TracebackType
+from contextvars import ContextVar
+from functools import partial
+from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from crawler.api.answers import read_answer
 from crawler.errors import CrawlerError, PageError, UnavailableError
@@ -25,28 +30,64 @@ class Departure(Protocol):
 
     label: str
 
-    async def leave(self) -> None:
+    async def leave(self, ready: Callable[[], bool]) -> bool:
         """Called with a connection at hand, right before the request is written."""
 
 
 class _Trip:
     """One attempt's clock: connecting and answering are timed, waiting for the pace is not."""
 
-    def __init__(self, departure: Departure, clock: asyncio.Timeout, timeout: float) -> None:
+    def __init__(self, departure: Departure, clock: asyncio.Timeout, connect: float, answer: float) -> None:
         self._departure = departure
         self._clock = clock
-        self._timeout = timeout
-        self.left = False
+        self._connect = connect
+        self._answer = answer
+        self._left = False
 
-    def refuse_second(self) -> None:
-        if self.left:
+    def connecting(self) -> None:
+        if self._left:
             raise UnavailableError("the connection broke before the answer")
+        self._clock.reschedule(asyncio.get_running_loop().time() + self._connect)
 
-    async def leave(self) -> None:
+    async def leave(self, ready: Callable[[], bool]) -> bool:
         self._clock.reschedule(None)
-        await self._departure.leave()
-        self.left = True
-        self._clock.reschedule(asyncio.get_running_loop().time() + self._timeout)
+        self._left = await self._departure.leave(ready)
+        if self._left:
+            self._clock.reschedule(asyncio.get_running_loop().time() + self._answer)
+        return self._left
+
+
+_TRIP: ContextVar[_Trip] = ContextVar("trip")
+
+
+class _PacedConnector(aiohttp.TCPConnector):
+    """Gives a connection out at the very moment its request may leave.
+
+    aiohttp asks for a second one where it would send an idempotent request again by itself: that
+    would be paid for, and is refused.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> Connection:
+        trip = _TRIP.get()
+        while True:
+            trip.connecting()
+            connection = await super().connect(req, traces, timeout)
+            try:
+                if await trip.leave(partial(_is_open, connection)):
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+
+
+def _is_open(connection: Connection) -> bool:
+    return connection.protocol is not None and connection.protocol.is_connected()
 
 
 class ApiClient:
@@ -83,7 +124,7 @@ class ApiClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=15),
+            connector=_PacedConnector(limit=self._connections, keepalive_timeout=15),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=self._connect_timeout, sock_read=self._timeout
             ),
@@ -93,8 +134,7 @@ class ApiClient:
                 "Accept-Encoding": "gzip, deflate",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_tracing()],
-            trust_env=True,
+            proxy=_proxy_of_environment(self._url),
             raise_for_status=False,
         )
         return self
@@ -109,10 +149,9 @@ class ApiClient:
         """Send one request and read its answer; see the engine's port for what it raises."""
         where = f"seller {seller_id}, page {page_num}"
         try:
-            async with asyncio.timeout(self._connect_timeout + self._timeout) as clock:
-                status, retry_after, body = await self._exchange(
-                    seller_id, page_num, _Trip(departure, clock, self._timeout)
-                )
+            async with asyncio.timeout(None) as clock:
+                _TRIP.set(_Trip(departure, clock, self._connect_timeout, self._timeout))
+                status, retry_after, body = await self._exchange(seller_id, page_num)
         except TimeoutError:
             departure.label = "timeout"
             raise UnavailableError(f"{where}: no whole answer within {self._timeout:g} s") from None
@@ -124,12 +163,10 @@ class ApiClient:
             raise UnavailableError(f"{where}: {error}") from None
         return self._read(departure, status, retry_after, body, seller_id, page_num)
 
-    async def _exchange(self, seller_id: str, page_num: int, trip: _Trip) -> tuple[int, str | None, bytes]:
+    async def _exchange(self, seller_id: str, page_num: int) -> tuple[int, str | None, bytes]:
         assert self._session is not None, "use the client as a context manager"  # noqa: S101 - a programming error
         params = {"seller_id": seller_id, **self._params, "page_num": str(page_num)}
-        async with self._session.get(
-            self._url, params=params, allow_redirects=False, trace_request_ctx=trip
-        ) as response:
+        async with self._session.get(self._url, params=params, allow_redirects=False) as response:
             return response.status, response.headers.get("Retry-After"), await _bounded_body(response)
 
     def _read(
@@ -159,6 +196,15 @@ class ApiClient:
         return text.replace(self._key, "***")
 
 
+def _proxy_of_environment(url: str) -> str | None:
+    """The proxy that the environment names for a URL.
+
+    Looked up once: aiohttp's own `trust_env` reads `.netrc` in a thread before each request.
+    """
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
     chunks: list[bytes] = []
     size = 0
@@ -169,26 +215,6 @@ async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
             raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    """Hooks at the last moment before a request is written, on a connection that is ready.
-
-    They also refuse aiohttp's own second try of an idempotent request, which would be paid for.
-    """
-
-    async def connecting(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-        context.trace_request_ctx.refuse_second()
-
-    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-        context.trace_request_ctx.refuse_second()
-        await context.trace_request_ctx.leave()
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_create_start.append(connecting)
-    config.on_connection_create_end.append(connected)
-    config.on_connection_reuseconn.append(connected)
-    return config
 
 
 def _describe(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from crawler.api.client import ApiClient
 from crawler.errors import CrawlerError, InputError, PageError
@@ -14,8 +15,9 @@ _ANY_SELLER = "7494662098975951181"
 class _Now:
     label = ""
 
-    async def leave(self) -> None:
+    async def leave(self, ready: Callable[[], bool]) -> bool:
         """Send at once: there is no pace for a single request."""
+        return ready()
 
 
 def ask_once(settings: Settings, key: str) -> str:

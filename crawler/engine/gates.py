@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -23,10 +24,6 @@ from crawler.models import Page, SellerProgress
 from crawler.rules.breaker import Breaker
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
-_LATE = 0.005
-"""Seconds after which a place in the pace has passed: longer than a warm connection ever needs."""
-
-
 _BURSTS = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
@@ -45,28 +42,45 @@ class GaveUpError(Exception):
     """A page's attempts are used up; the message is the last failure's."""
 
 
-class PacedDeparture:
-    """One attempt on its way out, holding a place in the pace."""
+class HeldBackError(Exception):
+    """The API turned out to be down while an attempt was on its way; nothing was sent."""
 
-    def __init__(self, pace: Pace, place: float) -> None:
+
+class PacedDeparture:
+    """One attempt on its way out; `sent_at` is the loop time of its place in the pace."""
+
+    def __init__(self, pace: Pace, stop: Stop, held_back: Callable[[], bool]) -> None:
         self._pace = pace
-        self._place = place
+        self._stop = stop
+        self._held_back = held_back
+        self._coming = False
         self.sent_at: float | None = None
         self.label = "unknown"
 
-    async def leave(self) -> None:
-        """See `ports.Departure`."""
-        if self.sent_at is not None:
-            raise UnavailableError("the connection broke; sending again would cost another credit")
-        loop = asyncio.get_running_loop()
-        while loop.time() - self._place > _LATE:
-            self._pace.forfeit(self._place)
-            self._place = await self._pace.place()
-        self.sent_at = loop.time()
+    async def approach(self) -> None:
+        """Wait until a place is near."""
+        with self._stop.interruptible():
+            await self._pace.approach()
+        self._coming = True
 
-    def abandon(self) -> None:
-        """Give the place back where nothing was sent."""
-        self._pace.forfeit(self._place)
+    async def leave(self, ready: Callable[[], bool]) -> bool:
+        """See `ports.Departure`."""
+        with self._stop.interruptible():
+            place = await self._pace.place()
+        if ready() and not self._held_back():
+            self.sent_at = place
+            self.end()
+            return True
+        self._pace.forfeit(place)
+        if self._held_back():
+            raise HeldBackError
+        return False
+
+    def end(self) -> None:
+        """Leave the line, with a place or without."""
+        if self._coming:
+            self._pace.arrived()
+        self._coming = False
 
 
 class Gates:
@@ -108,6 +122,8 @@ class Gates:
             attempts += 1
             try:
                 return await self._attempt(seller)
+            except HeldBackError:
+                attempts -= 1
             except ThrottledError:
                 continue
             except UnavailableError as failure:
@@ -124,7 +140,7 @@ class Gates:
         with self._stop.interruptible():
             probing = await self._pass_breaker()
         try:
-            return await self._send(seller)
+            return await self._send(seller, probing=probing)
         finally:
             if probing:
                 self._probing = False
@@ -146,13 +162,12 @@ class Gates:
             await asyncio.sleep(0.1 if self._probing else min(0.25, self._breaker.probe_in(now) + 0.001))
         return False
 
-    async def _send(self, seller: SellerProgress) -> tuple[Page, float]:
+    async def _send(self, seller: SellerProgress, *, probing: bool) -> tuple[Page, float]:
         with self._stop.interruptible():
             await self._credits.take()
-        departure: PacedDeparture | None = None
+        departure = PacedDeparture(self._pace, self._stop, lambda: self._breaker.is_open and not probing)
         try:
-            with self._stop.interruptible():
-                departure = PacedDeparture(self._pace, await self._pace.place())
+            await departure.approach()
             page = await self._api.fetch(seller.seller_id, seller.next_page, departure)
         except (ThrottledError, UnavailableError, RefusedError, KeyRefusedError, QuotaUsedUpError) as error:
             self._note_failure(seller, error, departure)
@@ -164,11 +179,10 @@ class Gates:
         self._note_answer(departure.sent_at)
         return page, departure.sent_at
 
-    def _settle(self, seller: SellerProgress, departure: PacedDeparture | None) -> None:
-        if departure is None or departure.sent_at is None:
+    def _settle(self, seller: SellerProgress, departure: PacedDeparture) -> None:
+        departure.end()
+        if departure.sent_at is None:
             self._credits.give_back()
-            if departure is not None:
-                departure.abandon()
             return
         seller.credits += 1
         self.counts.sent += 1
@@ -179,13 +193,11 @@ class Gates:
         self._pace.answered(sent_at)
         self._throttled_since = None
 
-    def _note_failure(
-        self, seller: SellerProgress, error: Exception, departure: PacedDeparture | None
-    ) -> None:
+    def _note_failure(self, seller: SellerProgress, error: Exception, departure: PacedDeparture) -> None:
         loop = asyncio.get_running_loop()
-        if isinstance(error, RefusedError) and departure and departure.sent_at:
+        if isinstance(error, RefusedError) and departure.sent_at is not None:
             self._note_answer(departure.sent_at)
-        if isinstance(error, ThrottledError) and departure and departure.sent_at:
+        if isinstance(error, ThrottledError) and departure.sent_at is not None:
             self._pace.throttled(departure.sent_at, error.retry_after)
             self._give_up_throttled(loop.time())
         if isinstance(error, UnavailableError):

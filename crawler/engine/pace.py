@@ -17,6 +17,8 @@ _PACING = 1.1
 _SLOWEST = 0.05
 _CUT = 0.5
 _RECOVERY = 0.02
+_LEAD = 0.5
+"""Seconds that an attempt may hold its connection while it waits for its place."""
 
 
 class Pace:
@@ -33,13 +35,27 @@ class Pace:
         self._retry_after_cap = retry_after_cap
         burst = max(1.0, qps * 0.01)
         self._limiter = AsyncLimiter(burst, burst / (qps * _PACING))
+        self._line = asyncio.Lock()
         self._turn = asyncio.Lock()
+        self._coming = 0
         self._places: deque[float] = deque(maxlen=max(1, floor(qps)))
         self._factor = 1.0
         self._factor_at = 0.0
         self._slowed_at = -1.0
         self._hold_until = 0.0
         self._bursts = 0
+
+    async def approach(self) -> None:
+        """Wait until a place is near, so that few attempts hold connections; `arrived` ends it."""
+        loop = asyncio.get_running_loop()
+        async with self._line:
+            while (delay := self._delay(loop.time()) + self._coming / self._rate(loop.time()) - _LEAD) > 0:
+                await asyncio.sleep(delay)
+            self._coming += 1
+
+    def arrived(self) -> None:
+        """Note that an attempt which had come near has its place, or has gone."""
+        self._coming -= 1
 
     async def place(self) -> float:
         """Wait for a place; returns its time on the loop's clock."""
@@ -84,8 +100,11 @@ class Pace:
         grown = max(0.0, now - max(self._factor_at, self._hold_until)) * _RECOVERY
         return min(1.0, self._factor + grown)
 
+    def _rate(self, now: float) -> float:
+        return self._qps * self._rate_factor(now)
+
     def _delay(self, now: float) -> float:
-        rate = self._qps * self._rate_factor(now)
+        rate = self._rate(now)
         count = max(1, floor(rate))
         # At the full rate the window is a whole second even for a rate such as 2.5, of which only two fit.
         window = MARGIN * (max(1.0, 1.0 / rate) if rate >= self._qps else count / rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from crawler.models import Ending, Page
@@ -12,10 +13,11 @@ class Departure(Protocol):
 
     label: str
 
-    async def leave(self) -> None:
-        """Wait for the place in the pace where it has passed; then the request counts as sent.
+    async def leave(self, ready: Callable[[], bool]) -> bool:
+        """Wait for a place in the pace; then the request counts as sent, and must leave at once.
 
-        A second call for the same attempt raises `UnavailableError`: nothing is ever sent twice.
+        False where `ready()` is then false, the connection having gone while it waited: nothing counts
+        as sent, and `leave` is to be called again with another one.
         """
 
 
