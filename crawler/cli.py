@@ -203,7 +203,7 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
             "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input "
             "(only --resume goes without)."
         )
-    from crawler.app import run_command  # noqa: PLC0415 - help stays light
+    from crawler.commands.run import run_command  # noqa: PLC0415 - help stays light
 
     return run_command(_load(config, options), sellers)
 

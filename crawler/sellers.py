@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,6 +87,21 @@ class SellerList:
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self.ids), _SLICE):
             yield from self.ids.slice(start, _SLICE).to_pylist()
+
+    def without(self, known: Any) -> SellerList:
+        """The sellers that are not among the IDs of an Arrow string array."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        return replace(self, ids=self.ids.filter(pc.invert(pc.is_in(self.ids, value_set=known))))
+
+    def contains(self, ids: list[str]) -> list[bool]:
+        """Whether each ID is in the list."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        return [
+            bool(inside) for inside in pc.is_in(pa.array(ids, pa.string()), value_set=self.ids).to_pylist()
+        ]
 
 
 def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool = False) -> SellerList:

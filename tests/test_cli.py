@@ -130,7 +130,7 @@ def test_usage_errors_help(
 def test_flags_reach_the_settings_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the options that were given override; --resume goes without a list."""
     run_command = Mock(return_value=4)
-    monkeypatch.setattr("crawler.app.run_command", run_command)
+    monkeypatch.setattr("crawler.commands.run.run_command", run_command)
     monkeypatch.setenv("CRAWLER_QUIET", "true")
     assert ended(monkeypatch, "run", "--resume", "--config", os.devnull, "--qps", "7.5", "--json") == 4
     loaded, sellers = run_command.call_args.args

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import orjson
@@ -22,7 +24,9 @@ from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
 from crawler.store import snapshot
 from crawler.store.journal import Journal, Record
-from crawler.store.snapshot import VIDEO_SCHEMA, SnapshotPlan, publish
+from crawler.store.schema import VIDEO_SCHEMA
+from crawler.store.segments import Staging
+from crawler.store.snapshot import SnapshotPlan, publish
 
 DATE = date(2026, 11, 23)
 COLUMNS = (
@@ -44,11 +48,16 @@ def queried(query: str) -> list[Any]:
     return result.fetchall()
 
 
-def published(data: Path, pages: list[Page], run_id: str = "run1") -> snapshot.RowCounts:
+def published(
+    data: Path, pages: list[Page], run_id: str = "run1", segment_pages: int = 4
+) -> snapshot.RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-        journal.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
-        return publish(journal, read_rows, SnapshotPlan(data, run_id, DATE, ["99"], None))
+        staging = Staging(journal, read_rows, segment_pages=segment_pages)
+        staging.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
+        staging.flush()
+        assert not list(journal.waiting())
+        return publish(journal, SnapshotPlan(data, run_id, DATE, pa.array(["99"], pa.string()), None))
 
 
 def row(video: str, **more: Any) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:
 
 
 def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_BUFFERED_ROWS", 20)
+    monkeypatch.setattr(snapshot, "_RANGE_SELLERS", 3)
     monkeypatch.setattr(snapshot, "ROW_GROUP", 30)
     pages = [
         page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
@@ -153,6 +162,40 @@ def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         keys = [(r["seller_id"], r["position"]) for r in pq.ParquetFile(path).read().to_pylist()]
         assert keys == sorted(keys)
         assert pq.ParquetFile(path).metadata.row_group(0).num_rows == 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    received=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(1, 3), st.lists(st.integers(0, 6), max_size=4)), max_size=14
+    ),
+    segment_pages=st.integers(1, 5),
+    sellers_at_once=st.integers(1, 3),
+)
+def test_what_is_published_is_the_last_of_each_video(
+    received: list[tuple[int, int, list[int]]], segment_pages: int, sellers_at_once: int
+) -> None:
+    pages = [
+        page(str(seller), number, [row(str(v), nick_name=f"{n}-{place}") for place, v in enumerate(videos)])
+        for n, (seller, number, videos) in enumerate(received)
+    ]
+    last = {
+        (str(seller), str(video)): f"{n}-{place}"
+        for n, (seller, _, videos) in enumerate(received)
+        for place, video in enumerate(videos)
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(snapshot, "_RANGE_SELLERS", sellers_at_once),
+    ):
+        counts = published(Path(folder), pages, segment_pages=segment_pages)
+        rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()
+        (sellers,) = Path(folder, "sellers").rglob("*.parquet")
+        told = {r["seller_id"]: r["videos"] for r in pq.ParquetFile(sellers).read().to_pylist()}
+    assert {(r["seller_id"], r["video_id"]): r["nick_name"] for r in rows} == last
+    assert counts.written == len(rows) == len(last)
+    assert counts.duplicate == sum(len(videos) for *_, videos in received) - len(last)
+    assert told == {"99": 0, **{str(s): sum(k[0] == str(s) for k in last) for s, *_ in received}}
 
 
 json_values = st.recursive(

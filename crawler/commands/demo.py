@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crawler.app import run_command
+from crawler.commands.run import run_command
 from crawler.settings import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import orjson
 
-from crawler.app import unfinished
 from crawler.store.ledger import Ledger
 
 
@@ -18,7 +17,7 @@ def status_command(data: Path, *, as_json: bool) -> int:
         sys.stdout.write("[]\n" if as_json else f"no runs under {data}\n")
         return 0
     with Ledger(data) as ledger:
-        runs, open_dates = ledger.runs(), sorted(unfinished(ledger))
+        runs, open_dates = ledger.runs(), sorted(ledger.unfinished())
     if as_json:
         told = {"runs": [asdict(run) for run in runs], "unfinished": open_dates}
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -73,6 +73,10 @@ class Pace:
         if place in self._places:
             self._places.remove(place)
 
+    def hold(self, seconds: float) -> None:
+        """Give no place for so long: an earlier process may have sent just now."""
+        self._hold_until = asyncio.get_running_loop().time() + seconds
+
     def throttled(self, sent_at: float, retry_after: float | None) -> bool:
         """Slow down after a 429; False where the request belongs to a burst already answered so."""
         now = asyncio.get_running_loop().time()

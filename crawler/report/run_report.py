@@ -48,6 +48,6 @@ class RunReport:
         return told + (f"; {self.message}" if self.message else "")
 
 
-def count_stops(reasons: Counter[str | None]) -> dict[str, int]:
+def count_stops(reasons: Counter[str]) -> dict[str, int]:
     """How many sellers stopped for which reason, most first."""
-    return {str(reason): n for reason, n in reasons.most_common() if reason is not None}
+    return {str(reason): n for reason, n in reasons.most_common()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
-from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 _REGIONS = ("MY", "ID", "TH", "VN", "PH", "SG", "US", "GB", "MX", "BR")
 _WORDS = (
@@ -14,7 +14,12 @@ _WORDS = (
     *("✨", "sale", "restock", "kebaya", "serum", "mükemmel", "新品"),
 )
 _FIRST_SECOND = 1_640_995_200
-_CACHED = 512
+_CREATORS = 40
+_MASK = 2**64 - 1
+_STEP = 0x9E37_79B9_7F4A_7C15  # odd: its multiples differ modulo every power of two that they fit in
+_NUMBER_BITS = 32
+_HELD = 4_000_000
+_SHELF_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,113 +32,129 @@ class CatalogueOptions:
     largest: int = 40_000
 
 
-@dataclass(slots=True)
-class _Shelf:
-    """One seller's figures on one day, a tuple a video: (views, sales, gmv, number)."""
+class _Shelf(NamedTuple):
+    """One seller on one day in one order: the 64 bits that all else comes from, and video numbers."""
 
-    videos: list[tuple[int, int, float, int]]
-    orders: dict[tuple[int, int], list[tuple[int, int, float, int]]]
+    base: int
+    order: array[int]
+
+    @property
+    def weight(self) -> int:
+        """Memory held, in units of 4 bytes."""
+        return len(self.order) + _SHELF_WEIGHT
 
 
 class Catalogue:
     """The stand-in's truth.
 
-    Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten.
+    Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten. From
+    day to day sellers gain videos and videos gain views; none is lost. The orders used last are held,
+    some 16 MB of them.
     """
 
     def __init__(self, options: CatalogueOptions | None = None, day: int = 0) -> None:
         self._options = options or CatalogueOptions()
         self.day = day
-        self._shelves: OrderedDict[tuple[str, int, int], _Shelf] = OrderedDict()
+        self._shelves: OrderedDict[tuple[str, int, int, int, int], _Shelf] = OrderedDict()
+        self._held = 0
 
     def seller_ids(self, count: int) -> list[str]:
         """`count` distinct IDs of 19 digits."""
-        return [
-            str(7_494_000_000_000_000_000 + self._hash("id", i) % 10**15 * 1000 + i % 1000)
-            for i in range(count)
-        ]
+        base = self._base("")
+        return [str(7_494_000_000_000_000_000 + (base + i * _STEP) % 2**60) for i in range(count)]
 
     def size(self, seller_id: str, shift: int = 0) -> int:
         """How many videos a seller has on the catalogue's day, `shift` more having come in since."""
-        rng = Random(self._hash("size", seller_id))  # noqa: S311 - a catalogue, not a secret
-        kind = rng.random()
-        if kind < 0.1:
-            return shift
-        size = min(
-            self._options.largest, int(self._options.scale * rng.paretovariate(self._options.exponent))
-        )
-        if kind < 0.2:
-            size = max(10, size // 10 * 10)
-        grown = size + size * self.day * 3 // 100 if kind >= 0.2 else size
-        return min(self._options.largest, grown) + shift
+        return self._size(self._base(seller_id), shift)
 
     def page(
         self, seller_id: str, sort_field: int, sort_type: int, page_num: int, page_size: int, shift: int = 0
     ) -> list[dict[str, Any]]:
         """One page's rows as the API gives them: sort fields and types are the API's own numbers."""
-        order = self._order(seller_id, sort_field, sort_type, shift)
+        base, order = self._shelf(seller_id, sort_field, sort_type, shift)
         start = (page_num - 1) * page_size
-        return [self._row(seller_id, video) for video in order[start : start + page_size]]
+        return [self._row(seller_id, base, number) for number in order[start : start + page_size]]
 
     def videos(self, seller_id: str) -> list[dict[str, Any]]:
-        """Every video of a seller, in no order worth relying on."""
-        return [self._row(seller_id, video) for video in self._shelf(seller_id, 0).videos]
+        """Every video of a seller, in no order worth relying on; safe to call from any thread."""
+        base = self._base(seller_id)
+        return [self._row(seller_id, base, number) for number in range(self._size(base, 0))]
 
-    def _order(
-        self, seller_id: str, sort_field: int, sort_type: int, shift: int
-    ) -> list[tuple[int, int, float, int]]:
-        shelf = self._shelf(seller_id, shift)
-        key = (sort_field, sort_type)
-        if key not in shelf.orders:
-            shelf.orders[key] = sorted(
-                shelf.videos, key=lambda video: (video[sort_field - 1], video[3]), reverse=sort_type == 1
-            )
-        return shelf.orders[key]
+    def _base(self, seller_id: str) -> int:
+        told = f"{self._options.seed} {seller_id}".encode()
+        return int.from_bytes(blake2b(told, digest_size=8).digest(), "big")
 
-    def _shelf(self, seller_id: str, shift: int) -> _Shelf:
-        key = (seller_id, self.day, shift)
+    def _size(self, base: int, shift: int) -> int:
+        bits, options = _mixed(base), self._options
+        kind, rank = bits % 10, ((bits >> 24) + 1) / 2**40
+        if kind == 0:
+            return shift
+        size = min(options.largest, int(options.scale * rank ** (-1 / options.exponent)))
+        if kind == 1:
+            return min(options.largest, max(10, size // 10 * 10)) + shift
+        return min(options.largest, size + size * self.day * 3 // 100) + shift
+
+    def _shelf(self, seller_id: str, sort_field: int, sort_type: int, shift: int) -> _Shelf:
+        key = (seller_id, self.day, sort_field, sort_type, shift)
         shelf = self._shelves.get(key)
-        if shelf is None:
-            shelf = self._shelves[key] = _Shelf(
-                [self._video(seller_id, n) for n in range(self.size(*key[::2]))], {}
-            )
-            if len(self._shelves) > _CACHED:
-                self._shelves.popitem(last=False)
-        self._shelves.move_to_end(key)
+        if shelf is not None:
+            self._shelves.move_to_end(key)
+            return shelf
+        base = self._base(seller_id)
+        shelf = self._shelves[key] = _Shelf(base, self._order(base, sort_field, sort_type, shift))
+        self._held += shelf.weight
+        while self._held > _HELD and len(self._shelves) > 1:
+            self._held -= self._shelves.popitem(last=False)[1].weight
         return shelf
 
-    def _video(self, seller_id: str, number: int) -> tuple[int, int, float, int]:
-        bits = self._hash(seller_id, number)
-        growth = 100 + self.day * (bits % 7)
-        views = int(50 / ((bits >> 8 & 0xFFFF) + 1) * 2**16) * growth // 100
-        sales = views * (bits >> 24 & 0xFF) // 20_000
-        return views, sales, round(sales * ((bits >> 32 & 0xFFF) + 99) / 100, 2), number
+    def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
+        """Video numbers, sorted by a figure and, where it ties, by number."""
+        keys = [
+            self._figures(_bits(base, number))[sort_field - 1] << _NUMBER_BITS | number
+            for number in range(self._size(base, shift))
+        ]
+        keys.sort(reverse=sort_type == 1)
+        return array("I", [key % 2**_NUMBER_BITS for key in keys])
 
-    def _row(self, seller_id: str, video: tuple[int, int, float, int]) -> dict[str, Any]:
-        views, sales, gmv, number = video
-        bits = self._hash("row", seller_id, number)
-        home = _REGIONS[self._hash("home", seller_id) % len(_REGIONS)]
-        person = self._hash("user", seller_id, bits % 40)
-        picked = [bits >> shift & 0xF for shift in (0, 4, 8, 12, 16)]
-        words = " ".join(_WORDS[n] for n in picked if n < len(_WORDS))
+    def _figures(self, bits: int) -> tuple[int, int, int]:
+        """Views, sales, and GMV in hundredths: none ever falls as the day moves on."""
+        views = 3_276_800 // ((bits >> 8 & 0xFFFF) + 1) * (100 + self.day * (bits % 7)) // 100
+        sales = views * (bits >> 24 & 0xFF) // 20_000
+        return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)
+
+    def _row(self, seller_id: str, base: int, number: int) -> dict[str, Any]:
+        bits = _bits(base, number)
+        views, sales, cents = self._figures(bits)
+        look = _mixed(bits)
+        person = _mixed(base + look % _CREATORS)
+        picked = (look >> 8 & 0xF, look >> 12 & 0xF, look >> 16 & 0xF, look >> 20 & 0xF, look >> 24 & 0xF)
         return {
             "avatar": f"https://images.example/user-avatar/{person % 997}/{person}.jpg",
-            "create_time": str(_FIRST_SECOND + bits % 120_000_000),
+            "create_time": str(_FIRST_SECOND + look % 120_000_000),
             "nick_name": f"creator{person % 100_000}",
-            "reflow_cover": f"https://images.example/video-cover/{bits % 997}/{bits}.jpg",
-            "region": home if bits % 20 else _REGIONS[bits >> 20 & 7],
+            "reflow_cover": f"https://images.example/video-cover/{look % 997}/{look}.jpg",
+            "region": _REGIONS[(base if look >> 40 & 0xF else look) % len(_REGIONS)],
             "seller_id": seller_id,
             "total_comments_cnt": views // 900,
             "total_digg_cnt": views // 30,
             "total_shares_cnt": views // 2000,
             "total_video_sale_cnt": sales,
-            "total_video_sale_gmv_amt": gmv or 0,
+            "total_video_sale_gmv_amt": cents / 100 if cents else 0,
             "total_views_cnt": views,
             "user_id": str(7_000_000_000_000_000_000 + person % 10**17),
-            "video_desc": words,
-            "video_id": str(7_100_000_000_000_000_000 + (self._hash("video", seller_id, number) >> 6)),
+            "video_desc": " ".join([_WORDS[n] for n in picked if n < len(_WORDS)]),
+            "video_id": str(7_100_000_000_000_000_000 + (base + number * _STEP) % 2**58),
         }
 
-    def _hash(self, *parts: object) -> int:
-        told = repr((self._options.seed, *parts)).encode()
-        return int.from_bytes(blake2b(told, digest_size=8).digest(), "big")
+
+def _bits(base: int, number: int) -> int:
+    """The 64 random bits of one video."""
+    return _mixed(base + number * _STEP)
+
+
+def _mixed(bits: int) -> int:
+    """The finaliser of splitmix64: every bit that goes in sways every bit that comes out."""
+    bits &= _MASK
+    bits = (bits ^ bits >> 30) * 0xBF58_476D_1CE4_E5B9 & _MASK
+    bits = (bits ^ bits >> 27) * 0x94D0_49BB_1331_11EB & _MASK
+    return bits ^ bits >> 31

@@ -1,42 +1,110 @@
-"""Faults on demand: what goes wrong, how often, the same for the same seed."""
+"""Faults on demand: what goes wrong, how often or with which request, the same for the same seed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
+
+from orjson import Fragment
 
 from crawler.errors import InputError
+from crawler.simulator import bodies, streams
 
-KINDS = (
-    "status=N",
-    "code=N",
-    "reset",
-    "cut",
-    "slow",
-    "hang",
-    "malformed",
-    "html",
-    "control",
-    "surrogate",
-    "null",
-    "object",
-    "odd",
-)
-"""What can be asked for: `status=500:0.01,reset:0.005` and so on."""
+_DEPTH = 100_000
+_REFUSALS = frozenset({400, 401, 402, 403, 429})
+
+
+class Kind(NamedTuple):
+    """One kind of fault: what the client sees; how it spoils the page, and delivers it if not as usual."""
+
+    doc: str
+    spoil: bodies.Spoil = bodies.whole
+    deliver: streams.Deliver | None = None
+
+
+KINDS: Mapping[str, Kind] = {
+    "status=N": Kind("HTTP status N, 200 to 599, with the API's error body", bodies.status),
+    "code=N": Kind("status 200, with code N and no data in the body", bodies.code),
+    "quota500": Kind("status 500, whose message says that the quota is exceeded", bodies.quota500),
+    "html": Kind("a gateway's HTML page with status 200", bodies.html),
+    "malformed": Kind("the page's JSON without its end", bodies.malformed),
+    "null": Kind("the page with null for its list of rows", bodies.null),
+    "object": Kind("the page with its list of rows inside an object", bodies.nested),
+    "repeat": Kind("the rows of the page before again; page 1 as it is"),
+    "short": Kind("the page without its last row", bodies.short),
+    "no_id": Kind("the page, its first row without a video_id", bodies.no_id),
+    "odd": Kind("every row with a number for video_id, a string for views and a new field", bodies.odd),
+    "extra_field": Kind("every row with a new field", bodies.every_row(brand_new_field={"a": [1, None]})),
+    "surrogate": Kind(
+        "every row with half of a surrogate pair in a string",
+        bodies.every_row(video_desc=Fragment(rb'"half \ud800 of a pair"')),
+    ),
+    "control": Kind(
+        "every row with a bare control character in a string",
+        bodies.every_row(video_desc=Fragment(b'"bare \x01 control"')),
+    ),
+    "nul": Kind("every row with NUL in its strings", bodies.every_row(nick_name="a\0b", video_desc="\0")),
+    "bigint": Kind(
+        "every row with an integer beyond 64 bits",
+        bodies.every_row(total_digg_cnt=Fragment(str(2**64 + 1).encode())),
+    ),
+    "deep": Kind(
+        f"the page, its first row with a new field nested {_DEPTH:,} deep",
+        bodies.first_row(brand_new_field=Fragment(b"[" * _DEPTH + b"]" * _DEPTH)),
+    ),
+    "wide": Kind("every row with a region of 300 characters", bodies.every_row(region="Ж" * 300)),
+    "region": Kind("every row with the region ../../x", bodies.every_row(region="../../x")),
+    "reset": Kind("the connection reset before any answer", deliver=streams.reset),
+    "cut": Kind("the connection closed after half of the body", deliver=streams.cut),
+    "hang": Kind("the headers, then nothing for an hour", deliver=streams.hang),
+    "slow": Kind("the body in pieces of 512 bytes, 0.05 s apart", deliver=streams.paced(512, 0.05)),
+    "drip": Kind("the body one byte a second", deliver=streams.paced(1, 1.0)),
+    "endless": Kind("a body of chunks that never ends", deliver=streams.endless),
+    "endless-headers": Kind("headers that never end", deliver=streams.endless_headers),
+    "huge": Kind("the page in a body of 200 MiB, blanks for the most part", deliver=streams.huge),
+}
+"""What can be asked for, as `status=500:0.01` (a share) or `status=500@3` (the third request)."""
+
+_NAMES = {name.partition("=")[0]: name for name in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault and its share of the requests, 0 to 1."""
+    """One kind of fault and its share of the requests, 0 to 1; or `at`, the one request that gets it."""
 
     kind: str
     share: float
     number: int = 0
+    at: int = 0
+
+    @property
+    def effect(self) -> Kind:
+        """What the kind does."""
+        return KINDS[_NAMES[self.kind]]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the client is told that its request is refused: such an answer costs no credit."""
+        return self.kind == "quota500" or (self.kind in ("status", "code") and self.number in _REFUSALS)
+
+
+def kinds_help() -> str:
+    """Every kind with what it does, a line each."""
+    return "\n".join(f"{name:<17}{kind.doc}" for name, kind in KINDS.items())
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:
-    """Read `kind[=number]:share,…`; raises `InputError` that names the part it cannot read."""
-    return tuple(_parse_fault(part.strip()) for part in text.split(",") if part.strip())
+    """Read `kind[=number]:share` and `kind[=number]@N`, with commas between them.
+
+    N counts every request that the server receives, from 1. Raises `InputError` that names the part
+    it cannot read.
+    """
+    faults = tuple(_parse_fault(part.strip()) for part in text.split(",") if part.strip())
+    if sum(fault.share for fault in faults) > 1 + 1e-9:
+        raise InputError(f"faults {text!r}: their shares are more than 1 together")
+    return faults
 
 
 def drawn(faults: tuple[Fault, ...], seed: int, seller_id: str, page_num: int, attempt: int) -> Fault | None:
@@ -53,13 +121,27 @@ def drawn(faults: tuple[Fault, ...], seed: int, seller_id: str, page_num: int, a
 
 
 def _parse_fault(part: str) -> Fault:
-    what, _, share = part.partition(":")
+    what, mark, when = part.partition("@" if "@" in part else ":")
     kind, _, number = what.partition("=")
-    known = {k.partition("=")[0] for k in KINDS}
+    if kind not in _NAMES:
+        raise InputError(f"fault {part!r}: one of {', '.join(KINDS)} is wanted")
     try:
-        fault = Fault(kind, float(share), int(number or 0))
+        fault = _fault(kind, int(number or 0), mark, when)
     except ValueError:
-        raise InputError(f"fault {part!r}: kind:share is wanted, such as status=500:0.01") from None
-    if kind not in known or not 0 <= fault.share <= 1:
-        raise InputError(f"fault {part!r}: one of {', '.join(KINDS)} is wanted, with a share from 0 to 1")
+        fault = None
+    if fault is None or bool(number) != ("=" in _NAMES[kind]):
+        form = _NAMES[kind]
+        raise InputError(
+            f"fault {part!r}: {form}:SHARE is wanted, with a share from 0 to 1, or {form}@REQUEST, from 1"
+        )
+    if kind == "status" and not 200 <= fault.number <= 599:
+        raise InputError(f"fault {part!r}: an HTTP status from 200 to 599 is wanted")
     return fault
+
+
+def _fault(kind: str, number: int, mark: str, when: str) -> Fault | None:
+    if mark == "@":
+        at = int(when)
+        return Fault(kind, 0.0, number, at) if at >= 1 else None
+    share = float(when)
+    return Fault(kind, share, number) if 0 <= share <= 1 else None

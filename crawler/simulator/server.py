@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import sys
 import time
+from array import array
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 import orjson
 from aiohttp import web
 
 from crawler.models import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.simulator import bodies
+from crawler.simulator.bodies import Answer, Document
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.faults import Fault, drawn
 
 PATH = "/v1/tiktok/shop/videos/analytics"
 KEY = "sk_live_simulator"
+
+_DAY_PATH = "/_day/"
+_NUMBERS = (
+    ("page_num", 1, MAX_PAGE_NUM, None),
+    ("page_size", 1, PAGE_SIZE, None),
+    ("seller_video_sort_field", 1, 3, 1),
+    ("sort_type", 0, 1, 1),
+)
+"""The numeric parameters: least, most, and what stands for one that is left out (None: required)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,8 @@ class SimulatorOptions:
     """How the stand-in behaves; `latency` and `jitter` in seconds, `quota` in credits.
 
     `drift`: after every so many requests of a seller one more video comes in; 0 for never.
+    `retry_after`: the `Retry-After` header of each answer with status 429. `gzip`: whole answers are
+    compressed for a client that accepts it.
     """
 
     catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
@@ -37,23 +54,52 @@ class SimulatorOptions:
     faults: tuple[Fault, ...] = ()
     drift: int = 0
     key: str = KEY
+    retry_after: str | None = None
+    gzip: bool = False
 
 
 @dataclass(slots=True)
 class SimulatorStats:
-    """The stand-in's own count; `arrivals` are monotonic seconds."""
+    """The stand-in's own count; `arrivals` are monotonic seconds.
+
+    `by_status` counts whole answers by HTTP status, other deliveries by the kind of fault; `pages`
+    counts attempts by seller and page.
+    """
 
     requests: int = 0
     credits: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     pages: Counter[tuple[str, int]] = field(default_factory=Counter)
-    arrivals: list[float] = field(default_factory=list)
+    arrivals: array[float] = field(default_factory=lambda: array("d"))
+
+
+class _Asked(NamedTuple):
+    """The parameters of a request, checked."""
+
+    seller_id: str
+    page_num: int
+    page_size: int
+    sort_field: int
+    sort_type: int
+
+
+class _RefusedError(Exception):
+    """The request is refused, and costs nothing."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.answer = bodies.error(status, message)
 
 
 class Simulator:
     """An async context manager: while it is entered, the stand-in answers at `url`.
 
-    A credit is charged for every request that passes authentication, QPS and parameter checks.
+    A request is charged one credit unless it is refused: with 401, 429, 400 or 402 as the key, the
+    rate, the parameters or the quota ask for, or by a fault that is a refusal (status or code 400, 401,
+    402, 403, 429; `quota500`). Every other fault is charged, whether its answer arrives or not.
+
+    A scripted fault passes over rate and quota, but not over a wrong key or parameter, where there is
+    no page to spoil.
     """
 
     def __init__(self, options: SimulatorOptions | None = None, port: int = 0) -> None:
@@ -62,16 +108,17 @@ class Simulator:
         self.catalogue = Catalogue(self._options.catalogue, self._options.day)
         self.stats = SimulatorStats()
         self.url = ""
+        self._shares = tuple(fault for fault in self._options.faults if not fault.at)
+        self._script = {fault.at: fault for fault in self._options.faults if fault.at}
+        self._by_seller: Counter[str] = Counter()
         self._recent: deque[float] = deque()
         self._rng = Random(self._options.catalogue.seed)  # noqa: S311 - latency, not secrets
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_get(PATH, self._videos)
-        app.router.add_get("/_stats", self._tell_stats)
-        app.router.add_post("/_day/{day}", self._move_day)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        # Cancellation frees an answer that would hang or drip on for a client that has left.
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=4096)
         await site.start()
@@ -85,137 +132,125 @@ class Simulator:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _videos(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        route = request.method, request.path
+        if route == ("GET", PATH):
+            return await self._videos(request)
+        if route == ("GET", "/_stats"):
+            return self._tell_stats()
+        if request.method == "POST" and request.path.startswith(_DAY_PATH):
+            return self._move_day(request.path.removeprefix(_DAY_PATH))
+        return web.Response(status=404)
+
+    async def _videos(self, request: web.BaseRequest) -> web.StreamResponse:
         now = time.monotonic()
         self.stats.requests += 1
         self.stats.arrivals.append(now)
-        refusal = self._refusal(request, now)
-        if refusal is not None:
-            return self._answer(refusal[0], {"code": refusal[0], "data": None, "message": refusal[1]})
-        self.stats.credits += 1
-        seller_id, page_num = request.query["seller_id"], int(request.query["page_num"])
-        attempt = self.stats.pages[seller_id, page_num] = self.stats.pages[seller_id, page_num] + 1
+        fault = self._script.get(self.stats.requests)
+        try:
+            asked = self._admitted(request, now, scripted=fault is not None)
+        except _RefusedError as refusal:
+            return self._send(request, refusal.answer)
+        attempt = self._counted(asked)
+        seed = self._options.catalogue.seed
+        fault = fault or drawn(self._shares, seed, asked.seller_id, asked.page_num, attempt)
+        self.stats.credits += fault is None or not fault.refuses
         if self._options.latency or self._options.jitter:
             await asyncio.sleep(self._options.latency + self._options.jitter * self._rng.random())
-        rows = self._rows(request, seller_id, page_num)
-        body = {
+        document = self._document(asked, attempt, fault)
+        if fault is None:
+            return self._send(request, bodies.page(document))
+        return await self._faulty(request, fault, document)
+
+    async def _faulty(self, request: web.BaseRequest, fault: Fault, document: Document) -> web.StreamResponse:
+        answer = fault.effect.spoil(fault.number, document)
+        if fault.effect.deliver is None:
+            return self._send(request, answer)
+        self.stats.by_status[fault.kind] += 1
+        try:
+            return await fault.effect.deliver(request, answer.body)
+        except ConnectionError:
+            return web.Response()  # nobody is left to read it
+
+    def _admitted(self, request: web.BaseRequest, now: float, *, scripted: bool) -> _Asked:
+        told, options = request.headers.get("Authorization"), self._options
+        if told != f"Bearer {options.key}":
+            raise _RefusedError(401, "apiKey is null" if told is None else "apiKey is invalid")
+        if options.qps is not None and not self._has_place(options.qps, now) and not scripted:
+            raise _RefusedError(429, "qps limit exceeded")
+        asked = _read_query(request.query)
+        if options.quota is not None and self.stats.credits >= options.quota and not scripted:
+            raise _RefusedError(402, "apiKey quota is not enough")
+        return asked
+
+    def _has_place(self, qps: float, now: float) -> bool:
+        """Take a place of the sliding second that ends now, if there is one left."""
+        while self._recent and self._recent[0] <= now - 1.0:
+            self._recent.popleft()
+        free = len(self._recent) < qps
+        if free:
+            self._recent.append(now)
+        return free
+
+    def _counted(self, asked: _Asked) -> int:
+        """Count a request that may have its page; returns which attempt at the page it is, from 1."""
+        page = sys.intern(asked.seller_id), asked.page_num
+        self.stats.pages[page] += 1
+        if self._options.drift:
+            self._by_seller[asked.seller_id] += 1
+        return self.stats.pages[page]
+
+    def _document(self, asked: _Asked, attempt: int, fault: Fault | None) -> Document:
+        seller_id, page_num, drift = asked.seller_id, asked.page_num, self._options.drift
+        shown = max(1, page_num - 1) if fault is not None and fault.kind == "repeat" else page_num
+        shift = self._by_seller[seller_id] // drift if drift else 0
+        return {
             "code": 0,
             "message": "success",
-            "data": rows,
+            "data": self.catalogue.page(
+                seller_id, asked.sort_field, asked.sort_type, shown, asked.page_size, shift
+            ),
             "requestId": f"{seller_id}-{page_num}-{attempt}",
         }
-        seed = self._options.catalogue.seed
-        fault = drawn(self._options.faults, seed, seller_id, page_num, attempt)
-        return self._answer(200, body) if fault is None else await self._faulty(request, fault, body)
 
-    def _refusal(self, request: web.Request, now: float) -> tuple[int, str] | None:
-        if request.headers.get("Authorization") != f"Bearer {self._options.key}":
-            return 401, "apiKey is null" if "Authorization" not in request.headers else "apiKey is invalid"
-        if self._options.qps is not None:
-            while self._recent and self._recent[0] <= now - 1.0:
-                self._recent.popleft()
-            if len(self._recent) >= self._options.qps:
-                return 429, "qps limit exceeded"
-            self._recent.append(now)
-        wrong = _wrong_parameter(request)
-        if wrong is not None:
-            return 400, wrong
-        if self._options.quota is not None and self.stats.credits >= self._options.quota:
-            return 402, "apiKey quota is not enough"
-        return None
+    def _send(self, request: web.BaseRequest, answer: Answer) -> web.Response:
+        self.stats.by_status[str(answer.status)] += 1
+        headers = {"Content-Type": answer.content_type}
+        if answer.status == 429 and self._options.retry_after is not None:
+            headers["Retry-After"] = self._options.retry_after
+        body = answer.body
+        if self._options.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, 1)
+        return web.Response(status=answer.status, body=body, headers=headers)
 
-    def _rows(self, request: web.Request, seller_id: str, page_num: int) -> list[dict[str, Any]]:
-        query = request.query
-        drift = self._options.drift
-        shift = sum(n for (s, _), n in self.stats.pages.items() if s == seller_id) // drift if drift else 0
-        return self.catalogue.page(
-            seller_id,
-            int(query.get("seller_video_sort_field", 1)),
-            int(query.get("sort_type", 1)),
-            page_num,
-            int(query["page_size"]),
-            shift,
-        )
-
-    def _answer(self, status: int, body: dict[str, Any]) -> web.Response:
-        return self._raw(status, orjson.dumps(body))
-
-    def _raw(self, status: int, body: bytes, kind: str = "application/json") -> web.Response:
-        self.stats.by_status[str(status)] += 1
-        return web.Response(status=status, body=body, content_type=kind)
-
-    async def _faulty(self, request: web.Request, fault: Fault, body: dict[str, Any]) -> web.StreamResponse:
-        match fault.kind:
-            case "status" | "code":
-                told = {"code": fault.number, "data": None, "message": "Internal server error"}
-                return self._answer(fault.number if fault.kind == "status" else 200, told)
-            case "reset" | "cut" | "slow" | "hang":
-                return await self._broken(request, fault.kind, orjson.dumps(body))
-            case "malformed":
-                return self._raw(200, orjson.dumps(body)[:-20])
-            case "html":
-                return self._raw(200, b"<html><body>Bad gateway</body></html>", "text/html")
-            case _:
-                return self._raw(200, _oddly(fault.kind, body))
-
-    async def _broken(self, request: web.Request, kind: str, body: bytes) -> web.StreamResponse:
-        self.stats.by_status[kind] += 1
-        response = web.StreamResponse()
-        response.content_length = len(body)
-        if kind != "reset":
-            await response.prepare(request)
-        if kind == "cut":
-            await response.write(body[: len(body) // 2])
-        elif kind == "slow":
-            for start in range(0, len(body), 512):
-                await response.write(body[start : start + 512])
-                await asyncio.sleep(0.05)
-            return response
-        elif kind == "hang":
-            await asyncio.sleep(3600)
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-
-    async def _tell_stats(self, _request: web.Request) -> web.Response:
+    def _tell_stats(self) -> web.Response:
         stats = self.stats
         told = {"requests": stats.requests, "credits": stats.credits, "by_status": dict(stats.by_status)}
         return web.Response(body=orjson.dumps(told), content_type="application/json")
 
-    async def _move_day(self, request: web.Request) -> web.Response:
-        self.catalogue.day = int(request.match_info["day"])
-        return web.Response(text=str(self.catalogue.day))
+    def _move_day(self, day: str) -> web.Response:
+        if not (day.isascii() and day.isdecimal() and len(day) < 6):
+            return web.Response(status=400, text="a day is a number from 0 to 99999")
+        self.catalogue.day = int(day)
+        return web.Response(text=day)
 
 
-def _wrong_parameter(request: web.Request) -> str | None:
-    query = request.query
-    for name, low, high, required in (
-        ("page_num", 1, MAX_PAGE_NUM, True),
-        ("page_size", 1, PAGE_SIZE, True),
-        ("seller_video_sort_field", 1, 3, False),
-        ("sort_type", 0, 1, False),
-    ):
+def _read_query(query: Mapping[str, str]) -> _Asked:
+    numbers: list[int] = []
+    for name, least, most, default in _NUMBERS:
         value = query.get(name)
-        if value is None and required:
-            return f"Missing required parameter: {name}"
-        if value is not None and not (value.isascii() and value.isdigit() and low <= int(value) <= high):
-            return f"Invalid parameter: {name}"
-    if "seller_id" not in query:
-        return "Missing required parameter: seller_id"
-    return None if query["seller_id"].isdigit() else "Invalid parameter: seller_id"
-
-
-def _oddly(kind: str, body: dict[str, Any]) -> bytes:
-    """A body that is odd but holds every row."""
-    if kind == "null":
-        return orjson.dumps({**body, "data": None})
-    if kind == "object":
-        return orjson.dumps({**body, "data": {"list": body["data"]}})
-    if kind == "odd":
-        for row in body["data"]:
-            row["video_id"] = int(row["video_id"])
-            row["total_views_cnt"] = str(row["total_views_cnt"])
-            row["brand_new_field"] = {"a": 1}
-        return orjson.dumps(body)
-    mark = b"\x01" if kind == "control" else b"\\ud800"
-    return orjson.dumps(body).replace(b'"video_desc":"', b'"video_desc":"' + mark)
+        if value is None:
+            if default is None:
+                raise _RefusedError(400, f"Missing required parameter: {name}")
+            numbers.append(default)
+            continue
+        if not (value.isascii() and value.isdecimal() and len(value) < 10 and least <= int(value) <= most):
+            raise _RefusedError(400, f"Invalid parameter: {name}")
+        numbers.append(int(value))
+    seller_id = query.get("seller_id")
+    if seller_id is None:
+        raise _RefusedError(400, "Missing required parameter: seller_id")
+    if not (seller_id.isascii() and seller_id.isdecimal()):
+        raise _RefusedError(400, "Invalid parameter: seller_id")
+    return _Asked(seller_id, *numbers)

@@ -7,18 +7,19 @@ from concurrent.futures import Executor
 
 from crawler.errors import CrawlerError
 from crawler.models import Ending, Page
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Record
+from crawler.store.segments import Staging
 
 
 class GroupCommit:
-    """The engine's journal port over a `Journal` that one executor thread writes.
+    """The engine's journal port over a `Staging` that one executor thread uses.
 
     Records that come within `interval` seconds share a commit. Once a write has failed, every later
     one fails with the same error: the disk is not tried again behind the run's back.
     """
 
-    def __init__(self, journal: Journal, run_id: str, executor: Executor, interval: float) -> None:
-        self._journal = journal
+    def __init__(self, staging: Staging, run_id: str, executor: Executor, interval: float) -> None:
+        self._staging = staging
         self._run_id = run_id
         self._executor = executor
         self._interval = interval
@@ -62,9 +63,8 @@ class GroupCommit:
         error: CrawlerError | None = self._broken
         if error is None:
             try:
-                await loop.run_in_executor(
-                    self._executor, self._journal.write, [record for record, _ in batch]
-                )
+                records = [record for record, _ in batch]
+                await loop.run_in_executor(self._executor, self._staging.write, records)
             except CrawlerError as failure:
                 error = self._broken = failure
         for _, done in batch:

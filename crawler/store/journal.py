@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
 from crawler.errors import InputError
 from crawler.models import Ending, Page, SellerProgress, SellerStatus, StopReason
 from crawler.store.database import database_errors, open_database, transaction
+from crawler.store.failpoints import reached
 
 FORMAT = 1
 _SCHEMA = """
@@ -27,10 +28,15 @@ CREATE TABLE IF NOT EXISTS page (
     request_id TEXT NOT NULL,
     run_id TEXT NOT NULL,
     credits INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    body BLOB NOT NULL
+    size INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id);
+CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, zstd BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS segment (
+    name TEXT PRIMARY KEY,
+    last_seq INTEGER NOT NULL,
+    rejected INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS seller (
     seller_id TEXT PRIMARY KEY,
     status TEXT NOT NULL,
@@ -55,8 +61,9 @@ class Record:
 
 
 class StoredPage(NamedTuple):
-    """A page as the snapshot is built from it."""
+    """A page as segments are built from it; `seq` counts pages in the order received."""
 
+    seq: int
     seller_id: str
     page_num: int
     received_at: int
@@ -65,8 +72,16 @@ class StoredPage(NamedTuple):
     body: bytes
 
 
+class Segment(NamedTuple):
+    """A file that holds the rows of pages up to `last_seq`, and how many rows it had to reject."""
+
+    name: str
+    last_seq: int
+    rejected: int
+
+
 class SellerSummary(NamedTuple):
-    """A seller as the journal knows it; times are epoch milliseconds."""
+    """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON."""
 
     seller_id: str
     status: SellerStatus
@@ -77,6 +92,8 @@ class SellerSummary(NamedTuple):
     first_crawled_at: int | None
     last_crawled_at: int | None
     run_id: str | None
+    rows: int
+    size: int
 
 
 class Journal:
@@ -89,6 +106,7 @@ class Journal:
         self.path = path
         self._db = open_database(path, _SCHEMA, FORMAT, survive_power_loss=survive_power_loss)
         self._codec = pa.Codec("zstd", compression_level=1)
+        self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +118,59 @@ class Journal:
         """Close the file; what was written is durable already."""
         self._db.close()
 
-    def write(self, records: Iterable[Record]) -> None:
-        """Write a group of records: all are durable when this returns, or none is there."""
-        pages = [self._page_row(r, r.page) for r in records if r.page is not None]
+    def write(self, records: Iterable[Record]) -> list[StoredPage]:
+        """Write a group of records: all are durable when this returns, or none is there.
+
+        Returns their pages as stored.
+        """
+        records = list(records)
+        pages = [(r, r.page) for r in records if r.page is not None]
+        numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
+        bodies = [(seq, self._codec.compress(page.body, asbytes=True)) for seq, (_, page) in numbered]
+        reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
-            db.executemany("INSERT INTO page VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", pages)
+            db.executemany(
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_page_row(seq, record, page) for seq, (record, page) in numbered],
+            )
+            db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
             db.executemany("INSERT OR REPLACE INTO seller VALUES (?, ?, ?, ?, ?, ?, ?)", endings)
+            reached("commit.written")
+        reached("commit.durable")
+        self._last_seq += len(numbered)
+        return [_stored(seq, record, page) for seq, (record, page) in numbered]
+
+    def waiting(self) -> Iterator[StoredPage]:
+        """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
+        query = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size, zstd
+            FROM body JOIN page USING (seq) WHERE seq > ? ORDER BY seq LIMIT 64"""
+        last = 0
+        while rows := self._db.execute(query, (last,)).fetchall():
+            for *page, size, zstd in rows:
+                yield StoredPage._make([*page, self._codec.decompress(zstd, size, asbytes=True)])
+            last = rows[-1][0]
+
+    def adopt(self, segment: Segment) -> None:
+        """Let a durable segment stand for its pages' bodies."""
+        with database_errors(self.path), transaction(self._db) as db:
+            db.execute("INSERT INTO segment VALUES (?, ?, ?)", segment)
+            db.execute("DELETE FROM body WHERE seq <= ?", (segment.last_seq,))
+
+    def segments(self) -> list[Segment]:
+        """Every segment, the oldest first."""
+        query = "SELECT name, last_seq, rejected FROM segment ORDER BY last_seq"
+        return [Segment(*row) for row in self._db.execute(query)]
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether any page was received."""
+        return self._last_seq > 0
+
+    @property
+    def has_endings(self) -> bool:
+        """Whether any seller has ended."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM seller)"))
 
     def meta(self, name: str) -> str | None:
         """A value noted beside the pages."""
@@ -142,9 +206,13 @@ class Journal:
                 (max_pages,),
             )
 
-    def ended(self) -> set[str]:
-        """Sellers that need no further page."""
-        return {row[0] for row in self._db.execute("SELECT seller_id FROM seller")}
+    def known(self) -> pa.Array[Any]:
+        """IDs of the sellers that have a page or have ended."""
+        return self._ids("SELECT seller_id FROM seller UNION SELECT seller_id FROM page")
+
+    def ended(self) -> pa.Array[Any]:
+        """IDs of the sellers that need no further page."""
+        return self._ids("SELECT seller_id FROM seller")
 
     def begun(self) -> Iterator[SellerProgress]:
         """Sellers with pages that have not ended, ready to go on."""
@@ -161,24 +229,16 @@ class Journal:
         if progress is not None:
             yield progress
 
-    def pages(self) -> Iterator[StoredPage]:
-        """Every page, by seller, in the order received."""
-        query = """SELECT seller_id, page_num, received_at, request_id, run_id, size, body
-            FROM page ORDER BY seller_id, seq"""
-        for row in self._db.execute(query):
-            seller_id, page_num, received_at, request_id, run_id, size, blob = row
-            body = self._codec.decompress(blob, size, asbytes=True)
-            yield StoredPage(seller_id, page_num, received_at, request_id, run_id, body)
-
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
                 coalesce(seller.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
-                coalesce(p.run_id, seller.run_id)
+                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0)
             FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
             LEFT JOIN seller USING (seller_id)
             LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
-                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id
+                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
+                sum(row_count) AS rows, sum(size) AS size
                 FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
         for seller_id, status, reason, *rest in self._db.execute(query):
@@ -188,23 +248,41 @@ class Journal:
 
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""
-        pages = self._db.execute("SELECT coalesce(max(seq), 0) FROM page").fetchone()[0]
         sellers = self._db.execute("SELECT status, count(*) FROM seller GROUP BY status").fetchall()
-        return f"{pages} {sorted(sellers)}"
+        return f"{self._last_seq} {sorted(sellers)}"
 
-    def _page_row(self, record: Record, page: Page) -> tuple[object, ...]:
-        return (
-            page.seller_id,
-            page.page_num,
-            page.row_count or 0,
-            page.fingerprint,
-            page.received_at,
-            page.request_id,
-            record.run_id,
-            record.credits,
-            len(page.body),
-            self._codec.compress(page.body, asbytes=True),
-        )
+    def _one(self, query: str) -> int:
+        with database_errors(self.path):
+            return int(self._db.execute(query).fetchone()[0])
+
+    def _ids(self, query: str) -> pa.Array[Any]:
+        """A query's first column, held once."""
+        cursor = self._db.execute(query)
+        chunks = []
+        while rows := cursor.fetchmany(65_536):
+            chunks.append(pa.array([row[0] for row in rows], pa.string()))
+        return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+
+
+def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
+    return (
+        seq,
+        page.seller_id,
+        page.page_num,
+        page.row_count or 0,
+        page.fingerprint,
+        page.received_at,
+        page.request_id,
+        record.run_id,
+        record.credits,
+        len(page.body),
+    )
+
+
+def _stored(seq: int, record: Record, page: Page) -> StoredPage:
+    return StoredPage(
+        seq, page.seller_id, page.page_num, page.received_at, page.request_id, record.run_id, page.body
+    )
 
 
 def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
@@ -229,12 +307,3 @@ def latest_generation(data: Path, crawl_date: date) -> int:
     """The newest generation of a date's journal; 0 where it has none."""
     found = (data / "state" / "journal").glob(f"{crawl_date.isoformat()}.*.sqlite")
     return max((int(path.name.split(".")[1]) for path in found), default=0)
-
-
-def unfinished_dates(data: Path) -> Mapping[str, int]:
-    """Crawl dates with a journal, each with its newest generation."""
-    newest: dict[str, int] = {}
-    for path in (data / "state" / "journal").glob("*.*.sqlite"):
-        day, generation, _ = path.name.split(".")
-        newest[day] = max(newest.get(day, 0), int(generation))
-    return newest

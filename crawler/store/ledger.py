@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from crawler.store.database import database_errors, open_database, transaction
+from crawler.store.failpoints import reached
 
 FORMAT = 1
+FINISHED = frozenset({0, 4})
+"""Exit codes that leave nothing to go on with."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY,
@@ -64,14 +68,17 @@ class Ledger:
         self, run_id: str, crawl_date: date, budget: int | None, lease: Callable[[int | None], int]
     ) -> int:
         """Reserve what `lease` wants of what the date's budget has left; returns it, 0 for nothing."""
+        reached("lease.reserve")
         with database_errors(self._path), transaction(self._db) as db:
             remaining = None if budget is None else max(0, budget - self.spent_for(crawl_date))
             size = lease(remaining)
             db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
+        reached("lease.reserved")
         return size
 
     def settle(self, run_id: str, spent: int) -> None:
         """Return what a run reserved and did not spend."""
+        reached("ledger.settle")
         with database_errors(self._path), transaction(self._db) as db:
             db.execute("UPDATE run SET reserved = ? WHERE run_id = ?", (spent, run_id))
 
@@ -87,6 +94,20 @@ class Ledger:
         """Credits reserved or spent for a crawl date by all its runs."""
         query = "SELECT coalesce(sum(reserved), 0) FROM run WHERE crawl_date = ?"
         return int(self._db.execute(query, (crawl_date.isoformat(),)).fetchone()[0])
+
+    def unfinished(self) -> set[str]:
+        """Crawl dates whose latest run left something to do."""
+        return {day for day, code in self._latest().items() if code not in FINISHED}
+
+    def latest_exit_code(self, crawl_date: date) -> int | None:
+        """How the date's latest run ended; None where it was killed, or there was none."""
+        return self._latest().get(crawl_date.isoformat())
+
+    def _latest(self) -> dict[str, int | None]:
+        latest: dict[str, int | None] = {}
+        for run in self.runs():
+            latest.setdefault(run.crawl_date, run.exit_code)
+        return latest
 
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""

@@ -3,63 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import quote
+from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from crawler.models import API_COLUMNS, PAGE_SIZE, PageRows, SellerStatus, StopReason
+from crawler.models import SellerStatus, StopReason
+from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
-from crawler.store.journal import Journal, SellerSummary, StoredPage
+from crawler.store.journal import Journal, SellerSummary
+from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
+from crawler.store.segments import segment_files
 
 ROW_GROUP = 131_072
-NO_REGION = "__HIVE_DEFAULT_PARTITION__"
-_BUFFERED_ROWS = 65_536
-_LONGEST_NAME = 255
-_KINDS: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "seconds": pa.timestamp("ms", tz="UTC"),
-}
-
-_VIDEO_FIELDS: list[pa.Field[Any]] = [
-    pa.field("seller_id", pa.string()),
-    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
-    pa.field("page_num", pa.int32()),
-    pa.field("position", pa.int64()),
-    pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("run_id", pa.string()),
-    pa.field("request_id", pa.string()),
-    pa.field("carried_from", pa.date32()),
-    pa.field("extra", pa.string()),
-]
-VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
-"""The dataset's columns in their order; `crawl_date` and `region` are in the path."""
-
-_SELLER_FIELDS: list[pa.Field[Any]] = [
-    pa.field("seller_id", pa.string()),
-    pa.field("status", pa.string()),
-    pa.field("stop_reason", pa.string()),
-    pa.field("pages", pa.int64()),
-    pa.field("videos", pa.int64()),
-    pa.field("credits", pa.int64()),
-    pa.field("error", pa.string()),
-    pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("run_id", pa.string()),
-]
-SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
-
-RowReader = Callable[[str, bytes], PageRows]
+NOBODY: pa.Array[Any] = pa.array([], pa.string())
+_RANGE_BYTES = 64 * 1024 * 1024
+_RANGE_SELLERS = 65_536
 
 
 @dataclass(slots=True)
@@ -74,44 +40,42 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPlan:
-    """What to build and where; `pending` are listed sellers without a page, `stop_reason` why."""
+    """What to build and where; `pending` holds listed sellers without a page, `stop_reason` why."""
 
     data: Path
     run_id: str
     crawl_date: date
-    pending: Iterable[str]
+    pending: pa.Array[Any]
     stop_reason: StopReason | None
 
 
-def publish(journal: Journal, read_rows: RowReader, plan: SnapshotPlan) -> RowCounts:
+def publish(journal: Journal, plan: SnapshotPlan) -> RowCounts:
     """Build the date's snapshot and put it in place of the former one: `videos/` first, then `sellers/`.
 
-    Raises `OutputError`; the former snapshot then stands whole.
+    Every page must be in a segment. Raises `OutputError`; the former snapshot then stands whole.
     """
+    reached("publish.begin")
     staging = staging_folder(plan.data) / plan.run_id
     partition = f"crawl_date={plan.crawl_date.isoformat()}"
     with told_as_output_error(f"the snapshot under {plan.data}"):
         videos, sellers = staging / "videos" / partition, staging / "sellers" / partition
-        rejects = plan.data / "runs" / plan.run_id / "rejects.jsonl"
-        for folder in (videos, sellers, staging / "spill", rejects.parent):
+        for folder in (videos, sellers, staging / "spill"):
             folder.mkdir(parents=True)
-        with rejects.open("wb") as rejected:
-            builder = _VideoBuilder(staging / "spill", read_rows, rejected)
-            per_seller = builder.add_all(journal.pages())
-            builder.write(videos, plan.run_id)
-        if not builder.counts.rejected:
-            rejects.unlink()
-        _write_sellers(sellers / f"{plan.run_id}.parquet", _sellers(journal.summaries(), per_seller, plan))
+        counts = _build(journal, plan, staging / "spill", videos, sellers)
+        _collect_rejects(journal, plan.data / "runs" / plan.run_id)
+        shutil.rmtree(staging / "spill")
+        reached("publish.staged")
         fsync_tree(staging)
+        reached("publish.synced")
         swap_in(videos, plan.data / "videos" / partition)
+        reached("publish.videos")
         swap_in(sellers, plan.data / "sellers" / partition)
+        reached("publish.sellers")
         fsync_folder(plan.data)
         shutil.rmtree(staging)
-    journal.note(
-        published_mark=journal.mark(),
-        published_rows=orjson.dumps(asdict(builder.counts)).decode(),
-    )
-    return builder.counts
+    journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
+    reached("publish.noted")
+    return counts
 
 
 def staging_folder(data: Path) -> Path:
@@ -127,119 +91,120 @@ def clean_staging(data: Path) -> None:
             shutil.rmtree(folder)
 
 
-def region_folder(region: str | None) -> str | None:
-    """The partition folder of a region, or None where the value fits no folder name.
+def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sellers: Path) -> RowCounts:
+    """Read the segments in ranges of sellers, so that memory holds one range and one row group."""
+    counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
+    spilled = _Spill(spill)
+    source = ds.dataset(
+        [str(path) for path in segment_files(journal, "parquet")], schema=SEGMENT_SCHEMA, format="parquet"
+    )
+    with pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer:
+        for of_range in _ranges(journal.summaries()):
+            rows = _deduplicated(_rows_of(source, of_range))
+            spilled.add(rows)
+            counts.received += sum(seller.rows for seller in of_range)
+            counts.written += rows.num_rows
+            writer.write_table(_seller_table(of_range, rows, plan.stop_reason))
+        for start in range(0, len(plan.pending), ROW_GROUP):
+            writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
+    counts.duplicate = counts.received - counts.rejected - counts.written
+    spilled.write(videos, plan.run_id)
+    return counts
 
-    Every byte but letters, digits and `_.-~` is percent-encoded, so no value can leave its folder.
-    """
-    if not region:
-        return f"region={NO_REGION}"
-    name = f"region={quote(region, safe='')}"
-    fits = len(name) <= _LONGEST_NAME and region != NO_REGION and "\0" not in region
-    return name if fits else None
+
+def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
+    """Sellers in their order, as many at a time as fit in memory with all their rows."""
+    waiting: list[SellerSummary] = []
+    size = 0
+    for seller in sellers:
+        waiting.append(seller)
+        size += seller.size
+        if size >= _RANGE_BYTES or len(waiting) >= _RANGE_SELLERS:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
 
 
-class _VideoBuilder:
-    """Rows in seller order in, one sorted Parquet file for each region out.
+def _rows_of(source: ds.Dataset, sellers: list[SellerSummary]) -> pa.Table:
+    seller_id = ds.field("seller_id")
+    inside = (seller_id >= sellers[0].seller_id) & (seller_id <= sellers[-1].seller_id)
+    return source.to_table(filter=inside)
 
-    Rows are spilled by region as they come, so memory holds one seller, a bounded buffer, and one row
-    group.
-    """
 
-    def __init__(self, spill: Path, read_rows: RowReader, rejected: IO[bytes]) -> None:
-        self._spill = spill
-        self._read_rows = read_rows
-        self._rejected = rejected
-        self._buffers: dict[str, dict[str, list[Any]]] = {}
-        self._buffered = 0
-        self.counts = RowCounts()
+def _deduplicated(rows: pa.Table) -> pa.Table:
+    """The row received last of each video, by seller and position."""
+    if rows.num_rows == 0:
+        return rows
+    newest_first = pc.sort_indices(
+        rows,
+        sort_keys=[
+            ("seller_id", "ascending"),
+            ("video_id", "ascending"),
+            ("seq", "descending"),
+            ("position", "descending"),
+        ],
+    )
+    changes = [_changes(rows[name].take(newest_first)) for name in ("seller_id", "video_id")]
+    kept = rows.take(newest_first.filter(pc.or_(*changes)))
+    return kept.sort_by([(name, "ascending") for name in ("seller_id", "position", "video_id")])
+
+
+def _changes(values: pa.ChunkedArray[Any]) -> pa.Array[Any]:
+    """Whether each value differs from the one before it."""
+    array = values.combine_chunks()
+    return pa.concat_arrays([pa.array([True]), pc.not_equal(array.slice(1), array.slice(0, len(array) - 1))])
+
+
+def _seller_table(sellers: list[SellerSummary], rows: pa.Table, reason: StopReason | None) -> pa.Table:
+    counted = pc.value_counts(rows["seller_id"])
+    videos = dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+    told = [(*s[:2], s.stop_reason or reason, s.pages, videos.get(s.seller_id, 0), *s[4:9]) for s in sellers]
+    columns = zip(*told, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Table:
+    known = {
+        "seller_id": sellers,
+        "status": pa.repeat(pa.scalar(SellerStatus.PENDING.value), len(sellers)),
+        "stop_reason": pa.repeat(pa.scalar(reason, pa.string()), len(sellers)),
+        **{
+            name: pa.repeat(pa.scalar(0, pa.int64()), len(sellers)) for name in ("pages", "videos", "credits")
+        },
+    }
+    arrays = [known.get(field.name, pa.nulls(len(sellers), field.type)) for field in SELLER_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+class _Spill:
+    """Rows in seller order in, one sorted Parquet file for each region out."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files: dict[str, Path] = {}
 
-    def add_all(self, pages: Iterable[StoredPage]) -> Counter[str]:
-        """Take every page, sellers in order; returns the number of videos of each seller."""
-        videos: Counter[str] = Counter()
-        for seller_id, of_seller in groupby(pages, key=lambda page: page.seller_id):
-            videos[seller_id] = self._add_seller(of_seller)
-            if self._buffered >= _BUFFERED_ROWS:
-                self._flush()
-        return videos
+    def add(self, rows: pa.Table) -> None:
+        """Append each region's rows to its file, as one Arrow stream after another."""
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        for region in map(str, pc.unique(rows["folder"]).to_pylist()):
+            path = self._files.setdefault(region, self._folder / f"{len(self._files)}.arrows")
+            of_region = rows.filter(pc.field("folder") == region).select(VIDEO_SCHEMA.names)
+            with path.open("ab") as file, pa.ipc.new_stream(file, VIDEO_SCHEMA, options=options) as stream:
+                stream.write_table(of_region)
 
     def write(self, folder: Path, run_id: str) -> None:
         """Write each region's file below `folder`; a snapshot without rows gets one empty file."""
-        self._flush()
-        regions: dict[str, Path | None] = {**self._files} or {f"region={NO_REGION}": None}
+        regions: dict[str, Path | None] = {**self._files} or {NO_REGION: None}
         for region, spilled in regions.items():
             target = folder / region
             target.mkdir()
             with pq.ParquetWriter(target / f"{run_id}.parquet", VIDEO_SCHEMA, compression="zstd") as writer:
                 for group in _row_groups(spilled):
                     writer.write_table(group, row_group_size=ROW_GROUP)
-
-    def _add_seller(self, pages: Iterable[StoredPage]) -> int:
-        """Deduplicate one seller by video: the row received last stands."""
-        kept: dict[str, tuple[Any, ...]] = {}
-        names = (*(c.name for c in API_COLUMNS), "extra")
-        for page in pages:
-            rows = self._read_rows(page.seller_id, page.body)
-            self._reject(page, rows)
-            self.counts.received += len(rows.places) + len(rows.rejects)
-            columns = zip(*(rows.values[name] for name in names), strict=True)
-            for place, values in zip(rows.places, columns, strict=True):
-                kept[values[0]] = ((page.page_num - 1) * PAGE_SIZE + place, page, values)
-            self.counts.duplicate += len(rows.places)
-        self.counts.duplicate -= len(kept)
-        self.counts.written += len(kept)
-        for position, page, values in sorted(kept.values(), key=lambda row: row[0]):
-            self._keep(position, page, dict(zip(names, values, strict=True)))
-        return len(kept)
-
-    def _keep(self, position: int, page: StoredPage, row: dict[str, Any]) -> None:
-        region = row.pop("region")
-        folder = region_folder(region)
-        if folder is None:
-            folder = f"region={NO_REGION}"
-            known = orjson.loads(row["extra"]) if row["extra"] else {}
-            row["extra"] = orjson.dumps({**known, "region": region}).decode()
-        row.update(
-            seller_id=page.seller_id,
-            page_num=page.page_num,
-            position=position,
-            crawled_at=page.received_at,
-            run_id=page.run_id,
-            request_id=page.request_id,
-            carried_from=None,
-        )
-        buffer = self._buffers.get(folder)
-        if buffer is None:
-            buffer = self._buffers[folder] = {name: [] for name in VIDEO_SCHEMA.names}
-        for name, values in buffer.items():
-            values.append(row[name])
-        self._buffered += 1
-
-    def _reject(self, page: StoredPage, rows: PageRows) -> None:
-        for reject in rows.rejects:
-            told = {
-                "seller_id": page.seller_id,
-                "page_num": page.page_num,
-                "place": reject.place,
-                "reason": reject.reason,
-                "row": reject.row,
-            }
-            self._rejected.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-        self.counts.rejected += len(rows.rejects)
-
-    def _flush(self) -> None:
-        """Append each region's buffer to its spill file, as one Arrow stream after another."""
-        for folder, buffer in self._buffers.items():
-            path = self._files.setdefault(folder, self._spill / f"{len(self._files)}.arrows")
-            batch = pa.record_batch(
-                [pa.array(buffer[field.name], field.type) for field in VIDEO_SCHEMA], schema=VIDEO_SCHEMA
-            )
-            options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with path.open("ab") as file, pa.ipc.new_stream(file, VIDEO_SCHEMA, options=options) as stream:
-                stream.write_batch(batch)
-        self._buffers.clear()
-        self._buffered = 0
+            if spilled is not None:
+                spilled.unlink()
 
 
 def _row_groups(spilled: Path | None) -> Iterator[pa.Table]:
@@ -247,7 +212,7 @@ def _row_groups(spilled: Path | None) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     for batch in _batches(spilled):
         waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= ROW_GROUP:
+        while sum(b.num_rows for b in waiting) >= ROW_GROUP:
             table = pa.Table.from_batches(waiting)
             yield table.slice(0, ROW_GROUP)
             waiting = table.slice(ROW_GROUP).to_batches()
@@ -264,24 +229,9 @@ def _batches(spilled: Path | None) -> Iterator[pa.RecordBatch]:
             yield from pa.ipc.open_stream(file)
 
 
-def _sellers(
-    known: Iterable[SellerSummary], videos: Counter[str], plan: SnapshotPlan
-) -> Iterator[tuple[Any, ...]]:
-    for seller in known:
-        reason = seller.stop_reason or plan.stop_reason
-        yield (*seller[:2], reason, seller.pages, videos[seller.seller_id], *seller[4:])
-    for seller_id in plan.pending:
-        yield (seller_id, SellerStatus.PENDING, plan.stop_reason, 0, 0, 0, None, None, None, None)
-
-
-def _write_sellers(path: Path, rows: Iterator[tuple[Any, ...]]) -> None:
-    with pq.ParquetWriter(path, SELLER_SCHEMA, compression="zstd") as writer:
-        for chunk in _chunks(rows):
-            columns = zip(*chunk, strict=True)
-            arrays = [pa.array(c, f.type) for c, f in zip(columns, SELLER_SCHEMA, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA))
-
-
-def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    while chunk := [row for _, row in zip(range(ROW_GROUP), rows, strict=False)]:
-        yield chunk
+def _collect_rejects(journal: Journal, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: Iterable[Path] = segment_files(journal, "jsonl")
+    for number, part in enumerate(parts):
+        with part.open("rb") as rejected, (folder / "rejects.jsonl").open("ab" if number else "wb") as told:
+            shutil.copyfileobj(rejected, told)

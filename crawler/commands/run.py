@@ -1,0 +1,58 @@
+"""`crawler run`: the nightly job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from crawler.errors import InputError
+from crawler.nightly.run import NightlyRun
+from crawler.nightly.signals import Signals
+from crawler.nightly.world import World
+from crawler.report.progress import LOG, set_up_logging
+from crawler.sellers import read_sellers
+from crawler.settings import Loaded, Settings, read_key
+from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.ledger import Ledger
+
+
+def run_command(loaded: Loaded, sellers: str | None) -> int:
+    """Run the nightly job; returns its exit code.
+
+    Raises `CrawlerError` where nothing could be begun.
+    """
+    settings = loaded.settings
+    set_up_logging(settings.log.format, quiet=settings.log.quiet)
+    for warning in loaded.warnings:
+        LOG.warning("%s", warning)
+    key = read_key(settings, os.environ)
+    source, crawl_date = _source_and_date(settings, sellers)
+    listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
+    signals = Signals()
+    with signals.handled():
+        report = NightlyRun(settings, key, listed, source, crawl_date, signals, World()).go()
+    if settings.run.json_report:
+        sys.stdout.buffer.write(report.as_json())
+        sys.stdout.flush()
+    return report.exit_code
+
+
+def _source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
+    today = datetime.now(ZoneInfo(settings.run.timezone)).date()
+    if not settings.run.resume:
+        if sellers is None:
+            raise InputError("no seller list: name a CSV file, or - for standard input")
+        return sellers, settings.run.crawl_date or today
+    data = settings.run.data
+    with Ledger(data) as ledger:
+        found = ledger.unfinished()
+    if not found:
+        raise InputError(f"nothing to resume under {data}: every crawl date is finished")
+    latest = date.fromisoformat(max(found))
+    with Journal(journal_path(data, latest, latest_generation(data, latest))) as journal:
+        source = sellers or journal.meta("source")
+    if source is None or source == "-":
+        raise InputError(f"name the seller list of {latest}: it came from standard input")
+    return source, latest

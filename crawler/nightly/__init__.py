@@ -1,0 +1,1 @@
+"""The nightly job: where parts are built, wired and closed."""

@@ -1,0 +1,292 @@
+"""One run of one crawl date, from the lock to the report."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from crawler.errors import (
+    ApiDownError,
+    BudgetSpentError,
+    CrawlerError,
+    InputError,
+    InterruptedRunError,
+    KeyRefusedError,
+    OutputError,
+    QuotaUsedUpError,
+)
+from crawler.models import SellerStatus, StopReason
+from crawler.nightly import tally
+from crawler.nightly.session import Account, Session, check_room
+from crawler.nightly.signals import Signals
+from crawler.nightly.world import World
+from crawler.report.progress import LOG
+from crawler.report.run_report import RunReport, count_stops
+from crawler.rules.frontier import Frontier
+from crawler.sellers import SellerList
+from crawler.settings import Settings
+from crawler.store.failpoints import reached
+from crawler.store.files import write_whole
+from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.ledger import FINISHED, Ledger
+from crawler.store.lock import hold_lock
+from crawler.store.segments import Staging
+from crawler.store.snapshot import NOBODY, SnapshotPlan, clean_staging
+from crawler.store.thinning import thin
+
+_STOP_REASONS: dict[type[CrawlerError], StopReason] = {
+    BudgetSpentError: StopReason.BUDGET,
+    QuotaUsedUpError: StopReason.QUOTA,
+    KeyRefusedError: StopReason.KEY_REFUSED,
+    ApiDownError: StopReason.API_DOWN,
+    InterruptedRunError: StopReason.INTERRUPTED,
+    OutputError: StopReason.OUTPUT,
+}
+_QUIET_SECONDS = 1.1
+_NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
+
+
+class NightlyRun:
+    """Crawl, publish, report; `go` may be called once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: str,
+        listed: SellerList,
+        source: str,
+        crawl_date: date,
+        signals: Signals,
+        world: World,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._listed = listed
+        self._source = source
+        self._date = crawl_date
+        self._signals = signals
+        self._world = world
+        now = world.now()
+        self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}"
+        self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
+        self._stop_reason: CrawlerError | None = None
+
+    def go(self) -> RunReport:
+        """Do the night's work.
+
+        Raises `CrawlerError` where nothing could be begun.
+        """
+        data = self._settings.run.data
+        with ExitStack() as stack:
+            stack.enter_context(hold_lock(data, self._run_id))
+            check_room(self._settings, self._world)
+            clean_staging(data)
+            self._ledger = stack.enter_context(Ledger(data))
+            self._open_journal(data, stack)
+            self._begin()
+            try:
+                self._crawl()
+                self._publish()
+            except OutputError as error:
+                self._stop_reason = error
+            self._conclude()
+            thin(data, self._settings.run.keep_days, self._ledger.unfinished())
+        return self._report
+
+    def _open_journal(self, data: Path, stack: ExitStack) -> None:
+        run = self._settings.run
+        power_loss = self._settings.journal.sync == "power-loss"
+        generation = latest_generation(data, self._date)
+        if generation == 0 and self._ledger.latest_exit_code(self._date) in FINISHED and not run.fresh:
+            raise InputError(
+                f"crawl date {self._date} is finished and its journal was thinned: "
+                "to pay for it again, use --fresh"
+            )
+        if run.fresh and generation:
+            self._publish_former(journal_path(data, self._date, generation))
+            generation += 1
+        path = journal_path(data, self._date, max(1, generation))
+        self._journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
+        self._journal.require(sort=run.sort, order=run.order)
+        self._journal.note(source=self._source)
+        self._journal.reopen(retry_refused=run.retry_failed, max_pages=run.max_pages)
+        self._staging = self._world.staging(self._journal)
+
+    def _publish_former(self, path: Path) -> None:
+        """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
+        with Journal(path) as former:
+            changed = former.meta("published_mark") != former.mark()
+            if changed and former.meta("fresh_waits") is None and former.has_pages:
+                staging = self._world.staging(former)
+                self._build(staging, f"{self._run_id}-former")
+
+    def _begin(self) -> None:
+        today = self._date.isoformat()
+        for earlier in sorted(day for day in self._ledger.unfinished() if day < today):
+            self._note(f"crawl date {earlier} is unfinished; go on with it by: {self._command(earlier)}")
+        if self._listed.bad_count:
+            self._note(f"{self._listed.bad_count} bad lines of {self._listed.name} were skipped")
+        budget, spent = self._settings.credits.budget, self._ledger.spent_for(self._date)
+        self._quiet = self._seconds_of_quiet()
+        self._ledger.begin(self._run_id, self._date, self._report.started_at)
+        LOG.info(
+            "run %s: %d sellers for crawl date %s, at most %g requests/s, %s",
+            self._run_id,
+            len(self._listed),
+            self._date,
+            self._settings.run.qps,
+            "no credit budget" if budget is None else f"{spent} of {budget} credits spent",
+        )
+
+    def _seconds_of_quiet(self) -> float:
+        """How long the pace must wait for the last run's requests to be old enough."""
+        window = max(1.0, 1.0 / self._settings.run.qps) * _QUIET_SECONDS
+        latest = next(iter(self._ledger.runs()), None)
+        if latest is None:
+            return 0.0
+        if latest.finished_at is None:
+            return window
+        since = (self._world.now() - datetime.fromisoformat(latest.finished_at)).total_seconds()
+        return max(0.0, min(window, window - since))
+
+    def _crawl(self) -> None:
+        begun = list(self._journal.begun())
+        inside = self._listed.contains([seller.seller_id for seller in begun])
+        begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
+        fresh = self._listed.without(self._journal.known())
+        account = Account(self._ledger, self._run_id, self._date, self._settings.credits.budget)
+        self._session = Session(
+            self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
+        )
+        if not begun and not len(fresh):
+            LOG.info("nothing left to do for crawl date %s", self._date)
+            return
+        ended = len(self._listed) - len(fresh) - len(begun)
+        frontier = Frontier(fresh, begun, self._settings.run.strategy)
+        try:
+            self._world.run(self._session.crawl(frontier, len(self._listed), ended))
+        finally:
+            self._stop_reason = self._session.stop_reason
+
+    def _publish(self) -> None:
+        """Publish what the journal has, where it differs from what is published."""
+        if isinstance(self._stop_reason, OutputError):
+            raise self._stop_reason
+        counted = self._count()
+        journal = self._journal
+        rows = journal.meta("published_rows")
+        same_list = journal.meta("published_sellers") == str(len(self._listed))
+        if journal.mark() == journal.meta("published_mark") and rows is not None and same_list:
+            self._report.rows = orjson.loads(rows)
+            self._report.published = True
+        elif self._former_stands(counted):
+            journal.note(fresh_waits="1")
+            self._note(
+                "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
+            )
+        elif journal.has_pages or journal.has_endings:
+            journal.note(publishing=self._run_id)
+            self._report.rows = self._build(self._staging, self._run_id, counted.pending.ids)
+            journal.note(published_sellers=str(len(self._listed)))
+            self._report.published = True
+
+    def _former_stands(self, counted: tally.Tally) -> bool:
+        """Whether what is published for the date holds pages that this journal does not have yet."""
+        live = self._settings.run.data / "videos" / f"crawl_date={self._date.isoformat()}"
+        ours = self._journal.meta("publishing") is not None
+        return live.exists() and not ours and bool(len(counted.pending) or counted.unfinished)
+
+    def _build(self, staging: Staging, run_id: str, pending: pa.Array[Any] = NOBODY) -> dict[str, int]:
+        plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason())
+        return asdict(self._world.publish(staging, plan))
+
+    def _reason(self) -> StopReason | None:
+        return None if self._stop_reason is None else _STOP_REASONS.get(type(self._stop_reason))
+
+    def _count(self) -> tally.Tally:
+        counted = tally.count(self._journal, self._listed, self._reason())
+        self._report.sellers = {
+            "total": len(self._listed),
+            **{status.value: counted.statuses[status] for status in SellerStatus},
+            "bad_ids_skipped": self._listed.bad_count,
+            "repeated_in_list": self._listed.repeated,
+        }
+        self._report.stops = count_stops(+counted.stops)
+        self._report.failures = counted.failures
+        return counted
+
+    def _conclude(self) -> None:
+        """Write the report, and say in one line what happened."""
+        if not self._report.sellers:
+            self._count()
+        if self._signals.received is not None and not isinstance(self._stop_reason, OutputError):
+            self._stop_reason = InterruptedRunError(self._signals.received)
+        report, data = self._report, self._settings.run.data
+        report.exit_code = self._exit_code()
+        report.message = "" if self._stop_reason is None else str(self._stop_reason)
+        report.status = self._status()
+        report.finished_at = _stamp(self._world.now())
+        report.rows = report.rows or dict(_NO_ROWS)
+        self._count_requests()
+        try:
+            self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
+            reached("ledger.finish")
+            report.credits = self._credit_figures()
+            write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
+            reached("report.written")
+        except (CrawlerError, OSError) as error:
+            LOG.error("cannot write the report: %s", error)
+            report.exit_code = OutputError.exit_code
+            report.credits = report.credits or self._credit_figures()
+        level = LOG.info if report.exit_code in {0, 3, 130, 143} else LOG.error
+        level("%s", report.summary())
+
+    def _count_requests(self) -> None:
+        counts, busy = self._session.counts, self._session.busy
+        self._report.requests = {
+            "sent": counts.sent,
+            "ok": counts.ok,
+            "retried": counts.retried,
+            "by_status": dict(counts.by_status),
+        }
+        self._report.qps = {
+            "limit": self._settings.run.qps,
+            "achieved": round(counts.sent / busy, 3) if busy else 0.0,
+        }
+
+    def _credit_figures(self) -> dict[str, int | None]:
+        return {
+            "budget": self._settings.credits.budget,
+            "spent": self._session.counts.sent,
+            "spent_for_date": self._ledger.spent_for(self._date),
+        }
+
+    def _exit_code(self) -> int:
+        if self._stop_reason is not None:
+            return self._stop_reason.exit_code
+        return 4 if self._report.sellers["failed"] else 0
+
+    def _status(self) -> str:
+        if self._report.exit_code == 0:
+            return "complete"
+        live = self._settings.run.data / "videos" / f"crawl_date={self._date.isoformat()}"
+        return "partial" if self._report.published or live.exists() else "failed"
+
+    def _note(self, text: str) -> None:
+        self._report.notes.append(text)
+        LOG.warning("%s", text)
+
+    def _command(self, crawl_date: str) -> str:
+        data = shlex.quote(str(self._settings.run.data))
+        return f"crawler run {shlex.quote(self._source)} --data {data} --crawl-date {crawl_date}"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

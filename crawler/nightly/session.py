@@ -1,0 +1,202 @@
+"""The part of a run that lives on the event loop: engine, client and writers, built and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+from crawler.engine.crawl import Crawl
+from crawler.engine.credits import Credits
+from crawler.engine.gates import Gates, RequestCounts
+from crawler.engine.pace import Pace
+from crawler.engine.ports import Api
+from crawler.engine.stop import Stop
+from crawler.errors import CrawlerError, InterruptedRunError, OutputError
+from crawler.models import Ending, Page
+from crawler.nightly.signals import Signals
+from crawler.nightly.world import World
+from crawler.report.progress import Progress
+from crawler.rules.breaker import Breaker
+from crawler.rules.budget import lease_size
+from crawler.rules.frontier import Frontier
+from crawler.rules.paging import PagingRule
+from crawler.rules.retry import RetryRule
+from crawler.rules.sizing import PoolSize
+from crawler.settings import Settings
+from crawler.store.group_commit import GroupCommit
+from crawler.store.ledger import Ledger
+from crawler.store.segments import Staging
+
+_TICK = 0.25
+
+
+@dataclass(slots=True)
+class LiveFigures:
+    """What the progress display reads."""
+
+    total: int
+    ended: int
+    budget: int | None
+    spent_before: int
+    counts: RequestCounts
+    pages: int = 0
+    rows: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Requests sent so far."""
+        return self.counts.sent
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose credits a run spends: the ledger, the run, its date and the date's budget."""
+
+    ledger: Ledger
+    run_id: str
+    crawl_date: date
+    budget: int | None
+
+
+@dataclass(slots=True)
+class Session:
+    """One crawl from its first request to its last record.
+
+    `quiet` is how many seconds pass before the first request, for the pace's sake. Afterwards `counts`
+    tells what was sent, `busy` for how many seconds, and `stop_reason` why it ended early.
+    """
+
+    settings: Settings
+    key: str
+    world: World
+    signals: Signals
+    account: Account
+    staging: Staging
+    quiet: float
+    counts: RequestCounts = field(default_factory=RequestCounts)
+    busy: float = 0.0
+    stop_reason: CrawlerError | None = None
+
+    async def crawl(self, frontier: Frontier, total: int, ended: int) -> None:
+        """Crawl what the frontier holds; `total` and `ended` count the listed sellers for the display."""
+        loop = asyncio.get_running_loop()
+        stop = Stop()
+        self.signals.on_stop = partial(_call_soon, loop, stop)
+        if self.signals.received is not None:
+            stop.set(InterruptedRunError(self.signals.received))
+        began = loop.time()
+        world, account = self.world, self.account
+        with world.executor("journal") as writer, world.executor("ledger") as counter:
+            credit = Credits(_LedgerPort(account, self.settings.run.qps, counter))
+            interval = self.settings.journal.commit_ms / 1000
+            journal = GroupCommit(self.staging, account.run_id, writer, interval)
+            try:
+                async with world.api(self.settings, self.key) as api:
+                    await self._drive(frontier, api, credit, journal, stop, total, ended)
+            finally:
+                self.signals.on_stop = lambda _number: None
+                await journal.close()
+                self.busy = loop.time() - began
+                self.stop_reason = stop.reason
+            await loop.run_in_executor(counter, account.ledger.settle, account.run_id, credit.spent)
+
+    async def _drive(
+        self,
+        frontier: Frontier,
+        api: Api,
+        credit: Credits,
+        journal: GroupCommit,
+        stop: Stop,
+        total: int,
+        ended: int,
+    ) -> None:
+        s, run = self.settings, self.settings.run
+        breaker = Breaker(run.patience)
+        pace = Pace(run.qps, s.api.retry_after_cap)
+        pace.hold(self.quiet)
+        retry = RetryRule(run.attempts, run.backoff)
+        gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, self.world.rng)
+        self.counts = gates.counts
+        budget, spent = self.account.budget, self.account.ledger.spent_for(self.account.crawl_date)
+        figures = LiveFigures(total, ended, budget, spent, gates.counts)
+        crawl = Crawl(
+            frontier,
+            gates,
+            journal,
+            PagingRule(run.stop, run.max_pages),
+            PoolSize(run.qps, None if run.workers == "auto" else run.workers),
+            breaker,
+            stop,
+            run.grace,
+            on_page=partial(_count_page, figures),
+            on_end=partial(_count_end, figures),
+        )
+        await self._watch(crawl, figures, stop)
+
+    async def _watch(self, crawl: Crawl, figures: LiveFigures, stop: Stop) -> None:
+        """Run the crawl beside its progress display and the watch over free space."""
+        log = self.settings.log
+        live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
+        with Progress(figures, live=live) as progress:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._tick(progress, stop))
+                try:
+                    await crawl.run()
+                finally:
+                    watcher.cancel()
+
+    async def _tick(self, progress: Progress, stop: Stop) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            progress.tick()
+            try:
+                check_room(self.settings, self.world)
+            except OutputError as error:
+                stop.set(error)
+
+
+def check_room(settings: Settings, world: World) -> None:
+    """Raise `OutputError` where less than the reserve is free under the data folder."""
+    reserve = settings.journal.reserve_mib << 20
+    data = settings.run.data
+    free = world.free_bytes(data.absolute())
+    if free < reserve:
+        raise OutputError(
+            f"only {free >> 20} MiB are free under {data}, {reserve >> 20} MiB are kept in reserve: "
+            "make room (or lower journal.reserve_mib), then run the same command again"
+        )
+
+
+class _LedgerPort:
+    """The engine's ledger port: leases are written by a thread of their own."""
+
+    def __init__(self, account: Account, qps: float, executor: Executor) -> None:
+        self._reserve: Callable[[], int] = partial(
+            account.ledger.reserve,
+            account.run_id,
+            account.crawl_date,
+            account.budget,
+            partial(lease_size, qps),
+        )
+        self._executor = executor
+
+    async def reserve(self) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._reserve)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, stop: Stop, number: int) -> None:
+    loop.call_soon_threadsafe(stop.set, InterruptedRunError(number))
+
+
+def _count_page(figures: LiveFigures, page: Page) -> None:
+    figures.pages += 1
+    figures.rows += page.row_count or 0
+
+
+def _count_end(figures: LiveFigures, _seller_id: str, _ending: Ending) -> None:
+    figures.ended += 1

@@ -1,0 +1,58 @@
+"""How the listed sellers stand, counted from the journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from crawler.models import SellerStatus, StopReason
+from crawler.report.run_report import FAILURES_TOLD
+from crawler.sellers import SellerList
+from crawler.store.journal import Journal, SellerSummary
+
+_CHUNK = 65_536
+
+
+@dataclass(slots=True)
+class Tally:
+    """Listed sellers by status and stop reason; `pending` holds the IDs without a page.
+
+    `unfinished`: whether a seller with pages has not ended.
+    """
+
+    pending: SellerList
+    statuses: Counter[str] = field(default_factory=Counter)
+    stops: Counter[str] = field(default_factory=Counter)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    unfinished: bool = False
+
+
+def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
+    """Count the listed sellers; `reason` is why those that have not ended stopped."""
+    tally = Tally(listed.without(journal.known()))
+    summaries = journal.summaries()
+    while chunk := list(islice(summaries, _CHUNK)):
+        for seller in _listed(chunk, listed):
+            _add(tally, seller, reason)
+    tally.statuses[SellerStatus.PENDING] = len(tally.pending)
+    if reason is not None:
+        tally.stops[reason] += len(tally.pending)
+    return tally
+
+
+def _listed(sellers: list[SellerSummary], listed: SellerList) -> Iterator[SellerSummary]:
+    inside = listed.contains([seller.seller_id for seller in sellers])
+    return (seller for seller, is_listed in zip(sellers, inside, strict=True) if is_listed)
+
+
+def _add(tally: Tally, seller: SellerSummary, reason: StopReason | None) -> None:
+    tally.statuses[seller.status] += 1
+    stopped = seller.stop_reason or reason
+    if stopped is not None:
+        tally.stops[stopped] += 1
+    tally.unfinished |= seller.stop_reason is None
+    if seller.status is SellerStatus.FAILED and len(tally.failures) < FAILURES_TOLD:
+        tally.failures.append({"seller": seller.seller_id, "page": seller.pages + 1, "reason": seller.error})

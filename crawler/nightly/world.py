@@ -1,0 +1,65 @@
+"""The world of a run: clocks, chance, threads, network, and the disk's free space."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from crawler.api.client import ApiClient
+from crawler.api.rows import read_rows
+from crawler.engine.ports import Api
+from crawler.rules.sizing import MAX_WORKERS
+from crawler.settings import Settings
+from crawler.store.files import free_bytes
+from crawler.store.journal import Journal
+from crawler.store.segments import Staging
+from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
+
+
+def _thread(name: str) -> Executor:
+    return ThreadPoolExecutor(1, name)
+
+
+def _client(settings: Settings, key: str) -> ApiClient:
+    api, run = settings.api, settings.run
+    return ApiClient(
+        api.url,
+        key,
+        sort=run.sort,
+        order=run.order,
+        timeout=api.timeout,
+        connect_timeout=api.connect_timeout,
+        connections=MAX_WORKERS,
+    )
+
+
+def _publish(staging: Staging, plan: SnapshotPlan) -> RowCounts:
+    staging.flush()
+    return publish(staging.journal, plan)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run takes from outside, but for its files: a simulated night brings its own.
+
+    `run` drives a coroutine to its end; `executor` gives one thread; `publish` builds and exchanges a
+    snapshot.
+    """
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    token: Callable[[], str] = lambda: secrets.token_hex(4)
+    rng: Random = field(default_factory=Random)
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    executor: Callable[[str], Executor] = _thread
+    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = _client
+    free_bytes: Callable[[Path], int] = free_bytes
+    staging: Callable[[Journal], Staging] = lambda journal: Staging(journal, read_rows)
+    publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish

@@ -1,0 +1,35 @@
+"""Named steps between which a crash must do no harm: the crash tests stop the process at each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+STEPS = (
+    "lease.reserve",
+    "lease.reserved",
+    "commit.begin",
+    "commit.written",
+    "commit.durable",
+    "segment.begin",
+    "segment.written",
+    "segment.adopted",
+    "publish.begin",
+    "publish.staged",
+    "publish.synced",
+    "publish.videos",
+    "publish.sellers",
+    "publish.noted",
+    "ledger.settle",
+    "ledger.finish",
+    "report.written",
+)
+"""Every step, in the order in which a run first comes to them."""
+
+on_reach: Callable[[str], None] | None = None
+"""Called at each step where it is set; nothing but a test sets it."""
+
+
+def reached(step: str) -> None:
+    """Tell that the program is between two writes."""
+    if on_reach is not None:
+        on_reach(step)

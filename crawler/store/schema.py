@@ -1,0 +1,69 @@
+"""The columns of everything written as Parquet: videos, sellers, and the journal's segments."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from crawler.models import API_COLUMNS
+
+NO_REGION = "region=__HIVE_DEFAULT_PARTITION__"
+_LONGEST_NAME = 255
+_KINDS: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "seconds": pa.timestamp("ms", tz="UTC"),
+}
+
+_VIDEO_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
+    pa.field("page_num", pa.int32()),
+    pa.field("position", pa.int64()),
+    pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("run_id", pa.string()),
+    pa.field("request_id", pa.string()),
+    pa.field("carried_from", pa.date32()),
+    pa.field("extra", pa.string()),
+]
+VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
+"""The dataset's columns in their order; `crawl_date` and `region` are in the path."""
+
+_SEGMENT_FIELDS: list[pa.Field[Any]] = [
+    *_VIDEO_FIELDS,
+    pa.field("folder", pa.string()),
+    pa.field("seq", pa.int64()),
+]
+SEGMENT_SCHEMA = pa.schema(_SEGMENT_FIELDS)
+"""The dataset's columns, the partition folder of each row, and when its page was received, as a number."""
+
+_SELLER_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("stop_reason", pa.string()),
+    pa.field("pages", pa.int64()),
+    pa.field("videos", pa.int64()),
+    pa.field("credits", pa.int64()),
+    pa.field("error", pa.string()),
+    pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
+    pa.field("run_id", pa.string()),
+]
+SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
+
+
+@lru_cache(maxsize=4096)
+def region_folder(region: str | None) -> str | None:
+    """The partition folder of a region, or None where the value fits no folder name.
+
+    Every byte but letters, digits and `_.-~` is percent-encoded, so no value can leave its folder.
+    """
+    if not region:
+        return NO_REGION
+    name = f"region={quote(region, safe='')}"
+    fits = len(name) <= _LONGEST_NAME and name != NO_REGION and "\0" not in region
+    return name if fits else None
