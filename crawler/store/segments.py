@@ -16,8 +16,8 @@ from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
 
-SEGMENT_PAGES = 8192
-SEGMENT_BYTES = 48 * 1024 * 1024
+SEGMENT_PAGES = 4096
+SEGMENT_BYTES = 24 * 1024 * 1024
 """Bodies that wait at most, in JSON: either bound closes a segment."""
 
 _BATCH_ROWS = 8192

@@ -24,7 +24,7 @@ from crawler.store.segments import segment_files
 
 ROW_GROUP = 131_072
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
-_RANGE_BYTES = 64 * 1024 * 1024
+_RANGE_BYTES = 32 * 1024 * 1024
 _RANGE_SELLERS = 65_536
 
 
