@@ -1,11 +1,13 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+SEEDS ?= 2000
+FIRST ?= 0
 
-.PHONY: help setup demo run test check bench clean
+.PHONY: help setup demo run test check simulate-nights bench clean
 
 help: ## print these lines
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +30,9 @@ check: setup ## lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
+	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
 
 bench: setup ## measure the pace and the stand-in's own rate
 	$(BIN)/python bench/pace.py

@@ -129,7 +129,7 @@ class SellerProgress:
     """How far one seller has been read; `rows` counts them as received.
 
     `page_failures` counts failed requests of the page that is next, `null_seen` that its `data` was
-    null once, `credits` what it has cost since its last journaled page.
+    null once, `credits` what it has cost that the journal was not told yet.
     """
 
     seller_id: str
@@ -142,6 +142,11 @@ class SellerProgress:
     page_failures: int = 0
     fingerprints: set[int] = field(default_factory=set)
 
+    def hand_over(self) -> int:
+        """Credits to tell the journal of, which then count as told."""
+        told, self.credits = self.credits, 0
+        return told
+
     def received(self, page: Page) -> None:
         """Move on by one page that the journal has."""
         count = page.row_count or 0
@@ -151,7 +156,6 @@ class SellerProgress:
         self.last_page_full = count >= PAGE_SIZE
         self.null_seen = False
         self.page_failures = 0
-        self.credits = 0
         self.fingerprints.add(page.fingerprint)
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_TICK = 1e-9
+"""The shortest timer."""
 
 
 class _Selector(selectors.BaseSelector):
@@ -30,24 +35,40 @@ class _Selector(selectors.BaseSelector):
         self._real.close()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = self._real.select(0)
+        if events or timeout == 0:
+            return events
         if timeout is None:
             raise RuntimeError("every task waits for something that nobody will do")
-        if timeout > 0:
-            self.now += timeout
-            return []
-        return self._real.select(0)
+        self.now += timeout
+        return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on virtual time, for one thread; `stall` moves the clock as a blocked process would."""
+    """An event loop on virtual time, for one thread; `stall` moves the clock as a blocked process would.
+
+    The clock starts at 1000.0 and is good for three months: beyond, a float no longer tells nanoseconds.
+    """
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
         self.slow_callback_duration = 1e9
+        # asyncio fires timers this much early: below a tick, so that one set again needs the clock to move.
+        self._clock_resolution = _TICK / 2
 
     def time(self) -> float:
         return self._virtual.now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        # Who waits for a time that rounds to now counts on a real clock, which has moved when it looks again.
+        return super().call_at(max(when, self._virtual.now + _TICK), callback, *args, context=context)
 
     def stall(self, seconds: float) -> None:
         """Let time pass in which nobody could do anything."""

@@ -58,8 +58,10 @@ class Crawl:
         self._grace = grace
         self._on_page = on_page
         self._on_end = on_end
-        self._workers: set[asyncio.Task[None]] = set()
+        # Ordered, so that a simulated night replays exactly.
+        self._workers: dict[asyncio.Task[None], None] = {}
         self._doubtful: list[tuple[SellerProgress, str]] = []
+        self._unsettled: list[SellerProgress] = []
         self.failures: list[Failure] = []
 
     async def run(self) -> None:
@@ -67,6 +69,7 @@ class Crawl:
         async with asyncio.TaskGroup() as group:
             while await self._tend(group):
                 await asyncio.sleep(0 if not self._workers else _TICK)
+        await self._settle()
 
     async def _tend(self, group: asyncio.TaskGroup) -> bool:
         """Keep the number of workers right; False when the crawl is over."""
@@ -79,8 +82,8 @@ class Crawl:
             await self._judge_doubtful_safely()
         while not self._frontier.empty and len(self._workers) < self._size.target:
             worker = group.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers[worker] = None
+            worker.add_done_callback(self._workers.pop)
         return bool(self._workers) or bool(self._doubtful)
 
     def _end_grace(self) -> None:
@@ -95,7 +98,20 @@ class Crawl:
                 seller = self._frontier.take()
                 if seller is None:
                     return
-                await self._advance(seller)
+                try:
+                    await self._advance(seller)
+                finally:
+                    if seller.credits:
+                        self._unsettled.append(seller)
+        except CrawlerError as reason:
+            self._stop.set(reason)
+
+    async def _settle(self) -> None:
+        """Tell the journal what was spent on pages that never came."""
+        try:
+            for seller in self._unsettled:
+                if seller.credits:
+                    await self._journal.end(seller.seller_id, seller.hand_over(), None)
         except CrawlerError as reason:
             self._stop.set(reason)
 
@@ -118,7 +134,7 @@ class Crawl:
             self._frontier.put_back(seller)
             return
         ending = step if isinstance(step, Ending) else None
-        await self._journal.append(page, seller.credits, ending)
+        await self._journal.append(page, seller.hand_over(), ending)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
         seller.received(page)
         self._on_page(page)
@@ -151,5 +167,5 @@ class Crawl:
         await self._end(seller, ending)
 
     async def _end(self, seller: SellerProgress, ending: Ending) -> None:
-        await self._journal.end(seller.seller_id, seller.credits, ending)
+        await self._journal.end(seller.seller_id, seller.hand_over(), ending)
         self._on_end(seller.seller_id, ending)

@@ -20,6 +20,9 @@ _RECOVERY = 0.02
 _LEAD = 0.5
 """Seconds that an attempt may hold its connection while it waits for its place."""
 
+_GLANCE = 0.5
+"""Seconds after which whoever waits looks again: the rate may have grown, or an attempt ahead have gone."""
+
 
 class Pace:
     """Grants places: at most `qps` in any sliding second (at most one in 1/qps s below 1).
@@ -38,7 +41,9 @@ class Pace:
         self._line = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._coming = 0
-        self._places: deque[float] = deque(maxlen=max(1, floor(qps)))
+        self._count = max(1, floor(qps))
+        self._places: deque[float] = deque(maxlen=self._count)
+        self._forfeited = 0
         self._factor = 1.0
         self._factor_at = 0.0
         self._slowed_at = -1.0
@@ -50,7 +55,7 @@ class Pace:
         loop = asyncio.get_running_loop()
         async with self._line:
             while (delay := self._delay(loop.time()) + self._coming / self._rate(loop.time()) - _LEAD) > 0:
-                await asyncio.sleep(delay)
+                await asyncio.sleep(min(delay, _GLANCE))
             self._coming += 1
 
     def arrived(self) -> None:
@@ -61,15 +66,19 @@ class Pace:
         """Wait for a place; returns its time on the loop's clock."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            await self._limiter.acquire()
+            if self._forfeited:
+                self._forfeited -= 1
+            else:
+                await self._limiter.acquire()
             while (delay := self._delay(loop.time())) > 0:
-                await asyncio.sleep(delay)
+                await asyncio.sleep(min(delay, _GLANCE))
             now = loop.time()
             self._places.append(now)
             return now
 
     def forfeit(self, place: float) -> None:
-        """Give back a place that was not used."""
+        """Give back a place that was not used; the next one is given in its stead."""
+        self._forfeited += 1
         if place in self._places:
             self._places.remove(place)
 
@@ -108,11 +117,12 @@ class Pace:
         return self._qps * self._rate_factor(now)
 
     def _delay(self, now: float) -> float:
+        """Seconds until there is a place, under the ceiling and at the rate of the moment."""
         rate = self._rate(now)
         count = max(1, floor(rate))
-        # At the full rate the window is a whole second even for a rate such as 2.5, of which only two fit.
-        window = MARGIN * (max(1.0, 1.0 / rate) if rate >= self._qps else count / rate)
-        until = self._hold_until
-        if len(self._places) >= count:
-            until = max(until, self._places[-count] + window)
-        return until - now
+        ceiling = self._free_at(self._count, max(1.0, 1.0 / self._qps))
+        return max(0.0, self._hold_until - now, ceiling - now, self._free_at(count, count / rate) - now)
+
+    def _free_at(self, count: int, seconds: float) -> float:
+        """When there is a place, if `count` are to fit into so many seconds."""
+        return self._places[-count] + MARGIN * seconds if len(self._places) >= count else 0.0

@@ -38,8 +38,8 @@ class Journal(Protocol):
     async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
         """Keep a page, what it cost, and with the last one how its seller ended."""
 
-    async def end(self, seller_id: str, credits_spent: int, ending: Ending) -> None:
-        """Keep how a seller ended without a further page."""
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
+        """Keep what a seller cost without a further page, and how it ended if it has."""
 
 
 class Ledger(Protocol):

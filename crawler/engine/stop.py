@@ -33,7 +33,8 @@ class Stop:
     def __init__(self) -> None:
         self.reason: CrawlerError | None = None
         self.at = 0.0
-        self._waiting: set[asyncio.Task[object]] = set()
+        # Ordered, so that a simulated night replays exactly.
+        self._waiting: dict[asyncio.Task[object], None] = {}
 
     def set(self, reason: CrawlerError) -> None:
         """Ask the run to stop; of several reasons the weightiest is told."""
@@ -41,7 +42,7 @@ class Stop:
             self.at = asyncio.get_running_loop().time()
         if self.reason is None or _weight(reason) < _weight(self.reason):
             self.reason = reason
-        for task in self._waiting:
+        for task in list(self._waiting):
             task.cancel()
 
     @contextmanager
@@ -53,11 +54,11 @@ class Stop:
         if task is None or task in self._waiting:
             yield
             return
-        self._waiting.add(task)
+        self._waiting[task] = None
         try:
             yield
         finally:
-            self._waiting.discard(task)
+            del self._waiting[task]
 
 
 def _weight(reason: CrawlerError) -> int:

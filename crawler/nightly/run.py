@@ -49,7 +49,7 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     InterruptedRunError: StopReason.INTERRUPTED,
     OutputError: StopReason.OUTPUT,
 }
-_QUIET_SECONDS = 1.1
+_QUIET = 1.05
 _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
 
@@ -77,6 +77,7 @@ class NightlyRun:
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}"
         self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
         self._stop_reason: CrawlerError | None = None
+        self._live = settings.run.data / "videos" / f"crawl_date={crawl_date.isoformat()}"
 
     def go(self) -> RunReport:
         """Do the night's work.
@@ -123,7 +124,7 @@ class NightlyRun:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
         with Journal(path) as former:
             changed = former.meta("published_mark") != former.mark()
-            if changed and former.meta("fresh_waits") is None and former.has_pages:
+            if changed and former.has_pages and self._is_ours(former):
                 staging = self._world.staging(former)
                 self._build(staging, f"{self._run_id}-former")
 
@@ -146,21 +147,17 @@ class NightlyRun:
         )
 
     def _seconds_of_quiet(self) -> float:
-        """How long the pace must wait for the last run's requests to be old enough."""
-        window = max(1.0, 1.0 / self._settings.run.qps) * _QUIET_SECONDS
-        latest = next(iter(self._ledger.runs()), None)
-        if latest is None:
-            return 0.0
-        if latest.finished_at is None:
-            return window
-        since = (self._world.now() - datetime.fromisoformat(latest.finished_at)).total_seconds()
-        return max(0.0, min(window, window - since))
+        """How long the pace must wait, since an earlier run may have sent right before this one began.
+
+        When it did is not asked: after a step of the clock nobody could tell.
+        """
+        return max(1.0, 1.0 / self._settings.run.qps) * _QUIET if self._ledger.runs() else 0.0
 
     def _crawl(self) -> None:
         begun = list(self._journal.begun())
         inside = self._listed.contains([seller.seller_id for seller in begun])
         begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
-        fresh = self._listed.without(self._journal.known())
+        fresh = self._listed.without(self._journal.answered())
         account = Account(self._ledger, self._run_id, self._date, self._settings.credits.budget)
         self._session = Session(
             self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
@@ -187,7 +184,6 @@ class NightlyRun:
             self._report.rows = orjson.loads(rows)
             self._report.published = True
         elif self._former_stands(counted):
-            journal.note(fresh_waits="1")
             self._note(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
@@ -199,9 +195,11 @@ class NightlyRun:
 
     def _former_stands(self, counted: tally.Tally) -> bool:
         """Whether what is published for the date holds pages that this journal does not have yet."""
-        live = self._settings.run.data / "videos" / f"crawl_date={self._date.isoformat()}"
-        ours = self._journal.meta("publishing") is not None
-        return live.exists() and not ours and bool(len(counted.pending) or counted.unfinished)
+        return not self._is_ours(self._journal) and counted.unfinished
+
+    def _is_ours(self, journal: Journal) -> bool:
+        """Whether the date's published snapshot, if there is one, was built from this journal."""
+        return journal.meta("publishing") is not None or not self._live.exists()
 
     def _build(self, staging: Staging, run_id: str, pending: pa.Array[Any] = NOBODY) -> dict[str, int]:
         plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason())
@@ -276,8 +274,7 @@ class NightlyRun:
     def _status(self) -> str:
         if self._report.exit_code == 0:
             return "complete"
-        live = self._settings.run.data / "videos" / f"crawl_date={self._date.isoformat()}"
-        return "partial" if self._report.published or live.exists() else "failed"
+        return "partial" if self._live.exists() else "failed"
 
     def _note(self, text: str) -> None:
         self._report.notes.append(text)

@@ -18,9 +18,9 @@ _CHUNK = 65_536
 
 @dataclass(slots=True)
 class Tally:
-    """Listed sellers by status and stop reason; `pending` holds the IDs without a page.
+    """Listed sellers by status and stop reason; `pending` holds those that the journal does not know.
 
-    `unfinished`: whether a seller with pages has not ended.
+    `unfinished`: whether any seller has not ended.
     """
 
     pending: SellerList
@@ -32,12 +32,13 @@ class Tally:
 
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
     """Count the listed sellers; `reason` is why those that have not ended stopped."""
-    tally = Tally(listed.without(journal.known()))
+    pending = listed.without(journal.known())
+    tally = Tally(pending, unfinished=len(pending) > 0)
     summaries = journal.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
         for seller in _listed(chunk, listed):
             _add(tally, seller, reason)
-    tally.statuses[SellerStatus.PENDING] = len(tally.pending)
+    tally.statuses[SellerStatus.PENDING] += len(tally.pending)
     if reason is not None:
         tally.stops[reason] += len(tally.pending)
     return tally

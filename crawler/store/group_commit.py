@@ -31,7 +31,7 @@ class GroupCommit:
         """See the engine's port."""
         await self._write(Record(page.seller_id, self._run_id, credits_spent, page, ending))
 
-    async def end(self, seller_id: str, credits_spent: int, ending: Ending) -> None:
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         """See the engine's port."""
         await self._write(Record(seller_id, self._run_id, credits_spent, None, ending))
 

@@ -37,21 +37,23 @@ CREATE TABLE IF NOT EXISTS segment (
     last_seq INTEGER NOT NULL,
     rejected INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS outlay (seller_id TEXT PRIMARY KEY, credits INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seller (
     seller_id TEXT PRIMARY KEY,
     status TEXT NOT NULL,
     stop_reason TEXT NOT NULL,
-    credits INTEGER NOT NULL,
     error TEXT,
     retriable INTEGER NOT NULL,
     run_id TEXT NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS known AS
+    SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one group commit writes for one seller: a page, an ending, or both."""
+    """What one group commit writes for one seller: a page, an ending, both, or only what it cost."""
 
     seller_id: str
     run_id: str
@@ -128,6 +130,7 @@ class Journal:
         numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         bodies = [(seq, self._codec.compress(page.body, asbytes=True)) for seq, (_, page) in numbered]
+        outlays = [(r.seller_id, r.credits) for r in records if r.page is None and r.credits]
         reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
             db.executemany(
@@ -135,7 +138,12 @@ class Journal:
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
             db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
-            db.executemany("INSERT OR REPLACE INTO seller VALUES (?, ?, ?, ?, ?, ?, ?)", endings)
+            db.executemany("INSERT OR REPLACE INTO seller VALUES (?, ?, ?, ?, ?, ?)", endings)
+            db.executemany(
+                """INSERT INTO outlay VALUES (?, ?)
+                ON CONFLICT (seller_id) DO UPDATE SET credits = credits + excluded.credits""",
+                outlays,
+            )
             reached("commit.written")
         reached("commit.durable")
         self._last_seq += len(numbered)
@@ -206,9 +214,13 @@ class Journal:
                 (max_pages,),
             )
 
-    def known(self) -> pa.Array[Any]:
+    def answered(self) -> pa.Array[Any]:
         """IDs of the sellers that have a page or have ended."""
         return self._ids("SELECT seller_id FROM seller UNION SELECT seller_id FROM page")
+
+    def known(self) -> pa.Array[Any]:
+        """IDs of the sellers that `summaries` tells of: those, and any that cost something."""
+        return self._ids("SELECT seller_id FROM known")
 
     def ended(self) -> pa.Array[Any]:
         """IDs of the sellers that need no further page."""
@@ -232,24 +244,27 @@ class Journal:
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
-                coalesce(seller.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
+                coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
                 coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0)
-            FROM (SELECT seller_id FROM seller UNION SELECT seller_id FROM page)
+            FROM known
             LEFT JOIN seller USING (seller_id)
+            LEFT JOIN outlay USING (seller_id)
             LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
                 min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
                 sum(row_count) AS rows, sum(size) AS size
                 FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
         for seller_id, status, reason, *rest in self._db.execute(query):
-            known = SellerStatus.PARTIAL if status is None else SellerStatus(status)
+            begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
+            known = begun if status is None else SellerStatus(status)
             stopped = None if reason is None else StopReason(reason)
             yield SellerSummary(seller_id, known, stopped, *rest)
 
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""
         sellers = self._db.execute("SELECT status, count(*) FROM seller GROUP BY status").fetchall()
-        return f"{self._last_seq} {sorted(sellers)}"
+        outlay = self._one("SELECT coalesce(sum(credits), 0) FROM outlay")
+        return f"{self._last_seq} {outlay} {sorted(sellers)}"
 
     def _one(self, query: str) -> int:
         with database_errors(self.path):
@@ -290,8 +305,6 @@ def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
         record.seller_id,
         ending.status,
         ending.stop_reason,
-        # A page's record carries its credits itself.
-        0 if record.page is not None else record.credits,
         ending.error,
         ending.retriable,
         record.run_id,

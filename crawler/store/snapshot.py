@@ -40,7 +40,10 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPlan:
-    """What to build and where; `pending` holds listed sellers without a page, `stop_reason` why."""
+    """What to build and where.
+
+    `pending` holds listed sellers that the journal does not know, `stop_reason` says why.
+    """
 
     data: Path
     run_id: str

@@ -1,0 +1,709 @@
+"""Deterministic simulation of whole nights: one seed decides everything that happens, and replays it.
+
+The real run, engine, journal and ledger work on a virtual clock against a seeded API, with faults,
+stalls, signals, full disks and crashes at any step, until the date is finished; every promise of the
+contract that a night can break is checked after each run.
+
+    python tests/nights.py --seeds 1000 [--first 0] [--jobs 2] [--replay SEED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from errno import ENOSPC
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.dataset as ds
+from virtual_time import VirtualLoop
+
+from crawler.api.rows import read_rows
+from crawler.engine.ports import Departure
+from crawler.errors import (
+    CrawlerError,
+    KeyRefusedError,
+    OutputError,
+    QuotaUsedUpError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
+from crawler.models import Page
+from crawler.nightly.run import NightlyRun
+from crawler.nightly.signals import Signals
+from crawler.nightly.world import World
+from crawler.report.run_report import RunReport
+from crawler.sellers import SellerList
+from crawler.settings import Settings
+from crawler.store import failpoints
+from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.ledger import Ledger
+from crawler.store.segments import Staging
+from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
+
+DATE = date(2026, 11, 23)
+LONGEST = 3 * 86_400.0
+MOST_STEPS = 400_000
+MOST_RUNS = 12
+
+
+TELL = bool(os.environ.get("TELL_NIGHTS"))
+"""Whether each run is told, for a replay."""
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise did not hold."""
+
+
+@dataclass
+class Weather:
+    """What one run meets; shares are of requests, times in virtual seconds."""
+
+    status: int = 500
+    failing: float = 0.0
+    throttling: float = 0.0
+    retry_after: float | None = None
+    lost: float = 0.0
+    null: float = 0.0
+    latency: float = 0.05
+    jitter: float = 0.0
+    down_from: float = 1e18
+    down_for: float = 0.0
+    quota: int | None = None
+    refuse_key_after: int | None = None
+    signal_at: float | None = None
+    crash_at_step: int | None = None
+    crash_at_point: tuple[str, int] | None = None
+    disk_full_after: int | None = None
+    disk_low_at: float | None = None
+    stall_at: float | None = None
+    stall_for: float = 0.0
+    clock_jump: float = 0.0
+    disk_delay: float = 0.002
+
+
+@dataclass
+class Request:
+    """One request as the API saw it; `at` counts over all runs."""
+
+    run: int
+    at: float
+    seller_id: str
+    page_num: int
+    failed: bool = True
+    throttled: bool = False
+
+
+@dataclass
+class Night:
+    """A crawl date from its first run to its last, and what the API saw of it."""
+
+    seed: int
+    folder: Path
+    rng: Random = field(init=False)
+    sizes: dict[str, int] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
+    repeating: set[str] = field(default_factory=set)
+    requests: list[Request] = field(default_factory=list)
+    published: dict[tuple[str, str], int] = field(default_factory=dict)
+    false_ends: bool = False
+    clean: bool = True
+    clock: float = 0.0
+    run_number: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = Random(self.seed)
+        count = self.rng.choice((1, 2, 5, 8, 13))
+        for n in range(count):
+            seller = str(7_000_000_000 + self.seed % 1000 * 1000 + n)
+            self.sizes[seller] = self.rng.choice((0, 1, 9, 10, 11, 20, 25, 40, 57))
+            if self.rng.random() < 0.05:
+                self.bad.add(seller)
+            if self.rng.random() < 0.05:
+                self.repeating.add(seller)
+
+    def rows(self, seller_id: str, page_num: int) -> list[dict[str, Any]]:
+        """A page of the catalogue; a repeating seller gives its last full page for ever."""
+        size = self.sizes[seller_id]
+        if seller_id in self.repeating and size >= 10:
+            page_num = min(page_num, size // 10)
+        first = (page_num - 1) * 10
+        return [
+            {"video_id": f"{seller_id}{k:05}", "region": "MY" if k % 2 else "SG", "total_views_cnt": k}
+            for k in range(first, min(first + 10, size))
+        ]
+
+    def truth(self, listed: list[str]) -> set[tuple[str, str]]:
+        """Every video of the listed sellers that the API can give."""
+        found = set()
+        for seller in listed:
+            size = self.sizes[seller]
+            whole = size // 10 * 10 if seller in self.repeating and size >= 10 else size
+            if seller not in self.bad:
+                found |= {(seller, f"{seller}{k:05}") for k in range(whole)}
+        return found
+
+    def digest(self) -> str:
+        """Equal for two nights that went the same way."""
+        told = repr([(r.run, r.at, r.seller_id, r.page_num, r.failed) for r in self.requests])
+        return blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+class FakeApi:
+    """The seeded API: the engine's port, with the weather of one run."""
+
+    def __init__(self, night: Night, weather: Weather, rng: Random, timeout: float) -> None:
+        self._night, self._weather, self._rng, self._timeout = night, weather, rng, timeout
+        self._answered = 0
+        self._nulls: Counter[tuple[str, int]] = Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.sleep(0)
+
+    async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
+        """See the engine's port."""
+        weather, rng, loop = self._weather, self._rng, asyncio.get_running_loop()
+        await asyncio.sleep(rng.random() * 0.01)
+        while not await departure.leave(lambda: rng.random() > 0.02):
+            await asyncio.sleep(0.001)
+        request = Request(self._night.run_number, self._night.clock + loop.time(), seller_id, page_num)
+        self._night.requests.append(request)
+        latency = weather.latency + weather.jitter * rng.random()
+        if weather.down_from <= loop.time() < weather.down_from + weather.down_for:
+            latency = rng.choice((0.01, 1e9))
+            await self._fail(departure, latency, "connection")
+        if rng.random() < weather.lost:
+            await self._fail(departure, 1e9, "timeout")
+        await asyncio.sleep(latency)
+        return self._answer(request, departure, loop.time())
+
+    async def _fail(self, departure: Departure, latency: float, label: str) -> None:
+        await asyncio.sleep(min(latency, self._timeout))
+        departure.label = label
+        raise UnavailableError(label)
+
+    def _answer(self, request: Request, departure: Departure, now: float) -> Page:
+        weather, rng = self._weather, self._rng
+        self._answered += 1
+        if weather.refuse_key_after is not None and self._answered > weather.refuse_key_after:
+            departure.label = "401"
+            raise KeyRefusedError("401")
+        if weather.quota is not None and self._answered > weather.quota:
+            departure.label = "402"
+            raise QuotaUsedUpError("402")
+        if rng.random() < weather.throttling:
+            request.throttled = True
+            departure.label = "429"
+            raise ThrottledError("429", weather.retry_after)
+        if rng.random() < weather.failing:
+            departure.label = str(weather.status)
+            raise UnavailableError("500")
+        if request.seller_id in self._night.bad:
+            departure.label = "400"
+            raise RefusedError("400")
+        return self._page(request, departure, now)
+
+    def _page(self, request: Request, departure: Departure, now: float) -> Page:
+        departure.label = "200"
+        request.failed = False
+        rows: list[Any] | None = self._night.rows(request.seller_id, request.page_num)
+        if rows == [] and self._rng.random() < 0.5:
+            rows = None
+        if rows and request.page_num > 1 and self._rng.random() < self._weather.null:
+            rows = None
+            self._nulls[request.seller_id, request.page_num] += 1
+            # Null twice after a full page ends its seller, and what follows is rightly missing.
+            self._night.false_ends |= self._nulls[request.seller_id, request.page_num] > 1
+        body = orjson.dumps({"code": 0, "data": rows})
+        ids = repr([row["video_id"] for row in rows or []]).encode()
+        fingerprint = int.from_bytes(blake2b(ids, digest_size=7).digest())
+        count = None if rows is None else len(rows)
+        received = int((self._night.clock + now) * 1000)
+        return Page(request.seller_id, request.page_num, body, count, fingerprint, received, "r")
+
+
+class SlowExecutor(Executor):
+    """One thread's work, done in order after a delay on the virtual clock."""
+
+    def __init__(self, delay: Callable[[], float]) -> None:
+        self._delay = delay
+        self._free_at = 0.0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it when earlier work is done and its own delay has passed."""
+        loop, future = asyncio.get_running_loop(), Future[Any]()
+        self._free_at = max(self._free_at, loop.time()) + self._delay()
+        loop.call_at(self._free_at, self._work, loop, future, lambda: fn(*args, **kwargs))
+        return future
+
+    @staticmethod
+    def _work(loop: asyncio.AbstractEventLoop, future: Future[Any], work: Callable[[], Any]) -> None:
+        try:
+            future.set_result(work())
+        except Crash:
+            assert isinstance(loop, CrashingLoop)
+            loop.crash_now = True
+        except Exception as error:  # noqa: BLE001 - handed on to whoever waits
+            future.set_exception(error)
+
+
+class CrashingLoop(VirtualLoop):
+    """Virtual time that can end at any step, as a killed process does."""
+
+    def __init__(self, crash_at: int | None) -> None:
+        super().__init__()
+        self.steps = 0
+        self.crash_now = False
+        self._crash_at = crash_at
+        self.set_exception_handler(lambda _loop, _context: None)
+
+    def on_step(self) -> None:
+        """Called before each step of the loop."""
+        self.steps += 1
+        if self.crash_now or self.steps == self._crash_at:
+            raise Crash
+        if self.steps > MOST_STEPS or self.time() > LONGEST:
+            raise BrokenPromiseError(f"the run hangs: step {self.steps}, second {self.time():.0f}")
+
+    def _run_once(self) -> None:
+        self.on_step()
+        # A step takes time: otherwise a wait shorter than the clock's grain would never end.
+        self.stall(1e-6)
+        super()._run_once()  # type: ignore[misc]  # the one method that every step goes through
+
+
+def weather_of(rng: Random, number: int) -> Weather:
+    """The later the run, the fewer things happen, so that every night ends."""
+    w = Weather(latency=rng.choice((0.01, 0.05, 0.5, 3.0)), jitter=rng.choice((0.0, 0.1, 1.0)))
+    w.disk_delay = rng.choice((0.0, 0.002, 0.2))
+    if number >= MOST_RUNS - 4:
+        return w
+    for happens in rng.sample(EVENTS, k=rng.choice((0, 1, 1, 2, 3))):
+        happens(w, rng)
+    return w
+
+
+def _crash_point(w: Weather, rng: Random) -> None:
+    w.crash_at_point = (rng.choice(failpoints.STEPS), rng.choice((1, 1, 2, 3, 7)))
+
+
+def _setter(**choices: tuple[Any, ...]) -> Callable[[Weather, Random], None]:
+    def apply(w: Weather, rng: Random) -> None:
+        for name, values in choices.items():
+            setattr(w, name, rng.choice(values))
+
+    return apply
+
+
+EVENTS: list[Callable[[Weather, Random], None]] = [
+    _crash_point,
+    _setter(crash_at_step=(3, 10, 40, 120, 400, 900, 2000)),
+    _setter(crash_at_step=(5, 20, 60, 150, 300, 700, 1500)),
+    _setter(failing=(0.05, 0.3, 1.0), status=(500, 502, 503)),
+    _setter(throttling=(0.02, 0.2, 0.6), retry_after=(None, 0.5, 3.0, 30.0)),
+    _setter(lost=(0.02, 0.2)),
+    _setter(null=(0.05, 0.3)),
+    _setter(down_from=(1000.0, 1002.0, 1008.0), down_for=(2.0, 60.0, 400.0, 5000.0)),
+    _setter(quota=(0, 1, 5, 12)),
+    _setter(refuse_key_after=(0, 4)),
+    _setter(signal_at=(0.0, 1000.1, 1001.0, 1004.0)),
+    _setter(disk_full_after=(0, 1, 4)),
+    _setter(disk_low_at=(1000.5, 1003.0)),
+    _setter(stall_at=(1000.5, 1002.0), stall_for=(1.5, 20.0, 3600.0)),
+    _setter(clock_jump=(-7200.0, 86_400.0)),
+]
+
+
+@dataclass
+class Runner:
+    """Runs one run of a night in its weather, and checks what it promised."""
+
+    night: Night
+    settings: Settings
+    listed: list[str]
+    weather: Weather
+    rng: Random
+    whole: bool
+    signals: Signals = field(default_factory=Signals)
+    steps: Counter[str] = field(default_factory=Counter)
+    commits: int = 0
+    loop: CrashingLoop | None = None
+    report: RunReport | None = None
+    error: CrawlerError | None = None
+    crashed: bool = False
+
+    def go(self) -> None:
+        """One run, to its end or its crash."""
+        night = self.night
+        listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, (), 0)
+        failpoints.on_reach = self._reach
+        try:
+            run = NightlyRun(self.settings, "k", listed, "sellers.csv", DATE, self.signals, self._world())
+            self.report = run.go()
+        except Crash:
+            self.crashed = True
+        except CrawlerError as error:
+            self.error = error
+        finally:
+            failpoints.on_reach = None
+            if self.loop is not None:
+                night.clock += self.loop.time() - 1000.0
+            night.clock += night.rng.choice((0.05, 0.3, 5.0))
+
+    def _world(self) -> World:
+        return World(
+            now=self._now,
+            token=lambda: f"{self.night.run_number:04}",
+            rng=self.rng,
+            run=self._drive,
+            executor=lambda _name: SlowExecutor(lambda: self.rng.random() * self.weather.disk_delay),
+            api=lambda settings, _key: FakeApi(self.night, self.weather, self.rng, settings.api.timeout),
+            free_bytes=self._free,
+            staging=lambda journal: Staging(journal, read_rows, segment_pages=4 if self.whole else 10**9),
+            publish=self._publish,
+        )
+
+    def _now(self) -> datetime:
+        passed = self.night.clock + (self.loop.time() - 1000.0 if self.loop is not None else 0.0)
+        jump = self.weather.clock_jump if self.loop is not None else 0.0
+        return datetime(2026, 11, 23, tzinfo=UTC) + timedelta(seconds=passed + jump)
+
+    def _free(self, _folder: Path) -> int:
+        low = self.weather.disk_low_at
+        return 0 if low is not None and self.loop is not None and self.loop.time() >= low else 1 << 40
+
+    def _drive(self, main: Coroutine[Any, Any, None]) -> None:
+        self.loop = loop = CrashingLoop(self.weather.crash_at_step)
+        asyncio.set_event_loop(loop)
+        if self.weather.signal_at is not None:
+            loop.call_at(self.weather.signal_at, self.signals.receive, 15)
+        if self.weather.stall_at is not None:
+            loop.call_at(self.weather.stall_at, loop.stall, self.weather.stall_for)
+        try:
+            loop.run_until_complete(main)
+        finally:
+            asyncio.set_event_loop(None)
+        loop.close()
+
+    def _reach(self, step: str) -> None:
+        self.steps[step] += 1
+        if (step, self.steps[step]) == self.weather.crash_at_point:
+            raise Crash
+        full = self.weather.disk_full_after
+        if step == "commit.written" and full is not None:
+            self.commits += 1
+            if self.commits > full:
+                raise OSError(ENOSPC, "no room")
+
+    def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
+        if self.whole:
+            staging.flush()
+            counts = publish(staging.journal, plan)
+            self.night.published = _read_snapshot(plan.data)
+            return counts
+        return self._publish_in_memory(staging.journal, plan)
+
+    def _publish_in_memory(self, journal: Journal, plan: SnapshotPlan) -> RowCounts:
+        """The publisher's decisions without its files, which would take most of a night's time."""
+        failpoints.reached("publish.begin")
+        kept: dict[tuple[str, str], int] = {}
+        counts = RowCounts()
+        for page in journal.waiting():
+            rows = orjson.loads(page.body)["data"] or []
+            counts.received += len(rows)
+            kept.update({(page.seller_id, row["video_id"]): row["total_views_cnt"] for row in rows})
+        failpoints.reached("publish.synced")
+        (plan.data / "videos" / f"crawl_date={plan.crawl_date}").mkdir(parents=True, exist_ok=True)
+        self.night.published = kept
+        failpoints.reached("publish.videos")
+        counts.written = len(kept)
+        counts.duplicate = counts.received - len(kept)
+        told = {"received": counts.received, "duplicate": counts.duplicate, "rejected": 0}
+        journal.note(
+            published_mark=journal.mark(),
+            published_rows=orjson.dumps({**told, "written": len(kept)}).decode(),
+        )
+        failpoints.reached("publish.noted")
+        return counts
+
+
+def _read_snapshot(data: Path) -> dict[tuple[str, str], int]:
+    folder = data / "videos" / f"crawl_date={DATE}"
+    columns = ["seller_id", "video_id", "total_views_cnt"]
+    rows = ds.dataset(folder, format="parquet").to_table(columns=columns).to_pylist()
+    found = {(row["seller_id"], row["video_id"]): row["total_views_cnt"] for row in rows}
+    expect(len(found) == len(rows), "a video is in the snapshot twice")
+    return found
+
+
+def expect(holds: bool, what: str) -> None:
+    """Raise `BrokenPromiseError` where a promise does not hold."""
+    if not holds:
+        raise BrokenPromiseError(what)
+
+
+def play(seed: int, folder: Path) -> Night:
+    """Play one night to its end; raises `BrokenPromiseError` with what it broke."""
+    night = Night(seed, folder)
+    rng = night.rng
+    whole = seed % 16 == 0
+    budget = rng.choice((None, None, None, 1, 7, 30, 100))
+    qps = rng.choice((0.5, 2.0, 5.0, 7.5, 40.0))
+    listed = list(night.sizes)
+    fixed = {
+        "qps": qps,
+        "stop": rng.choice(("short", "short", "empty")),
+        "strategy": rng.choice(("depth-first", "breadth-first")),
+        "workers": rng.choice(("auto", "auto", 1, 3)),
+        "timeout": rng.choice((5.0, 30.0)),
+        "patience": rng.choice((0.0, 30.0, 900.0)),
+    }
+    for number in range(MOST_RUNS):
+        night.run_number = number
+        fresh = number > 0 and rng.random() < 0.05
+        settings = settings_of(folder, fixed, budget, fresh=fresh)
+        some = listed if rng.random() < 0.9 else rng.sample(listed, k=max(1, len(listed) - 1))
+        runner = Runner(night, settings, some, weather_of(rng, number), rng, whole)
+        before = Before.look(night, folder, fresh=fresh)
+        runner.go()
+        night.clean &= not fresh and runner.report is not None and runner.report.exit_code != 8
+        if TELL:
+            tell(runner, before)
+        check(runner, before)
+        if runner.report is not None and runner.report.exit_code in {0, 4} and some == listed:
+            return night
+        if budget is not None and number > 2:
+            budget = None if number > 6 else budget + rng.choice((0, 10, 100))
+    raise BrokenPromiseError(f"not finished after {MOST_RUNS} runs, the last of them in fair weather")
+
+
+def tell(runner: Runner, before: Before) -> None:
+    """Say what a run met and how it ended."""
+    usual = Weather()
+    met = {k: v for k, v in asdict(runner.weather).items() if v != getattr(usual, k)}
+    report = runner.report
+    ended = f"exit {report.exit_code} {report.sellers} {report.notes}" if report else repr(runner.error)
+    run = runner.settings.run
+    print(
+        f"run {runner.night.run_number} of {len(runner.listed)} sellers, fresh {run.fresh}, {met}\n"
+        f"  {'crash' if runner.crashed else ended}; {len(runner.night.requests) - before.requests} requests, "
+        f"{len(runner.night.published)} rows published"
+    )
+
+
+def settings_of(folder: Path, fixed: dict[str, Any], budget: int | None, *, fresh: bool) -> Settings:
+    """Settings of one run."""
+    api = {"timeout": fixed["timeout"]}
+    run = {k: v for k, v in fixed.items() if k != "timeout"}
+    run.update(data=str(folder), fresh=fresh)
+    log = {"quiet": True, "no_progress": True}
+    return Settings(api=api, run=run, credits={"budget": budget}, log=log)
+
+
+@dataclass
+class Before:
+    """What was known when a run began."""
+
+    spent: int
+    pages: set[tuple[str, int]]
+    complete: set[str]
+    published: dict[tuple[str, str], int]
+    requests: int
+    fresh: bool
+
+    @classmethod
+    def look(cls, night: Night, folder: Path, *, fresh: bool) -> Before:
+        """Read journal and ledger as the run will find them."""
+        spent, pages, complete = 0, set[tuple[str, int]](), set[str]()
+        generation = latest_generation(folder, DATE)
+        if (folder / "state" / "ledger.sqlite").exists():
+            with Ledger(folder) as ledger:
+                spent = ledger.spent_for(DATE)
+        if generation and not fresh:
+            with Journal(journal_path(folder, DATE, generation)) as journal:
+                pages = pages_of(journal)
+                complete = {s.seller_id for s in journal.summaries() if s.status == "complete"}
+        return cls(spent, pages, complete, dict(night.published), len(night.requests), generation > 1)
+
+
+def pages_of(journal: Journal) -> set[tuple[str, int]]:
+    """Seller and number of every page that is journaled."""
+    return set(journal._db.execute("SELECT seller_id, page_num FROM page").fetchall())
+
+
+def check(runner: Runner, before: Before) -> None:
+    """Every promise that a run can break."""
+    night, settings = runner.night, runner.settings
+    sent = night.requests[before.requests :]
+    with Ledger(settings.run.data) as ledger:
+        spent = ledger.spent_for(DATE)
+    expect(spent >= len(night.requests), f"ledger {spent}, but {len(night.requests)} were sent")
+    budget = settings.credits.budget
+    if budget is not None:
+        expect(
+            len(night.requests) <= max(budget, before.spent),
+            f"{len(night.requests)} requests under a budget of {budget}",
+        )
+    check_pace(night, settings.run.qps)
+    asked = Counter((r.seller_id, r.page_num) for r in sent if not r.throttled)
+    expect(max(asked.values(), default=0) <= 11, f"a page was asked for too often: {asked.most_common(1)}")
+    twice = {(r.seller_id, r.page_num) for r in sent} & before.pages
+    expect(not twice, f"paid again for {sorted(twice)[:3]}")
+    late = {r.seller_id for r in sent} & before.complete
+    expect(not late, f"asked for after their end: {sorted(late)}")
+    check_paging(runner, sent)
+    check_durability(night, settings.run.data, sent)
+    lost = before.published.keys() - night.published.keys()
+    if runner.settings.run.fresh or before.fresh:
+        finished = runner.report is None or runner.report.exit_code in {0, 4}
+        lost = {key for key in lost if not finished}
+    expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
+    if runner.report is not None:
+        check_report(runner, runner.report, sent, spent, before)
+    else:
+        expect(runner.crashed or isinstance(runner.error, OutputError), f"refused: {runner.error}")
+
+
+def check_pace(night: Night, qps: float) -> None:
+    """No sliding second with more than `qps` requests, over all runs; below 1, none nearer than 1/qps."""
+    count, window = max(1, int(qps)), max(1.0, 1.0 / qps)
+    times = [request.at for request in night.requests]
+    for early, late in zip(times, times[count:], strict=False):
+        expect(late - early >= window, f"{count + 1} requests within {late - early:.3f} s at {qps} QPS")
+
+
+def check_paging(runner: Runner, sent: list[Request]) -> None:
+    """After a page that ends its seller, no later one is asked for in the same run."""
+    last_good: dict[str, int] = defaultdict(int)
+    for request in sent:
+        if not request.failed:
+            rows = runner.night.rows(request.seller_id, request.page_num)
+            whole = len(rows) == 10 or (runner.settings.run.stop == "empty" and rows)
+            if not whole:
+                last_good[request.seller_id] = request.page_num
+        ended = last_good.get(request.seller_id)
+        expect(
+            ended is None or request.page_num <= ended,
+            f"seller {request.seller_id}: page {request.page_num} after its last, {ended}",
+        )
+
+
+def check_durability(night: Night, data: Path, sent: list[Request]) -> None:
+    """No seller moved on to a page while the one before it was not in the journal."""
+    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+        if night.clean:
+            told = {s.seller_id: s.credits for s in journal.summaries()}
+            paid = Counter(request.seller_id for request in night.requests)
+            expect(all(told[s] == paid[s] for s in told), f"credits of sellers: told {told}, paid {paid}")
+        kept = dict(journal._db.execute("SELECT seller_id, max(page_num) FROM page GROUP BY seller_id"))
+    for request in sent:
+        seller, number = request.seller_id, request.page_num
+        expect(number <= kept.get(seller, 0) + 1, f"seller {seller} went on from page {number - 1} unkept")
+        expect(number <= night.sizes[seller] // 10 + 2, f"seller {seller}: page {number} is beyond its end")
+
+
+def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: int, before: Before) -> None:
+    """The report says what the API saw, and the exit code what happened."""
+    night, weather, code = runner.night, runner.weather, report.exit_code
+    expect(report.requests["sent"] == len(sent), f"told {report.requests['sent']}, sent {len(sent)}")
+    expect(sum(report.requests["by_status"].values()) == len(sent), "by_status does not sum up")
+    told = report.sellers
+    counted = sum(told[status] for status in ("complete", "partial", "failed", "pending"))
+    expect(counted == told["total"] == len(runner.listed), f"sellers do not sum up: {told}")
+    if code != 8:
+        expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
+    if code == 0:
+        expect(told["complete"] == len(runner.listed), f"exit 0 with {told}")
+        if not night.false_ends:
+            missing = night.truth(runner.listed) - night.published.keys()
+            expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
+    allowed = {
+        3: runner.settings.credits.budget is not None,
+        4: bool(night.bad) or weather.failing + weather.lost > 0 or weather.down_for > 0,
+        5: weather.refuse_key_after is not None,
+        6: weather.quota is not None,
+        8: weather.disk_full_after is not None or weather.disk_low_at is not None,
+        9: weather.down_for + weather.failing + weather.lost + weather.throttling > 0,
+        143: weather.signal_at is not None,
+    }
+    expect(allowed.get(code, code == 0), f"exit {code} in this weather: {report.message}")
+
+
+def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:
+    """Play a seed in a folder of its own; returns what broke, and the night's digest and size."""
+    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="night-", dir=base))
+    try:
+        night = play(seed, folder)
+    except Exception as error:  # noqa: BLE001 - whatever broke is told with its seed
+        return seed, f"{type(error).__name__}: {error}", "", 0, 0
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return seed, None, night.digest(), night.run_number + 1, len(night.requests)
+
+
+def quiet_down() -> None:
+    """Abandoned tasks of crashed runs are expected; their complaints are not."""
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _told: None
+    gc.freeze()
+
+
+def main() -> int:
+    """Play many seeds; exit code 1 where one broke a promise."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--replay", type=int)
+    options = parser.parse_args()
+    if options.replay is not None:
+        quiet_down()
+        print(play_safely(options.replay))
+        return 0
+    began, runs, requests, broken = time.monotonic(), 0, 0, 0
+    with multiprocessing.get_context("spawn").Pool(options.jobs, quiet_down, maxtasksperchild=250) as pool:
+        seeds = range(options.first, options.first + options.seeds)
+        for seed, what, _, of_night, sent in pool.imap_unordered(play_safely, seeds, chunksize=5):
+            runs, requests = runs + of_night, requests + sent
+            if what is not None:
+                broken += 1
+                print(f"seed {seed} broke a promise: {what}", flush=True)
+    wall = time.monotonic() - began
+    print(
+        f"{options.seeds} nights, {runs} runs, {requests} requests, {broken} broken; "
+        f"{options.seeds / wall * 60:.0f} nights a minute"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
