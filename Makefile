@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
+KILLS ?= 200
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights bench clean
+.PHONY: help setup demo run test check simulate-nights crash bench clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +34,9 @@ check: setup ## lint, types, import contracts
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
+
+crash: setup ## kill the real process KILLS times, and compare
+	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
 
 bench: setup ## measure the pace and the stand-in's own rate
 	$(BIN)/python bench/pace.py

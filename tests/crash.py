@@ -1,0 +1,225 @@
+"""The crash campaign: the real process is killed again and again, and must lose and overpay nothing.
+
+    python tests/crash.py [--kills 200] [--seed 1] [--jobs 2]
+
+Each trial kills runs of one crawl date (`kill -9`, at a random moment or at a named step between two
+writes), resumes, and compares the last snapshot with the catalogue row for row, and the credits with
+the stand-in's own count. A reader goes through the dataset all the while. Every named step is hit.
+
+    python tests/crash.py --at STEP:N run SELLERS ...
+
+is the driver that the campaign starts: the crawler, killed at the N-th time it comes to a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+from conftest import DATE, Night, stand_in
+
+from crawler.cli import main as crawler_main
+from crawler.simulator.catalogue import CatalogueOptions
+from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store import failpoints
+from crawler.store.ledger import Ledger
+
+WORKERS = 8
+KILLS_A_TRIAL = 5
+_OF_A_RUN = ("crawled_at", "run_id", "request_id", "crawl_date")
+
+
+@dataclass
+class Trial:
+    """One crawl date that is killed at each of `kills`, a step or None for a random moment."""
+
+    number: int
+    kills: list[str | None]
+    rng: Random
+    killed: Counter[str] = field(default_factory=Counter)
+    repaid: int = 0
+    reads: int = 0
+
+    def go(self) -> None:
+        """Kill, resume, compare; raises `AssertionError`."""
+        options = SimulatorOptions(CatalogueOptions(seed=self.number, largest=150), latency=0.01, jitter=0.02)
+        with tempfile.TemporaryDirectory() as folder, stand_in(options) as simulator:
+            night = Night(Path(folder), simulator.url)
+            ids = simulator.catalogue.seller_ids(25)
+            source = night.sellers(ids)
+            fewest = sum(simulator.catalogue.size(i) // 10 + 1 for i in ids)
+            budget = self.rng.choice((None, fewest // 2, fewest * 3))
+            with watched(night.data) as reader:
+                for step in self.kills:
+                    if not self._kill(night, source, step, budget):
+                        # Nothing was left to do on the way to this step: crawl the date anew.
+                        self._count_repaid(simulator)
+                        budget = None
+                        self._kill(night, source, step, budget, "--fresh")
+                    self._check_credits(night, simulator, budget)
+                report = self._finish(night, source)
+                self.reads += reader.reads
+            self._check_rows(night, simulator, ids)
+            self._count_repaid(simulator)
+            bound = WORKERS * sum(self.killed.values())
+            assert self.repaid <= bound, f"{self.repaid} pages paid twice, {bound} were in flight"
+            assert report["exit_code"] == 0
+
+    def _count_repaid(self, simulator: Simulator) -> None:
+        pages = simulator.stats.pages
+        self.repaid += sum(pages.values()) - len(pages)
+        pages.clear()
+
+    def _kill(self, night: Night, source: Path, step: str | None, budget: int | None, *options: str) -> bool:
+        """Run until killed; False where the run ended by itself."""
+        limits = [] if budget is None else ["--budget", str(budget)]
+        usual = ["--qps", "200", "--workers", str(WORKERS), "--crawl-date", DATE, "--quiet", *limits]
+        times = self.rng.choice((1, 1, 2, 4)) if step in {"commit.begin", "commit.written"} else 1
+        at = "none:1" if step is None else f"{step}:{times}"
+        command = [sys.executable, str(Path(__file__)), "--at", at, "run", str(source), *usual, *options]
+        job = subprocess.Popen(command, env=night.environ(), stderr=subprocess.PIPE, text=True)
+        if step is None:
+            time.sleep(0.4 + self.rng.random() * 2.0)
+            job.send_signal(signal.SIGKILL)
+        _, err = job.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        if job.returncode == -signal.SIGKILL:
+            self.killed[step or "random"] += 1
+            return True
+        assert job.returncode in {0, 3}, f"exit {job.returncode}: {err}"
+        return False
+
+    def _check_credits(self, night: Night, simulator: Simulator, budget: int | None) -> None:
+        sent = simulator.stats.requests
+        if (night.data / "state" / "ledger.sqlite").exists():
+            with Ledger(night.data) as ledger:
+                told = sum(run.reserved for run in ledger.runs())
+            assert told >= sent, f"the ledger says {told}, {sent} were sent"
+        assert budget is None or sent <= budget, f"{sent} requests under a budget of {budget}"
+
+    def _finish(self, night: Night, source: Path) -> dict[str, Any]:
+        report = night.run(source, "--qps", "200", "--workers", str(WORKERS))
+        assert not list((night.data / "state" / "staging").glob("*"))
+        return report
+
+    def _check_rows(self, night: Night, simulator: Simulator, ids: list[str]) -> None:
+        found = {(row["seller_id"], row["video_id"]): row for row in night.videos()}
+        for seller_id in ids:
+            for truth in simulator.catalogue.videos(seller_id):
+                row = found.pop((seller_id, truth["video_id"]))
+                for name in ("total_views_cnt", "video_desc", "region", "total_video_sale_gmv_amt"):
+                    assert row[name] == truth[name], f"{seller_id}: {name} {row[name]!r}, not {truth[name]!r}"
+        assert not found, f"{len(found)} rows that the catalogue does not have"
+
+
+class Reader(threading.Thread):
+    """Reads the dataset in a loop; a snapshot's files all bear its run's name, and never change."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__()
+        self._glob = f"{data}/videos/*/*/*.parquet"
+        self.stopped = threading.Event()
+        self.seen: dict[str, int] = {}
+        self.reads = 0
+        self.broken = ""
+
+    def run(self) -> None:
+        connection = duckdb.connect()
+        query = f"""SELECT parse_filename(filename) AS name, count(*)
+            FROM read_parquet('{self._glob}', filename=true) GROUP BY name"""
+        while not self.stopped.wait(0.005) and not self.broken:
+            try:
+                found = connection.execute(query).fetchall()
+            except duckdb.Error:
+                # Nothing is published yet, or the dataset was exchanged between listing and opening.
+                continue
+            self.reads += 1
+            rows = sum(count for _, count in found)
+            if len(found) > 1:
+                self.broken = f"two snapshots at once: {found}"
+            elif found and self.seen.setdefault(found[0][0], rows) != rows:
+                self.broken = f"{found[0][0]} had {self.seen[found[0][0]]} rows, then {rows}"
+
+
+@contextmanager
+def watched(data: Path) -> Iterator[Reader]:
+    """Read the dataset while the block runs."""
+    reader = Reader(data)
+    reader.start()
+    try:
+        yield reader
+    finally:
+        reader.stopped.set()
+        reader.join()
+    assert not reader.broken, reader.broken
+
+
+def drive(at: str, arguments: list[str]) -> None:
+    """The crawler, killed when it comes to a step for the N-th time."""
+    step, _, times = at.partition(":")
+    seen: Counter[str] = Counter()
+
+    def reach(reached: str) -> None:
+        seen[reached] += 1
+        if reached == step and seen[step] == int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    failpoints.on_reach = reach
+    sys.argv = ["crawler", *arguments]
+    crawler_main()
+
+
+def campaign(kills: int, seed: int, jobs: int) -> int:
+    """Run trials until enough kills were planned, each named step at least once."""
+    rng = Random(seed)
+    planned: list[str | None] = [*failpoints.STEPS]
+    planned += [rng.choice((None, rng.choice(failpoints.STEPS))) for _ in range(kills - len(planned))]
+    rng.shuffle(planned)
+    parts = [planned[i : i + KILLS_A_TRIAL] for i in range(0, len(planned), KILLS_A_TRIAL)]
+    trials = [Trial(n, part, Random(f"{seed} {n}")) for n, part in enumerate(parts, 1)]
+    broken = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for trial, future in [(trial, pool.submit(trial.go)) for trial in trials]:
+            error = future.exception()
+            if error is not None:
+                broken += 1
+                print(f"trial {trial.number} of seed {seed}, kills {trial.kills}: {error!r}", flush=True)
+    killed = sum((trial.killed for trial in trials), Counter())
+    missed = set(failpoints.STEPS) - killed.keys()
+    print(
+        f"{killed.total()} kills ({killed['random']} at random moments), steps never hit: {sorted(missed)}; "
+        f"{sum(t.repaid for t in trials)} pages paid twice; {sum(t.reads for t in trials)} reads; "
+        f"{broken} of {len(trials)} trials broken"
+    )
+    return 1 if broken or missed else 0
+
+
+def main() -> int:
+    """Be the driver or the campaign."""
+    if sys.argv[1:2] == ["--at"]:
+        drive(sys.argv[2], sys.argv[3:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    return campaign(options.kills, options.seed, options.jobs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
