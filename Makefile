@@ -39,6 +39,7 @@ crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
 
 bench: setup ## measure the pace and the stand-in's own rate
+	$(BIN)/python bench/simulator_rate.py
 	$(BIN)/python bench/pace.py
 
 clean: ## remove what was made here, but no data

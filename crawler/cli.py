@@ -291,7 +291,12 @@ def demo(data: Path, sellers: int, qps: float) -> int:
 @click.option("--qps", type=click.FloatRange(0.1), default=None, help="429 above this rate; none: never.")
 @click.option("--quota", type=click.IntRange(0), default=None, help="402 after so many credits; none: never.")
 @click.option("--drift", type=click.IntRange(0), default=0, help="A new video every so many requests.")
-@click.option("--faults", default="", help="Such as status=500:0.01,reset:0.005")
+@click.option(
+    "--faults", default="", help="Shares, as status=500:0.01,reset:0.005; or the N-th request, as cut@3."
+)
+@click.option("--list-faults", is_flag=True, help="Print every kind of fault, and exit.")
+@click.option("--retry-after", default=None, help="What Retry-After says with each 429.")
+@click.option("--gzip", is_flag=True, help="Answer in gzip where the client takes it.")
 @click.option("--key", default="sk_live_simulator", show_default=True, help="The stand-in's own key.")
 def simulate(
     port: int,
@@ -303,16 +308,33 @@ def simulate(
     quota: int | None,
     drift: int,
     faults: str,
+    retry_after: str | None,
     key: str,
+    *,
+    gzip: bool,
+    list_faults: bool,
 ) -> int:
     """Serve the embedded stand-in of the API on loopback, until stopped."""
     from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415
-    from crawler.simulator.faults import parse_faults  # noqa: PLC0415
+    from crawler.simulator.faults import kinds_help, parse_faults  # noqa: PLC0415
     from crawler.simulator.server import SimulatorOptions  # noqa: PLC0415
 
+    if list_faults:
+        click.echo(kinds_help())
+        return 0
     options = SimulatorOptions(
-        CatalogueOptions(seed), day, latency, jitter, qps, quota, parse_faults(faults), drift, key
+        CatalogueOptions(seed),
+        day,
+        latency,
+        jitter,
+        qps,
+        quota,
+        parse_faults(faults),
+        drift,
+        key,
+        retry_after,
+        gzip=gzip,
     )
     return simulate_command(options, port)
 

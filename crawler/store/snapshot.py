@@ -238,3 +238,4 @@ def _collect_rejects(journal: Journal, folder: Path) -> None:
     for number, part in enumerate(parts):
         with part.open("rb") as rejected, (folder / "rejects.jsonl").open("ab" if number else "wb") as told:
             shutil.copyfileobj(rejected, told)
+    fsync_tree(folder)
