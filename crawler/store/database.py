@@ -30,6 +30,7 @@ def open_database(
                 f"{path} has format {found}, this program knows up to {version}: use the newer program"
             )
         connection.executescript(f"BEGIN IMMEDIATE;{schema};PRAGMA user_version={version};COMMIT;")
+        connection.execute("PRAGMA wal_checkpoint")
     return connection
 
 
@@ -44,6 +45,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def transaction_without_growing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A transaction that needs no new room on the disk, where a full one may be why a run ends.
+
+    Once its content is in the main file, the write-ahead log is written from its start again.
+    """
+    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    with transaction(connection):
+        yield connection
 
 
 @contextmanager

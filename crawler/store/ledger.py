@@ -8,7 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from crawler.store.database import database_errors, open_database, transaction
+from crawler.store.database import (
+    database_errors,
+    open_database,
+    transaction,
+    transaction_without_growing,
+)
 from crawler.store.failpoints import reached
 
 FORMAT = 1
@@ -79,12 +84,12 @@ class Ledger:
     def settle(self, run_id: str, spent: int) -> None:
         """Return what a run reserved and did not spend."""
         reached("ledger.settle")
-        with database_errors(self._path), transaction(self._db) as db:
+        with database_errors(self._path), transaction_without_growing(self._db) as db:
             db.execute("UPDATE run SET reserved = ? WHERE run_id = ?", (spent, run_id))
 
     def finish(self, run_id: str, finished_at: str, exit_code: int) -> None:
         """Note how a run ended."""
-        with database_errors(self._path), transaction(self._db) as db:
+        with database_errors(self._path), transaction_without_growing(self._db) as db:
             db.execute(
                 "UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?",
                 (finished_at, exit_code, run_id),
