@@ -38,8 +38,9 @@ simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST,
 crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
 
-bench: setup ## measure the pace and the stand-in's own rate
+bench: setup ## measure the stand-in, the journal and the pace
 	$(BIN)/python bench/simulator_rate.py
+	$(BIN)/python bench/journal.py
 	$(BIN)/python bench/pace.py
 
 clean: ## remove what was made here, but no data

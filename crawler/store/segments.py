@@ -16,12 +16,12 @@ from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
 
-SEGMENT_PAGES = 4096
+SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 24 * 1024 * 1024
 """Bodies that wait at most, in JSON: either bound closes a segment."""
 
 _BATCH_ROWS = 8192
-_ROW_GROUP = 4096
+_ROW_GROUP = 2048
 
 RowReader = Callable[[str, bytes], PageRows]
 
