@@ -81,7 +81,9 @@ def test_kill_nine_pays_again_only_for_what_was_in_flight(night: Begin) -> None:
     source = job.sellers(ids)
     for _ in range(4):
         process = job.start(source, "--workers", "8", "--budget", "5000", "--qps", "400")
-        time.sleep(1.1)
+        before = simulator.stats.requests
+        while simulator.stats.requests < before + 40:
+            time.sleep(0.02)
         process.kill()
         process.communicate()
     report = job.run(source, "--workers", "8", "--budget", "5000")
