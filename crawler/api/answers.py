@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from crawler.api.lenient import load_tolerant
 from crawler.errors import (
     KeyRefusedError,
     QuotaUsedUpError,
@@ -29,6 +29,7 @@ _SPENT = re.compile(
 )
 _PER_TIME = re.compile(r"\bqps\b|\brate\b|per (second|minute)|too many requests", re.IGNORECASE)
 
+_CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _OK = (0, 200)
 
 
@@ -71,31 +72,12 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
         return float(text[:9]) or None
     try:
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     seconds = (date - (now or datetime.now(UTC))).total_seconds()
     return seconds if seconds > 0 else None
-
-
-def load_tolerant(body: bytes) -> tuple[Any, bytes]:
-    """Parse JSON that may hold raw control characters, lone surrogates or broken UTF-8.
-
-    Returns the value and the same as strict JSON. Raises `ValueError` where it is no JSON at all.
-    """
-    try:
-        return orjson.loads(body), body
-    except orjson.JSONDecodeError:
-        pass
-    text = body.decode("utf-8-sig", "replace")
-    try:
-        value = json.loads(text, strict=False, parse_int=_parse_int, parse_constant=str)
-        clean = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    strict = clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-    return orjson.loads(strict), strict
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
@@ -132,10 +114,11 @@ def _labelled(error: Exception, label: str) -> Exception:
 
 
 def _code_of(document: dict[str, Any]) -> int:
-    code = document.get("code", 0)
-    if isinstance(code, str) and code.strip().lstrip("-").isdigit():
-        code = int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) else 0 if code is None else 500
+    code = document.get("code")
+    if code is None:
+        return 0
+    told = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
+    return int(told[1]) if told else 500
 
 
 def _message_of(body: bytes) -> str:
@@ -147,19 +130,15 @@ def _message_of(body: bytes) -> str:
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)[:200].strip()
-
-
-def _parse_int(digits: str) -> int | str:
-    # Beyond 64 bits a double would lose digits; the text keeps them.
-    return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
+    text = (value if isinstance(value, str) else "" if value is None else str(value))[:200]
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def _fingerprint(rows: list[Any]) -> int:
-    digest = blake2b(digest_size=8)
-    for row in rows:
-        video_id = row.get("video_id") if isinstance(row, dict) else None
-        digest.update(str(video_id).encode() if video_id else orjson.dumps(row))
-        digest.update(b"\0")
+    digest = blake2b(orjson.dumps([_identity(row) for row in rows]), digest_size=8)
     return int.from_bytes(digest.digest(), signed=True)
+
+
+def _identity(row: Any) -> Any:
+    video_id = row.get("video_id") if isinstance(row, dict) else None
+    return str(video_id) if video_id else row

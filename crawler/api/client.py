@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ PATH = "/v1/tiktok/shop/videos/analytics"
 MAX_BODY = 16 * 1024 * 1024
 _SORT_FIELDS = {SortField.VIEWS: 1, SortField.SALES: 2, SortField.GMV: 3}
 _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
+_CONNECTIONS_TRIED = 3
 
 
 class Departure(Protocol):
@@ -74,7 +76,7 @@ class _PacedConnector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> Connection:
         trip = _TRIP.get()
-        while True:
+        for _ in range(_CONNECTIONS_TRIED):
             trip.connecting()
             connection = await super().connect(req, traces, timeout)
             try:
@@ -84,10 +86,13 @@ class _PacedConnector(aiohttp.TCPConnector):
                 connection.close()
                 raise
             connection.close()
+        raise UnavailableError("the server closes its connections before a request")
 
 
 def _is_open(connection: Connection) -> bool:
-    return connection.protocol is not None and connection.protocol.is_connected()
+    # An answer that nobody asked for lies in wait on an idle connection: the next request would get it.
+    protocol = connection.protocol
+    return protocol is not None and protocol.is_connected() and not protocol.should_close
 
 
 class ApiClient:
@@ -111,6 +116,7 @@ class ApiClient:
     ) -> None:
         self._url = url.rstrip("/") + PATH
         self._key = key
+        self._key_in_json = _as_json_spells(key)
         self._params = {
             "seller_video_sort_field": str(_SORT_FIELDS[sort]),
             "sort_type": str(_SORT_TYPES[order]),
@@ -128,11 +134,7 @@ class ApiClient:
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=self._connect_timeout, sock_read=self._timeout
             ),
-            headers={
-                "Authorization": f"Bearer {self._key}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-            },
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=_proxy_of_environment(self._url),
             raise_for_status=False,
@@ -157,7 +159,7 @@ class ApiClient:
             raise UnavailableError(f"{where}: no whole answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             departure.label = "connection"
-            raise UnavailableError(f"{where}: {self._hide(_describe(error))}") from None
+            raise UnavailableError(f"{where}: {_describe(error)}") from None
         except UnavailableError as error:
             departure.label = "connection"
             raise UnavailableError(f"{where}: {error}") from None
@@ -166,7 +168,11 @@ class ApiClient:
     async def _exchange(self, seller_id: str, page_num: int) -> tuple[int, str | None, bytes]:
         assert self._session is not None, "use the client as a context manager"  # noqa: S101 - a programming error
         params = {"seller_id": seller_id, **self._params, "page_num": str(page_num)}
-        async with self._session.get(self._url, params=params, allow_redirects=False) as response:
+        # Among the session's own headers aiohttp would show the key to a proxy as well.
+        headers = {"Authorization": f"Bearer {self._key}"}
+        async with self._session.get(
+            self._url, params=params, headers=headers, allow_redirects=False
+        ) as response:
             return response.status, response.headers.get("Retry-After"), await _bounded_body(response)
 
     def _read(
@@ -189,11 +195,19 @@ class ApiClient:
 
     def _without_key(self, body: bytes) -> bytes:
         """An API that echoes the key must not make us store it."""
-        key = self._key.encode()
-        return body.replace(key, b"***") if key in body else body
+        if b"\\" in body:
+            return self._key_in_json.sub(b"***", body)
+        return body.replace(self._key.encode(), b"***")
 
-    def _hide(self, text: str) -> str:
-        return text.replace(self._key, "***")
+
+def _as_json_spells(key: str) -> re.Pattern[bytes]:
+    """The key in JSON, where any character may stand escaped."""
+    return re.compile("".join(map(_spellings, key)).encode())
+
+
+def _spellings(character: str) -> str:
+    backslash = r"\\?" if character in '"/\\' else ""
+    return rf"(?:{backslash}{re.escape(character)}|\\u(?i:{ord(character):04x}))"
 
 
 def _proxy_of_environment(url: str) -> str | None:
@@ -202,7 +216,11 @@ def _proxy_of_environment(url: str) -> str | None:
     Looked up once: aiohttp's own `trust_env` reads `.netrc` in a thread before each request.
     """
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    without_port, with_port = parts.hostname or "", parts.netloc.rpartition("@")[2]
+    if proxy_bypass(without_port) or proxy_bypass(with_port):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
@@ -211,11 +229,13 @@ async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > MAX_BODY:
-            response.close()
             raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200] if str(error) else type(error).__name__
+    """What failed, in none of the peer's words: they might hold the key."""
+    cause = error.__cause__
+    name = type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+    return f"{name}: {error}"[:200] if isinstance(error, OSError) else name

@@ -1,41 +1,40 @@
-"""JSON as it comes: what strict parsers refuse, or spoil, is read without losing the rows around it."""
+"""JSON as it comes: what a strict parser refuses, or spoils, is read without losing the rows around it."""
 
 from __future__ import annotations
 
 import json
 import re
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import orjson
 
-DEEPEST = 64
-"""Levels of nesting that are kept: as many as every common JSON reader takes by default.
+DEEPEST = 200
+"""Levels of nesting that a document may keep.
 
-The strictest known take 64; orjson writes 254, so anything deeper could be received but not stored.
+orjson reads 1024 levels but writes only 254, so a page could be received that can never be written again;
+the difference is room for what a row is wrapped in.
 """
 
-_TOKENS = re.compile(rb'"[^"]*"?|([\[{]+)|([\]}]+)')
-_WIDE_NUMBER = re.compile(rb'(?<![\d"])\d{20}')
+_TOKENS = re.compile(rb'"[^"]*"|([\[{]+)|([\]}]+)')
+_SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
-_LONGEST_FLOAT = 400
 
 
 def load_tolerant(body: bytes) -> tuple[Any, bytes]:
     """Parse JSON that may hold raw control characters, lone surrogates, broken UTF-8 or a byte order mark.
 
     Numbers that fit neither 64 bits nor a double, NaN and infinities become strings of their text, and
-    so does what is nested deeper than `DEEPEST`. Takes linear time. Returns the value and the same as
-    strict JSON. Raises `ValueError` where it is no JSON at all.
+    so does what is nested too deeply to be written again. Returns the value and the same as strict JSON.
+    Raises `ValueError` where it is no JSON at all. Time and memory are linear in the body's length.
     """
-    flat = _flatten(body)
-    if not _WIDE_NUMBER.search(flat):
+    if not _holds_wide_number(body):
         try:
-            return orjson.loads(flat), flat
-        except orjson.JSONDecodeError:
+            return _load_writable(body), body
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             pass
     value = json.loads(
-        flat.decode("utf-8-sig", "replace"),
+        _flatten(body).decode("utf-8-sig", "replace"),
         strict=False,
         parse_int=_parse_int,
         parse_float=_parse_float,
@@ -46,38 +45,51 @@ def load_tolerant(body: bytes) -> tuple[Any, bytes]:
     return orjson.loads(strict), strict
 
 
+def _holds_wide_number(body: bytes) -> bool:
+    """Whether a number may not fit 64 bits, of which orjson makes a double with other digits."""
+    shape = body.translate(_SHAPE)
+    return b":00000000000000000000" in shape or b":-0000000000000000000" in shape
+
+
+def _load_writable(body: bytes) -> Any:
+    value = orjson.loads(body)
+    orjson.dumps(value)
+    return value
+
+
 def _flatten(body: bytes) -> bytes:
     """Put a string of its text in the place of every value that is nested too deeply."""
     if body.count(b"[") + body.count(b"{") <= DEEPEST:
         return body
-    # Without escapes a string ends at the next quote; every byte keeps its place.
-    plain = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    # With its escapes masked a string ends at the next quote, and every byte keeps its place.
+    masked = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     flat = bytearray()
     depth = begin = done = 0
-    for token in _TOKENS.finditer(plain):
-        if token.lastindex is None:
+    for token in _TOKENS.finditer(masked):
+        kind = token.lastindex
+        if kind is None:
             continue
         start, end = token.span()
-        if token.lastindex == 1:
-            if depth <= DEEPEST < depth + end - start:
-                begin = start + DEEPEST - depth
-            depth += end - start
-        else:
-            if depth - (end - start) <= DEEPEST < depth:
-                after = start + depth - DEEPEST
-                flat += body[done:begin] + orjson.dumps(body[begin:after].decode("utf-8", "replace"))
-                done = after
-            depth -= end - start
-    if depth:
-        raise ValueError("its brackets do not pair")
-    return bytes(flat + body[done:]) if done else body
+        before, depth = depth, depth + (end - start if kind == 1 else start - end)
+        if before <= DEEPEST < depth:
+            begin = start + DEEPEST - before
+        elif depth <= DEEPEST < before:
+            after = start + before - DEEPEST
+            flat += body[done:begin]
+            flat += orjson.dumps(body[begin:after].decode("utf-8", "replace"))
+            done = after
+        if depth <= 0:
+            break
+    if depth > 0:
+        raise ValueError("cut off: a bracket is never closed")
+    return bytes(flat) + body[done:]
 
 
 def _parse_int(digits: str) -> int | str:
+    # Beyond 64 bits a double would lose digits; the text keeps them.
     return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
 
 
 def _parse_float(digits: str) -> float | str:
-    # The time that a double takes to read grows faster than its digits.
-    number = float(digits) if len(digits) <= _LONGEST_FLOAT else inf
+    number = float(digits)
     return number if isfinite(number) else digits

@@ -13,8 +13,8 @@ from crawler.models import API_COLUMNS, PageRows, Reject
 
 _MISFIT = object()
 _INT64 = range(-(2**63), 2**63)
-_LAST_SECOND = 253_402_300_799
-"""The end of the year 9999, in epoch seconds: beyond it, dates break most readers."""
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, in epoch seconds: beyond them, dates break most readers."""
 
 _KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
 
@@ -65,11 +65,12 @@ def _as_string(value: Any) -> Any:
 
 def _as_int64(value: Any) -> Any:
     number = _as_number(value)
-    if isinstance(number, int):
-        return number if number in _INT64 else _MISFIT
-    if isinstance(number, Decimal | float) and number == int(number) and int(number) in _INT64:
-        return int(number)
-    return _MISFIT
+    if isinstance(number, float):
+        # Beyond 2**53 a double is another integer than its text.
+        number = Decimal(repr(number))
+    if isinstance(number, Decimal) and number == int(number):
+        number = int(number)
+    return number if isinstance(number, int) and number in _INT64 else _MISFIT
 
 
 def _as_float64(value: Any) -> Any:
@@ -82,7 +83,7 @@ def _as_float64(value: Any) -> Any:
 
 def _as_milliseconds(value: Any) -> Any:
     number = _as_number(value)
-    if number is _MISFIT or not -_LAST_SECOND <= number <= _LAST_SECOND:
+    if number is _MISFIT or not _FIRST_SECOND <= number <= _LAST_SECOND:
         return _MISFIT
     return round(number * 1000)
 

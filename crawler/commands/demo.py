@@ -15,6 +15,8 @@ from crawler.settings import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
+_WIDTH = 90
+
 
 def demo_command(data: Path, sellers: int, qps: float) -> int:
     """Crawl `sellers` sellers of the stand-in into `data`, then show the table; returns the exit code."""
@@ -23,36 +25,39 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
     source = data / "sellers.csv"
     ids = Catalogue(options).seller_ids(sellers)
     source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
-    with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as url:
-        flags = {"api.url": url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
+    with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as simulator:
+        flags = {"api.url": simulator.url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
         environ = {**os.environ, "KEYAPI_API_KEY": KEY}
         os.environ.update(environ)
         plain = {k: v for k, v in environ.items() if not k.startswith("CRAWLER_")}
         code = run_command(load(flags, Path(os.devnull), plain), str(source))
     if code == 0:
         _show(data)
+        stats = simulator.stats
+        sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n")
+        _tell_queries(data)
     return code
 
 
 @contextmanager
-def _stand_in(options: SimulatorOptions) -> Iterator[str]:
+def _stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
     """Serve from a thread of its own, so that the job runs as it does against the real API."""
     ready = threading.Event()
-    told: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
+    told: list[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
         async with Simulator(options) as simulator:
             stopped = asyncio.Event()
-            told.append((simulator.url, asyncio.get_running_loop(), stopped))
+            told.append((simulator, asyncio.get_running_loop(), stopped))
             ready.set()
             await stopped.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     ready.wait()
-    url, loop, stopped = told[0]
+    simulator, loop, stopped = told[0]
     try:
-        yield url
+        yield simulator
     finally:
         loop.call_soon_threadsafe(stopped.set)
         thread.join()
@@ -66,6 +71,8 @@ def _show(data: Path) -> None:
     partitioning = ds.partitioning(flavor="hive")
     videos = ds.dataset(str(data / "videos"), partitioning=partitioning).to_table()
     console = Console(file=sys.stdout)
+    # Shortened IDs would be of no use.
+    console.width = max(console.width, _WIDTH)
     gmv = "total_video_sale_gmv_amt"
     top = Table("seller_id", "video_id", "region", "views", "sales", "GMV", title="Top videos by GMV")
     for row in videos.sort_by([(gmv, "descending")]).slice(0, 5).to_pylist():
@@ -76,8 +83,12 @@ def _show(data: Path) -> None:
     for row in grouped.sort_by([("video_id_count", "descending")]).to_pylist():
         regions.add_row(str(row["region"]), f"{row['video_id_count']:,}", f"{row[f'{gmv}_sum']:,.2f}")
     console.print(top, regions)
-    sys.stdout.write(  # the query is shown, not run
-        f"\n{videos.num_rows} videos in {data / 'videos'}. Go on with:\n"
+    sys.stdout.write(f"\n{videos.num_rows} videos in {data / 'videos'}\n")
+
+
+def _tell_queries(data: Path) -> None:
+    sys.stdout.write(
+        "\nGo on with:\n"
         f"  duckdb -c \"SELECT * FROM read_parquet('{data}/videos/*/*/*.parquet', hive_partitioning=true)\"\n"
         f"  python -c \"import polars as pl; print(pl.scan_parquet('{data}/videos/').collect())\"\n"
     )

@@ -30,7 +30,10 @@ _BURSTS = 5
 
 @dataclass(slots=True)
 class RequestCounts:
-    """What was sent and how it ended; `by_status` also holds words where no status came."""
+    """What was sent and how it ended; `by_status` also holds words where no status came.
+
+    `retried` counts the requests for a page that an earlier one had not brought.
+    """
 
     sent: int = 0
     ok: int = 0
@@ -115,16 +118,10 @@ class Gates:
         Raises `GaveUpError` after the last attempt, `RefusedError` on a 400, and the errors that
         stop a run.
         """
-        attempts = 0
         while True:
-            if attempts:
-                self.counts.retried += 1
-            attempts += 1
             try:
                 return await self._attempt(seller)
-            except HeldBackError:
-                attempts -= 1
-            except ThrottledError:
+            except (HeldBackError, ThrottledError):
                 continue
             except UnavailableError as failure:
                 await self._after_failure(seller, failure)
@@ -184,6 +181,7 @@ class Gates:
         if departure.sent_at is None:
             self._credits.give_back()
             return
+        self.counts.retried += seller.credits > 0
         seller.credits += 1
         self.counts.sent += 1
         self.counts.by_status[departure.label] += 1

@@ -66,8 +66,8 @@ class Breaker:
         return max(0.0, self._probe_at - now)
 
     def given_up(self, now: float) -> bool:
-        """Whether the API has been down for as long as patience lasts."""
-        return self._open and now >= self._deadline()
+        """Whether the API has been down for as long as patience lasts, and its last probe was sent."""
+        return self._open and now >= self._deadline() < self._probe_at
 
     def _deadline(self) -> float:
         return (self._streak_began or 0.0) + self._patience
