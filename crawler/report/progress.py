@@ -78,10 +78,17 @@ class Progress:
     def tick(self) -> None:
         """Draw the display, or log a line where a minute has passed."""
         if self._live is not None:
-            self._live.update(self._line())
+            self._live.update(self._drawn())
         elif time.monotonic() >= self._next_line:
             self._next_line += LINE_EVERY
             LOG.info("%s", self._line())
+
+    def _drawn(self) -> Any:
+        from rich.console import Group  # noqa: PLC0415 - a terminal is rare under cron
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        return Group(ProgressBar(max(1, self._figures.total), self._figures.ended), Text(self._line()))
 
     def _line(self) -> str:
         f = self._figures
