@@ -131,9 +131,7 @@ class ApiClient:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=_PacedConnector(limit=self._connections, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=None, sock_connect=self._connect_timeout, sock_read=self._timeout
-            ),
+            timeout=aiohttp.ClientTimeout(total=None),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=_proxy_of_environment(self._url),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from crawler.api.client import ApiClient
-from crawler.errors import CrawlerError, InputError, PageError
+from crawler.errors import InputError, PageError
+from crawler.nightly.world import api_client
 from crawler.settings import Settings
 
 _ANY_SELLER = "7494662098975951181"
@@ -29,21 +29,9 @@ def ask_once(settings: Settings, key: str) -> str:
 
 
 async def _ask(settings: Settings, key: str) -> str:
-    api, run = settings.api, settings.run
-    client = ApiClient(
-        api.url,
-        key,
-        sort=run.sort,
-        order=run.order,
-        timeout=api.timeout,
-        connect_timeout=api.connect_timeout,
-        connections=1,
-    )
-    async with client:
+    async with api_client(settings, key) as client:
         try:
             page = await client.fetch(_ANY_SELLER, 1, _Now())
-        except CrawlerError:
-            raise
         except PageError as error:
             raise InputError(f"the API did not answer well: {error}") from None
     return f"answered with {page.row_count} rows"

@@ -28,7 +28,8 @@ def _thread(name: str) -> Executor:
     return ThreadPoolExecutor(1, name)
 
 
-def _client(settings: Settings, key: str) -> ApiClient:
+def api_client(settings: Settings, key: str) -> ApiClient:
+    """The client of the real API, as the settings say."""
     api, run = settings.api, settings.run
     return ApiClient(
         api.url,
@@ -59,7 +60,7 @@ class World:
     rng: Random = field(default_factory=Random)
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     executor: Callable[[str], Executor] = _thread
-    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = _client
+    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
     free_bytes: Callable[[Path], int] = free_bytes
     staging: Callable[[Journal], Staging] = lambda journal: Staging(journal, read_rows)
     publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish
