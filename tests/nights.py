@@ -640,6 +640,9 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     expect(counted == told["total"] == len(runner.listed), f"sellers do not sum up: {told}")
     if code != 8:
         expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
+    if code == 3:
+        left = (runner.settings.credits.budget or 0) - spent
+        expect(left <= 0, f"exit 3 with {left} credits left")
     if code == 0:
         expect(told["complete"] == len(runner.listed), f"exit 0 with {told}")
         if not night.false_ends:

@@ -9,13 +9,20 @@ from crawler.errors import BudgetSpentError
 
 
 class Credits:
-    """Hands out credits one by one from leases that the ledger has on disk."""
+    """Hands out credits one by one from leases that the ledger has on disk.
+
+    Each credit taken is either spent or given back. The budget counts as spent only when nobody holds
+    one that might still come back.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._refill = asyncio.Lock()
+        self._leasing: asyncio.Task[None] | None = None
         self._left = 0
+        self._held = 0
         self._dry = False
+        self._settled = asyncio.Event()
         self.spent = 0
 
     async def take(self) -> None:
@@ -26,19 +33,38 @@ class Credits:
         while self._left == 0:
             async with self._refill:
                 if self._left == 0:
-                    await self._lease()
+                    await self._more()
         self._left -= 1
+        self._held += 1
+
+    def spend(self) -> None:
+        """Count a credit whose request was sent."""
+        self._held -= 1
         self.spent += 1
+        self._settled.set()
 
     def give_back(self) -> None:
         """Return a credit whose request was never sent."""
+        self._held -= 1
         self._left += 1
-        self.spent -= 1
+        self._settled.set()
+
+    async def _more(self) -> None:
+        """Lease, or wait for a credit that comes back."""
+        if not self._dry:
+            # Shielded: a lease that is on disk must reach `_left` even if this worker is cancelled.
+            if self._leasing is None or self._leasing.done():
+                self._leasing = asyncio.create_task(self._lease())
+            await asyncio.shield(self._leasing)
+        while self._left == 0 and self._dry:
+            if self._held == 0:
+                raise BudgetSpentError(
+                    "the credit budget is spent: raise --budget, or run again on another crawl date"
+                )
+            self._settled.clear()
+            await self._settled.wait()
 
     async def _lease(self) -> None:
-        # Shielded: a lease that is on disk must reach `_left` even if this worker is cancelled.
-        self._left += await asyncio.shield(asyncio.ensure_future(self._ledger.reserve()))
-        if self._left == 0:
-            raise BudgetSpentError(
-                "the credit budget is spent: raise --budget, or run again on another crawl date"
-            )
+        lease = await self._ledger.reserve()
+        self._left += lease
+        self._dry = lease == 0

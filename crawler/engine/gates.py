@@ -181,6 +181,7 @@ class Gates:
         if departure.sent_at is None:
             self._credits.give_back()
             return
+        self._credits.spend()
         self.counts.retried += seller.credits > 0
         seller.credits += 1
         self.counts.sent += 1

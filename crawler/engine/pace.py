@@ -120,7 +120,7 @@ class Pace:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
         rate = self._rate(now)
         count = max(1, floor(rate))
-        ceiling = self._free_at(self._count, max(1.0, 1.0 / self._qps))
+        ceiling = self._free_at(self._count, 1.0)
         return max(0.0, self._hold_until - now, ceiling - now, self._free_at(count, count / rate) - now)
 
     def _free_at(self, count: int, seconds: float) -> float:
