@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
 KILLS ?= 200
+FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights crash bench clean
+.PHONY: help setup demo run test check simulate-nights fuzz crash bench clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +35,10 @@ check: setup ## lint, types, import contracts
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
+
+fuzz: setup ## fuzz the reading of answers for FUZZ seconds
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz_answers.py $(FUZZ)
 
 crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)

@@ -172,7 +172,8 @@ class Rig:
         assert counts.sent == self.credits.spent
         assert counts.sent == sum(seller.credits for seller in self.sellers)
         assert counts.sent == counts.retried + len({seller_id for _, seller_id in self.api.sent})
-        assert counts.sent <= self.ledger.reserved
+        assert counts.sent + self.credits._left <= self.ledger.reserved
+        assert self.credits._held == 0
         assert self.pace._coming == 0
         assert not self.gates._probing
         assert not self.stop._waiting
@@ -271,11 +272,12 @@ def test_a_budget_of_100_buys_97_in_one_run(qps: float, latency: float) -> None:
     assert 97 <= len(rig.api.sent) <= 100
 
 
-@pytest.mark.parametrize("budget", [0, 1, 7, 20, 60])
-def test_never_more_is_sent_than_the_budget(budget: int) -> None:
-    rig = Rig(FakeApi(by_chance(budget)), ledger=FakeLedger(budget))
-    run(rig, 20)
-    assert len(rig.api.sent) <= budget
+@pytest.mark.parametrize("budget", [0, 1, 7, 20, 30])
+def test_a_budget_is_spent_to_the_last_credit_and_no_further(budget: int) -> None:
+    rig = Rig(FakeApi(by_chance(budget), stale=[True] * 9), ledger=FakeLedger(budget))
+    run(rig, 30)
+    assert len(rig.api.sent) == budget
+    assert isinstance(rig.stop.reason, BudgetSpentError)
 
 
 @pytest.mark.parametrize("at", [0.0, 0.005, 0.01])
