@@ -58,9 +58,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     (
         "run.strategy",
         "--strategy",
-        "depth-first|breadth-first",
+        "depth-first|breadth-first|best-first",
         "Which page next when there is a choice.  [default: depth-first]",
     ),
+    ("run.top", "--top", "K", "End the run once the K best videos over all sellers are certain."),
+    ("run.min_value", "--min-value", "X", "End a seller once its rows are worth less than X."),
+    ("run.probe", "--probe", "SHARE", "Share of the credits for the page after a short one.  [default: 0]"),
     (
         "run.crawl_date",
         "--crawl-date",
@@ -85,7 +88,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
 
 _GROUPS = {
     "What is crawled": "column skip-bad-ids crawl-date resume fresh retry-failed sort order",
-    "Where a seller ends": "stop max-pages lookahead strategy",
+    "Where a seller ends": "stop max-pages min-value top probe lookahead strategy",
     "Credits and pace": "budget qps workers timeout patience",
     "Where from, where to": "config api-url data",
     "What is printed": "json log-format quiet no-progress online help",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Any, Literal, NamedTuple
 
 PAGE_SIZE = 10
@@ -19,6 +20,14 @@ class SortField(StrEnum):
     VIEWS = "views"
     SALES = "sales"
     GMV = "gmv"
+
+
+SORT_COLUMNS = {
+    SortField.VIEWS: "total_views_cnt",
+    SortField.SALES: "total_video_sale_cnt",
+    SortField.GMV: "total_video_sale_gmv_amt",
+}
+"""The column of what the API sorts by."""
 
 
 class SortOrder(StrEnum):
@@ -40,6 +49,7 @@ class Strategy(StrEnum):
 
     DEPTH_FIRST = "depth-first"
     BREADTH_FIRST = "breadth-first"
+    BEST_FIRST = "best-first"
 
 
 class SellerStatus(StrEnum):
@@ -58,6 +68,8 @@ class StopReason(StrEnum):
     EMPTY_PAGE = "empty_page"
     REPEATED_PAGE = "repeated_page"
     MAX_PAGES = "max_pages"
+    MIN_VALUE = "min_value"
+    TOP = "top"
     ERROR = "error"
     BUDGET = "budget"
     QUOTA = "quota"
@@ -74,6 +86,9 @@ class Page:
     `body` is strict JSON (UTF-8), the whole answer; `row_count` counts the rows as received and is
     `None` where `data` was null; `fingerprint` is equal for two pages exactly when they hold the
     same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
+
+    By the column that the API sorts by: `total` is the rows' sum, `least` the last row's value (`None`
+    where the rows are not in descending order, or there is none), `ranking` each row's ID and value.
     """
 
     seller_id: str
@@ -83,6 +98,9 @@ class Page:
     fingerprint: int
     received_at: int
     request_id: str
+    total: float = field(default=0.0, compare=False)
+    least: float | None = field(default=None, compare=False)
+    ranking: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +147,9 @@ class SellerProgress:
     """How far one seller has been read; `rows` counts them as received.
 
     `page_failures` counts failed requests of the page that is next, `null_seen` that its `data` was
-    null once, `credits` what it has cost that the journal was not told yet.
+    null once, `credits` what it has cost that the journal was not told yet. `probing`: its last page was
+    short, and the next one is asked for all the same. `total` and `least` are the last page's; no video
+    still to come is worth more than `bound`.
     """
 
     seller_id: str
@@ -140,6 +160,10 @@ class SellerProgress:
     last_page_full: bool = False
     null_seen: bool = False
     page_failures: int = 0
+    probing: bool = False
+    total: float = 0.0
+    least: float | None = None
+    bound: float = inf
     fingerprints: set[int] = field(default_factory=set)
 
     def hand_over(self) -> int:
@@ -156,6 +180,8 @@ class SellerProgress:
         self.last_page_full = count >= PAGE_SIZE
         self.null_seen = False
         self.page_failures = 0
+        self.total, self.least = page.total, page.least
+        self.bound = inf if page.least is None else min(self.bound, page.least)
         self.fingerprints.add(page.fingerprint)
 
 

@@ -106,7 +106,10 @@ class RunSettings(_Section):
     lookahead: Literal["off", "history", "gallop"] = Field("off", description="off")
     sort: SortField = Field(SortField.VIEWS, description="views, sales or gmv")
     order: SortOrder = Field(SortOrder.DESC, description="desc or asc")
-    strategy: Strategy = Field(Strategy.DEPTH_FIRST, description="depth-first or breadth-first")
+    strategy: Strategy = Field(Strategy.DEPTH_FIRST, description="depth-first, breadth-first or best-first")
+    top: int | None = Field(None, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    min_value: float | None = Field(None, allow_inf_nan=False, description="a number")
+    probe: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")
     crawl_date: date | None = Field(None, description="a date such as 2026-11-23")
     timezone: str = Field("UTC", description="a time zone name such as UTC or Asia/Singapore")
     column: str | None = Field(None, min_length=1, description="the name of a column")
@@ -143,11 +146,12 @@ class RunSettings(_Section):
             raise ValueError("not built yet; use off")
         return value
 
-    @field_validator("strategy", mode="before")
+    @field_validator("strategy", "top", "min_value")
     @classmethod
-    def _is_built_strategy(cls, value: Any) -> Any:
-        if value == "best-first":
-            raise ValueError("not built yet; use depth-first or breadth-first")
+    def _goes_down(cls, value: Any, info: Any) -> Any:
+        wants_order = value is not None and value not in {Strategy.DEPTH_FIRST, Strategy.BREADTH_FIRST}
+        if wants_order and info.data.get("order") is SortOrder.ASC:
+            raise ValueError("it needs the order desc: what comes later must be worth less")
         return value
 
     @field_validator("timezone")
@@ -165,6 +169,9 @@ class CreditSettings(_Section):
 
     # the upper end keeps sums within what the ledger's integers hold
     budget: int | None = Field(None, ge=0, le=10**15, description="a whole number of credits from 0")
+    monthly_budget: int | None = Field(None, ge=0, le=10**15, description="a whole number of credits from 0")
+    # each month has these days
+    month_begins: int = Field(1, ge=1, le=28, description="a day of the month from 1 to 28")
 
 
 class JournalSettings(_Section):
@@ -173,7 +180,7 @@ class JournalSettings(_Section):
     sync: Literal["power-loss", "process-kill"] = Field(
         "power-loss", description="power-loss or process-kill"
     )
-    commit_ms: int = Field(50, ge=1, le=1000, description="a whole number of milliseconds from 1 to 1000")
+    commit_ms: int = Field(5, ge=1, le=1000, description="a whole number of milliseconds from 1 to 1000")
     reserve_mib: int = Field(64, ge=0, description="a whole number of MiB from 0")
 
 
@@ -228,8 +235,8 @@ class SettingsError(InputError):
 
 
 _RUN_FLAGS = (
-    "data qps workers patience stop max_pages lookahead sort order strategy crawl_date column",
-    "skip_bad_ids fresh retry_failed resume json",
+    "data qps workers patience stop max_pages lookahead sort order strategy top min_value probe",
+    "crawl_date column skip_bad_ids fresh retry_failed resume json",
 )
 
 FLAGS: dict[str, str] = {

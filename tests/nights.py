@@ -152,9 +152,18 @@ class Night:
             page_num = min(page_num, size // 10)
         first = (page_num - 1) * 10
         return [
-            {"video_id": f"{seller_id}{k:05}", "region": "MY" if k % 2 else "SG", "total_views_cnt": k}
+            {
+                "video_id": f"{seller_id}{k:05}",
+                "region": "MY" if k % 2 else "SG",
+                "total_views_cnt": self.views(seller_id, k),
+            }
             for k in range(first, min(first + 10, size))
         ]
+
+    @staticmethod
+    def views(seller_id: str, rank: int) -> int:
+        """Falls with the rank, and not alike for all sellers."""
+        return int(seller_id) * 7919 % 1000 * 10 // (rank + 1)
 
     def truth(self, listed: list[str]) -> set[tuple[str, str]]:
         """Every video of the listed sellers that the API can give."""
@@ -246,8 +255,21 @@ class FakeApi:
         ids = repr([row["video_id"] for row in rows or []]).encode()
         fingerprint = int.from_bytes(blake2b(ids, digest_size=7).digest())
         count = None if rows is None else len(rows)
+        ranking = tuple((row["video_id"], float(row["total_views_cnt"])) for row in rows or [])
+        total, least = sum(value for _, value in ranking), ranking[-1][1] if ranking else None
         received = int((self._night.clock + now) * 1000)
-        return Page(request.seller_id, request.page_num, body, count, fingerprint, received, "r")
+        return Page(
+            request.seller_id,
+            request.page_num,
+            body,
+            count,
+            fingerprint,
+            received,
+            "r",
+            total,
+            least,
+            ranking,
+        )
 
 
 class SlowExecutor(Executor):
@@ -424,7 +446,7 @@ class Runner:
                 raise OSError(ENOSPC, "no room")
 
     def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
-        if self.whole:
+        if self.whole or staging.journal.segments():
             staging.flush()
             counts = publish(staging.journal, plan)
             self.night.published = _read_snapshot(plan.data)
@@ -481,7 +503,10 @@ def play(seed: int, folder: Path) -> Night:
     fixed = {
         "qps": qps,
         "stop": rng.choice(("short", "short", "empty")),
-        "strategy": rng.choice(("depth-first", "breadth-first")),
+        "strategy": rng.choice(("depth-first", "breadth-first", "best-first")),
+        "top": rng.choice((None, None, None, 1, 4, 30)),
+        "min_value": rng.choice((None, None, None, 100.0)),
+        "probe": rng.choice((0.0, 0.0, 0.3)),
         "workers": rng.choice(("auto", "auto", 1, 3)),
         "timeout": rng.choice((5.0, 30.0)),
         "patience": rng.choice((0.0, 30.0, 900.0)),
@@ -489,6 +514,8 @@ def play(seed: int, folder: Path) -> Night:
     for number in range(MOST_RUNS):
         night.run_number = number
         fresh = number > 0 and rng.random() < 0.05
+        if rng.random() < 0.2:
+            fixed["top"] = rng.choice((None, 1, 4, 30))
         settings = settings_of(folder, fixed, budget, fresh=fresh)
         some = listed if rng.random() < 0.9 else rng.sample(listed, k=max(1, len(listed) - 1))
         runner = Runner(night, settings, some, weather_of(rng, number), rng, whole)
@@ -606,7 +633,8 @@ def check_paging(runner: Runner, sent: list[Request]) -> None:
     for request in sent:
         if not request.failed:
             rows = runner.night.rows(request.seller_id, request.page_num)
-            whole = len(rows) == 10 or (runner.settings.run.stop == "empty" and rows)
+            run = runner.settings.run
+            whole = len(rows) == 10 or ((run.stop == "empty" or run.probe) and rows)
             if not whole:
                 last_good[request.seller_id] = request.page_num
         ended = last_good.get(request.seller_id)
@@ -643,11 +671,17 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     if code == 3:
         left = (runner.settings.credits.budget or 0) - spent
         expect(left <= 0, f"exit 3 with {left} credits left")
-    if code == 0:
+    run = runner.settings.run
+    if code == 0 and (run.top is not None or run.min_value is not None):
+        expect(told["failed"] == told["pending"] == 0, f"exit 0 with {told}")
+        if not night.false_ends:
+            check_best(runner)
+    elif code == 0:
         expect(told["complete"] == len(runner.listed), f"exit 0 with {told}")
         if not night.false_ends:
             missing = night.truth(runner.listed) - night.published.keys()
             expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
+    check_certain(runner, report)
     allowed = {
         3: runner.settings.credits.budget is not None,
         4: bool(night.bad) or weather.failing + weather.lost > 0 or weather.down_for > 0,
@@ -658,6 +692,27 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
         143: weather.signal_at is not None,
     }
     expect(allowed.get(code, code == 0), f"exit {code} in this weather: {report.message}")
+
+
+def check_best(runner: Runner) -> None:
+    """The K best videos, and those of at least the value asked for, are all there."""
+    night, run = runner.night, runner.settings.run
+    values = [night.views(s, int(v[-5:])) for s, v in night.truth(runner.listed)]
+    values.sort(reverse=True)
+    found = sorted((v for (s, _), v in night.published.items() if s in runner.listed), reverse=True)
+    wanted = values[: run.top]
+    if run.min_value is not None:
+        wanted = [value for value in wanted if value >= run.min_value]
+    expect(found[: len(wanted)] == wanted, f"the best are {wanted[:9]}, found {found[:9]}")
+
+
+def check_certain(runner: Runner, report: RunReport) -> None:
+    """What the report calls certain is all there."""
+    night, above = runner.night, report.certain_above
+    if above is not None and report.published and not night.false_ends:
+        truth = {key for key in night.truth(runner.listed) if night.views(key[0], int(key[1][-5:])) > above}
+        missing = truth - night.published.keys()
+        expect(not missing, f"above {above} {len(missing)} videos are missing")
 
 
 def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:

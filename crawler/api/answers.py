@@ -6,11 +6,13 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
+from math import fsum
 from typing import Any
 
 import orjson
 
 from crawler.api.lenient import load_tolerant
+from crawler.api.rows import as_number
 from crawler.errors import (
     KeyRefusedError,
     QuotaUsedUpError,
@@ -18,7 +20,7 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Page
+from crawler.models import SORT_COLUMNS, Page, SortField
 
 _SPENT = re.compile(
     r"(quota|usage limit|credits?|balance)\b.{0,40}?"
@@ -34,9 +36,17 @@ _OK = (0, 200)
 
 
 def read_answer(
-    status: int, retry_after: str | None, body: bytes, seller_id: str, page_num: int, received_at: int
+    status: int,
+    retry_after: str | None,
+    body: bytes,
+    seller_id: str,
+    page_num: int,
+    received_at: int,
+    sort: SortField = SortField.VIEWS,
 ) -> tuple[str, Page]:
     """Read one answer of the API; returns its status (the `code` of a 200 body counts as one) and page.
+
+    `sort` is what the rows are sorted by.
 
     Raises `KeyRefusedError`, `QuotaUsedUpError`, `ThrottledError`, `RefusedError` or
     `UnavailableError`, each with the status as its `label` attribute.
@@ -51,6 +61,8 @@ def read_answer(
     if "data" not in document or not isinstance(document["data"], list | None):
         raise _labelled(UnavailableError(f"{where}: malformed answer: `data` is no list"), "malformed")
     rows: list[Any] | None = document["data"]
+    ranking = _ranking(rows or [], SORT_COLUMNS[sort])
+    values = [value for _, value in ranking]
     page = Page(
         seller_id=seller_id,
         page_num=page_num,
@@ -59,6 +71,9 @@ def read_answer(
         fingerprint=_fingerprint(rows or []),
         received_at=received_at,
         request_id=_text(document.get("requestId")),
+        total=fsum(values),
+        least=values[-1] if values and values == sorted(values, reverse=True) else None,
+        ranking=ranking,
     )
     return "200", page
 
@@ -78,6 +93,12 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
         date = date.replace(tzinfo=UTC)
     seconds = (date - (now or datetime.now(UTC))).total_seconds()
     return seconds if seconds > 0 else None
+
+
+def _ranking(rows: list[Any], column: str) -> tuple[tuple[str, float], ...]:
+    """ID and value of each row; what has no such number is worth nothing."""
+    objects = (row if isinstance(row, dict) else {} for row in rows)
+    return tuple((str(row.get("video_id")), as_number(row.get(column)) or 0.0) for row in objects)
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:

@@ -116,6 +116,7 @@ class ApiClient:
     ) -> None:
         self._url = url.rstrip("/") + PATH
         self._key = key
+        self._sort = sort
         self._key_in_json = _as_json_spells(key)
         self._params = {
             "seller_video_sort_field": str(_SORT_FIELDS[sort]),
@@ -184,7 +185,13 @@ class ApiClient:
     ) -> Page:
         try:
             departure.label, page = read_answer(
-                status, retry_after, self._without_key(body), seller_id, page_num, self._wall_clock()
+                status,
+                retry_after,
+                self._without_key(body),
+                seller_id,
+                page_num,
+                self._wall_clock(),
+                self._sort,
             )
         except (CrawlerError, PageError) as error:
             departure.label = getattr(error, "label", str(status))

@@ -81,6 +81,12 @@ def _as_float64(value: Any) -> Any:
     return as_float if isfinite(as_float) else _MISFIT
 
 
+def as_number(value: Any) -> float | None:
+    """A finite number, also one in a string; None for anything else."""
+    number = _as_float64(value)
+    return None if number is _MISFIT else number
+
+
 def _as_milliseconds(value: Any) -> Any:
     number = _as_number(value)
     if number is _MISFIT or not _FIRST_SECOND <= number <= _LAST_SECOND:

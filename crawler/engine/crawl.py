@@ -10,12 +10,14 @@ from crawler.engine.gates import Gates, GaveUpError
 from crawler.engine.ports import Journal
 from crawler.engine.stop import Stop
 from crawler.errors import CrawlerError, InterruptedRunError, RefusedError
-from crawler.models import Ending, Page, SellerProgress, SellerStatus, StopReason
+from crawler.models import MAX_PAGE_NUM, Ending, Page, SellerProgress, SellerStatus, StopReason
+from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
 from crawler.rules.frontier import Frontier
 from crawler.rules.paging import PagingRule, Step
 from crawler.rules.retry import HARD_ATTEMPTS
 from crawler.rules.sizing import PoolSize
+from crawler.rules.top import Top
 
 _TICK = 0.1
 
@@ -29,15 +31,25 @@ class Failure:
     reason: str
 
 
+@dataclass(slots=True)
+class ProbeCounts:
+    """Pages asked for after a short one, and the rows that they held: the short-page rule loses these."""
+
+    sent: int = 0
+    rows_found: int = 0
+
+
 class Crawl:
     """One crawl of one seller list.
 
-    `on_page` and `on_end` tell a progress display about journaled pages and ended sellers.
+    `top` ends sellers that hide nothing better than what is certain; `probe_share` is how large a share
+    of the credits goes to the page after a short one. `on_page` and `on_end` tell a progress display
+    about journaled pages and ended sellers.
     """
 
     def __init__(
         self,
-        frontier: Frontier,
+        frontier: Frontier | BestFirst,
         gates: Gates,
         journal: Journal,
         paging: PagingRule,
@@ -45,6 +57,8 @@ class Crawl:
         breaker: Breaker,
         stop: Stop,
         grace: float,
+        top: Top | None = None,
+        probe_share: float = 0.0,
         on_page: Callable[[Page], None] = lambda _page: None,
         on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None,
     ) -> None:
@@ -56,6 +70,8 @@ class Crawl:
         self._breaker = breaker
         self._stop = stop
         self._grace = grace
+        self._top = top
+        self._probe_share = probe_share
         self._on_page = on_page
         self._on_end = on_end
         # Ordered, so that a simulated night replays exactly.
@@ -63,6 +79,8 @@ class Crawl:
         self._doubtful: list[tuple[SellerProgress, str]] = []
         self._unsettled: list[SellerProgress] = []
         self.failures: list[Failure] = []
+        self.probes = ProbeCounts()
+        self._probes_begun = 0
 
     async def run(self) -> None:
         """Work until nothing is left to do or `stop` was set and all in flight has ended."""
@@ -117,8 +135,9 @@ class Crawl:
 
     async def _advance(self, seller: SellerProgress) -> None:
         """Read one page of the seller and decide what follows."""
-        if not self._paging.allows(seller):
-            await self._end(seller, Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES))
+        limit = self._limit(seller)
+        if limit is not None:
+            await self._end(seller, Ending(SellerStatus.PARTIAL, limit))
             return
         try:
             page, sent_at = await self._gates.fetch(seller)
@@ -133,15 +152,45 @@ class Crawl:
             seller.null_seen = True
             self._frontier.put_back(seller)
             return
-        ending = step if isinstance(step, Ending) else None
+        ending = self._unless_probed(seller, page, step)
         await self._journal.append(page, seller.hand_over(), ending)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
         seller.received(page)
+        self._frontier.learn(page)
+        if self._top is not None:
+            self._top.learn(page)
         self._on_page(page)
         if ending is None:
             self._frontier.put_back(seller)
         else:
             self._on_end(seller.seller_id, ending)
+
+    def _limit(self, seller: SellerProgress) -> StopReason | None:
+        """Why the seller's next page is not wanted, or None."""
+        if not self._paging.allows(seller):
+            return StopReason.MAX_PAGES
+        if self._top is not None and seller.bound <= self._top.threshold:
+            return StopReason.TOP
+        return None
+
+    def _unless_probed(self, seller: SellerProgress, page: Page, step: Step | Ending) -> Ending | None:
+        """The seller's ending, or None where it goes on, if only to try the page after a short one."""
+        if seller.probing:
+            self.probes.sent += 1
+            self.probes.rows_found += page.row_count or 0
+        if not isinstance(step, Ending):
+            return None
+        spent = self._gates.counts.sent
+        if (
+            step.stop_reason is StopReason.SHORT_PAGE
+            and not seller.probing
+            and page.page_num < MAX_PAGE_NUM
+            and self._probes_begun + 1 <= self._probe_share * (spent + 1)
+        ):
+            self._probes_begun += 1
+            seller.probing = True
+            return None
+        return step
 
     async def _judge_doubtful_safely(self) -> None:
         try:

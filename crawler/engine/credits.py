@@ -22,6 +22,7 @@ class Credits:
         self._left = 0
         self._held = 0
         self._dry = False
+        self._told = "the credit budget is spent"
         self._settled = asyncio.Event()
         self.spent = 0
 
@@ -58,13 +59,16 @@ class Credits:
             await asyncio.shield(self._leasing)
         while self._left == 0 and self._dry:
             if self._held == 0:
-                raise BudgetSpentError(
-                    "the credit budget is spent: raise --budget, or run again on another crawl date"
-                )
+                raise BudgetSpentError(self._told)
             self._settled.clear()
             await self._settled.wait()
 
     async def _lease(self) -> None:
-        lease = await self._ledger.reserve()
+        lease = 0
+        try:
+            lease = await self._ledger.reserve()
+        except BudgetSpentError as spent:
+            # others may still give theirs back
+            self._told = str(spent)
         self._left += lease
         self._dry = lease == 0

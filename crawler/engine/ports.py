@@ -46,4 +46,7 @@ class Ledger(Protocol):
     """Counts credits on disk before they are spent."""
 
     async def reserve(self) -> int:
-        """Reserve a lease and return its size; 0 where the budget has nothing left."""
+        """Reserve a lease and return its size.
+
+        Where nothing is left it is 0, or a `BudgetSpentError` that says which budget is spent.
+        """

@@ -7,10 +7,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from crawler.errors import (
     ApiDownError,
@@ -22,23 +20,26 @@ from crawler.errors import (
     OutputError,
     QuotaUsedUpError,
 )
-from crawler.models import SellerStatus, StopReason
+from crawler.models import SORT_COLUMNS, SellerProgress, SellerStatus, StopReason, Strategy
 from crawler.nightly import tally
 from crawler.nightly.session import Account, Session, check_room
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG
 from crawler.report.run_report import RunReport, count_stops
+from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
+from crawler.rules.top import Top
 from crawler.sellers import SellerList
 from crawler.settings import Settings
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
+from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan, clean_staging
+from crawler.store.snapshot import NOBODY, SnapshotPlan, clean_staging, deduplicated
 from crawler.store.thinning import thin
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
@@ -117,7 +118,7 @@ class NightlyRun:
         self._journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
         self._journal.require(sort=run.sort, order=run.order)
         self._journal.note(source=self._source)
-        self._journal.reopen(retry_refused=run.retry_failed, max_pages=run.max_pages)
+        self._journal.reopen(retry_refused=run.retry_failed, max_pages=run.max_pages, min_value=run.min_value)
         self._staging = self._world.staging(self._journal)
 
     def _publish_former(self, path: Path) -> None:
@@ -126,7 +127,7 @@ class NightlyRun:
             changed = former.meta("published_mark") != former.mark()
             if changed and former.has_pages and self._is_ours(former):
                 staging = self._world.staging(former)
-                self._build(staging, f"{self._run_id}-former")
+                self._build(staging, f"{self._run_id}-former", None)
 
     def _begin(self) -> None:
         today = self._date.isoformat()
@@ -134,7 +135,8 @@ class NightlyRun:
             self._note(f"crawl date {earlier} is unfinished; go on with it by: {self._command(earlier)}")
         if self._listed.bad_count:
             self._note(f"{self._listed.bad_count} bad lines of {self._listed.name} were skipped")
-        budget, spent = self._settings.credits.budget, self._ledger.spent_for(self._date)
+        limits = self._settings.credits
+        self._account = Account(self._ledger, self._run_id, self._date, limits, self._world.now)
         self._quiet = self._seconds_of_quiet()
         self._ledger.begin(self._run_id, self._date, self._report.started_at)
         LOG.info(
@@ -143,7 +145,7 @@ class NightlyRun:
             len(self._listed),
             self._date,
             self._settings.run.qps,
-            "no credit budget" if budget is None else f"{spent} of {budget} credits spent",
+            self._account.told(),
         )
 
     def _seconds_of_quiet(self) -> float:
@@ -158,7 +160,7 @@ class NightlyRun:
         inside = self._listed.contains([seller.seller_id for seller in begun])
         begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
         fresh = self._listed.without(self._journal.answered())
-        account = Account(self._ledger, self._run_id, self._date, self._settings.credits.budget)
+        account = self._account
         self._session = Session(
             self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
         )
@@ -166,11 +168,31 @@ class NightlyRun:
             LOG.info("nothing left to do for crawl date %s", self._date)
             return
         ended = len(self._listed) - len(fresh) - len(begun)
-        frontier = Frontier(fresh, begun, self._settings.run.strategy)
+        frontier, top = self._frontier(fresh, begun), self._top()
         try:
-            self._world.run(self._session.crawl(frontier, len(self._listed), ended))
+            self._world.run(self._session.crawl(frontier, top, len(self._listed), ended))
         finally:
             self._stop_reason = self._session.stop_reason
+
+    def _frontier(self, fresh: SellerList, begun: list[SellerProgress]) -> Frontier | BestFirst:
+        run = self._settings.run
+        if run.top is not None:
+            return BestFirst(fresh, begun, by_bound=True)
+        if run.strategy is Strategy.BEST_FIRST:
+            return BestFirst(fresh, begun, History(run.data, self._date).page_values(run.sort))
+        return Frontier(fresh, begun, run.strategy)
+
+    def _top(self) -> Top | None:
+        """The K best so far, where the run is to end with them."""
+        run = self._settings.run
+        if run.top is None:
+            return None
+        top = Top(run.top)
+        self._staging.flush()
+        for _, rows in deduplicated(self._journal):
+            columns = (rows[name].to_pylist() for name in ("seller_id", "video_id", SORT_COLUMNS[run.sort]))
+            top.add(((seller, video), value or 0.0) for seller, video, value in zip(*columns, strict=True))
+        return top
 
     def _publish(self) -> None:
         """Publish what the journal has, where it differs from what is published."""
@@ -181,7 +203,7 @@ class NightlyRun:
         rows = journal.meta("published_rows")
         same_list = journal.meta("published_sellers") == str(len(self._listed))
         if journal.mark() == journal.meta("published_mark") and rows is not None and same_list:
-            self._report.rows = orjson.loads(rows)
+            self._tell_rows(orjson.loads(rows))
             self._report.published = True
         elif self._former_stands(counted):
             self._note(
@@ -189,7 +211,7 @@ class NightlyRun:
             )
         elif journal.has_pages or journal.has_endings:
             journal.note(publishing=self._run_id)
-            self._report.rows = self._build(self._staging, self._run_id, counted.pending.ids)
+            self._tell_rows(self._build(self._staging, self._run_id, counted))
             journal.note(published_sellers=str(len(self._listed)))
             self._report.published = True
 
@@ -201,9 +223,16 @@ class NightlyRun:
         """Whether the date's published snapshot, if there is one, was built from this journal."""
         return journal.meta("publishing") is not None or not self._live.exists()
 
-    def _build(self, staging: Staging, run_id: str, pending: pa.Array[Any] = NOBODY) -> dict[str, int]:
-        plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason())
+    def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, int]:
+        pending = NOBODY if counted is None else counted.pending.ids
+        above = None if counted is None else counted.certain_above
+        certain = None if above is None else (SORT_COLUMNS[self._settings.run.sort], above)
+        plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason(), certain)
         return asdict(self._world.publish(staging, plan))
+
+    def _tell_rows(self, counts: dict[str, int]) -> None:
+        self._report.certain_rows = counts.pop("certain", 0)
+        self._report.rows = counts
 
     def _reason(self) -> StopReason | None:
         return None if self._stop_reason is None else _STOP_REASONS.get(type(self._stop_reason))
@@ -218,6 +247,7 @@ class NightlyRun:
         }
         self._report.stops = count_stops(+counted.stops)
         self._report.failures = counted.failures
+        self._report.certain_above = counted.certain_above
         return counted
 
     def _conclude(self) -> None:
@@ -233,6 +263,7 @@ class NightlyRun:
         report.finished_at = _stamp(self._world.now())
         report.rows = report.rows or dict(_NO_ROWS)
         self._count_requests()
+        self._tell_probes()
         try:
             self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
             reached("ledger.finish")
@@ -259,11 +290,22 @@ class NightlyRun:
             "achieved": round(counts.sent / busy, 3) if busy else 0.0,
         }
 
+    def _tell_probes(self) -> None:
+        probes = self._session.probes
+        self._report.probes = {"sent": probes.sent, "rows_found": probes.rows_found}
+        if probes.rows_found:
+            self._note(
+                f"{probes.sent} pages after a short one held {probes.rows_found} rows: "
+                "the short-page rule loses such rows; use --stop empty"
+            )
+
     def _credit_figures(self) -> dict[str, int | None]:
         return {
             "budget": self._settings.credits.budget,
             "spent": self._session.counts.sent,
             "spent_for_date": self._ledger.spent_for(self._date),
+            "monthly_budget": self._settings.credits.monthly_budget,
+            "spent_for_month": self._ledger.spent_since(self._account.month.began),
         }
 
     def _exit_code(self) -> int:

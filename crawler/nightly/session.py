@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 
-from crawler.engine.crawl import Crawl
+from crawler.engine.crawl import Crawl, ProbeCounts
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, RequestCounts
 from crawler.engine.pace import Pace
 from crawler.engine.ports import Api
 from crawler.engine.stop import Stop
-from crawler.errors import CrawlerError, InterruptedRunError, OutputError
+from crawler.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
 from crawler.models import Ending, Page
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import Progress
+from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
-from crawler.rules.budget import lease_size
+from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.rules.frontier import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
-from crawler.settings import Settings
+from crawler.rules.top import Top
+from crawler.settings import CreditSettings, Settings
 from crawler.store.group_commit import GroupCommit
-from crawler.store.ledger import Ledger
+from crawler.store.ledger import BillingMonth, Ledger
 from crawler.store.segments import Staging
 
 _TICK = 0.25
@@ -55,12 +57,52 @@ class LiveFigures:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose credits a run spends: the ledger, the run, its date and the date's budget."""
+    """Whose credits a run spends: the ledger, the run, its date, the budgets and the clock of the month."""
 
     ledger: Ledger
     run_id: str
     crawl_date: date
-    budget: int | None
+    limits: CreditSettings
+    now: Callable[[], datetime]
+
+    @property
+    def budget(self) -> int | None:
+        """The date's budget."""
+        return self.limits.budget
+
+    @property
+    def month(self) -> BillingMonth:
+        """The billing month as the clock now tells it."""
+        now = self.now()
+        began = month_begin(utc_day(now), self.limits.month_begins)
+        return BillingMonth(began, self.limits.monthly_budget, lease_day(now))
+
+    def reserve(self, lease: Callable[[int | None], int]) -> int:
+        """Reserve credits.
+
+        Raises `BudgetSpentError` where nothing is left.
+        """
+        month = self.month
+        size = self.ledger.reserve(self.run_id, self.crawl_date, self.budget, lease, month)
+        if size == 0:
+            raise BudgetSpentError("; ".join(self._spent(month)))
+        return size
+
+    def told(self) -> str:
+        """What the budgets have had to bear so far, in words."""
+        month, told = self.month, "no credit budget"
+        if self.budget is not None:
+            told = f"{self.ledger.spent_for(self.crawl_date)} of {self.budget} credits spent"
+        if month.budget is not None:
+            told += f", {self.ledger.spent_since(month.began)} of {month.budget} since {month.began}"
+        return told
+
+    def _spent(self, month: BillingMonth) -> Iterator[str]:
+        if self.budget is not None and self.ledger.spent_for(self.crawl_date) >= self.budget:
+            yield "the credit budget is spent: raise --budget, or run again on another crawl date"
+        if month.budget is not None and self.ledger.spent_since(month.began) >= month.budget:
+            end = month_end(month.began, self.limits.month_begins)
+            yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
 
 
 @dataclass(slots=True)
@@ -81,8 +123,9 @@ class Session:
     counts: RequestCounts = field(default_factory=RequestCounts)
     busy: float = 0.0
     stop_reason: CrawlerError | None = None
+    probes: ProbeCounts = field(default_factory=ProbeCounts)
 
-    async def crawl(self, frontier: Frontier, total: int, ended: int) -> None:
+    async def crawl(self, frontier: Frontier | BestFirst, top: Top | None, total: int, ended: int) -> None:
         """Crawl what the frontier holds; `total` and `ended` count the listed sellers for the display."""
         loop = asyncio.get_running_loop()
         stop = Stop()
@@ -97,7 +140,7 @@ class Session:
             journal = GroupCommit(self.staging, account.run_id, writer, interval)
             try:
                 async with world.api(self.settings, self.key) as api:
-                    await self._drive(frontier, api, credit, journal, stop, total, ended)
+                    await self._drive(frontier, top, api, credit, journal, stop, total, ended)
             finally:
                 self.signals.on_stop = lambda _number: None
                 await journal.close()
@@ -107,7 +150,8 @@ class Session:
 
     async def _drive(
         self,
-        frontier: Frontier,
+        frontier: Frontier | BestFirst,
+        top: Top | None,
         api: Api,
         credit: Credits,
         journal: GroupCommit,
@@ -128,14 +172,17 @@ class Session:
             frontier,
             gates,
             journal,
-            PagingRule(run.stop, run.max_pages),
+            PagingRule(run.stop, run.max_pages, run.min_value),
             PoolSize(run.qps, None if run.workers == "auto" else run.workers),
             breaker,
             stop,
             run.grace,
+            top,
+            run.probe,
             on_page=partial(_count_page, figures),
             on_end=partial(_count_end, figures),
         )
+        self.probes = crawl.probes
         await self._watch(crawl, figures, stop)
 
     async def _watch(self, crawl: Crawl, figures: LiveFigures, stop: Stop) -> None:
@@ -176,13 +223,7 @@ class _LedgerPort:
     """The engine's ledger port: leases are written by a thread of their own."""
 
     def __init__(self, account: Account, qps: float, executor: Executor) -> None:
-        self._reserve: Callable[[], int] = partial(
-            account.ledger.reserve,
-            account.run_id,
-            account.crawl_date,
-            account.budget,
-            partial(lease_size, qps),
-        )
+        self._reserve: Callable[[], int] = partial(account.reserve, partial(lease_size, qps))
         self._executor = executor
 
     async def reserve(self) -> int:

@@ -29,6 +29,9 @@ class RunReport:
     rows: dict[str, int] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)
     qps: dict[str, float] = field(default_factory=dict)
+    certain_above: float | None = None
+    certain_rows: int = 0
+    probes: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

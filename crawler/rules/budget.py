@@ -1,10 +1,16 @@
-"""How many credits are reserved at once."""
+"""How many credits are reserved at once, and which billing month they count for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
 _SHARE = 32
+_IN_HAND = timedelta(hours=1)
+_YOUNG = 3
+_PAST = 30
+_DAY = timedelta(days=1)
 
 
 def lease_size(qps: float, remaining: int | None) -> int:
@@ -17,3 +23,70 @@ def lease_size(qps: float, remaining: int | None) -> int:
     if remaining is None:
         return a_second
     return min(remaining, a_second, max(1, remaining // _SHARE))
+
+
+def utc_day(now: datetime) -> date:
+    """The day that a provider's bill would name."""
+    return now.astimezone(UTC).date()
+
+
+def lease_day(now: datetime) -> date:
+    """The day that a lease counts for.
+
+    A credit may be in hand for a while before its request leaves, as where the API throttles or is down.
+    So what is leased shortly before midnight counts for the next day: with the month's border between,
+    it may cost either month, and a month's sum has no last day, so that both of them count it.
+    """
+    return utc_day(now + _IN_HAND)
+
+
+def month_begin(day: date, begins: int) -> date:
+    """The first day of the billing month that holds a day; `begins` is 1 to 28, so each month has it."""
+    if day.day < begins:
+        day = day.replace(day=1) - _DAY
+    return day.replace(day=begins)
+
+
+def month_end(day: date, begins: int) -> date:
+    """The first day of the billing month after the one that holds a day."""
+    in_next = month_begin(day, begins).replace(day=28) + 4 * _DAY
+    return in_next.replace(day=begins)
+
+
+def pace_since(today: date, month: date, first: date) -> date:
+    """The day from which on the mean credits a day are taken, `today` included.
+
+    The month's days so far; or, where it is younger than three days, the last 30 days. No day counts
+    before the `first` that cost anything.
+    """
+    is_young = (today - month).days + 1 < _YOUNG
+    since = today - (_PAST - 1) * _DAY if is_young else month
+    return min(today, max(first, since))
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the current billing month has cost and, going on as before, will cost."""
+
+    begins: str
+    ends_before: str
+    spent: int
+    budget: int | None
+    left: int | None
+    forecast: int
+    holds: bool | None
+
+
+def forecast(today: date, begins: int, budget: int | None, spent: int, a_day: float) -> Forecast:
+    """The month at its end, where each day after today costs `a_day`; `holds` is None without a budget."""
+    end = month_end(today, begins)
+    total = spent + ceil(a_day * ((end - today).days - 1))
+    return Forecast(
+        month_begin(today, begins).isoformat(),
+        end.isoformat(),
+        spent,
+        budget,
+        None if budget is None else max(0, budget - spent),
+        total,
+        None if budget is None else total <= budget,
+    )

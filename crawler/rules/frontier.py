@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from crawler.models import SellerProgress, Strategy
+from crawler.models import Page, SellerProgress, Strategy
 
 
 class Frontier:
@@ -34,6 +34,9 @@ class Frontier:
             self._begun.appendleft(seller)
         else:
             self._begun.append(seller)
+
+    def learn(self, page: Page) -> None:
+        """Note what a page brought: of no use here."""
 
     @property
     def empty(self) -> bool:

@@ -26,10 +26,14 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PagingRule:
-    """When a seller ends: contract, promise 4."""
+    """When a seller ends: contract, promise 4.
+
+    `min_value`: a seller also ends once its rows are worth less, by what the API sorts by.
+    """
 
     stop: StopRule = StopRule.SHORT
     max_pages: int = MAX_PAGE_NUM
+    min_value: float | None = None
 
     def after(self, progress: SellerProgress, page: Page) -> Step | Ending:
         """Decide what follows `page`, with `progress` as it was before the page came.
@@ -41,14 +45,18 @@ class PagingRule:
             return Step.ASK_AGAIN
         count = page.row_count or 0
         if count == 0:
-            return _complete(StopReason.EMPTY_PAGE)
+            return _complete(StopReason.SHORT_PAGE if progress.probing else StopReason.EMPTY_PAGE)
         if page.fingerprint in progress.fingerprints:
             return _complete(StopReason.REPEATED_PAGE)
-        if count < PAGE_SIZE and self.stop is StopRule.SHORT:
+        if count < PAGE_SIZE and self.stop is StopRule.SHORT and not progress.probing:
             return _complete(StopReason.SHORT_PAGE)
-        if page.page_num >= self.max_pages:
-            return Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
-        return Step.NEXT_PAGE
+        limit = self._limit(page)
+        return Step.NEXT_PAGE if limit is None else Ending(SellerStatus.PARTIAL, limit)
+
+    def _limit(self, page: Page) -> StopReason | None:
+        if self.min_value is not None and page.least is not None and page.least < self.min_value:
+            return StopReason.MIN_VALUE
+        return StopReason.MAX_PAGES if page.page_num >= self.max_pages else None
 
     def allows(self, progress: SellerProgress) -> bool:
         """Whether the seller's next page may be asked for at all."""

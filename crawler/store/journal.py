@@ -28,7 +28,9 @@ CREATE TABLE IF NOT EXISTS page (
     request_id TEXT NOT NULL,
     run_id TEXT NOT NULL,
     credits INTEGER NOT NULL,
-    size INTEGER NOT NULL
+    size INTEGER NOT NULL,
+    total REAL NOT NULL,
+    least REAL
 );
 CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id);
 CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, zstd BLOB NOT NULL);
@@ -83,7 +85,11 @@ class Segment(NamedTuple):
 
 
 class SellerSummary(NamedTuple):
-    """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON."""
+    """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
+
+    No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
+    that is not known.
+    """
 
     seller_id: str
     status: SellerStatus
@@ -96,6 +102,7 @@ class SellerSummary(NamedTuple):
     run_id: str | None
     rows: int
     size: int
+    bound: float | None
 
 
 class Journal:
@@ -134,7 +141,7 @@ class Journal:
         reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
             db.executemany(
-                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
             db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
@@ -204,14 +211,24 @@ class Journal:
                 )
         self.note(**expected)
 
-    def reopen(self, *, retry_refused: bool, max_pages: int) -> None:
-        """Let sellers go on that ended for a reason that no longer holds."""
+    def reopen(self, *, retry_refused: bool, max_pages: int, min_value: float | None = None) -> None:
+        """Let sellers go on that ended for a reason that no longer holds.
+
+        Those that hid nothing of the best K always do: the next run may want another K, and asking the
+        journal again costs nothing.
+        """
         with database_errors(self.path), transaction(self._db) as db:
             db.execute("DELETE FROM seller WHERE status = 'failed' AND (retriable OR ?)", (retry_refused,))
             db.execute(
                 "DELETE FROM seller WHERE stop_reason = 'max_pages' AND ? > "
                 "(SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id)",
                 (max_pages,),
+            )
+            db.execute("DELETE FROM seller WHERE stop_reason = 'top'")
+            db.execute(
+                "DELETE FROM seller WHERE stop_reason = 'min_value' AND (?1 IS NULL OR ?1 <= "
+                "(SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id))",
+                (min_value,),
             )
 
     def answered(self) -> pa.Array[Any]:
@@ -228,16 +245,16 @@ class Journal:
 
     def begun(self) -> Iterator[SellerProgress]:
         """Sellers with pages that have not ended, ready to go on."""
-        query = """SELECT page.seller_id, page_num, row_count, fingerprint
+        query = """SELECT page.seller_id, page_num, row_count, fingerprint, total, least
             FROM page LEFT JOIN seller USING (seller_id)
             WHERE seller.seller_id IS NULL ORDER BY page.seller_id, seq"""
         progress: SellerProgress | None = None
-        for seller_id, page_num, row_count, fingerprint in self._db.execute(query):
+        for seller_id, page_num, row_count, fingerprint, total, least in self._db.execute(query):
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress
                 progress = SellerProgress(seller_id)
-            progress.received(Page(seller_id, page_num, b"", row_count, fingerprint, 0, ""))
+            progress.received(Page(seller_id, page_num, b"", row_count, fingerprint, 0, "", total, least))
         if progress is not None:
             yield progress
 
@@ -245,13 +262,14 @@ class Journal:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
                 coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
-                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0)
+                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound
             FROM known
             LEFT JOIN seller USING (seller_id)
             LEFT JOIN outlay USING (seller_id)
             LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
                 min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
-                sum(row_count) AS rows, sum(size) AS size
+                sum(row_count) AS rows, sum(size) AS size,
+                CASE WHEN count(least) = count(*) THEN min(least) END AS bound
                 FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
         for seller_id, status, reason, *rest in self._db.execute(query):
@@ -291,6 +309,8 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
         record.run_id,
         record.credits,
         len(page.body),
+        page.total,
+        page.least,
     )
 
 

@@ -1,4 +1,4 @@
-"""The ledger: every credit ever reserved, by run and crawl date. It forgets nothing."""
+"""The ledger: every credit ever reserved, by run, crawl date and day. It forgets nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crawler.store.database import (
 )
 from crawler.store.failpoints import reached
 
-FORMAT = 1
+FORMAT = 2
 FINISHED = frozenset({0, 4})
 """Exit codes that leave nothing to go on with."""
 
@@ -29,7 +29,25 @@ CREATE TABLE IF NOT EXISTS run (
     finished_at TEXT,
     exit_code INTEGER
 );
-CREATE INDEX IF NOT EXISTS run_of_date ON run (crawl_date)
+CREATE INDEX IF NOT EXISTS run_of_date ON run (crawl_date);
+CREATE TABLE IF NOT EXISTS lease (
+    run_id TEXT NOT NULL,
+    day TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    PRIMARY KEY (run_id, day)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
+-- format 1 had no leases: a run's credits count for the day on which it began
+INSERT INTO lease
+    SELECT run_id, substr(started_at, 1, 10), reserved FROM run
+    WHERE reserved > 0 AND run_id NOT IN (SELECT run_id FROM lease)
+"""
+
+# Never an earlier day than one that is there: a clock that was set back over a month's border would
+# otherwise charge the month that is over, and leave the new one its whole budget.
+_ADD_LEASE = """
+INSERT INTO lease VALUES (?1, max(?2, coalesce((SELECT max(day) FROM lease), ?2)), ?3)
+ON CONFLICT (run_id, day) DO UPDATE SET credits = credits + excluded.credits
 """
 
 
@@ -43,6 +61,15 @@ class RunRecord:
     reserved: int
     finished_at: str | None
     exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BillingMonth:
+    """The clock's part of a lease: when its month began, what that may cost, and the lease's own day."""
+
+    began: date
+    budget: int | None
+    lease_day: date
 
 
 class Ledger:
@@ -70,21 +97,47 @@ class Ledger:
             )
 
     def reserve(
-        self, run_id: str, crawl_date: date, budget: int | None, lease: Callable[[int | None], int]
+        self,
+        run_id: str,
+        crawl_date: date,
+        budget: int | None,
+        lease: Callable[[int | None], int],
+        month: BillingMonth | None = None,
     ) -> int:
-        """Reserve what `lease` wants of what the date's budget has left; returns it, 0 for nothing."""
+        """Reserve what `lease` wants of what both the date's and the month's budget have left.
+
+        Returns it, 0 for nothing. Without a month it counts for the crawl date's own day.
+        """
         reached("lease.reserve")
+        day = crawl_date if month is None else month.lease_day
         with database_errors(self._path), transaction(self._db) as db:
-            remaining = None if budget is None else max(0, budget - self.spent_for(crawl_date))
-            size = lease(remaining)
-            db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
+            size = lease(self._left(crawl_date, budget, month))
+            if size > 0:
+                db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
+                db.execute(_ADD_LEASE, (run_id, day.isoformat(), size))
         reached("lease.reserved")
         return size
 
+    def _left(self, crawl_date: date, budget: int | None, month: BillingMonth | None) -> int | None:
+        """What may still be reserved: the least that any budget has left, None where there is none."""
+        left = [] if budget is None else [budget - self.spent_for(crawl_date)]
+        if month is not None and month.budget is not None:
+            left.append(month.budget - self.spent_since(month.began))
+        return max(0, min(left)) if left else None
+
     def settle(self, run_id: str, spent: int) -> None:
-        """Return what a run reserved and did not spend."""
+        """Return what a run reserved and did not spend: of its latest days first, as that was leased last."""
         reached("ledger.settle")
+        query = "SELECT day, credits FROM lease WHERE run_id = ? ORDER BY day DESC"
         with database_errors(self._path), transaction_without_growing(self._db) as db:
+            days = db.execute(query, (run_id,)).fetchall()
+            unspent = sum(credit for _, credit in days) - spent
+            for day, credit in days:
+                back = min(unspent, credit)
+                unspent -= back
+                db.execute(
+                    "UPDATE lease SET credits = ? WHERE run_id = ? AND day = ?", (credit - back, run_id, day)
+                )
             db.execute("UPDATE run SET reserved = ? WHERE run_id = ?", (spent, run_id))
 
     def finish(self, run_id: str, finished_at: str, exit_code: int) -> None:
@@ -99,6 +152,20 @@ class Ledger:
         """Credits reserved or spent for a crawl date by all its runs."""
         query = "SELECT coalesce(sum(reserved), 0) FROM run WHERE crawl_date = ?"
         return int(self._db.execute(query, (crawl_date.isoformat(),)).fetchone()[0])
+
+    def spent_since(self, day: date) -> int:
+        """Credits reserved or spent for that day and all later ones.
+
+        There is no last day: where the clock was set back, what counts for days that it has not reached
+        again may have been spent in the month that it now tells.
+        """
+        query = "SELECT coalesce(sum(credits), 0) FROM lease WHERE day >= ?"
+        return int(self._db.execute(query, (day.isoformat(),)).fetchone()[0])
+
+    def first_day(self) -> date | None:
+        """The earliest day that any credit counts for."""
+        found = self._db.execute("SELECT min(day) FROM lease").fetchone()[0]
+        return None if found is None else date.fromisoformat(found)
 
     def unfinished(self) -> set[str]:
         """Crawl dates whose latest run left something to do."""

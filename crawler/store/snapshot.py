@@ -30,19 +30,24 @@ _RANGE_SELLERS = 65_536
 
 @dataclass(slots=True)
 class RowCounts:
-    """Rows that the snapshot was built from: `received` = `duplicate` + `rejected` + `written`."""
+    """Rows that the snapshot was built from: `received` = `duplicate` + `rejected` + `written`.
+
+    `certain` of them are worth more than anything that may be missing.
+    """
 
     received: int = 0
     duplicate: int = 0
     rejected: int = 0
     written: int = 0
+    certain: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPlan:
     """What to build and where.
 
-    `pending` holds listed sellers that the journal does not know, `stop_reason` says why.
+    `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
+    the column and the value above which no video is missing.
     """
 
     data: Path
@@ -50,6 +55,7 @@ class SnapshotPlan:
     crawl_date: date
     pending: pa.Array[Any]
     stop_reason: StopReason | None
+    certain: tuple[str, float] | None = None
 
 
 def publish(journal: Journal, plan: SnapshotPlan) -> RowCounts:
@@ -98,21 +104,26 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
     """Read the segments in ranges of sellers, so that memory holds one range and one row group."""
     counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
     spilled = _Spill(spill)
-    source = ds.dataset(
-        [str(path) for path in segment_files(journal, "parquet")], schema=SEGMENT_SCHEMA, format="parquet"
-    )
     with pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer:
-        for of_range in _ranges(journal.summaries()):
-            rows = _deduplicated(_rows_of(source, of_range))
+        for of_range, rows in deduplicated(journal):
             spilled.add(rows)
             counts.received += sum(seller.rows for seller in of_range)
             counts.written += rows.num_rows
+            counts.certain += _count_above(rows, plan.certain)
             writer.write_table(_seller_table(of_range, rows, plan.stop_reason))
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
     counts.duplicate = counts.received - counts.rejected - counts.written
     spilled.write(videos, plan.run_id)
     return counts
+
+
+def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], pa.Table]]:
+    """Range after range of sellers, with their rows: of each video the one received last."""
+    paths = [str(path) for path in segment_files(journal, "parquet")]
+    source = ds.dataset(paths, schema=SEGMENT_SCHEMA, format="parquet")
+    for of_range in _ranges(journal.summaries()):
+        yield of_range, _newest(_rows_of(source, of_range))
 
 
 def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
@@ -135,7 +146,7 @@ def _rows_of(source: ds.Dataset, sellers: list[SellerSummary]) -> pa.Table:
     return source.to_table(filter=inside)
 
 
-def _deduplicated(rows: pa.Table) -> pa.Table:
+def _newest(rows: pa.Table) -> pa.Table:
     """The row received last of each video, by seller and position."""
     if rows.num_rows == 0:
         return rows
@@ -151,6 +162,13 @@ def _deduplicated(rows: pa.Table) -> pa.Table:
     changes = [_changes(rows[name].take(newest_first)) for name in ("seller_id", "video_id")]
     kept = rows.take(newest_first.filter(pc.or_(*changes)))
     return kept.sort_by([(name, "ascending") for name in ("seller_id", "position", "video_id")])
+
+
+def _count_above(rows: pa.Table, certain: tuple[str, float] | None) -> int:
+    if certain is None:
+        return 0
+    column, above = certain
+    return rows.filter(pc.field(column) > above).num_rows
 
 
 def _changes(values: pa.ChunkedArray[Any]) -> pa.Array[Any]:

@@ -1,0 +1,134 @@
+"""Best-first: each next credit goes to the page with the most to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from math import exp, inf, log
+
+from crawler.models import PAGE_SIZE, Page, SellerProgress
+
+_STEEPEST = 8.0
+_SCALES = (0.5, 2.0)
+"""How far a page may differ from last night's before its difference says nothing of the next page."""
+
+
+def predicted_total(page_num: int, total: float, least: float) -> float:
+    """What the page after a full one is worth, by the decline on that page itself.
+
+    Values fall by a power of their rank (Zipf): its exponent is what makes a page of this `total` end
+    with `least`. Never above ten times `least`, since the rows are sorted.
+    """
+    if least <= 0:
+        return 0.0
+    exponent = _exponent(page_num, round(total / least, 3))
+    first = page_num * PAGE_SIZE
+    return least * sum(exp(-exponent * log((first + k) / first)) for k in range(1, PAGE_SIZE + 1))
+
+
+@lru_cache(maxsize=65_536)
+def _exponent(page_num: int, ratio: float) -> float:
+    """The exponent for which a page's total is `ratio` times its last value, by bisection."""
+    last = page_num * PAGE_SIZE
+    ranks = [log((last - k) / last) for k in range(PAGE_SIZE)]
+    low, high = 0.0, _STEEPEST
+    for _ in range(20):
+        middle = (low + high) / 2
+        powers = sum(exp(-middle * rank) for rank in ranks)
+        low, high = (middle, high) if powers < ratio else (low, middle)
+    return low
+
+
+class BestFirst:
+    """A frontier that gives the seller whose next page is expected to bring the most.
+
+    A seller not seen yet is worth what its first page was in `history` (sums by page, the first page
+    first) or, unknown there, what first pages of such sellers have brought so far; until one has, they
+    go before all others. With `by_bound` it is the most that the next row can be worth that counts.
+    """
+
+    def __init__(
+        self,
+        fresh: Iterable[str],
+        begun: Iterable[SellerProgress],
+        history: Mapping[str, Sequence[float]] | None = None,
+        *,
+        by_bound: bool = False,
+    ) -> None:
+        self._history = history or {}
+        self._by_bound = by_bound
+        self._count = 0
+        self._heap: list[tuple[float, int, SellerProgress]] = []
+        self._known: list[tuple[float, int, str]] = []
+        # Without a history a list of millions need not be held here.
+        self._unknown = iter(self._split(fresh) if self._history else fresh)
+        self._next_unknown = next(self._unknown, None)
+        self._firsts = self._first_total = 0.0
+        for seller in begun:
+            self.put_back(seller)
+
+    def take(self) -> SellerProgress | None:
+        """Give the seller whose page is next; None where every seller has ended or is in hand."""
+        begun = -self._heap[0][0] if self._heap else -1.0
+        known = -self._known[0][0] if self._known else -1.0
+        unknown = -1.0 if self._next_unknown is None else self._worth_of_unknown()
+        if max(begun, known, unknown) < 0:
+            return None
+        if unknown >= max(begun, known):
+            return self._take_unknown()
+        if known >= begun:
+            return SellerProgress(heappop(self._known)[2])
+        return heappop(self._heap)[2]
+
+    def _take_unknown(self) -> SellerProgress | None:
+        seller_id, self._next_unknown = self._next_unknown, next(self._unknown, None)
+        return None if seller_id is None else SellerProgress(seller_id)
+
+    def _split(self, fresh: Iterable[str]) -> list[str]:
+        """Set apart the sellers that last night knew; returns the others."""
+        unknown = []
+        for number, seller_id in enumerate(fresh):
+            pages = self._history.get(seller_id)
+            if pages is not None:
+                self._known.append((-pages[0] if pages else 0.0, number, seller_id))
+            else:
+                unknown.append(seller_id)
+        heapify(self._known)
+        return unknown
+
+    def put_back(self, seller: SellerProgress) -> None:
+        """Take back a seller whose next page is still to be asked for."""
+        self._count += 1
+        heappush(self._heap, (-self.gain(seller), self._count, seller))
+
+    def learn(self, page: Page) -> None:
+        """Note what a page brought."""
+        if page.page_num == 1 and page.seller_id not in self._history:
+            self._firsts += 1
+            self._first_total += page.total
+
+    def gain(self, seller: SellerProgress) -> float:
+        """What the seller's next page is expected to bring."""
+        if self._by_bound or seller.least is None or not seller.pages:
+            return self._worth_of_unknown() if not seller.pages else max(0.0, seller.bound)
+        most = PAGE_SIZE * max(0.0, seller.least)
+        pages = self._history.get(seller.seller_id)
+        if pages is None or seller.pages >= len(pages):
+            # Of sellers with p full pages about p in p + 1 have a row more: sizes fall by a power.
+            likely = 0.5 if pages is not None else seller.pages / (seller.pages + 1)
+            return min(most, likely * predicted_total(seller.pages, max(0.0, seller.total), seller.least))
+        before = pages[seller.pages - 1]
+        low, high = _SCALES
+        scale = min(high, max(low, seller.total / before)) if before > 0 else 1.0
+        return min(most, pages[seller.pages] * scale)
+
+    @property
+    def empty(self) -> bool:
+        """Whether `take` has nothing to give."""
+        return not (self._heap or self._known) and self._next_unknown is None
+
+    def _worth_of_unknown(self) -> float:
+        if self._by_bound or not self._firsts:
+            return inf
+        return max(0.0, self._first_total / self._firsts)

@@ -1,0 +1,251 @@
+"""What earlier snapshots know: how many pages each seller had, and what each page was worth."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SellerStatus, SortField
+from crawler.store.schema import SELLER_SCHEMA
+
+DEPTH = 7
+"""Snapshots that are looked at: a week, so that a budget of some nights still adds up to all sellers."""
+
+_PARTITION = "crawl_date="
+_NAMES = ("seller_id", "status", "pages", "videos", "credits")
+_COLUMNS = pa.schema([SELLER_SCHEMA.field(name) for name in _NAMES])
+_SUM_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    pa.field("page_num", pa.int32()),
+    pa.field("total", pa.float64()),
+]
+_SUMS = pa.schema(_SUM_FIELDS)
+_ROWS = 131_072
+_MOST = 10**9
+_COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
+_FAILED = pc.field("status") == SellerStatus.FAILED.value
+_READ = pc.field("pages") > 0
+_UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Sellers complete in two snapshots `days` apart: how many, and their videos before and after.
+
+    `scatter` is the sum over the sellers of the squared distance, in videos, from common growth.
+    """
+
+    days: int
+    sellers: int
+    before: int
+    after: int
+    scatter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of some sellers, each list in their order, None where it is not.
+
+    `videos` and `ages`: of the newest snapshot that has the seller complete, and how many days old it
+    is. Else `cut`: pages read of a seller that was cut off, and had more. Else `refused`: credits spent
+    on a seller that failed without a page.
+    """
+
+    videos: Sequence[int | None]
+    ages: Sequence[int | None]
+    cut: Sequence[int | None]
+    refused: Sequence[int | None]
+
+
+class History:
+    """The snapshots published for crawl dates before one; `warnings` tells what could not be read.
+
+    Nothing is raised for files that are missing, damaged or foreign: their snapshot is left out.
+    """
+
+    def __init__(self, data: Path, before: date) -> None:
+        self._data = data
+        self._before = before
+        self.dates = sorted(_dates(data / "sellers", before), reverse=True)
+        self.warnings: list[str] = []
+        self._sellers: dict[date, pa.Table | None] = {}
+        self._without_pages: set[date] = set()
+
+    def sellers(self, most: int = DEPTH) -> list[tuple[date, pa.Table]]:
+        """The newest `most` snapshots that can be read, newest first.
+
+        Each with a table of `seller_id`, `status`, `pages`, `videos` and `credits`.
+        """
+        found: list[tuple[date, pa.Table]] = []
+        for day in self.dates:
+            if len(found) == most:
+                break
+            table = self._table(day)
+            if table is not None:
+                found.append((day, table))
+        return found
+
+    def ids(self) -> pa.Array[Any]:
+        """Every seller of which the snapshots know something, once."""
+        chunks = [_column(table, "seller_id") for _, table in self.sellers()]
+        return pc.unique(pa.concat_arrays(chunks)) if chunks else pa.array([], pa.string())
+
+    def standing(self, ids: pa.Array[Any]) -> Standing:
+        """What is known of the sellers of an Arrow string array."""
+        empty: pa.Array[Any] = pa.nulls(len(ids), pa.int64())
+        videos, ages, cut, refused = empty, empty, empty, empty
+        for day, table in self.sellers():
+            complete = table.filter(_COMPLETE)
+            age = pa.repeat(pa.scalar((self._before - day).days, pa.int64()), len(complete))
+            ages = pc.coalesce(ages, _aligned(ids, complete, age))
+            videos = pc.coalesce(videos, _aligned(ids, complete, _column(complete, "videos")))
+            cut_off = table.filter(~_COMPLETE & _READ)
+            cut = pc.coalesce(cut, _aligned(ids, cut_off, _column(cut_off, "pages")))
+            failed = table.filter(_FAILED & ~_READ)
+            refused = pc.coalesce(refused, _aligned(ids, failed, _column(failed, "credits")))
+        cut = pc.if_else(pc.is_null(videos), cut, None)
+        refused = pc.if_else(pc.is_null(pc.coalesce(videos, cut)), refused, None)
+        return Standing(videos.to_pylist(), ages.to_pylist(), cut.to_pylist(), refused.to_pylist())
+
+    def pairs(self) -> list[Pair]:
+        """How the sellers grew between each snapshot and the one before it, newest first."""
+        complete = [(day, table.filter(_COMPLETE)) for day, table in self.sellers()]
+        compared = (
+            _pair(newer, older, (day - earlier).days) for (day, newer), (earlier, older) in pairwise(complete)
+        )
+        return [pair for pair in compared if pair is not None]
+
+    def outlays(self) -> list[float]:
+        """Credits for each page received, by snapshot: more than 1 where requests were repeated."""
+        sums = []
+        for _, table in self.sellers():
+            read = table.filter(_READ)
+            pages = pc.sum(read["pages"]).as_py() or 0
+            if pages:
+                sums.append((pc.sum(read["credits"]).as_py() or 0) / pages)
+        return sums
+
+    def page_values(self, sort: SortField) -> dict[str, array[float]]:
+        """What each page was worth, by what the API sorts by: the first page's sum first.
+
+        From the newest snapshot that has a page of the seller; a page without rows is worth 0.
+        """
+        values: dict[str, array[float]] = {}
+        seen: pa.Array[Any] = pa.array([], pa.string())
+        for day, table in self.sellers():
+            read = table.filter(_READ)
+            read = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
+            sums = self._page_sums(day, SORT_COLUMNS[sort]) if len(read) else None
+            if sums is not None:
+                _add_pages(values, read, sums)
+                seen = pa.concat_arrays([seen, _column(read, "seller_id")])
+        return values
+
+    def _table(self, day: date) -> pa.Table | None:
+        if day not in self._sellers:
+            self._sellers[day] = self._read(day)
+        return self._sellers[day]
+
+    def _read(self, day: date) -> pa.Table | None:
+        try:
+            parts = [
+                pq.ParquetFile(path).read(list(_NAMES)).select(_NAMES).cast(_COLUMNS)
+                for path in self._files("sellers", day)
+            ]
+            return _plausible(pa.concat_tables(parts))
+        except _UNREADABLE as error:
+            self._warn("sellers", day, error)
+            return None
+
+    def _page_sums(self, day: date, column: str) -> pa.Table | None:
+        """One row for each seller and page of a snapshot; None where it cannot be read."""
+        if day in self._without_pages:
+            return None
+        parts = [_SUMS.empty_table()]
+        try:
+            for path in self._files("videos", day):
+                for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=[*_SUMS.names[:2], column]):
+                    named = pa.Table.from_batches([batch]).select([*_SUMS.names[:2], column])
+                    parts.append(_summed(named.rename_columns(_SUMS.names).cast(_SUMS, safe=False)))
+        except _UNREADABLE as error:
+            self._without_pages.add(day)
+            self._warn("videos", day, error)
+            return None
+        return _summed(pa.concat_tables(parts))
+
+    def _files(self, kind: str, day: date) -> list[Path]:
+        found = (self._data / kind / f"{_PARTITION}{day.isoformat()}").rglob("*.parquet")
+        return sorted(path for path in found if not path.name.startswith((".", "_")))
+
+    def _warn(self, kind: str, day: date, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:200]
+        self.warnings.append(f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}")
+
+
+def _dates(folder: Path, before: date) -> Iterator[date]:
+    for path in folder.glob(f"{_PARTITION}*"):
+        try:
+            day = date.fromisoformat(path.name.removeprefix(_PARTITION))
+        except ValueError:
+            continue
+        if day < before and next(path.glob("*.parquet"), None) is not None:
+            yield day
+
+
+def _column(table: pa.Table, name: str) -> pa.Array[Any]:
+    return table[name].combine_chunks()
+
+
+def _plausible(table: pa.Table) -> pa.Table:
+    """The rows whose figures can be: nothing below is to be led to absurd sums, or out of memory."""
+    kept: Any = pc.field("seller_id").is_valid()
+    for name, most in (("pages", MAX_PAGE_NUM), ("videos", MAX_PAGE_NUM * PAGE_SIZE), ("credits", _MOST)):
+        kept &= (pc.field(name) >= 0) & (pc.field(name) <= most)
+    return table.filter(kept)
+
+
+def _aligned(ids: pa.Array[Any], table: pa.Table, values: pa.Array[Any]) -> pa.Array[Any]:
+    """Each ID's value in a table; null where it is not in it."""
+    return values.take(pc.index_in(ids, value_set=_column(table, "seller_id")))
+
+
+def _pair(newer: pa.Table, older: pa.Table, days: int) -> Pair | None:
+    """Compare two snapshots' complete sellers; None where they share no videos."""
+    before = _aligned(_column(newer, "seller_id"), older, _column(older, "videos"))
+    common = pc.is_valid(before)
+    old = before.filter(common).cast(pa.float64())
+    new = _column(newer, "videos").filter(common).cast(pa.float64())
+    total, grown = pc.sum(old).as_py() or 0, pc.sum(new).as_py() or 0
+    if not total:
+        return None
+    off: Any = pc.subtract(new, pc.multiply(old, grown / total))
+    return Pair(days, len(old), int(total), int(grown), pc.sum(pc.multiply(off, off)).as_py())
+
+
+def _summed(rows: pa.Table) -> pa.Table:
+    return rows.group_by(_SUMS.names[:2]).aggregate([("total", "sum")]).rename_columns(_SUMS.names)
+
+
+def _add_pages(values: dict[str, array[float]], read: pa.Table, sums: pa.Table) -> None:
+    """Add the sellers of `read`, each with as many pages as were read of it."""
+    ids, counts = read["seller_id"].to_pylist(), read["pages"].to_pylist()
+    for seller_id, count in zip(map(str, ids), counts, strict=True):
+        values[seller_id] = array("d", bytes(8 * (count or 0)))
+    wanted = pc.is_in(sums["seller_id"], value_set=_column(read, "seller_id"))
+    rows = sums.filter(wanted)
+    for seller_id, page_num, total in zip(*(rows[name].to_pylist() for name in _SUMS.names), strict=True):
+        pages = values[seller_id]
+        if page_num is None or not 1 <= page_num <= MAX_PAGE_NUM:
+            continue
+        if page_num > len(pages):
+            pages.frombytes(bytes(8 * (page_num - len(pages))))
+        pages[page_num - 1] = total or 0.0
