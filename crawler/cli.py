@@ -213,6 +213,21 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
 
 @cli.command(cls=_GroupedCommand)
 @_sellers_argument
+@settings_options
+def plan(sellers: str | None, config: str | None, **options: Any) -> int:
+    """Tell what tonight would cost, and what a budget would buy; nothing is sent.
+
+    Takes the options of `crawler run`, and needs no key. Expected credits, with a low and a high end,
+    come from the last snapshots; where nothing is known the plan says so. With --json all of it is for
+    programs, null for what is not known.
+    """
+    from crawler.commands.plan import plan_command  # noqa: PLC0415 - heavy
+
+    return plan_command(_load(config, options), sellers)
+
+
+@cli.command(cls=_GroupedCommand)
+@_sellers_argument
 @click.option("--online", is_flag=True, help="Send one request to the API; it costs one credit.")
 @settings_options
 def check(sellers: str | None, config: str | None, *, online: bool, **options: Any) -> int:
@@ -361,7 +376,19 @@ def completion(shell: str) -> int:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _open_standard_streams()
     sys.exit(_run())
+
+
+def _open_standard_streams() -> None:
+    """Where a stream was closed, give it the null device: the next file opened would take its place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _run() -> int:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,6 +94,13 @@ class SellerList:
         import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
         return replace(self, ids=self.ids.filter(pc.invert(pc.is_in(self.ids, value_set=known))))
+
+    def digest(self) -> str:
+        """Equal for two lists of the same sellers in the same order."""
+        told = blake2b(digest_size=16)
+        for start in range(0, len(self.ids), _SLICE):
+            told.update("\n".join([*self.ids.slice(start, _SLICE).to_pylist(), ""]).encode())
+        return told.hexdigest()
 
     def contains(self, ids: list[str]) -> list[bool]:
         """Whether each ID is in the list."""

@@ -250,6 +250,8 @@ FLAGS: dict[str, str] = {
 }
 """The flag of each setting that has one."""
 
+_NOT_REPEATED = {"run.crawl_date", "run.fresh", "run.resume", "run.json"}
+
 
 def setting_names() -> list[str]:
     """Every setting as section.name, as the file spells it."""
@@ -270,6 +272,18 @@ def value_of(settings: Settings, name: str) -> Any:
     """The value of section.name."""
     section, _, key = name.partition(".")
     return getattr(getattr(settings, section), "json_report" if key == "json" else key)
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """The flags that set again what is not set by default, for a command to be shown; no crawl date."""
+    default = Settings.model_construct()
+    words: list[str] = []
+    for name, flag in FLAGS.items():
+        value = value_of(settings, name)
+        if name in _NOT_REPEATED or value == value_of(default, name):
+            continue
+        words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+    return words
 
 
 def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Loaded:

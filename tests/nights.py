@@ -463,7 +463,8 @@ class Runner:
             counts.received += len(rows)
             kept.update({(page.seller_id, row["video_id"]): row["total_views_cnt"] for row in rows})
         failpoints.reached("publish.synced")
-        (plan.data / "videos" / f"crawl_date={plan.crawl_date}").mkdir(parents=True, exist_ok=True)
+        for kind in ("videos", "sellers"):
+            (plan.data / kind / f"crawl_date={plan.crawl_date}").mkdir(parents=True, exist_ok=True)
         self.night.published = kept
         failpoints.reached("publish.videos")
         counts.written = len(kept)

@@ -44,7 +44,7 @@ CREATE TABLE run (
 CREATE INDEX run_of_date ON run (crawl_date);
 INSERT INTO run VALUES
     ('a', '2026-10-31', '2026-10-31T23:59:58.000Z', 70, '2026-11-01T03:00:00.000Z', 0),
-    ('b', '2026-11-01', '2026-11-01T00:00:00.000Z', 5, NULL, NULL),
+    ('b', '2026-10-31', '2026-11-01T00:00:00.000Z', 5, NULL, NULL),
     ('c', '2026-11-01', '2026-11-02T00:00:00.000Z', 0, '2026-11-02T00:00:01.000Z', 0);
 PRAGMA user_version = 1;
 """
@@ -110,13 +110,13 @@ class Spending(RuleBasedStateMachine):
     @initialize(
         start=st.sampled_from(("2024-02-27", "2026-02-27", "2026-11-29", "2026-12-30")),
         begins=st.sampled_from((1, 15, 28)) | st.integers(1, 28),
-        qps=st.sampled_from((0.5, 3.0, 40.0)),
+        lease=st.sampled_from((partial(lease_size, 3.0), all_of(7), all_of(20))),
         monthly=st.none() | st.integers(0, 60),
     )
-    def begin(self, start: str, begins: int, qps: float, monthly: int | None) -> None:
+    def begin(self, start: str, begins: int, lease: Callable[[int | None], int], monthly: int | None) -> None:
         # In memory where there is room: every commit waits for its disk.
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-        self.begins, self.lease = begins, partial(lease_size, qps)
+        self.begins, self.lease = begins, lease
         self.real, self.back = at(f"{start}T22:00:00"), timedelta()
         self.limits = CreditSettings(monthly_budget=monthly, month_begins=begins)
         self.date, self.runs = DATE, 0
@@ -293,6 +293,13 @@ def test_unspent_credits_are_those_leased_last(ledger: Ledger, spent: int, kept:
     assert_sums_agree(ledger)
 
 
+def test_where_nothing_is_left_nothing_is_noted(ledger: Ledger) -> None:
+    """Or else a clock that was wrong for a while would count for ever."""
+    with pytest.raises(BudgetSpentError):
+        account(ledger, "2030-01-01T02:00:00", budget=0).reserve(one)
+    assert days_of(ledger) == {}
+
+
 def test_settling_leaves_other_runs_alone(ledger: Ledger) -> None:
     ledger.begin("other", DATE, "2026-11-23T01:00:00.000Z")
     account(ledger, "2026-11-23T02:00:00").reserve(all_of(9))
@@ -312,7 +319,7 @@ def test_format_1_counts_for_the_days_on_which_its_runs_began(tmp_path: Path) ->
             assert_sums_agree(ledger)
     assert version_of(path) == 2
     with Ledger(tmp_path) as ledger:
-        ledger.begin("r", date(2026, 11, 1), "2026-11-03T02:00:00.000Z")
+        ledger.begin("r", DATE, "2026-11-03T02:00:00.000Z")
         assert account(ledger, "2026-11-03T02:00:00", monthly_budget=9).reserve(all_of(99)) == 4
 
 

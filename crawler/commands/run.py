@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from crawler.errors import InputError
@@ -45,14 +46,24 @@ def _source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date
         if sellers is None:
             raise InputError("no seller list: name a CSV file, or - for standard input")
         return sellers, settings.run.crawl_date or today
-    data = settings.run.data
-    with Ledger(data) as ledger:
-        found = ledger.unfinished()
+    return _latest_unfinished(settings.run.data, sellers)
+
+
+def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date]:
+    found = set[str]()
+    if (data / "state" / "ledger.sqlite").exists():
+        with Ledger(data, only_read=True) as ledger:
+            found = ledger.unfinished()
     if not found:
         raise InputError(f"nothing to resume under {data}: every crawl date is finished")
     latest = date.fromisoformat(max(found))
-    with Journal(journal_path(data, latest, latest_generation(data, latest))) as journal:
-        source = sellers or journal.meta("source")
-    if source is None or source == "-":
-        raise InputError(f"name the seller list of {latest}: it came from standard input")
+    path = journal_path(data, latest, latest_generation(data, latest))
+    source = sellers
+    if source is None and path.exists():
+        with Journal(path, only_read=True) as journal:
+            source = journal.meta("source")
+            if source == "-":
+                raise InputError(f"name the seller list of {latest}: it came from standard input")
+    if source is None:
+        raise InputError(f"name the seller list of {latest}: its journal {path} does not tell it")
     return source, latest

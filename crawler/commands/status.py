@@ -20,9 +20,9 @@ def status_command(
 ) -> int:
     """Print the runs under a data folder, the latest first, and with `limits` the current billing month."""
     if not (data / "state" / "ledger.sqlite").exists():
-        sys.stdout.write("[]\n" if as_json else f"no runs under {data}\n")
+        sys.stdout.write('{"runs": [], "unfinished": []}\n' if as_json else f"no runs under {data}\n")
         return 0
-    with Ledger(data) as ledger:
+    with Ledger(data, only_read=True) as ledger:
         runs, open_dates = ledger.runs(), sorted(ledger.unfinished())
         month = None if limits is None else month_of(ledger, limits, now or datetime.now(UTC))
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,7 +14,6 @@ from crawler.errors import (
     ApiDownError,
     BudgetSpentError,
     CrawlerError,
-    InputError,
     InterruptedRunError,
     KeyRefusedError,
     OutputError,
@@ -22,6 +21,7 @@ from crawler.errors import (
 )
 from crawler.models import SORT_COLUMNS, SellerProgress, SellerStatus, StopReason, Strategy
 from crawler.nightly import tally
+from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, check_room
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
@@ -31,15 +31,16 @@ from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
 from crawler.rules.top import Top
 from crawler.sellers import SellerList
-from crawler.settings import Settings
+from crawler.settings import Settings, flags_of
+from crawler.store.database import damage_told
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
 from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
-from crawler.store.ledger import FINISHED, Ledger
+from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan, clean_staging, deduplicated
+from crawler.store.snapshot import NOBODY, SnapshotPlan, deduplicated
 from crawler.store.thinning import thin
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
@@ -78,7 +79,7 @@ class NightlyRun:
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}"
         self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
         self._stop_reason: CrawlerError | None = None
-        self._live = settings.run.data / "videos" / f"crawl_date={crawl_date.isoformat()}"
+        self._partition = f"crawl_date={crawl_date.isoformat()}"
 
     def go(self) -> RunReport:
         """Do the night's work.
@@ -88,8 +89,9 @@ class NightlyRun:
         data = self._settings.run.data
         with ExitStack() as stack:
             stack.enter_context(hold_lock(data, self._run_id))
+            stack.enter_context(damage_told(data / "state"))
+            prepare_folders(data)
             check_room(self._settings, self._world)
-            clean_staging(data)
             self._ledger = stack.enter_context(Ledger(data))
             self._open_journal(data, stack)
             self._begin()
@@ -106,26 +108,31 @@ class NightlyRun:
         run = self._settings.run
         power_loss = self._settings.journal.sync == "power-loss"
         generation = latest_generation(data, self._date)
-        if generation == 0 and self._ledger.latest_exit_code(self._date) in FINISHED and not run.fresh:
-            raise InputError(
-                f"crawl date {self._date} is finished and its journal was thinned: "
-                "to pay for it again, use --fresh"
-            )
-        if run.fresh and generation:
+        if not run.fresh:
+            require_journal(self._ledger, data, self._date, generation)
+        elif generation:
             self._publish_former(journal_path(data, self._date, generation))
             generation += 1
         path = journal_path(data, self._date, max(1, generation))
-        self._journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
-        self._journal.require(sort=run.sort, order=run.order)
-        self._journal.note(source=self._source)
-        self._journal.reopen(retry_refused=run.retry_failed, max_pages=run.max_pages, min_value=run.min_value)
-        self._staging = self._world.staging(self._journal)
+        self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
+        journal.require(sort=run.sort, order=run.order)
+        journal.note(source=self._source)
+        self._claim = Claim(journal, data, self._date)
+        self._claim.stake(self._listed.ids, fresh=run.fresh)
+        self._staging = self._world.staging(journal)
+        journal.reopen(
+            self._listed.contains,
+            retry_refused=run.retry_failed,
+            max_pages=run.max_pages,
+            min_value=run.min_value,
+            stop=run.stop,
+        )
 
     def _publish_former(self, path: Path) -> None:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
         with Journal(path) as former:
             changed = former.meta("published_mark") != former.mark()
-            if changed and former.has_pages and self._is_ours(former):
+            if changed and former.has_pages and Claim(former, self._settings.run.data, self._date).is_ours:
                 staging = self._world.staging(former)
                 self._build(staging, f"{self._run_id}-former", None)
 
@@ -138,6 +145,11 @@ class NightlyRun:
         limits = self._settings.credits
         self._account = Account(self._ledger, self._run_id, self._date, limits, self._world.now)
         self._quiet = self._seconds_of_quiet()
+        unknown = account_for(self._journal, self._ledger, self._date, self._run_id, self._report.started_at)
+        if unknown:
+            self._note(
+                f"the ledger had lost {unknown} credits that the journal knows were spent; they count again"
+            )
         self._ledger.begin(self._run_id, self._date, self._report.started_at)
         LOG.info(
             "run %s: %d sellers for crawl date %s, at most %g requests/s, %s",
@@ -201,27 +213,26 @@ class NightlyRun:
         counted = self._count()
         journal = self._journal
         rows = journal.meta("published_rows")
-        same_list = journal.meta("published_sellers") == str(len(self._listed))
-        if journal.mark() == journal.meta("published_mark") and rows is not None and same_list:
+        whole = all(
+            (self._settings.run.data / kind / self._partition).is_dir() for kind in ("videos", "sellers")
+        )
+        same = journal.meta("published_list") == self._list_digest()
+        if journal.mark() == journal.meta("published_mark") and rows is not None and same and whole:
             self._tell_rows(orjson.loads(rows))
             self._report.published = True
-        elif self._former_stands(counted):
+        elif not self._claim.may_replace(self._listed.ids):
             self._note(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.has_endings:
             journal.note(publishing=self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
-            journal.note(published_sellers=str(len(self._listed)))
+            journal.note(published_list=self._list_digest())
             self._report.published = True
 
-    def _former_stands(self, counted: tally.Tally) -> bool:
-        """Whether what is published for the date holds pages that this journal does not have yet."""
-        return not self._is_ours(self._journal) and counted.unfinished
-
-    def _is_ours(self, journal: Journal) -> bool:
-        """Whether the date's published snapshot, if there is one, was built from this journal."""
-        return journal.meta("publishing") is not None or not self._live.exists()
+    def _list_digest(self) -> str:
+        """Equal where `sellers/` would tell of the same sellers, and the same reason for what they lack."""
+        return f"{self._listed.digest()} {self._reason()}"
 
     def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, int]:
         pending = NOBODY if counted is None else counted.pending.ids
@@ -264,6 +275,8 @@ class NightlyRun:
         report.rows = report.rows or dict(_NO_ROWS)
         self._count_requests()
         self._tell_probes()
+        if self._settings.run.fresh and not report.published:
+            self._note(f"go on with it by: {self._command(report.crawl_date)} (--fresh would pay again)")
         try:
             self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
             reached("ledger.finish")
@@ -273,6 +286,8 @@ class NightlyRun:
         except (CrawlerError, OSError) as error:
             LOG.error("cannot write the report: %s", error)
             report.exit_code = OutputError.exit_code
+            with suppress(CrawlerError):
+                self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
             report.credits = report.credits or self._credit_figures()
         level = LOG.info if report.exit_code in {0, 3, 130, 143} else LOG.error
         level("%s", report.summary())
@@ -316,15 +331,24 @@ class NightlyRun:
     def _status(self) -> str:
         if self._report.exit_code == 0:
             return "complete"
-        return "partial" if self._live.exists() else "failed"
+        live = self._settings.run.data / "videos" / self._partition
+        return "partial" if live.exists() else "failed"
 
     def _note(self, text: str) -> None:
         self._report.notes.append(text)
         LOG.warning("%s", text)
 
     def _command(self, crawl_date: str) -> str:
-        data = shlex.quote(str(self._settings.run.data))
-        return f"crawler run {shlex.quote(self._source)} --data {data} --crawl-date {crawl_date}"
+        """What goes on with a crawl date: its own list, and whatever is not set by default here."""
+        data = self._settings.run.data
+        day = date.fromisoformat(crawl_date)
+        source = self._source
+        path = journal_path(data, day, latest_generation(data, day))
+        if day != self._date and path.exists():
+            with Journal(path, only_read=True) as journal:
+                source = journal.meta("source") or source
+        words = ["crawler", "run", source, *flags_of(self._settings), "--crawl-date", crawl_date]
+        return shlex.join(words)
 
 
 def _stamp(moment: datetime) -> str:

@@ -20,7 +20,7 @@ _CHUNK = 65_536
 class Tally:
     """Listed sellers by status and stop reason; `pending` holds those that the journal does not know.
 
-    `unfinished`: whether any seller has not ended. Every video worth more than `certain_above` is in the
+    Every video worth more than `certain_above` is in the
     journal, by what the API sorts by; None where that cannot be said of all sellers.
     """
 
@@ -28,14 +28,13 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     stops: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    unfinished: bool = False
     certain_above: float | None = 0.0
 
 
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
     """Count the listed sellers; `reason` is why those that have not ended stopped."""
     pending = listed.without(journal.known())
-    tally = Tally(pending, unfinished=len(pending) > 0, certain_above=None if len(pending) else 0.0)
+    tally = Tally(pending, certain_above=None if len(pending) else 0.0)
     summaries = journal.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
         for seller in _listed(chunk, listed):
@@ -56,7 +55,6 @@ def _add(tally: Tally, seller: SellerSummary, reason: StopReason | None) -> None
     stopped = seller.stop_reason or reason
     if stopped is not None:
         tally.stops[stopped] += 1
-    tally.unfinished |= seller.stop_reason is None
     if seller.status is not SellerStatus.COMPLETE and tally.certain_above is not None:
         tally.certain_above = None if seller.bound is None else max(tally.certain_above, seller.bound)
     if seller.status is SellerStatus.FAILED and len(tally.failures) < FAILURES_TOLD:

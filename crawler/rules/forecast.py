@@ -151,7 +151,7 @@ def spread(ends: Sequence[float], cuts: Sequence[int], max_pages: int = MAX_PAGE
 
 
 def _descended(seen: list[tuple[float, bool]]) -> tuple[Tail | None, dict[int, Tail | None]]:
-    """From the deepest seller down: the mean of those that ended further on is what a cut-off one is worth."""
+    """From the deepest seller down: a cut-off one is worth the mean of those that ended further on."""
     beyond: dict[int, Tail | None] = {}
     tail: Tail | None = None
     mean = square = 0.0
@@ -347,7 +347,7 @@ def best_first(
 
 
 def share(reached: Sequence[int], values: Sequence[Sequence[float]]) -> float | None:
-    """What share of all pages' value lies on the first pages that were reached; None where all are worth 0."""
+    """What share of all value lies on the pages that were reached; None where all are worth 0."""
     total = sum(map(sum, values))
     if total <= 0:
         return None

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from crawler.errors import InputError, OutputError
 
@@ -26,12 +27,39 @@ def open_database(
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > version:
             connection.close()
-            raise InputError(
-                f"{path} has format {found}, this program knows up to {version}: use the newer program"
-            )
+            raise _newer(path, found, version)
         connection.executescript(f"BEGIN IMMEDIATE;{schema};PRAGMA user_version={version};COMMIT;")
         connection.execute("PRAGMA wal_checkpoint")
     return connection
+
+
+def read_database(path: Path, version: int) -> sqlite3.Connection | None:
+    """Open a database only to read it, maybe beside a run that writes it; None for an older format.
+
+    Raises `InputError` where it was written by a newer program, `OutputError` where it cannot be read.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with database_errors(path):
+        try:
+            connection = _connect_to_read(address)
+        except sqlite3.OperationalError:
+            # A read-only folder has no room for the index of a write-ahead log: without a log none is needed.
+            connection = _connect_to_read(f"{address}&immutable=1")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > version:
+        connection.close()
+        raise _newer(path, found, version)
+    return connection if found == version else None
+
+
+def _connect_to_read(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return connection
+
+
+def _newer(path: Path, found: int, version: int) -> InputError:
+    return InputError(f"{path} has format {found}, this program knows up to {version}: use the newer program")
 
 
 @contextmanager
@@ -63,7 +91,20 @@ def database_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's and the system's errors into an `OutputError` that names the file."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise OutputError(
             f"cannot use {path}: {error}; make room or mend the permissions, then run the same command again"
+        ) from error
+    except sqlite3.Error as error:
+        raise OutputError(f"{path} is damaged: {error}; restore it from a copy, then run again") from error
+
+
+@contextmanager
+def damage_told(folder: Path) -> Iterator[None]:
+    """Turn an error of SQLite that was met in the midst of reading into an `OutputError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"a database below {folder} cannot be read: {error}; restore it from a copy, then run again"
         ) from error

@@ -41,13 +41,15 @@ _UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
 class Pair:
     """Sellers complete in two snapshots `days` apart: how many, and their videos before and after.
 
-    `scatter` is the sum over the sellers of the squared distance, in videos, from common growth.
+    `squares` sums the squares of each seller's videos before, `scatter` those of its distance, in videos,
+    from the growth of all.
     """
 
     days: int
     sellers: int
     before: int
     after: int
+    squares: float
     scatter: float
 
 
@@ -228,7 +230,8 @@ def _pair(newer: pa.Table, older: pa.Table, days: int) -> Pair | None:
     if not total:
         return None
     off: Any = pc.subtract(new, pc.multiply(old, grown / total))
-    return Pair(days, len(old), int(total), int(grown), pc.sum(pc.multiply(off, off)).as_py())
+    squares, scatter = (pc.sum(pc.multiply(values, values)).as_py() for values in (old, off))
+    return Pair(days, len(old), int(total), int(grown), squares, scatter)
 
 
 def _summed(rows: pa.Table) -> pa.Table:

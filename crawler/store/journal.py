@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from crawler.errors import InputError
-from crawler.models import Ending, Page, SellerProgress, SellerStatus, StopReason
-from crawler.store.database import database_errors, open_database, transaction
+from crawler.models import MAX_PAGE_NUM, Ending, Page, SellerProgress, SellerStatus, StopReason, StopRule
+from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
 FORMAT = 1
@@ -50,6 +50,16 @@ CREATE TABLE IF NOT EXISTS seller (
 ) WITHOUT ROWID;
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
+"""
+
+_REOPENED = """
+SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR ?1))
+    OR (stop_reason = 'max_pages' AND ?2 >
+        (SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id))
+    OR stop_reason = 'top'
+    OR (stop_reason = 'min_value' AND (?3 IS NULL OR ?3 <=
+        (SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id)))
+    OR (stop_reason = 'short_page' AND ?4 = 'empty')
 """
 
 
@@ -111,9 +121,10 @@ class Journal:
     Raises `OutputError` where it cannot be written, `InputError` where it is of a newer format.
     """
 
-    def __init__(self, path: Path, *, survive_power_loss: bool = True) -> None:
+    def __init__(self, path: Path, *, survive_power_loss: bool = True, only_read: bool = False) -> None:
         self.path = path
-        self._db = open_database(path, _SCHEMA, FORMAT, survive_power_loss=survive_power_loss)
+        reading = read_database(path, FORMAT) if only_read else None
+        self._db = reading or open_database(path, _SCHEMA, FORMAT, survive_power_loss=survive_power_loss)
         self._codec = pa.Codec("zstd", compression_level=1)
         self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
 
@@ -204,32 +215,44 @@ class Journal:
         """
         for name, value in expected.items():
             found = self.meta(name)
-            if found is not None and found != value:
+            if found is not None and found != value and self.has_pages:
                 raise InputError(
                     f"this crawl date was begun with {name} {found}, not {value}: their pages do not fit "
                     f"together; use {name} {found}, or crawl the date anew with --fresh"
                 )
         self.note(**expected)
 
-    def reopen(self, *, retry_refused: bool, max_pages: int, min_value: float | None = None) -> None:
-        """Let sellers go on that ended for a reason that no longer holds.
+    def reopen(
+        self,
+        listed: Callable[[list[str]], list[bool]],
+        *,
+        retry_refused: bool = False,
+        max_pages: int = MAX_PAGE_NUM,
+        min_value: float | None = None,
+        stop: StopRule = StopRule.SHORT,
+    ) -> None:
+        """Let listed sellers go on that ended for a reason that no longer holds.
 
         Those that hid nothing of the best K always do: the next run may want another K, and asking the
         journal again costs nothing.
         """
+        ended = self._db.execute(_REOPENED, (retry_refused, max_pages, min_value, stop)).fetchall()
         with database_errors(self.path), transaction(self._db) as db:
-            db.execute("DELETE FROM seller WHERE status = 'failed' AND (retriable OR ?)", (retry_refused,))
-            db.execute(
-                "DELETE FROM seller WHERE stop_reason = 'max_pages' AND ? > "
-                "(SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id)",
-                (max_pages,),
-            )
-            db.execute("DELETE FROM seller WHERE stop_reason = 'top'")
-            db.execute(
-                "DELETE FROM seller WHERE stop_reason = 'min_value' AND (?1 IS NULL OR ?1 <= "
-                "(SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id))",
-                (min_value,),
-            )
+            for start in range(0, len(ended), 65_536):
+                ids = [row[0] for row in ended[start : start + 65_536]]
+                open_again = [(i,) for i, inside in zip(ids, listed(ids), strict=True) if inside]
+                db.executemany("DELETE FROM seller WHERE seller_id = ?", open_again)
+
+    def credits(self) -> int:
+        """Credits that are known to have been spent on this generation."""
+        return self._one(
+            "SELECT coalesce(sum(credits), 0) FROM "
+            "(SELECT credits FROM page UNION ALL SELECT credits FROM outlay)"
+        )
+
+    def settled(self) -> pa.Array[Any]:
+        """IDs of the sellers that have ended, and that no later run of itself tries again."""
+        return self._ids("SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)")
 
     def answered(self) -> pa.Array[Any]:
         """IDs of the sellers that have a page or have ended."""
@@ -338,5 +361,8 @@ def journal_path(data: Path, crawl_date: date, generation: int) -> Path:
 
 def latest_generation(data: Path, crawl_date: date) -> int:
     """The newest generation of a date's journal; 0 where it has none."""
-    found = (data / "state" / "journal").glob(f"{crawl_date.isoformat()}.*.sqlite")
-    return max((int(path.name.split(".")[1]) for path in found), default=0)
+    names = (
+        path.name.split(".")
+        for path in (data / "state" / "journal").glob(f"{crawl_date.isoformat()}.*.sqlite")
+    )
+    return max((int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal()), default=0)

@@ -11,6 +11,7 @@ from typing import Self
 from crawler.store.database import (
     database_errors,
     open_database,
+    read_database,
     transaction,
     transaction_without_growing,
 )
@@ -78,9 +79,10 @@ class Ledger:
     Raises `OutputError` where the file cannot be written, `InputError` where it is of a newer format.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, only_read: bool = False) -> None:
         self._path = data / "state" / "ledger.sqlite"
-        self._db = open_database(self._path, _SCHEMA, FORMAT)
+        reading = read_database(self._path, FORMAT) if only_read else None
+        self._db = reading or open_database(self._path, _SCHEMA, FORMAT)
 
     def __enter__(self) -> Self:
         return self
@@ -184,4 +186,4 @@ class Ledger:
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""
         query = "SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run"
-        return [RunRecord(*row) for row in self._db.execute(f"{query} ORDER BY started_at DESC, run_id DESC")]
+        return [RunRecord(*row) for row in self._db.execute(f"{query} ORDER BY rowid DESC")]

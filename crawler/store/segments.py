@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.errors import InputError
 from crawler.models import API_COLUMNS, PAGE_SIZE, PageRows, Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
@@ -37,6 +38,7 @@ class Staging:
         self._read_rows = read_rows
         self._segment_pages = segment_pages
         self._clear()
+        require_segments(journal)
         self._remove_strays()
         self._take(journal.waiting())
 
@@ -76,7 +78,7 @@ class Staging:
         folder = segment_folder(self.journal.path)
         with told_as_output_error(str(folder)):
             for path in folder.glob("*"):
-                if path.stem not in known:
+                if path.stem not in known and path.is_file():
                     path.unlink()
 
     def _take(self, pages: Iterable[StoredPage]) -> None:
@@ -147,6 +149,19 @@ def segment_files(journal: Journal, ending: str) -> list[Path]:
         for segment in journal.segments()
         if ending == "parquet" or segment.rejected
     ]
+
+
+def require_segments(journal: Journal) -> None:
+    """Raise `InputError` where a segment is missing or damaged: what was paid for could not be published."""
+    for ending, opened in (("parquet", pq.read_metadata), ("jsonl", Path.stat)):
+        for path in segment_files(journal, ending):
+            try:
+                opened(path)
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(
+                    f"{path} is missing or damaged ({error}): restore it, or pay for the crawl date again "
+                    "with --fresh"
+                ) from None
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:

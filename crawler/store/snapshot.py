@@ -95,9 +95,11 @@ def staging_folder(data: Path) -> Path:
 def clean_staging(data: Path) -> None:
     """Remove what a killed run left half-built."""
     folder = staging_folder(data)
-    if folder.exists():
-        with told_as_output_error(str(folder)):
+    with told_as_output_error(str(folder)):
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
 
 
 def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sellers: Path) -> RowCounts:

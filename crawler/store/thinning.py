@@ -18,8 +18,12 @@ def thin(data: Path, keep_days: int, unfinished: Container[str]) -> None:
     for run in (data / "runs").glob("*"):
         if run.is_dir() and run.stat().st_mtime < oldest:
             shutil.rmtree(run, ignore_errors=True)
-    for journal in (data / "state" / "journal").glob("*.sqlite"):
+    folder = data / "state" / "journal"
+    for journal in folder.glob("*.sqlite"):
         if journal.name.split(".")[0] not in unfinished and journal.stat().st_mtime < oldest:
-            shutil.rmtree(journal.with_suffix(".segments"), ignore_errors=True)
-            for path in journal.parent.glob(f"{journal.name}*"):
+            for path in folder.glob(f"{journal.name}*"):
                 path.unlink(missing_ok=True)
+    # After the journals: one that had lost its segments could not be published, nor known to be incomplete.
+    for segments in folder.glob("*.segments"):
+        if not segments.with_suffix(".sqlite").exists():
+            shutil.rmtree(segments, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""Opening a crawl date: what a run can go on with, and what it must refuse before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.errors import InputError, OutputError
+from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.journal import Journal, journal_path
+from crawler.store.ledger import FINISHED, Ledger
+from crawler.store.snapshot import clean_staging
+
+_STRING = pa.string()
+
+
+def prepare_folders(data: Path) -> None:
+    """Make the folders that a run writes, and remove what a killed one left half-built.
+
+    Raises `OutputError` where a snapshot could not be moved from staging to its place.
+    """
+    clean_staging(data)
+    state = data / "state"
+    for kind in ("videos", "sellers", "runs"):
+        folder = data / kind
+        with told_as_output_error(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+            apart = folder.stat().st_dev != state.stat().st_dev
+        if apart and kind != "runs":
+            raise OutputError(
+                f"{folder} lies on another file system than {state}: a snapshot could not be put in its "
+                "place in one step; keep both on one"
+            )
+
+
+def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: int) -> None:
+    """Raise `InputError` where pages of the crawl date were paid for, but their journal is gone."""
+    spent = ledger.spent_for(crawl_date)
+    path = journal_path(data, crawl_date, max(1, generation))
+    if not spent or (generation and _has_begun(path, data, crawl_date, generation)):
+        return
+    finished = ledger.latest_exit_code(crawl_date) in FINISHED
+    told = "is finished and its journal was thinned" if finished else f"has lost its journal {path}"
+    raise InputError(
+        f"crawl date {crawl_date} {told}: restore it, or pay again with --fresh ({spent} credits were spent)"
+    )
+
+
+def _has_begun(path: Path, data: Path, crawl_date: date, generation: int) -> bool:
+    if generation > 1 and journal_path(data, crawl_date, generation - 1).exists():
+        return True
+    with Journal(path) as journal:
+        return journal.meta("source") is not None
+
+
+def account_for(journal: Journal, ledger: Ledger, crawl_date: date, run_id: str, now: str) -> int:
+    """Tell a ledger that was lost of what the journal knows was spent; returns how many credits."""
+    unknown = journal.credits() - ledger.spent_for(crawl_date)
+    if unknown > 0:
+        run_id = f"{run_id}-recovered"
+        ledger.begin(run_id, crawl_date, now)
+        ledger.reserve(run_id, crawl_date, None, lambda _left: unknown)
+        ledger.finish(run_id, now, 1)
+    return max(0, unknown)
+
+
+class Claim:
+    """Which sellers a journal must have ended before it may replace a snapshot that it did not build.
+
+    Those of the list that it was begun with and, unless that was a `--fresh` crawl, those that the
+    snapshot has pages of. They are kept beside the journal.
+    """
+
+    def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
+        self._journal = journal
+        self._partition = f"crawl_date={crawl_date.isoformat()}"
+        self._data = data
+        self._path = journal.path.with_name(f"{journal.path.name}.list")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether what is published, if anything is, was built from this journal."""
+        live = self._data / "videos" / self._partition
+        return self._journal.meta("publishing") is not None or not live.exists()
+
+    def stake(self, listed: pa.Array[Any], *, fresh: bool) -> None:
+        """Note once which sellers must end."""
+        if self.is_ours or self._path.exists():
+            return
+        wanted = listed if fresh else pc.unique(pa.concat_arrays([listed, self._published()]))
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"seller_id": wanted}), sink)
+        with told_as_output_error(str(self._path)):
+            write_whole(self._path, sink.getvalue().to_pybytes())
+
+    def may_replace(self, listed: pa.Array[Any]) -> bool:
+        """Whether this journal may publish."""
+        if self.is_ours:
+            return True
+        noted = pq.ParquetFile(self._path).read()["seller_id"] if self._path.exists() else listed
+        settled = self._journal.settled()
+        return all(_all_in(ids, settled) for ids in (listed, noted))
+
+    def _published(self) -> pa.Array[Any]:
+        chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
+        for path in (self._data / "sellers" / self._partition).glob("*.parquet"):
+            table = pq.ParquetFile(path).read(["seller_id", "pages"])
+            chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
+        return pa.concat_arrays(chunks)
+
+
+def _all_in(ids: Any, known: pa.Array[Any]) -> bool:
+    inside: Callable[..., Any] = pc.is_in
+    return bool(pc.all(inside(ids, value_set=known), min_count=0).as_py())
