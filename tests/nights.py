@@ -463,8 +463,11 @@ class Runner:
             counts.received += len(rows)
             kept.update({(page.seller_id, row["video_id"]): row["total_views_cnt"] for row in rows})
         failpoints.reached("publish.synced")
-        for kind in ("videos", "sellers"):
-            (plan.data / kind / f"crawl_date={plan.crawl_date}").mkdir(parents=True, exist_ok=True)
+        for kind in ("sellers", "videos"):
+            live = plan.data / kind / f"crawl_date={plan.crawl_date}"
+            shutil.rmtree(live, ignore_errors=True)
+            live.mkdir(parents=True)
+        (live / f"{plan.run_id}.parquet").touch()
         self.night.published = kept
         failpoints.reached("publish.videos")
         counts.written = len(kept)
@@ -611,7 +614,10 @@ def check(runner: Runner, before: Before) -> None:
     check_durability(night, settings.run.data, sent)
     lost = before.published.keys() - night.published.keys()
     if runner.settings.run.fresh or before.fresh:
-        finished = runner.report is None or runner.report.exit_code in {0, 4}
+        with Journal(
+            journal_path(settings.run.data, DATE, latest_generation(settings.run.data, DATE))
+        ) as journal:
+            finished = set(runner.listed) <= set(journal.ended().to_pylist())
         lost = {key for key in lost if not finished}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:
@@ -673,7 +679,10 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
         left = (runner.settings.credits.budget or 0) - spent
         expect(left <= 0, f"exit 3 with {left} credits left")
     run = runner.settings.run
-    if code == 0 and (run.top is not None or run.min_value is not None):
+    if code == 0 and not report.published:
+        # Sellers of the list that the crawl was begun with were dropped before they ended.
+        expect(len(runner.listed) < len(night.sizes), "exit 0, and nothing is published")
+    elif code == 0 and (run.top is not None or run.min_value is not None):
         expect(told["failed"] == told["pending"] == 0, f"exit 0 with {told}")
         if not night.false_ends:
             check_best(runner)

@@ -87,7 +87,12 @@ class Claim:
     def is_ours(self) -> bool:
         """Whether what is published, if anything is, was built from this journal."""
         live = self._data / "videos" / self._partition
-        return self._journal.meta("publishing") is not None or not live.exists()
+        runs = (self._journal.meta("publishing") or "").split()
+        return not live.exists() or any(path.stem in runs for path in live.rglob("*.parquet"))
+
+    def announce(self, run_id: str) -> None:
+        """Note before publishing whose files tell that this journal was published."""
+        self._journal.note(publishing=f"{self._journal.meta('publishing') or ''} {run_id}")
 
     def stake(self, listed: pa.Array[Any], *, fresh: bool) -> None:
         """Note once which sellers must end."""

@@ -132,7 +132,9 @@ class NightlyRun:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
         with Journal(path) as former:
             changed = former.meta("published_mark") != former.mark()
-            if changed and former.has_pages and Claim(former, self._settings.run.data, self._date).is_ours:
+            claim = Claim(former, self._settings.run.data, self._date)
+            if changed and former.has_pages and claim.is_ours:
+                claim.announce(f"{self._run_id}-former")
                 staging = self._world.staging(former)
                 self._build(staging, f"{self._run_id}-former", None)
 
@@ -225,7 +227,7 @@ class NightlyRun:
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.has_endings:
-            journal.note(publishing=self._run_id)
+            self._claim.announce(self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
             journal.note(published_list=self._list_digest())
             self._report.published = True
