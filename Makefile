@@ -6,7 +6,7 @@ KILLS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights fuzz crash bench clean
+.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ check: setup ## lint, types, import contracts
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
+
+bench-credits: setup ## captured value against credits, by strategy; the plot goes to docs/credits.svg
+	$(BIN)/python bench/credits.py docs/credits.svg
 
 fuzz: setup ## fuzz the reading of answers for FUZZ seconds
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'

@@ -123,7 +123,7 @@ def main() -> None:
             print("share of the all-knowing buyer's views (of all views) at 10 %, 30 %, 50 % of the credits")
             for line in table(curves):
                 print(line)
-            if exponent == 1.2 and in_flight == 16 and len(sys.argv) > 1:
+            if exponent == 1.3 and in_flight == 16 and len(sys.argv) > 1:
                 plot(curves, Path(sys.argv[1]))
 
 

@@ -245,7 +245,7 @@ class _Plan:
         return [found.get(seller_id, ()) for seller_id in self._ids]
 
     def _guided(self, values: list[Sequence[float]]) -> list[Sequence[float]]:
-        """Values to go by: of a seller not seen before, the first page counts as first pages do on average."""
+        """Values to go by: an unknown seller's first page counts as first pages do on average."""
         firsts = [pages[0] for pages in values if len(pages)]
         mean = sum(firsts) / len(firsts) if firsts else 0.0
         return [values[at] if seller.is_known else (mean,) for at, seller in enumerate(self._sightings)]
