@@ -149,10 +149,6 @@ def test_growth_is_that_of_sellers_complete_in_both(tmp_path: Path) -> None:
     assert newest == Pair(1, 2, 9, 9, 9 + 36, 1 + 1)
 
 
-def write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize("kind", ["sellers", "videos"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "other columns", "other types", "extra file"])
 def test_a_snapshot_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, kind: str, damage: str) -> None:
@@ -183,8 +179,9 @@ def test_a_snapshot_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, kin
 
 def test_hidden_files_and_other_kinds_are_not_looked_at(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)]})
+    folder = told(tmp_path, 8).parent
     for name in (".crawl.parquet", "_tmp.parquet", "notes.csv"):
-        told(tmp_path, 8).with_name(name).write_text("?")
+        (folder / name).write_text("?")
     history = History(tmp_path, TODAY)
     assert plain(history.page_values(SortField.VIEWS)) == {"1": [80]}
     assert history.warnings == []

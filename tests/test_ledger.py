@@ -192,6 +192,14 @@ class Spending(RuleBasedStateMachine):
             self.stop_cleanly()
         self.real += passed
 
+    @rule(before=st.integers(1, 59), killed=st.booleans())
+    def a_run_goes_over_the_border(self, before: int, killed: bool) -> None:
+        """With credits in hand where a lease is more than one."""
+        self.border_comes(0, killed, before)
+        self.send(1)
+        self.real += timedelta(minutes=before)
+        self.send(self.in_hand)
+
     @rule(days=st.integers(0, 40), killed=st.booleans(), before=st.integers(0, 59))
     def border_comes(self, days: int, killed: bool, before: int) -> None:
         """Some days later it is shortly before a month's border."""
@@ -290,6 +298,14 @@ def test_unspent_credits_are_those_leased_last(ledger: Ledger, spent: int, kept:
         account(ledger, f"{day}T02:00:00").reserve(all_of(credit))
     ledger.settle("r", spent)
     assert days_of(ledger) == dict(zip(days, kept, strict=True))
+    assert_sums_agree(ledger)
+
+
+def test_without_a_clock_a_lease_counts_for_the_day_on_which_its_run_began(ledger: Ledger) -> None:
+    ledger.begin("other", date(2030, 1, 1), "2026-11-25T01:00:00.000Z")
+    assert ledger.reserve("other", date(2030, 1, 1), None, all_of(4)) == 4
+    ledger.reserve("r", DATE, None, all_of(5))
+    assert days_of(ledger) == {"2026-11-25": 9}
     assert_sums_agree(ledger)
 
 

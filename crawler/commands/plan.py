@@ -161,7 +161,7 @@ class _Plan:
         return self._forecaster.total(left, sum(begun))
 
     def _minutes(self, credits_: int) -> float:
-        return round(credits_ / self._settings.run.qps / 60)
+        return round(credits_ / self._settings.run.qps / 60, 1)
 
     def _budget(self) -> dict[str, int | None]:
         """The budgets, what is spent of them, and what may still be; null: no limit."""

@@ -47,7 +47,12 @@ INSERT INTO lease
 # Never an earlier day than one that is there: a clock that was set back over a month's border would
 # otherwise charge the month that is over, and leave the new one its whole budget.
 _ADD_LEASE = """
-INSERT INTO lease VALUES (?1, max(?2, coalesce((SELECT max(day) FROM lease), ?2)), ?3)
+INSERT INTO lease
+    SELECT
+        run_id,
+        max(coalesce(?2, substr(started_at, 1, 10)), coalesce((SELECT max(day) FROM lease), '')),
+        ?3
+    FROM run WHERE run_id = ?1
 ON CONFLICT (run_id, day) DO UPDATE SET credits = credits + excluded.credits
 """
 
@@ -108,15 +113,15 @@ class Ledger:
     ) -> int:
         """Reserve what `lease` wants of what both the date's and the month's budget have left.
 
-        Returns it, 0 for nothing. Without a month it counts for the crawl date's own day.
+        Returns it, 0 for nothing. Without a month it counts for the day on which the run began.
         """
         reached("lease.reserve")
-        day = crawl_date if month is None else month.lease_day
+        day = None if month is None else month.lease_day.isoformat()
         with database_errors(self._path), transaction(self._db) as db:
             size = lease(self._left(crawl_date, budget, month))
             if size > 0:
                 db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
-                db.execute(_ADD_LEASE, (run_id, day.isoformat(), size))
+                db.execute(_ADD_LEASE, (run_id, day, size))
         reached("lease.reserved")
         return size
 
