@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def test_a_damaged_segment_is_found_before_anything_is_sent(night: Begin, harm: 
     assert segment.name in told
     assert "--fresh" in told
     assert simulator.stats.requests == sent
+
+
+@pytest.mark.parametrize("user_version", [1, 99])
+def test_a_journal_of_another_format_is_refused_with_the_way_out(night: Begin, user_version: int) -> None:
+    job, simulator, ids, source = begun(night)
+    job.run(source, "--budget", "20", code=3)
+    (journal,) = journals(job, "*.sqlite")
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'published_mark'")
+        connection.commit()
+        connection.execute(f"PRAGMA user_version = {user_version}")
+    sent = simulator.stats.requests
+    assert "format" in job.run(source, code=2)["stderr"]
+    assert simulator.stats.requests == sent
+    report = job.run(source, "--fresh")
+    assert report["sellers"]["complete"] == len(ids)
+    assert any("not published" in note for note in report["notes"])
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty"])

@@ -111,7 +111,10 @@ class NightlyRun:
         if not run.fresh:
             require_journal(self._ledger, data, self._date, generation)
         elif generation:
-            self._publish_former(journal_path(data, self._date, generation))
+            try:
+                self._publish_former(journal_path(data, self._date, generation))
+            except CrawlerError as error:
+                self._note(f"what the crawl before had paid for last is not published: {error}")
             generation += 1
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
@@ -347,7 +350,7 @@ class NightlyRun:
         source = self._source
         path = journal_path(data, day, latest_generation(data, day))
         if day != self._date and path.exists():
-            with Journal(path, only_read=True) as journal:
+            with suppress(CrawlerError), Journal(path, only_read=True) as journal:
                 source = journal.meta("source") or source
         words = ["crawler", "run", source, *flags_of(self._settings), "--crawl-date", crawl_date]
         return shlex.join(words)

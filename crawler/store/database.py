@@ -12,12 +12,12 @@ from crawler.errors import InputError, OutputError
 
 
 def open_database(
-    path: Path, schema: str, version: int, *, survive_power_loss: bool = True
+    path: Path, schema: str, version: int, *, oldest: int = 1, survive_power_loss: bool = True
 ) -> sqlite3.Connection:
-    """Open or create a database of this format.
+    """Open or create a database of this format; `schema` brings one from `oldest` on up to it.
 
-    Raises `InputError` where the file was written by a newer program, `OutputError` where it cannot be
-    opened or written.
+    Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
+    cannot be opened or written.
     """
     with database_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +28,12 @@ def open_database(
         if found > version:
             connection.close()
             raise _newer(path, found, version)
+        if 0 < found < oldest:
+            connection.close()
+            raise InputError(
+                f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
+                "the older program, or crawl it anew with --fresh"
+            )
         connection.executescript(f"BEGIN IMMEDIATE;{schema};PRAGMA user_version={version};COMMIT;")
         connection.execute("PRAGMA wal_checkpoint")
     return connection

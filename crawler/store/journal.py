@@ -15,7 +15,7 @@ from crawler.models import MAX_PAGE_NUM, Ending, Page, SellerProgress, SellerSta
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
-FORMAT = 1
+FORMAT = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS page (
@@ -124,7 +124,9 @@ class Journal:
     def __init__(self, path: Path, *, survive_power_loss: bool = True, only_read: bool = False) -> None:
         self.path = path
         reading = read_database(path, FORMAT) if only_read else None
-        self._db = reading or open_database(path, _SCHEMA, FORMAT, survive_power_loss=survive_power_loss)
+        self._db = reading or open_database(
+            path, _SCHEMA, FORMAT, oldest=FORMAT, survive_power_loss=survive_power_loss
+        )
         self._codec = pa.Codec("zstd", compression_level=1)
         self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
 
