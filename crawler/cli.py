@@ -261,7 +261,7 @@ def status(data: str | None, config: str | None, *, as_json: bool) -> int:
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
 
     loaded = _load(config, {"run__data": data})
-    return status_command(loaded.settings.run.data, as_json=as_json)
+    return status_command(loaded.settings.run.data, as_json=as_json, limits=loaded.settings.credits)
 
 
 @cli.command()

@@ -138,6 +138,17 @@ def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) ->
     assert history.outlays() == [6.0]
 
 
+def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
+    night(tmp_path, 7, {"1": [rows(1, 1)]})
+    night(tmp_path, 8, {"2": [rows(1, 1)]})
+    failed = Ending(SellerStatus.FAILED, StopReason.ERROR, "400")
+    with Journal(tmp_path / "state" / "journal" / "2026-11-08.1.sqlite") as journal:
+        journal.write([Record("1", "run", 1, None, failed)])
+        publish(journal, SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None))
+    standing = History(tmp_path, TODAY).standing(ids("1"))
+    assert (standing.videos, standing.ages, standing.refused) == ([1], [2], [None])
+
+
 def test_growth_is_that_of_sellers_complete_in_both(tmp_path: Path) -> None:
     full = rows(1, *([9] * 10))
     night(tmp_path, 5, {"1": [full], "2": [rows(1, 1, 1)], "3": [rows(1, 1, 1, 1, 1)]})

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from heapq import nlargest
+from math import exp, log1p, sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -220,6 +221,8 @@ def test_retries_of_earlier_nights_are_expected_again(tmp_path: Path) -> None:
     told = planned(data, FIRST + timedelta(3), [str(n) for n in range(100)])
     assert told["credits"]["expected"] == pytest.approx(5100 * 1.2, rel=0.01)
     assert told["basis"]["credits_per_page"] == pytest.approx(1.2, abs=0.01)
+    reach = planned(data, FIRST + timedelta(3), [str(n) for n in range(100)], "--budget", "612")
+    assert reach["by_strategy"]["depth-first"]["sellers_complete"] == 10
     assert told["minutes"] == pytest.approx(told["credits"]["expected"] / 5 / 60, abs=0.1)
 
 
@@ -313,6 +316,18 @@ def test_what_a_budget_reaches(tmp_path: Path) -> None:
     assert by_sales["by_strategy"]["best-first"]["share_of_sales"] == pytest.approx(100 / (250 + 9))
 
 
+def test_a_stranger_s_first_page_is_worth_what_first_pages_are(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    worth = {"1": 30, "2": 1, **dict.fromkeys("34567", 2)}
+    published(data, FIRST, dict.fromkeys(worth, 5), views=lambda seller, size: [worth[seller]] * size)
+    for budget, strangers in ((1, 0), (2, 1), (3, 1)):
+        told = planned(data, FIRST + timedelta(1), [*worth, "99"], "--budget", str(budget))
+        reach = told["by_strategy"]["best-first"]
+        assert reach["sellers_seen"] == budget
+        known = 30 + 2 * (budget - 1 - strangers)
+        assert reach["share_of_views"] == pytest.approx(known / sum(worth.values()))
+
+
 def test_another_sorting_than_the_last_is_told(tmp_path: Path) -> None:
     data = tmp_path / "data"
     published(data, FIRST, {"1": 30}, views=lambda _seller, size: list(range(size)))
@@ -332,7 +347,7 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
         published(data, FIRST + timedelta(night), sizes, views=descending)
     complete = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
     with Journal(journal_path(data, day, 1)) as journal:
-        for seller, pages, ending in (("1", 5, complete), ("2", 2, None)):
+        for seller, pages, ending in (("1", 3, complete), ("2", 2, None)):
             for number in range(1, pages + 1):
                 page = Page(seller, number, b"{}", 10, number, 0, "r")
                 journal.write([Record(seller, "run", 1, page, ending if number == pages else None)])
@@ -347,6 +362,8 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
     reach = told["by_strategy"]["depth-first"]
     assert (reach["credits"], reach["sellers_complete"], reach["sellers_seen"]) == (3, 2, 2)
     assert reach["share_of_views"] == pytest.approx(0.5)
+    capped = planned(data, day, list(sizes), "--max-pages", "2")
+    assert (capped["credits"]["expected"], capped["sellers"]["ended"]) == (4, 2)
     anew = planned(data, day, list(sizes), "--fresh")
     assert (anew["credits"]["expected"], anew["sellers"]["ended"]) == (20, 0)
 
@@ -397,6 +414,27 @@ def test_the_table_is_whole_on_a_narrow_terminal(tmp_path: Path, monkeypatch: py
     assert KEY not in result.stdout
     for text in ("100,001", "99,999", "breadth-first", "100.0%", "not known", "2 known, 0 unknown"):
         assert text in result.stdout
+
+
+def test_the_table_says_what_is_not_known(tmp_path: Path) -> None:
+    data, source = tmp_path / "data", tmp_path / "sellers.txt"
+    source.write_text("1\n99\n")
+    flags = ["--config", os.devnull, "--data", str(data), "--crawl-date", str(FIRST + timedelta(1))]
+    shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
+    assert "not known" in shown
+    assert "at least" not in shown
+    published(data, FIRST, {"1": 50})
+    shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
+    assert "at least 6" in shown
+    assert "warning: only" not in shown
+    assert "warning: some sellers were never read to their end" in shown
+
+
+def test_its_help_names_the_options_of_a_run() -> None:
+    shown = CliRunner().invoke(cli, ["plan", "--help"])
+    assert shown.exit_code == 0
+    for text in ("nothing is sent", "--budget", "--max-pages", "--json"):
+        assert text in shown.stdout
 
 
 @pytest.mark.parametrize("arguments", [["missing.csv"], ["-", "--stop", "never"], []])
@@ -452,7 +490,7 @@ def test_growth_is_the_mean_of_the_nights_and_its_spread_narrows() -> None:
     few, many = growth([0.03]), growth([0.03] * 6)
     assert few.mean == many.mean == pytest.approx(0.03)
     assert many.sd < few.sd < growth([]).sd
-    assert growth([0.0, 0.06] * 3).sd > many.sd
+    assert growth([0.0, 0.2] * 3).sd == pytest.approx(0.1, rel=0.1)
     assert growth([0.03] * 6, [0.02] * 6).sd > many.sd
     assert outlay([0.5]).mean == 1.0
     assert outlay([1.1, 1.3]).mean == pytest.approx(1.2)
@@ -533,6 +571,35 @@ def test_no_interval_goes_below_a_credit_a_seller(mean: float, variance: float, 
     assert expected is not None
     assert high is not None
     assert count <= low <= expected <= high
+
+
+def interval(spread_: Spread, sellers: list[Sighting], unrest: float = 0.0) -> tuple[int, int]:
+    still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
+    low, _, high = Forecaster(Tariff(), still[0], unrest, still[1], spread_).total(sellers)
+    assert low is not None
+    assert high is not None
+    return low, high
+
+
+def test_a_guessed_sum_is_skewed_as_a_log_normal_one() -> None:
+    low, high = interval(Spread(Tail(1000.0, 1e6), {}, 10**9), [Sighting()] * 4)
+    log_variance = log1p(0.25)
+    assert low == pytest.approx(4000 * exp(-log_variance / 2 - 2 * sqrt(log_variance)), abs=1)
+    assert high == pytest.approx(4000 * exp(-log_variance / 2 + 2 * sqrt(log_variance)), abs=1)
+
+
+def test_a_mean_of_few_sellers_and_unruly_growth_widen_the_interval() -> None:
+    tail, strangers = Tail(10.0, 25.0), [Sighting()] * 1000
+    few, many = (interval(Spread(tail, {}, ends), strangers) for ends in (10, 10**9))
+    assert high_over_low(few) > 1 + 5 * (high_over_low(many) - 1)
+    nobody, known = Spread(None, {}, 0), [Sighting(10_000, 1)] * 100
+    assert interval(nobody, known) == (100_100 - 10, 100_100 + 10)
+    assert interval(nobody, known, 0.01) == pytest.approx((100_100 - 2000, 100_100 + 2000), abs=1)
+    assert interval(nobody, [Sighting(10_000, 4)] * 100, 0.01)[1] == pytest.approx(100_100 + 4000, abs=1)
+
+
+def high_over_low(ends: tuple[int, int]) -> float:
+    return ends[1] / ends[0]
 
 
 stock = st.lists(

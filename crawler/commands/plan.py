@@ -308,7 +308,7 @@ def _summary(told: dict[str, Any]) -> Table:
         "sellers": f"{sellers['total']:,}: {sellers['known']:,} known, {sellers['unknown']:,} unknown",
         "ended already": _number(sellers["ended"]) if sellers["ended"] else "",
         "expected credits": _number(cost["expected"]),
-        "low to high": f"{_number(cost['low'])} to {_number(cost['high'])}",
+        "low to high": _range(cost["low"], cost["high"]),
         "minutes": "not known" if told["minutes"] is None else f"{told['minutes']:,.1f}",
         "budget left": "no budget" if budget["left"] is None else _number(budget["left"]),
         "snapshots used": ", ".join(basis["crawl_dates"][:_DATES_SHOWN]) or "none",
@@ -329,6 +329,12 @@ def _strategies(told: dict[str, Any]) -> Table:
         figures = [_number(reach[name]) for name in _REACHES if name not in _SHARES]
         table.add_row(strategy, *figures, *(_percent(reach[name]) for name in _SHARES))
     return table
+
+
+def _range(low: int | None, high: int | None) -> str:
+    if low is None:
+        return "not known"
+    return f"at least {low:,}" if high is None else f"{low:,} to {high:,}"
 
 
 def _number(value: int | None) -> str:
