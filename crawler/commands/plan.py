@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from crawler.commands.run import _source_and_date
+from crawler.commands.run import source_and_date
 from crawler.models import MAX_PAGE_NUM, SellerStatus, SortField, SortOrder, Strategy
 from crawler.report.progress import LOG, set_up_logging
 from crawler.rules.budget import month_begin, utc_day
@@ -58,7 +58,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     set_up_logging(settings.log.format, quiet=settings.log.quiet)
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
-    source, crawl_date = _source_and_date(settings, sellers)
+    source, crawl_date = source_and_date(settings, sellers)
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     told = _Plan(settings, listed, crawl_date).told()
     if settings.run.json_report:
@@ -265,7 +265,7 @@ class _Plan:
         if not self._history.sellers():
             doubts.append("no earlier snapshot: nothing is known of what these sellers cost")
         elif total.expected is None:
-            doubts.append("some sellers were never read to their end, nor any as deep as they: no upper end")
+            doubts.append("too few sellers were ever read to their end to judge the others by: no upper end")
         elif not self._forecaster.growth.nights:
             doubts.append("only one snapshot: no growth is assumed, and the interval is wider for it")
         if run.top is not None or run.min_value is not None:

@@ -29,7 +29,7 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
     key = read_key(settings, os.environ)
-    source, crawl_date = _source_and_date(settings, sellers)
+    source, crawl_date = source_and_date(settings, sellers)
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
     with signals.handled():
@@ -40,7 +40,7 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     return report.exit_code
 
 
-def _source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
+def source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
     today = datetime.now(ZoneInfo(settings.run.timezone)).date()
     if not settings.run.resume:
         if sellers is None:

@@ -53,13 +53,13 @@ CREATE VIEW IF NOT EXISTS known AS
 """
 
 _REOPENED = """
-SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR ?1))
-    OR (stop_reason = 'max_pages' AND ?2 >
+SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_refused))
+    OR (stop_reason = 'max_pages' AND :max_pages >
         (SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id))
     OR stop_reason = 'top'
-    OR (stop_reason = 'min_value' AND (?3 IS NULL OR ?3 <=
+    OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <=
         (SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id)))
-    OR (stop_reason = 'short_page' AND ?4 = 'empty')
+    OR (stop_reason = 'short_page' AND :stop = 'empty')
 """
 
 
@@ -238,7 +238,8 @@ class Journal:
         Those that hid nothing of the best K always do: the next run may want another K, and asking the
         journal again costs nothing.
         """
-        ended = self._db.execute(_REOPENED, (retry_refused, max_pages, min_value, stop)).fetchall()
+        told = {"retry_refused": retry_refused, "max_pages": max_pages, "min_value": min_value, "stop": stop}
+        ended = self._db.execute(_REOPENED, told).fetchall()
         with database_errors(self.path), transaction(self._db) as db:
             for start in range(0, len(ended), 65_536):
                 ids = [row[0] for row in ended[start : start + 65_536]]

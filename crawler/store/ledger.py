@@ -50,9 +50,9 @@ _ADD_LEASE = """
 INSERT INTO lease
     SELECT
         run_id,
-        max(coalesce(?2, substr(started_at, 1, 10)), coalesce((SELECT max(day) FROM lease), '')),
-        ?3
-    FROM run WHERE run_id = ?1
+        max(coalesce(:day, substr(started_at, 1, 10)), coalesce((SELECT max(day) FROM lease), '')),
+        :credits
+    FROM run WHERE run_id = :run_id
 ON CONFLICT (run_id, day) DO UPDATE SET credits = credits + excluded.credits
 """
 
@@ -121,7 +121,7 @@ class Ledger:
             size = lease(self._left(crawl_date, budget, month))
             if size > 0:
                 db.execute("UPDATE run SET reserved = reserved + ? WHERE run_id = ?", (size, run_id))
-                db.execute(_ADD_LEASE, (run_id, day, size))
+                db.execute(_ADD_LEASE, {"run_id": run_id, "day": day, "credits": size})
         reached("lease.reserved")
         return size
 
