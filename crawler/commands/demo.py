@@ -14,6 +14,7 @@ from crawler.commands.run import run_command
 from crawler.settings import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+from crawler.store.files import told_as_output_error
 
 _WIDTH = 90
 
@@ -21,10 +22,11 @@ _WIDTH = 90
 def demo_command(data: Path, sellers: int, qps: float) -> int:
     """Crawl `sellers` sellers of the stand-in into `data`, then show the table; returns the exit code."""
     options = CatalogueOptions(largest=400)
-    data.mkdir(parents=True, exist_ok=True)
     source = data / "sellers.csv"
     ids = Catalogue(options).seller_ids(sellers)
-    source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
+    with told_as_output_error(str(source)):
+        data.mkdir(parents=True, exist_ok=True)
+        source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
     with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as simulator:
         flags = {"api.url": simulator.url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
         environ = {**os.environ, "KEYAPI_API_KEY": KEY}

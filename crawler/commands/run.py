@@ -41,6 +41,10 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
 
 
 def source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
+    """The seller list and the crawl date of a run; with `--resume`, the latest unfinished one's.
+
+    Raises `InputError` where there is no list, or nothing to resume.
+    """
     today = datetime.now(ZoneInfo(settings.run.timezone)).date()
     if not settings.run.resume:
         if sellers is None:

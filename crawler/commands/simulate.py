@@ -6,12 +6,21 @@ import asyncio
 import signal
 import sys
 
+from crawler.errors import InputError
 from crawler.simulator.server import Simulator, SimulatorOptions
 
 
 def simulate_command(options: SimulatorOptions, port: int) -> int:
-    """Serve until SIGINT or SIGTERM, then tell what was asked for."""
-    asyncio.run(_serve(options, port))
+    """Serve until SIGINT or SIGTERM, then tell what was asked for.
+
+    Raises `InputError` where the port is taken.
+    """
+    try:
+        asyncio.run(_serve(options, port))
+    except OSError as error:
+        raise InputError(
+            f"cannot serve on port {port}: {error.strerror}; choose another --port, 0 for a free one"
+        ) from None
     return 0
 
 

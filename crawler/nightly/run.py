@@ -119,7 +119,7 @@ class NightlyRun:
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
         journal.require(sort=run.sort, order=run.order)
-        journal.note(source=self._source)
+        journal.note(source=self._source, flags=orjson.dumps(flags_of(self._settings)).decode())
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
         self._staging = self._world.staging(journal)
@@ -347,13 +347,16 @@ class NightlyRun:
         """What goes on with a crawl date: its own list, and whatever is not set by default here."""
         data = self._settings.run.data
         day = date.fromisoformat(crawl_date)
-        source = self._source
+        source, flags = self._source, flags_of(self._settings)
         path = journal_path(data, day, latest_generation(data, day))
         if day != self._date and path.exists():
             with suppress(CrawlerError), Journal(path, only_read=True) as journal:
                 source = journal.meta("source") or source
-        words = ["crawler", "run", source, *flags_of(self._settings), "--crawl-date", crawl_date]
-        return shlex.join(words)
+                flags = orjson.loads(journal.meta("flags") or "[]") or flags
+        words = shlex.join(["crawler", "run", source, *flags, "--crawl-date", crawl_date])
+        if "--budget" in flags and self._ledger.spent_for(day) >= int(flags[flags.index("--budget") + 1]):
+            words += ", with a larger --budget"
+        return words + (" < the list" if source == "-" else "")
 
 
 def _stamp(moment: datetime) -> str:
