@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
+import pyarrow.compute as pc
 
 from crawler.errors import (
     ApiDownError,
@@ -207,8 +210,10 @@ class NightlyRun:
         top = Top(run.top)
         self._staging.flush()
         for _, rows in deduplicated(self._journal):
-            columns = (rows[name].to_pylist() for name in ("seller_id", "video_id", SORT_COLUMNS[run.sort]))
-            top.add(((seller, video), value or 0.0) for seller, video, value in zip(*columns, strict=True))
+            names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
+            listed = pc.is_in(rows["seller_id"], value_set=self._listed.ids)
+            told: Iterator[Any] = zip(*(rows.filter(listed)[name].to_pylist() for name in names), strict=True)
+            top.add(((seller, video), value or 0.0) for seller, video, value in told)
         return top
 
     def _publish(self) -> None:
