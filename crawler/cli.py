@@ -51,7 +51,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "run.lookahead",
         "--lookahead",
         "off|history|gallop",
-        "Ask for a deep seller's pages concurrently; only off is built.  [default: off]",
+        "Ask for a deep seller's pages concurrently.  [default: history]",
     ),
     ("run.sort", "--sort", "views|sales|gmv", "What the API sorts by.  [default: views]"),
     ("run.order", "--order", "desc|asc", "Which way it sorts.  [default: desc]"),
@@ -64,6 +64,15 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     ("run.top", "--top", "K", "End the run once the K best videos over all sellers are certain."),
     ("run.min_value", "--min-value", "X", "End a seller once its rows are worth less than X."),
     ("run.probe", "--probe", "SHARE", "Share of the credits for the page after a short one.  [default: 0]"),
+    (
+        "run.carry_forward",
+        "--carry-forward",
+        None,
+        "Take a seller's other rows from the last snapshot where its first page is as it was then.",
+    ),
+    ("run.max_age", "--max-age", "DAYS", "Carry no row that is older.  [default: 7]"),
+    ("run.audit", "--audit", "SHARE", "Share of such sellers to crawl all the same.  [default: 0.05]"),
+    ("run.repair_drift", "--repair-drift", None, "Read pages again where a list moved while it was read."),
     (
         "run.crawl_date",
         "--crawl-date",
@@ -89,6 +98,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
 _GROUPS = {
     "What is crawled": "column skip-bad-ids crawl-date resume fresh retry-failed sort order",
     "Where a seller ends": "stop max-pages min-value top probe lookahead strategy",
+    "What is read again, or not": "carry-forward max-age audit repair-drift",
     "Credits and pace": "budget qps workers timeout patience",
     "Where from, where to": "config api-url data",
     "What is printed": "json log-format quiet no-progress online help",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from math import inf
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 PAGE_SIZE = 10
 """Rows a page: the most the API gives."""
@@ -67,6 +69,7 @@ class StopReason(StrEnum):
     SHORT_PAGE = "short_page"
     EMPTY_PAGE = "empty_page"
     REPEATED_PAGE = "repeated_page"
+    CARRIED = "carried"
     MAX_PAGES = "max_pages"
     MIN_VALUE = "min_value"
     TOP = "top"
@@ -89,6 +92,7 @@ class Page:
 
     By the column that the API sorts by: `total` is the rows' sum, `least` the last row's value (`None`
     where the rows are not in descending order, or there is none), `ranking` each row's ID and value.
+    `edge` is the `mark` of the last row's ID, 0 where that is not known.
     """
 
     seller_id: str
@@ -101,6 +105,49 @@ class Page:
     total: float = field(default=0.0, compare=False)
     least: float | None = field(default=None, compare=False)
     ranking: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
+    edge: int = field(default=0, compare=False)
+
+
+def mark(video_id: str) -> int:
+    """A video ID in 32 bits: enough to know a row again on the next page."""
+    return crc32(video_id.encode(errors="surrogatepass"))
+
+
+class Seam(NamedTuple):
+    """A page that does not follow on the one before it: the list moved between the two readings.
+
+    `overlap`: rows of the page before that came again.
+    """
+
+    page_num: int
+    overlap: int
+
+
+class Match(NamedTuple):
+    """A seller whose first page is that of an earlier snapshot, which has `rows` videos of it.
+
+    `carried`: the rest is taken from there; else it is crawled all the same, to tell how often that
+    would have been wrong.
+    """
+
+    source: date
+    rows: int
+    carried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PageNotes:
+    """What a page told beyond its rows: kept with it.
+
+    `mended`: every seam of the seller beyond this page is.
+    """
+
+    seams: tuple[Seam, ...] = ()
+    mended: int | None = None
+    match: Match | None = None
+
+
+NO_NOTES = PageNotes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +191,12 @@ API_COLUMNS = (
 
 @dataclass(slots=True)
 class SellerProgress:
-    """How far one seller has been read; `rows` counts them as received.
+    """How far one seller has been read in the order of its pages; `rows` counts them as received.
 
-    `page_failures` counts failed requests of the page that is next, `null_seen` that its `data` was
-    null once, `credits` what it has cost that the journal was not told yet. `probing`: its last page was
-    short, and the next one is asked for all the same. `total` and `least` are the last page's; no video
-    still to come is worth more than `bound`.
+    `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
+    journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
+    same. `total`, `least` and `edge` are the last page's; no video still to come is worth more than
+    `bound`. `held`: pages that came before their turn, by number. `drifted`: it has seams.
     """
 
     seller_id: str
@@ -159,12 +206,15 @@ class SellerProgress:
     credits: int = 0
     last_page_full: bool = False
     null_seen: bool = False
-    page_failures: int = 0
     probing: bool = False
     total: float = 0.0
     least: float | None = None
     bound: float = inf
+    edge: int = 0
     fingerprints: set[int] = field(default_factory=set)
+    held: dict[int, Page] | None = None
+    drifted: bool = False
+    ended: bool = False
 
     def hand_over(self) -> int:
         """Credits to tell the journal of, which then count as told."""
@@ -172,17 +222,26 @@ class SellerProgress:
         return told
 
     def received(self, page: Page) -> None:
-        """Move on by one page that the journal has."""
+        """Move on by one page, the next in order."""
         count = page.row_count or 0
         self.next_page = page.page_num + 1
         self.pages += 1
         self.rows += count
         self.last_page_full = count >= PAGE_SIZE
         self.null_seen = False
-        self.page_failures = 0
-        self.total, self.least = page.total, page.least
+        self.total, self.least, self.edge = page.total, page.least, page.edge
         self.bound = inf if page.least is None else min(self.bound, page.least)
         self.fingerprints.add(page.fingerprint)
+
+
+@dataclass(slots=True)
+class PageRequest:
+    """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts."""
+
+    seller: SellerProgress
+    page_num: int
+    sent: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

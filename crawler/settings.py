@@ -103,13 +103,20 @@ class RunSettings(_Section):
     max_pages: int = Field(
         MAX_PAGE_NUM, ge=1, le=MAX_PAGE_NUM, description=f"a whole number from 1 to {MAX_PAGE_NUM}"
     )
-    lookahead: Literal["off", "history", "gallop"] = Field("off", description="off")
+    lookahead: Literal["off", "history", "gallop"] = Field("history", description="off, history or gallop")
+    lookahead_pages: int = Field(
+        10, ge=2, le=MAX_PAGE_NUM, description=f"a whole number from 2 to {MAX_PAGE_NUM}"
+    )
     sort: SortField = Field(SortField.VIEWS, description="views, sales or gmv")
     order: SortOrder = Field(SortOrder.DESC, description="desc or asc")
     strategy: Strategy = Field(Strategy.DEPTH_FIRST, description="depth-first, breadth-first or best-first")
     top: int | None = Field(None, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     min_value: float | None = Field(None, allow_inf_nan=False, description="a number")
     probe: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")
+    carry_forward: bool = Field(False, description=YES_NO)
+    max_age: int = Field(7, ge=1, le=365, description="a whole number of days from 1 to 365")
+    audit: float = Field(0.05, ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")
+    repair_drift: bool = Field(False, description=YES_NO)
     crawl_date: date | None = Field(None, description="a date such as 2026-11-23")
     timezone: str = Field("UTC", description="a time zone name such as UTC or Asia/Singapore")
     column: str | None = Field(None, min_length=1, description="the name of a column")
@@ -139,11 +146,11 @@ class RunSettings(_Section):
                 raise ValueError("no such day in the calendar") from None
         raise ValueError("a date such as 2026-11-23 is wanted")
 
-    @field_validator("lookahead")
+    @field_validator("carry_forward")
     @classmethod
-    def _is_built(cls, value: str) -> str:
-        if value != "off":
-            raise ValueError("not built yet; use off")
+    def _is_not_for_top(cls, value: bool, info: Any) -> bool:
+        if value and info.data.get("top") is not None:
+            raise ValueError("it cannot go with top: what is carried is not certain")
         return value
 
     @field_validator("strategy", "top", "min_value")
@@ -236,6 +243,7 @@ class SettingsError(InputError):
 
 _RUN_FLAGS = (
     "data qps workers patience stop max_pages lookahead sort order strategy top min_value probe",
+    "carry_forward max_age audit repair_drift",
     "crawl_date column skip_bad_ids fresh retry_failed resume json",
 )
 

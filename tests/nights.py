@@ -34,6 +34,7 @@ from typing import Any, Self
 import orjson
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from virtual_time import VirtualLoop
 
 from crawler.api.rows import read_rows
@@ -129,6 +130,7 @@ class Night:
     repeating: set[str] = field(default_factory=set)
     requests: list[Request] = field(default_factory=list)
     published: dict[tuple[str, str], int] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
     false_ends: bool = False
     clean: bool = True
     clock: float = 0.0
@@ -139,11 +141,29 @@ class Night:
         count = self.rng.choice((1, 2, 5, 8, 13))
         for n in range(count):
             seller = str(7_000_000_000 + self.seed % 1000 * 1000 + n)
-            self.sizes[seller] = self.rng.choice((0, 1, 9, 10, 11, 20, 25, 40, 57))
+            self.sizes[seller] = self.rng.choice((0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251))
             if self.rng.random() < 0.05:
                 self.bad.add(seller)
             if self.rng.random() < 0.05:
                 self.repeating.add(seller)
+
+    def write_history(self, folder: Path) -> None:
+        """What the night before knew of the sellers: near the truth, or far from it."""
+        near = [
+            (s, max(0, round(n * self.rng.choice((1, 1, 0.9, 0.5, 1.3, 2))))) for s, n in self.sizes.items()
+        ]
+        known = [(s, n) for s, n in near if self.rng.random() < 0.6]
+        self.known = {s: n // 10 for s, n in known}
+        columns = {
+            "seller_id": [s for s, _ in known],
+            "status": ["complete"] * len(known),
+            "stop_reason": ["short_page"] * len(known),
+            **{name: [n // 10 + 1 for _, n in known] for name in ("pages", "credits")},
+            "videos": [n for _, n in known],
+        }
+        path = folder / "sellers" / f"crawl_date={DATE - timedelta(days=1)}"
+        path.mkdir(parents=True)
+        pq.write_table(pa.table(columns), path / "before.parquet")
 
     def rows(self, seller_id: str, page_num: int) -> list[dict[str, Any]]:
         """A page of the catalogue; a repeating seller gives its last full page for ever."""
@@ -511,10 +531,13 @@ def play(seed: int, folder: Path) -> Night:
         "top": rng.choice((None, None, None, 1, 4, 30)),
         "min_value": rng.choice((None, None, None, 100.0)),
         "probe": rng.choice((0.0, 0.0, 0.3)),
+        "lookahead": rng.choice(("off", "history", "gallop")),
+        "lookahead_pages": rng.choice((2, 4, 10)),
         "workers": rng.choice(("auto", "auto", 1, 3)),
         "timeout": rng.choice((5.0, 30.0)),
         "patience": rng.choice((0.0, 30.0, 900.0)),
     }
+    night.write_history(folder)
     for number in range(MOST_RUNS):
         night.run_number = number
         fresh = number > 0 and rng.random() < 0.05
@@ -611,7 +634,7 @@ def check(runner: Runner, before: Before) -> None:
     late = {r.seller_id for r in sent} & before.complete
     expect(not late, f"asked for after their end: {sorted(late)}")
     check_paging(runner, sent)
-    check_durability(night, settings.run.data, sent)
+    check_durability(night, settings.run.data, sent, ahead=settings.run.lookahead != "off")
     lost = before.published.keys() - night.published.keys()
     if runner.settings.run.fresh or before.fresh:
         with Journal(
@@ -635,34 +658,62 @@ def check_pace(night: Night, qps: float) -> None:
 
 
 def check_paging(runner: Runner, sent: list[Request]) -> None:
-    """After a page that ends its seller, no later one is asked for in the same run."""
+    """After a page that ends its seller no later one is asked for in the same run, but for the look-ahead."""
     last_good: dict[str, int] = defaultdict(int)
     for request in sent:
         if not request.failed:
             rows = runner.night.rows(request.seller_id, request.page_num)
             run = runner.settings.run
             whole = len(rows) == 10 or ((run.stop == "empty" or run.probe) and rows)
-            if not whole:
+            if not whole and run.lookahead == "off":
                 last_good[request.seller_id] = request.page_num
         ended = last_good.get(request.seller_id)
         expect(
             ended is None or request.page_num <= ended,
             f"seller {request.seller_id}: page {request.page_num} after its last, {ended}",
         )
+    if runner.settings.run.lookahead != "off":
+        check_lookahead(runner, sent)
 
 
-def check_durability(night: Night, data: Path, sent: list[Request]) -> None:
+def check_lookahead(runner: Runner, sent: list[Request]) -> None:
+    """Pages past a seller's end are few: one with a history, the logarithm of its pages without."""
+    night, run = runner.night, runner.settings.run
+    beyond: dict[str, set[int]] = defaultdict(set)
+    for request in sent:
+        # The rule's own last page, and one more where a short one is probed or is not the end.
+        if request.page_num > night.sizes[request.seller_id] // 10 + 2:
+            beyond[request.seller_id].add(request.page_num)
+    for seller, pages in beyond.items():
+        depth = night.sizes[seller] // 10 + 1
+        most = 1 + (seller in night.repeating)
+        if run.lookahead == "gallop":
+            most += depth.bit_length()
+        expect(len(pages) <= most, f"seller {seller} of {depth} pages: {sorted(pages)} are past its end")
+        shallow = depth < run.lookahead_pages and night.known.get(seller, 0) < run.lookahead_pages
+        expect(not shallow, f"seller {seller} of {depth} pages was read ahead: {sorted(pages)}")
+
+
+def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bool) -> None:
     """No seller moved on to a page while the one before it was not in the journal."""
     with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
         if night.clean:
             told = {s.seller_id: s.credits for s in journal.summaries()}
             paid = Counter(request.seller_id for request in night.requests)
             expect(all(told[s] == paid[s] for s in told), f"credits of sellers: told {told}, paid {paid}")
-        kept = dict(journal._db.execute("SELECT seller_id, max(page_num) FROM page GROUP BY seller_id"))
+        kept = defaultdict(set)
+        for seller, number in pages_of(journal):
+            kept[seller].add(number)
     for request in sent:
         seller, number = request.seller_id, request.page_num
-        expect(number <= kept.get(seller, 0) + 1, f"seller {seller} went on from page {number - 1} unkept")
-        expect(number <= night.sizes[seller] // 10 + 2, f"seller {seller}: page {number} is beyond its end")
+        if not ahead:
+            expect(
+                number <= max(kept[seller], default=0) + 1,
+                f"seller {seller} went on from page {number - 1} unkept",
+            )
+            expect(
+                number <= night.sizes[seller] // 10 + 2, f"seller {seller}: page {number} is beyond its end"
+            )
 
 
 def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: int, before: Before) -> None:

@@ -150,7 +150,7 @@ def test_the_help_tells_each_default_and_groups_each_option() -> None:
         assert flag in _GROUP_OF
         default = value_of(Settings(), name)
         if metavar is not None and default is not None:
-            plain = str(int(default)) if isinstance(default, float) else str(default)
+            plain = f"{default:g}" if isinstance(default, float) else str(default)
             assert f"[default: {plain}]" in text, name
 
 

@@ -29,7 +29,17 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Ending, Page, SellerProgress, SellerStatus, Strategy
+from crawler.models import (
+    NO_NOTES,
+    Ending,
+    Page,
+    PageNotes,
+    PageRequest,
+    Seam,
+    SellerProgress,
+    SellerStatus,
+    Strategy,
+)
 from crawler.rules.breaker import Breaker
 from crawler.rules.budget import lease_size
 from crawler.rules.frontier import Frontier
@@ -116,12 +126,18 @@ class FakeJournal:
 
     told: list[tuple[str, int, bool]] = field(default_factory=list)
 
-    async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
+    async def append(
+        self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
+    ) -> None:
+        assert notes is NO_NOTES
         await self.end(page.seller_id, credits_spent, ending)
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         await asyncio.sleep(0.01)
         self.told.append((seller_id, credits_spent, ending is not None))
+
+    async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        raise AssertionError
 
 
 class Rig:
@@ -143,20 +159,20 @@ class Rig:
         self.pace = Pace(qps, 60.0)
         self.breaker = Breaker(patience)
         self.stop = Stop()
-        self.sellers: list[SellerProgress] = []
+        self.requests: list[PageRequest] = []
         retry = RetryRule(attempts)
         self.gates = Gates(
             api, self.credits, self.pace, self.breaker, retry, self.stop, patience, Random(seed)
         )
 
     def start(self, sellers: int) -> list[asyncio.Task[Outcome]]:
-        self.sellers = [SellerProgress(f"s{i}") for i in range(sellers)]
-        return [asyncio.create_task(self.fetch(seller)) for seller in self.sellers]
+        self.requests = [PageRequest(SellerProgress(f"s{i}"), 1) for i in range(sellers)]
+        return [asyncio.create_task(self.fetch(request)) for request in self.requests]
 
-    async def fetch(self, seller: SellerProgress) -> Outcome:
+    async def fetch(self, request: PageRequest) -> Outcome:
         """Fetch one page as a worker does; returns what came instead of a page."""
         try:
-            await self.gates.fetch(seller)
+            await self.gates.fetch(request)
         except CrawlerError as reason:
             self.stop.set(reason)
             return reason
@@ -170,7 +186,7 @@ class Rig:
         assert counts.sent == len(self.api.sent)
         assert counts.sent == sum(counts.by_status.values())
         assert counts.sent == self.credits.spent
-        assert counts.sent == sum(seller.credits for seller in self.sellers)
+        assert counts.sent == sum(request.seller.credits for request in self.requests)
         assert counts.sent == counts.retried + len({seller_id for _, seller_id in self.api.sent})
         assert counts.sent + self.credits._left <= self.ledger.reserved
         assert self.credits._held == 0
@@ -335,10 +351,10 @@ def test_attempts_lie_within_the_promise(seed: int, sellers: int, attempts: int)
     rig = Rig(FakeApi(flaky), attempts=attempts, patience=100)
     ended = run(rig, sellers)
     requests = Counter(seller_id for _, seller_id in rig.api.sent)
-    for seller, end in zip(rig.sellers, ended, strict=True):
-        assert requests[seller.seller_id] <= HARD_ATTEMPTS
+    for request, end in zip(rig.requests, ended, strict=True):
+        assert requests[request.seller.seller_id] <= HARD_ATTEMPTS
         if isinstance(end, GaveUpError):
-            assert attempts <= requests[seller.seller_id]
+            assert attempts <= requests[request.seller.seller_id]
 
 
 def test_a_page_that_is_always_the_probe_has_ten_attempts() -> None:
@@ -391,7 +407,7 @@ def test_429s_fail_no_seller_and_end_the_run_when_patience_ends(
     assert patience < took < patience + 150
     assert rig.pace.bursts_in_a_row >= 5
     assert isinstance(rig.stop.reason, ApiDownError)
-    assert not any(seller.page_failures for seller in rig.sellers)
+    assert not any(request.failures for request in rig.requests)
 
 
 def test_429s_for_a_while_are_ridden_out() -> None:
@@ -408,7 +424,8 @@ def test_an_answer_between_two_storms_renews_patience() -> None:
     async def main() -> list[Outcome | BaseException]:
         calm = await outcomes(rig.start(3))
         await asyncio.sleep(201)
-        return calm + await outcomes([asyncio.create_task(rig.fetch(seller)) for seller in rig.sellers])
+        then = [PageRequest(request.seller, 2) for request in rig.requests]
+        return calm + await outcomes([asyncio.create_task(rig.fetch(request)) for request in then])
 
     assert run_virtual(main()) == [None] * 6
     assert rig.gates.counts.by_status["429"] >= 5
@@ -508,7 +525,7 @@ def test_an_answer_between_keeps_the_breaker_closed() -> None:
 def test_who_is_held_back_gets_the_credit_back_and_loses_no_attempt() -> None:
     rig = Rig(FakeApi(lambda at, _seller: UnavailableError("500") if at < 1020 else None), qps=2)
     assert run(rig, 25) == [None] * 25
-    assert sum(seller.page_failures for seller in rig.sellers) == rig.gates.counts.by_status["500"]
+    assert sum(request.failures for request in rig.requests) == rig.gates.counts.by_status["500"]
 
 
 # --- stopping

@@ -82,7 +82,14 @@ def test_only_dates_before_count_newest_first(tmp_path: Path) -> None:
     assert [day.day for day, _ in history.sellers(1)] == [8]
     ((_, table), _) = history.sellers()
     assert table.to_pylist() == [
-        {"seller_id": "1", "status": "complete", "pages": 1, "videos": 1, "credits": 1}
+        {
+            "seller_id": "1",
+            "status": "complete",
+            "stop_reason": "short_page",
+            "pages": 1,
+            "videos": 1,
+            "credits": 1,
+        }
     ]
     assert plain(history.page_values(SortField.VIEWS)) == {"1": [8.0]}
 

@@ -67,7 +67,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
         ({}, {"api.url": "ftp://example.com"}, "", "api.url"),
         ({}, {"api.url": "https://u:p@example.com"}, "", "no user"),
         ({"CRAWLER_RUN_TIMEZONE": "Mars/Base"}, {}, "", "time zone"),
-        ({}, {"run.lookahead": "gallop"}, "", "not built yet"),
+        ({}, {"run.top": "5", "run.carry_forward": True}, "", "cannot go with top"),
         ({}, {"run.resume": True, "run.fresh": True}, "", "contradict"),
         ({}, {"run.crawl_date": "2026-02-30"}, "", "run.crawl_date"),
     ],

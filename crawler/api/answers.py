@@ -20,7 +20,7 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import SORT_COLUMNS, Page, SortField
+from crawler.models import SORT_COLUMNS, Page, SortField, mark
 
 _SPENT = re.compile(
     r"(quota|usage limit|credits?|balance)\b.{0,40}?"
@@ -74,6 +74,7 @@ def read_answer(
         total=fsum(values),
         least=values[-1] if values and values == sorted(values, reverse=True) else None,
         ranking=ranking,
+        edge=mark(ranking[-1][0]) if ranking else 0,
     )
     return "200", page
 

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from crawler.engine.gates import Gates, GaveUpError
 from crawler.engine.ports import Journal
 from crawler.engine.stop import Stop
 from crawler.errors import CrawlerError, InterruptedRunError, RefusedError
-from crawler.models import MAX_PAGE_NUM, Ending, Page, SellerProgress, SellerStatus, StopReason
+from crawler.models import (
+    MAX_PAGE_NUM,
+    NO_NOTES,
+    Ending,
+    Match,
+    Page,
+    PageNotes,
+    PageRequest,
+    Seam,
+    SellerProgress,
+    SellerStatus,
+    StopReason,
+)
 from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
+from crawler.rules.drift import Repair, seam_before
 from crawler.rules.frontier import Frontier
+from crawler.rules.lookahead import Ahead, LookaheadRule
 from crawler.rules.paging import PagingRule, Step
 from crawler.rules.retry import HARD_ATTEMPTS
 from crawler.rules.sizing import PoolSize
@@ -43,8 +58,9 @@ class Crawl:
     """One crawl of one seller list.
 
     `top` ends sellers that hide nothing better than what is certain; `probe_share` is how large a share
-    of the credits goes to the page after a short one. `on_page` and `on_end` tell a progress display
-    about journaled pages and ended sellers.
+    of the credits goes to the page after a short one; `match` compares first pages with an earlier
+    snapshot. `to_mend` are ended sellers whose seams are still to be mended; None leaves every seam.
+    `on_page` and `on_end` tell a progress display about journaled pages and ended sellers.
     """
 
     def __init__(
@@ -57,8 +73,12 @@ class Crawl:
         breaker: Breaker,
         stop: Stop,
         grace: float,
+        *,
         top: Top | None = None,
         probe_share: float = 0.0,
+        lookahead: LookaheadRule | None = None,
+        match: Callable[[Page], Match | None] = lambda _page: None,
+        to_mend: Iterable[str] | None = None,
         on_page: Callable[[Page], None] = lambda _page: None,
         on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None,
     ) -> None:
@@ -72,11 +92,17 @@ class Crawl:
         self._grace = grace
         self._top = top
         self._probe_share = probe_share
+        self._lookahead = lookahead or LookaheadRule()
+        self._match = match
+        self._mends = to_mend is not None
+        self._to_mend = deque(to_mend or ())
         self._on_page = on_page
         self._on_end = on_end
         # Ordered, so that a simulated night replays exactly.
         self._workers: dict[asyncio.Task[None], None] = {}
-        self._doubtful: list[tuple[SellerProgress, str]] = []
+        self._ahead: dict[str, Ahead] = {}
+        self._doubtful: list[tuple[PageRequest, str]] = []
+        self._put_off: dict[tuple[str, int], PageRequest] = {}
         self._unsettled: list[SellerProgress] = []
         self.failures: list[Failure] = []
         self.probes = ProbeCounts()
@@ -98,11 +124,15 @@ class Crawl:
             self._breaker.is_open or not self._breaker.streak_unbroken or not self._workers
         ):
             await self._judge_doubtful_safely()
-        while not self._frontier.empty and len(self._workers) < self._size.target:
+        while self._has_work and len(self._workers) < self._size.target:
             worker = group.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._workers.pop)
         return bool(self._workers) or bool(self._doubtful)
+
+    @property
+    def _has_work(self) -> bool:
+        return not self._frontier.empty or bool(self._to_mend)
 
     def _end_grace(self) -> None:
         interrupted = isinstance(self._stop.reason, InterruptedRunError)
@@ -114,13 +144,12 @@ class Crawl:
         try:
             while self._stop.reason is None and len(self._workers) <= self._size.target:
                 seller = self._frontier.take()
-                if seller is None:
-                    return
-                try:
+                if seller is not None:
                     await self._advance(seller)
-                finally:
-                    if seller.credits:
-                        self._unsettled.append(seller)
+                elif self._to_mend:
+                    await self._mend(self._to_mend.popleft())
+                else:
+                    return
         except CrawlerError as reason:
             self._stop.set(reason)
 
@@ -135,61 +164,146 @@ class Crawl:
 
     async def _advance(self, seller: SellerProgress) -> None:
         """Read one page of the seller and decide what follows."""
-        limit = self._limit(seller)
-        if limit is not None:
-            await self._end(seller, Ending(SellerStatus.PARTIAL, limit))
+        if seller.ended:
             return
+        ahead = self._ahead_of(seller)
+        ending = self._ending_without_asking(seller)
+        if ending is not None and (ahead is None or not ahead.flying):
+            await self._end(seller, ending)
+            return
+        page_num = seller.next_page if ahead is None else ahead.ask()
+        if page_num is None:
+            return
+        if ahead is not None:
+            self._offer(seller)
+        request = self._put_off.pop((seller.seller_id, page_num), None) or PageRequest(seller, page_num)
         try:
-            page, sent_at = await self._gates.fetch(seller)
+            await self._read(request)
+        finally:
+            if seller.credits:
+                self._unsettled.append(seller)
+
+    def _ahead_of(self, seller: SellerProgress) -> Ahead | None:
+        ahead = self._ahead.get(seller.seller_id) or self._lookahead.of(seller)
+        if ahead is not None:
+            ahead.queued = False
+            self._ahead[seller.seller_id] = ahead
+        return ahead
+
+    def _ending_without_asking(self, seller: SellerProgress) -> Ending | None:
+        """How the seller ends if its next page is not wanted; None where it goes on."""
+        if self._top is not None and seller.bound <= self._top.threshold:
+            return Ending(SellerStatus.PARTIAL, StopReason.TOP)
+        return self._paging.ended(seller)
+
+    def _offer(self, seller: SellerProgress) -> None:
+        """Put a seller back that may have a page to ask for."""
+        ahead = self._ahead.get(seller.seller_id)
+        if ahead is not None:
+            if ahead.queued or ahead.ending is not None:
+                return
+            ahead.queued = True
+        self._frontier.put_back(seller)
+
+    async def _read(self, request: PageRequest) -> None:
+        """Fetch a page, decide over it if it is its turn, and keep it."""
+        seller = request.seller
+        try:
+            page, sent_at = await self._gates.fetch(request)
         except GaveUpError as failure:
-            self._doubtful.append((seller, str(failure)))
+            self._doubtful.append((request, str(failure)))
             return
         except RefusedError as refusal:
-            await self._fail(seller, str(refusal), retriable=False)
+            await self._fail(request, str(refusal), retriable=False)
             return
-        step = self._paging.after(seller, page)
+        notes, step = self._decide(seller, page)
         if step is Step.ASK_AGAIN:
-            seller.null_seen = True
-            self._frontier.put_back(seller)
+            self._offer(seller)
             return
-        ending = self._unless_probed(seller, page, step)
-        await self._journal.append(page, seller.hand_over(), ending)
+        ending = self._ending_now(seller, step)
+        await self._journal.append(page, seller.hand_over(), ending, notes)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
-        seller.received(page)
         self._frontier.learn(page)
         if self._top is not None:
             self._top.learn(page)
         self._on_page(page)
         if ending is None:
-            self._frontier.put_back(seller)
+            self._offer(seller)
         else:
-            self._on_end(seller.seller_id, ending)
+            self._note_end(seller, ending)
 
-    def _limit(self, seller: SellerProgress) -> StopReason | None:
-        """Why the seller's next page is not wanted, or None."""
-        if not self._paging.allows(seller):
-            return StopReason.MAX_PAGES
-        if self._top is not None and seller.bound <= self._top.threshold:
-            return StopReason.TOP
-        return None
+    def _decide(self, seller: SellerProgress, page: Page) -> tuple[PageNotes, Step | Ending]:
+        """What a page tells, and what follows: of one before its turn nothing does."""
+        ahead = self._ahead.get(seller.seller_id)
+        if ahead is None:
+            return self._in_turn(seller, page, {})
+        ahead.landed(page.page_num)
+        if page.page_num == seller.next_page:
+            seller.null_seen |= page.page_num in ahead.nulls
+            return self._in_turn(seller, page, ahead.held)
+        ahead.hold(page)
+        is_wanted = page.row_count is None and ahead.ending is None
+        return NO_NOTES, Step.ASK_AGAIN if is_wanted else Step.NEXT_PAGE
 
-    def _unless_probed(self, seller: SellerProgress, page: Page, step: Step | Ending) -> Ending | None:
-        """The seller's ending, or None where it goes on, if only to try the page after a short one."""
+    def _in_turn(
+        self, seller: SellerProgress, page: Page, held: dict[int, Page | Ending]
+    ) -> tuple[PageNotes, Step | Ending]:
+        """Decide over the seller's next page, and over those that waited for it."""
+        seams: list[Seam] = []
+        arrival: Page | Ending | None = page
+        step: Step | Ending = Step.NEXT_PAGE
+        while arrival is not None and step is Step.NEXT_PAGE:
+            if isinstance(arrival, Ending):
+                self.failures.append(Failure(seller.seller_id, seller.next_page, arrival.error or ""))
+                return _notes(seller, seams, None), arrival
+            step = self._paging.after(seller, arrival)
+            if step is Step.ASK_AGAIN:
+                seller.null_seen = True
+                return NO_NOTES, step
+            if not isinstance(step, Ending) or step.stop_reason is not StopReason.REPEATED_PAGE:
+                seam = seam_before(seller, arrival)
+                seams += [] if seam is None else [seam]
+            self._count_probe(seller, arrival)
+            seller.received(arrival)
+            arrival = held.pop(seller.next_page, None)
+        match = self._match(page) if page.page_num == 1 and step is Step.NEXT_PAGE else None
+        if match is not None and match.carried:
+            step = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
+        return _notes(seller, seams, match), self._unless_probed(seller, page, step)
+
+    def _ending_now(self, seller: SellerProgress, step: Step | Ending) -> Ending | None:
+        """The seller's ending, once nothing of it is in flight."""
+        ahead = self._ahead.get(seller.seller_id)
+        if ahead is None:
+            ending = step if isinstance(step, Ending) else None
+        else:
+            if isinstance(step, Ending) and ahead.ending is None:
+                ahead.ending = step
+            ending = None if ahead.flying else ahead.ending
+        if ending is not None:
+            seller.ended = True
+            self._ahead.pop(seller.seller_id, None)
+        return ending
+
+    def _count_probe(self, seller: SellerProgress, page: Page) -> None:
         if seller.probing:
             self.probes.sent += 1
             self.probes.rows_found += page.row_count or 0
-        if not isinstance(step, Ending):
-            return None
+
+    def _unless_probed(self, seller: SellerProgress, page: Page, step: Step | Ending) -> Step | Ending:
+        """What follows: where the page after a short one is tried, the seller goes on."""
         spent = self._gates.counts.sent
         if (
-            step.stop_reason is StopReason.SHORT_PAGE
+            isinstance(step, Ending)
+            and step.stop_reason is StopReason.SHORT_PAGE
             and not seller.probing
+            and seller.seller_id not in self._ahead
             and page.page_num < MAX_PAGE_NUM
             and self._probes_begun + 1 <= self._probe_share * (spent + 1)
         ):
             self._probes_begun += 1
             seller.probing = True
-            return None
+            return Step.NEXT_PAGE
         return step
 
     async def _judge_doubtful_safely(self) -> None:
@@ -199,22 +313,72 @@ class Crawl:
             self._stop.set(reason)
 
     async def _judge_doubtful(self) -> None:
-        """Decide over sellers whose attempts were used up while nobody was answered.
+        """Decide over pages whose attempts were used up while nobody was answered.
 
-        Where the API turns out to be down they were not at fault, and go back to the frontier.
+        Where the API turns out to be down their sellers were not at fault, and go back to the frontier.
         """
         doubtful, self._doubtful = self._doubtful, []
-        for seller, reason in doubtful:
-            if self._breaker.is_open and seller.page_failures < HARD_ATTEMPTS:
-                self._frontier.put_back(seller)
+        for request, reason in doubtful:
+            if self._breaker.is_open and request.failures < HARD_ATTEMPTS:
+                seller_id = request.seller.seller_id
+                self._put_off[seller_id, request.page_num] = request
+                if seller_id in self._ahead:
+                    self._ahead[seller_id].put_off(request.page_num)
+                self._offer(request.seller)
             else:
-                await self._fail(seller, reason, retriable=True)
+                await self._fail(request, reason, retriable=True)
 
-    async def _fail(self, seller: SellerProgress, reason: str, *, retriable: bool) -> None:
+    async def _fail(self, request: PageRequest, reason: str, *, retriable: bool) -> None:
+        """End a seller whose page cannot be had; before that page's turn, wait whether it is wanted."""
+        seller = request.seller
         ending = Ending(SellerStatus.FAILED, StopReason.ERROR, reason, retriable)
-        self.failures.append(Failure(seller.seller_id, seller.next_page, reason))
-        await self._end(seller, ending)
+        ahead = self._ahead.get(seller.seller_id)
+        if ahead is not None:
+            ahead.landed(request.page_num)
+            ahead.hold(ending, request.page_num)
+        step: Step | Ending = Step.NEXT_PAGE
+        if ahead is None or request.page_num == seller.next_page:
+            self.failures.append(Failure(seller.seller_id, request.page_num, reason))
+            step = ending
+        told = self._ending_now(seller, step)
+        if told is None:
+            self._offer(seller)
+        else:
+            await self._end(seller, told)
 
     async def _end(self, seller: SellerProgress, ending: Ending) -> None:
+        seller.ended = True
+        self._ahead.pop(seller.seller_id, None)
         await self._journal.end(seller.seller_id, seller.hand_over(), ending)
+        self._note_end(seller, ending)
+
+    def _note_end(self, seller: SellerProgress, ending: Ending) -> None:
+        if self._mends and seller.drifted and ending.status is SellerStatus.COMPLETE:
+            self._to_mend.append(seller.seller_id)
         self._on_end(seller.seller_id, ending)
+
+    async def _mend(self, seller_id: str) -> None:
+        """Read pages of an ended seller again, where its list moved; where one cannot be had, leave it.
+
+        It comes after all else, so that no credit is kept from a page that nobody has read.
+        """
+        seller = SellerProgress(seller_id)
+        repair = Repair(*await self._journal.drifted(seller_id))
+        try:
+            while self._stop.reason is None and repair.page_num is not None:
+                page, _ = await self._gates.fetch(PageRequest(seller, repair.page_num))
+                if page.row_count is None:
+                    return
+                notes = PageNotes(mended=repair.after(page))
+                await self._journal.append(page, seller.hand_over(), None, notes)
+                self._on_page(page)
+        except (GaveUpError, RefusedError):
+            return
+        finally:
+            if seller.credits:
+                self._unsettled.append(seller)
+
+
+def _notes(seller: SellerProgress, seams: list[Seam], match: Match | None) -> PageNotes:
+    seller.drifted |= bool(seams)
+    return PageNotes(tuple(seams), match=match) if seams or match is not None else NO_NOTES

@@ -1,4 +1,4 @@
-"""From a seller's next page to a page in hand: retry, then breaker, credit and pace, then the wire."""
+"""From a page wanted to a page in hand: retry, then breaker, credit and pace, then the wire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Page, SellerProgress
+from crawler.models import Page, PageRequest
 from crawler.rules.breaker import Breaker
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
@@ -87,7 +87,7 @@ class PacedDeparture:
 
 
 class Gates:
-    """Fetches pages, one request at a time for each seller, through all gates."""
+    """Fetches pages, one request at a time for each of them, through all gates."""
 
     def __init__(
         self,
@@ -112,32 +112,32 @@ class Gates:
         self._throttled_since: float | None = None
         self.counts = RequestCounts()
 
-    async def fetch(self, seller: SellerProgress) -> tuple[Page, float]:
-        """Get the seller's next page, and the loop time at which its request was sent.
+    async def fetch(self, request: PageRequest) -> tuple[Page, float]:
+        """Get a page, and the loop time at which its request was sent.
 
         Raises `GaveUpError` after the last attempt, `RefusedError` on a 400, and the errors that
         stop a run.
         """
         while True:
             try:
-                return await self._attempt(seller)
+                return await self._attempt(request)
             except (HeldBackError, ThrottledError):
                 continue
             except UnavailableError as failure:
-                await self._after_failure(seller, failure)
+                await self._after_failure(request, failure)
 
-    async def _after_failure(self, seller: SellerProgress, failure: UnavailableError) -> None:
+    async def _after_failure(self, request: PageRequest, failure: UnavailableError) -> None:
         limit = HARD_ATTEMPTS if self._breaker.is_open else self._retry.attempts
-        if seller.page_failures >= max(limit, self._retry.attempts):
+        if request.failures >= max(limit, self._retry.attempts):
             raise GaveUpError(str(failure)) from failure
         with self._stop.interruptible():
-            await asyncio.sleep(self._retry.wait(seller.page_failures, self._rng))
+            await asyncio.sleep(self._retry.wait(request.failures, self._rng))
 
-    async def _attempt(self, seller: SellerProgress) -> tuple[Page, float]:
+    async def _attempt(self, request: PageRequest) -> tuple[Page, float]:
         with self._stop.interruptible():
             probing = await self._pass_breaker()
         try:
-            return await self._send(seller, probing=probing)
+            return await self._send(request, probing=probing)
         finally:
             if probing:
                 self._probing = False
@@ -159,31 +159,32 @@ class Gates:
             await asyncio.sleep(0.1 if self._probing else min(0.25, self._breaker.probe_in(now) + 0.001))
         return False
 
-    async def _send(self, seller: SellerProgress, *, probing: bool) -> tuple[Page, float]:
+    async def _send(self, request: PageRequest, *, probing: bool) -> tuple[Page, float]:
         with self._stop.interruptible():
             await self._credits.take()
         departure = PacedDeparture(self._pace, self._stop, lambda: self._breaker.is_open and not probing)
         try:
             await departure.approach()
-            page = await self._api.fetch(seller.seller_id, seller.next_page, departure)
+            page = await self._api.fetch(request.seller.seller_id, request.page_num, departure)
         except (ThrottledError, UnavailableError, RefusedError, KeyRefusedError, QuotaUsedUpError) as error:
-            self._note_failure(seller, error, departure)
+            self._note_failure(request, error, departure)
             raise
         finally:
-            self._settle(seller, departure)
+            self._settle(request, departure)
         assert departure.sent_at is not None, "a page came without a request"  # noqa: S101 - an invariant
         self.counts.ok += 1
         self._note_answer(departure.sent_at)
         return page, departure.sent_at
 
-    def _settle(self, seller: SellerProgress, departure: PacedDeparture) -> None:
+    def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
         departure.end()
         if departure.sent_at is None:
             self._credits.give_back()
             return
         self._credits.spend()
-        self.counts.retried += seller.credits > 0
-        seller.credits += 1
+        self.counts.retried += request.sent > 0 or request.seller.null_seen
+        request.sent += 1
+        request.seller.credits += 1
         self.counts.sent += 1
         self.counts.by_status[departure.label] += 1
 
@@ -192,7 +193,7 @@ class Gates:
         self._pace.answered(sent_at)
         self._throttled_since = None
 
-    def _note_failure(self, seller: SellerProgress, error: Exception, departure: PacedDeparture) -> None:
+    def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
         loop = asyncio.get_running_loop()
         if isinstance(error, RefusedError) and departure.sent_at is not None:
             self._note_answer(departure.sent_at)
@@ -200,8 +201,8 @@ class Gates:
             self._pace.throttled(departure.sent_at, error.retry_after)
             self._give_up_throttled(loop.time())
         if isinstance(error, UnavailableError):
-            seller.page_failures += 1
-            self._breaker.failed(seller.seller_id, loop.time())
+            request.failures += 1
+            self._breaker.failed(request.seller.seller_id, loop.time())
 
     def _give_up_throttled(self, now: float) -> None:
         if self._throttled_since is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from crawler.models import Ending, Page
+from crawler.models import NO_NOTES, Ending, Page, PageNotes, Seam
 
 
 class Departure(Protocol):
@@ -35,11 +35,16 @@ class Api(Protocol):
 class Journal(Protocol):
     """Keeps pages; each call returns when the record is durable."""
 
-    async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
-        """Keep a page, what it cost, and with the last one how its seller ended."""
+    async def append(
+        self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
+    ) -> None:
+        """Keep a page, what it cost and told, and with the last one how its seller ended."""
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         """Keep what a seller cost without a further page, and how it ended if it has."""
+
+    async def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
 
 
 class Ledger(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pyarrow.compute as pc
 
+from crawler.api.rows import read_rows
 from crawler.errors import (
     ApiDownError,
     BudgetSpentError,
@@ -22,19 +23,21 @@ from crawler.errors import (
     OutputError,
     QuotaUsedUpError,
 )
-from crawler.models import SORT_COLUMNS, SellerProgress, SellerStatus, StopReason, Strategy
+from crawler.models import SORT_COLUMNS, Match, Page, SellerProgress, SellerStatus, StopReason, Strategy
 from crawler.nightly import tally
 from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
-from crawler.nightly.session import Account, Session, check_room
+from crawler.nightly.session import Account, Session, Task, check_room, no_match
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG
 from crawler.report.run_report import RunReport, count_stops
 from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
+from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
 from crawler.sellers import SellerList
 from crawler.settings import Settings, flags_of
+from crawler.store.carrying import CarryRule, Former
 from crawler.store.database import damage_told
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
@@ -132,6 +135,7 @@ class NightlyRun:
             max_pages=run.max_pages,
             min_value=run.min_value,
             stop=run.stop,
+            carry_forward=run.carry_forward,
         )
 
     def _publish_former(self, path: Path) -> None:
@@ -184,23 +188,61 @@ class NightlyRun:
         self._session = Session(
             self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
         )
-        if not begun and not len(fresh):
+        to_mend = self._sellers_to_mend()
+        if not begun and not len(fresh) and not to_mend:
             LOG.info("nothing left to do for crawl date %s", self._date)
             return
         ended = len(self._listed) - len(fresh) - len(begun)
-        frontier, top = self._frontier(fresh, begun), self._top()
         try:
-            self._world.run(self._session.crawl(frontier, top, len(self._listed), ended))
+            self._world.run(self._session.crawl(self._task(fresh, begun, to_mend), len(self._listed), ended))
         finally:
             self._stop_reason = self._session.stop_reason
 
-    def _frontier(self, fresh: SellerList, begun: list[SellerProgress]) -> Frontier | BestFirst:
+    def _sellers_to_mend(self) -> list[str] | None:
         run = self._settings.run
+        if not run.repair_drift or run.top is not None:
+            return None
+        drifted = self._journal.to_mend()
+        return [s for s, inside in zip(drifted, self._listed.contains(drifted), strict=True) if inside]
+
+    def _task(self, fresh: SellerList, begun: list[SellerProgress], to_mend: list[str] | None) -> Task:
+        run, history = self._settings.run, History(self._settings.run.data, self._date)
         if run.top is not None:
-            return BestFirst(fresh, begun, by_bound=True)
+            return Task(BestFirst(fresh, begun, by_bound=True), self._top())
+        match = self._matcher()
         if run.strategy is Strategy.BEST_FIRST:
-            return BestFirst(fresh, begun, History(run.data, self._date).page_values(run.sort))
-        return Frontier(fresh, begun, run.strategy)
+            return Task(BestFirst(fresh, begun, history.page_values(run.sort)), None, None, match, to_mend)
+        if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
+            return Task(Frontier(fresh, begun, run.strategy), None, None, match, to_mend)
+        depths = (
+            history.depths(run.lookahead_pages) if run.lookahead != "off" or not self._is_budgeted else {}
+        )
+        first = [] if self._is_budgeted else self._deepest(fresh, depths)
+        ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
+        return Task(Frontier(fresh, begun, run.strategy, first), None, ahead, match, to_mend)
+
+    @property
+    def _is_budgeted(self) -> bool:
+        """Whether credits may run out: then the list's own order says who comes first."""
+        limits = self._settings.credits
+        return limits.budget is not None or limits.monthly_budget is not None
+
+    @staticmethod
+    def _deepest(fresh: SellerList, depths: dict[str, int]) -> list[str]:
+        """Sellers known to be deep, the deepest first, so that none is left to be read alone at the end."""
+        deep = sorted(depths, key=lambda seller_id: -depths[seller_id])
+        return [s for s, inside in zip(deep, fresh.contains(deep), strict=True) if inside]
+
+    def _matcher(self) -> Callable[[Page], Match | None]:
+        """What compares first pages with the last snapshot, where sellers may be carried forward."""
+        run = self._settings.run
+        if not run.carry_forward:
+            return no_match
+        rule = CarryRule(self._date, run.max_age, run.audit)
+        former = Former(self._journal, run.data, rule, f"{run.sort} {run.order}", read_rows)
+        for warning in former.warnings:
+            self._note(warning)
+        return former.match
 
     def _top(self) -> Top | None:
         """The K best so far, where the run is to end with them."""
@@ -244,16 +286,26 @@ class NightlyRun:
         """Equal where `sellers/` would tell of the same sellers, and the same reason for what they lack."""
         return f"{self._listed.digest()} {self._reason()}"
 
-    def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, int]:
+    def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, Any]:
         pending = NOBODY if counted is None else counted.pending.ids
         above = None if counted is None else counted.certain_above
         certain = None if above is None else (SORT_COLUMNS[self._settings.run.sort], above)
         plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason(), certain)
         return asdict(self._world.publish(staging, plan))
 
-    def _tell_rows(self, counts: dict[str, int]) -> None:
-        self._report.certain_rows = counts.pop("certain", 0)
-        self._report.rows = counts
+    def _tell_rows(self, counts: dict[str, Any]) -> None:
+        report = self._report
+        report.certain_rows = counts.pop("certain", 0)
+        carried, saved = counts.pop("carried_sellers", 0), counts.pop("saved", 0)
+        audit = counts.pop("audit", {})
+        report.rows = counts
+        report.carry_forward = {"carried": carried, "credits_saved": saved, **audit}
+        if audit.get("wrong"):
+            self._note(
+                f"of {audit['audited']} sellers that could have been carried but were crawled in full, "
+                f"{audit['wrong']} differ from the last snapshot: {audit['missed']} videos would have been "
+                f"missing, {audit['gone']} too many, {audit['changed']} with old counts"
+            )
 
     def _reason(self) -> StopReason | None:
         return None if self._stop_reason is None else _STOP_REASONS.get(type(self._stop_reason))
@@ -269,6 +321,8 @@ class NightlyRun:
         self._report.stops = count_stops(+counted.stops)
         self._report.failures = counted.failures
         self._report.certain_above = counted.certain_above
+        told = {"overlap": counted.overlap, "seams": counted.drift, "sellers": counted.drifted}
+        self._report.drift = told
         return counted
 
     def _conclude(self) -> None:
@@ -285,6 +339,7 @@ class NightlyRun:
         report.rows = report.rows or dict(_NO_ROWS)
         self._count_requests()
         self._tell_probes()
+        self._tell_drift()
         if self._settings.run.fresh and not report.published:
             self._note(f"go on with it by: {self._command(report.crawl_date)} (--fresh would pay again)")
         try:
@@ -322,6 +377,14 @@ class NightlyRun:
             self._note(
                 f"{probes.sent} pages after a short one held {probes.rows_found} rows: "
                 "the short-page rule loses such rows; use --stop empty"
+            )
+
+    def _tell_drift(self) -> None:
+        drift = self._report.drift
+        if drift["seams"]:
+            self._note(
+                f"the lists of {drift['sellers']} sellers moved while they were read, at {drift['seams']} "
+                "pairs of pages: rows may have slipped through there; --repair-drift reads such pages again"
             )
 
     def _credit_figures(self) -> dict[str, int | None]:

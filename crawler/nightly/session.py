@@ -17,7 +17,7 @@ from crawler.engine.pace import Pace
 from crawler.engine.ports import Api
 from crawler.engine.stop import Stop
 from crawler.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
-from crawler.models import Ending, Page
+from crawler.models import Ending, Match, Page
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import Progress
@@ -25,6 +25,7 @@ from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.rules.frontier import Frontier
+from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
@@ -105,6 +106,22 @@ class Account:
             yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
 
 
+def no_match(_page: Page) -> Match | None:
+    """No first page is compared with anything."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a session is to crawl, and by which rules; see `Crawl`."""
+
+    frontier: Frontier | BestFirst
+    top: Top | None = None
+    lookahead: LookaheadRule | None = None
+    match: Callable[[Page], Match | None] = no_match
+    to_mend: list[str] | None = None
+
+
 @dataclass(slots=True)
 class Session:
     """One crawl from its first request to its last record.
@@ -125,7 +142,7 @@ class Session:
     stop_reason: CrawlerError | None = None
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
-    async def crawl(self, frontier: Frontier | BestFirst, top: Top | None, total: int, ended: int) -> None:
+    async def crawl(self, task: Task, total: int, ended: int) -> None:
         """Crawl what the frontier holds; `total` and `ended` count the listed sellers for the display."""
         loop = asyncio.get_running_loop()
         stop = Stop()
@@ -140,7 +157,7 @@ class Session:
             journal = GroupCommit(self.staging, account.run_id, writer, interval)
             try:
                 async with world.api(self.settings, self.key) as api:
-                    await self._drive(frontier, top, api, credit, journal, stop, total, ended)
+                    await self._drive(task, api, credit, journal, stop, total, ended)
             finally:
                 self.signals.on_stop = lambda _number: None
                 await journal.close()
@@ -150,8 +167,7 @@ class Session:
 
     async def _drive(
         self,
-        frontier: Frontier | BestFirst,
-        top: Top | None,
+        task: Task,
         api: Api,
         credit: Credits,
         journal: GroupCommit,
@@ -169,7 +185,7 @@ class Session:
         budget, spent = self.account.budget, self.account.ledger.spent_for(self.account.crawl_date)
         figures = LiveFigures(total, ended, budget, spent, gates.counts)
         crawl = Crawl(
-            frontier,
+            task.frontier,
             gates,
             journal,
             PagingRule(run.stop, run.max_pages, run.min_value),
@@ -177,8 +193,11 @@ class Session:
             breaker,
             stop,
             run.grace,
-            top,
-            run.probe,
+            top=task.top,
+            probe_share=run.probe,
+            lookahead=task.lookahead,
+            match=task.match,
+            to_mend=task.to_mend,
             on_page=partial(_count_page, figures),
             on_end=partial(_count_end, figures),
         )

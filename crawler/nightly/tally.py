@@ -21,7 +21,8 @@ class Tally:
     """Listed sellers by status and stop reason; `pending` holds those that the journal does not know.
 
     Every video worth more than `certain_above` is in the
-    journal, by what the API sorts by; None where that cannot be said of all sellers.
+    journal, by what the API sorts by; None where that cannot be said of all sellers. `overlap`: rows that
+    came again as lists moved. `drift`: seams that are not mended, `drifted`: sellers that have some.
     """
 
     pending: SellerList
@@ -29,6 +30,9 @@ class Tally:
     stops: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     certain_above: float | None = 0.0
+    overlap: int = 0
+    drift: int = 0
+    drifted: int = 0
 
 
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
@@ -55,7 +59,11 @@ def _add(tally: Tally, seller: SellerSummary, reason: StopReason | None) -> None
     stopped = seller.stop_reason or reason
     if stopped is not None:
         tally.stops[stopped] += 1
-    if seller.status is not SellerStatus.COMPLETE and tally.certain_above is not None:
+    unread = seller.status is not SellerStatus.COMPLETE or seller.is_carried
+    if unread and tally.certain_above is not None:
         tally.certain_above = None if seller.bound is None else max(tally.certain_above, seller.bound)
+    tally.overlap += seller.overlap
+    tally.drift += seller.drift
+    tally.drifted += seller.drift > 0
     if seller.status is SellerStatus.FAILED and len(tally.failures) < FAILURES_TOLD:
         tally.failures.append({"seller": seller.seller_id, "page": seller.pages + 1, "reason": seller.error})

@@ -32,6 +32,8 @@ class RunReport:
     certain_above: float | None = None
     certain_rows: int = 0
     probes: dict[str, int] = field(default_factory=dict)
+    carry_forward: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -62,6 +62,13 @@ class PagingRule:
         """Whether the seller's next page may be asked for at all."""
         return progress.next_page <= self.max_pages
 
+    def ended(self, progress: SellerProgress) -> Ending | None:
+        """How a seller ends that needs no further page: a run may have stopped before it could tell."""
+        is_short = progress.pages > 0 and not progress.last_page_full and not progress.probing
+        if is_short and self.stop is StopRule.SHORT:
+            return _complete(StopReason.SHORT_PAGE)
+        return None if self.allows(progress) else Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
+
 
 def _complete(reason: StopReason) -> Ending:
     return Ending(SellerStatus.COMPLETE, reason)

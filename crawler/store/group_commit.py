@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import Executor
 
 from crawler.errors import CrawlerError
-from crawler.models import Ending, Page
+from crawler.models import NO_NOTES, Ending, Page, PageNotes, Seam
 from crawler.store.journal import Record
 from crawler.store.segments import Staging
 
@@ -27,13 +27,20 @@ class GroupCommit:
         self._flush: asyncio.Task[None] | None = None
         self._broken: CrawlerError | None = None
 
-    async def append(self, page: Page, credits_spent: int, ending: Ending | None) -> None:
+    async def append(
+        self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
+    ) -> None:
         """See the engine's port."""
-        await self._write(Record(page.seller_id, self._run_id, credits_spent, page, ending))
+        await self._write(Record(page.seller_id, self._run_id, credits_spent, page, ending, notes))
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         """See the engine's port."""
         await self._write(Record(seller_id, self._run_id, credits_spent, None, ending))
+
+    async def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        """See the engine's port."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._staging.journal.drifted, seller_id)
 
     async def close(self) -> None:
         """Wait until nothing is left to write."""

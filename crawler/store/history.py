@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SellerStatus, SortField
+from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SellerStatus, SortField, StopReason
 from crawler.store.schema import SELLER_SCHEMA
 
 DEPTH = 7
 """Snapshots that are looked at: a week, so that a budget of some nights still adds up to all sellers."""
 
 _PARTITION = "crawl_date="
-_NAMES = ("seller_id", "status", "pages", "videos", "credits")
+_NAMES = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
 _COLUMNS = pa.schema([SELLER_SCHEMA.field(name) for name in _NAMES])
 _SUM_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
@@ -34,6 +34,9 @@ _MOST = 10**9
 _COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
 _READ = pc.field("pages") > 0
+_ENDED: Any = pc.field("stop_reason").isin(
+    [reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE]
+)
 _UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
 
 
@@ -85,7 +88,7 @@ class History:
     def sellers(self, most: int = DEPTH) -> list[tuple[date, pa.Table]]:
         """The newest `most` snapshots that can be read, newest first.
 
-        Each with a table of `seller_id`, `status`, `pages`, `videos` and `credits`.
+        Each with a table of `seller_id`, `status`, `stop_reason`, `pages`, `videos` and `credits`.
         """
         found: list[tuple[date, pa.Table]] = []
         for day in self.dates:
@@ -135,6 +138,24 @@ class History:
             if pages:
                 sums.append((pc.sum(read["credits"]).as_py() or 0) / pages)
         return sums
+
+    def depths(self, least_pages: int) -> dict[str, int]:
+        """How many full pages each seller had in its newest snapshot, of those with at least so many.
+
+        Sellers whose list ended in a page that came again are left out: past its end an API may repeat it.
+        """
+        depths: dict[str, int] = {}
+        seen: pa.Array[Any] = pa.array([], pa.string())
+        for _, table in self.sellers():
+            read = table.filter(_READ)
+            new = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
+            deep = new.filter((pc.field("videos") >= least_pages * PAGE_SIZE) & _ENDED)
+            for seller_id, videos in zip(
+                *(deep[n].to_pylist() for n in ("seller_id", "videos")), strict=True
+            ):
+                depths[str(seller_id)] = (videos or 0) // PAGE_SIZE
+            seen = pa.concat_arrays([seen, _column(new, "seller_id")])
+        return depths
 
     def page_values(self, sort: SortField) -> dict[str, array[float]]:
         """What each page was worth, by what the API sorts by: the first page's sum first.

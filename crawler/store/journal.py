@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
 from crawler.errors import InputError
-from crawler.models import MAX_PAGE_NUM, Ending, Page, SellerProgress, SellerStatus, StopReason, StopRule
+from crawler.models import (
+    MAX_PAGE_NUM,
+    NO_NOTES,
+    Ending,
+    Page,
+    PageNotes,
+    Seam,
+    SellerProgress,
+    SellerStatus,
+    StopReason,
+    StopRule,
+)
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
-FORMAT = 2
+FORMAT = 3
+_OLDEST = 2
+_EDGES = "ALTER TABLE page ADD COLUMN edge INTEGER NOT NULL DEFAULT 0"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS page (
@@ -30,7 +45,8 @@ CREATE TABLE IF NOT EXISTS page (
     credits INTEGER NOT NULL,
     size INTEGER NOT NULL,
     total REAL NOT NULL,
-    least REAL
+    least REAL,
+    edge INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id);
 CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, zstd BLOB NOT NULL);
@@ -48,6 +64,18 @@ CREATE TABLE IF NOT EXISTS seller (
     retriable INTEGER NOT NULL,
     run_id TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seam (
+    seller_id TEXT NOT NULL,
+    page_num INTEGER NOT NULL,
+    overlap INTEGER NOT NULL,
+    mended INTEGER NOT NULL,
+    PRIMARY KEY (seller_id, page_num)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS matched (
+    seller_id TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    videos INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
 """
@@ -60,6 +88,7 @@ SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_r
     OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <=
         (SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id)))
     OR (stop_reason = 'short_page' AND :stop = 'empty')
+    OR (stop_reason = 'carried' AND NOT :carry_forward)
 """
 
 
@@ -72,6 +101,7 @@ class Record:
     credits: int
     page: Page | None
     ending: Ending | None
+    notes: PageNotes = NO_NOTES
 
 
 class StoredPage(NamedTuple):
@@ -98,7 +128,8 @@ class SellerSummary(NamedTuple):
     """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
 
     No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
-    that is not known.
+    that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
+    that were not mended. `matched`: the snapshot with the same first page, and how many videos it has.
     """
 
     seller_id: str
@@ -113,6 +144,15 @@ class SellerSummary(NamedTuple):
     rows: int
     size: int
     bound: float | None
+    overlap: int
+    drift: int
+    matched: date | None
+    matched_videos: int
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its rows beyond the first page are those of the snapshot that it matched."""
+        return self.stop_reason is StopReason.CARRIED
 
 
 class Journal:
@@ -125,7 +165,12 @@ class Journal:
         self.path = path
         reading = read_database(path, FORMAT) if only_read else None
         self._db = reading or open_database(
-            path, _SCHEMA, FORMAT, oldest=FORMAT, survive_power_loss=survive_power_loss
+            path,
+            _SCHEMA,
+            FORMAT,
+            oldest=_OLDEST,
+            changes={2: _EDGES},
+            survive_power_loss=survive_power_loss,
         )
         self._codec = pa.Codec("zstd", compression_level=1)
         self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
@@ -151,10 +196,11 @@ class Journal:
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         bodies = [(seq, self._codec.compress(page.body, asbytes=True)) for seq, (_, page) in numbered]
         outlays = [(r.seller_id, r.credits) for r in records if r.page is None and r.credits]
+        noted = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
             db.executemany(
-                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
             db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
@@ -164,6 +210,8 @@ class Journal:
                 ON CONFLICT (seller_id) DO UPDATE SET credits = credits + excluded.credits""",
                 outlays,
             )
+            for record in noted:
+                _write_notes(db, record.seller_id, record.notes)
             reached("commit.written")
         reached("commit.durable")
         self._last_seq += len(numbered)
@@ -232,13 +280,20 @@ class Journal:
         max_pages: int = MAX_PAGE_NUM,
         min_value: float | None = None,
         stop: StopRule = StopRule.SHORT,
+        carry_forward: bool = True,
     ) -> None:
         """Let listed sellers go on that ended for a reason that no longer holds.
 
         Those that hid nothing of the best K always do: the next run may want another K, and asking the
         journal again costs nothing.
         """
-        told = {"retry_refused": retry_refused, "max_pages": max_pages, "min_value": min_value, "stop": stop}
+        told = {
+            "retry_refused": retry_refused,
+            "max_pages": max_pages,
+            "min_value": min_value,
+            "stop": stop,
+            "carry_forward": carry_forward,
+        }
         ended = self._db.execute(_REOPENED, told).fetchall()
         with database_errors(self.path), transaction(self._db) as db:
             for start in range(0, len(ended), 65_536):
@@ -270,39 +325,79 @@ class Journal:
         return self._ids("SELECT seller_id FROM seller")
 
     def begun(self) -> Iterator[SellerProgress]:
-        """Sellers with pages that have not ended, ready to go on."""
-        query = """SELECT page.seller_id, page_num, row_count, fingerprint, total, least
+        """Sellers with pages that have not ended, ready to go on.
+
+        Of a page that was received twice, the later reading counts.
+        """
+        query = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, max(seq)
             FROM page LEFT JOIN seller USING (seller_id)
-            WHERE seller.seller_id IS NULL ORDER BY page.seller_id, seq"""
+            WHERE seller.seller_id IS NULL GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
+        drifted = {row[0] for row in self._db.execute("SELECT seller_id FROM seam WHERE NOT mended")}
         progress: SellerProgress | None = None
-        for seller_id, page_num, row_count, fingerprint, total, least in self._db.execute(query):
+        for seller_id, page_num, row_count, fingerprint, total, least, edge, _ in self._db.execute(query):
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress
-                progress = SellerProgress(seller_id)
-            progress.received(Page(seller_id, page_num, b"", row_count, fingerprint, 0, "", total, least))
+                progress = SellerProgress(seller_id, drifted=seller_id in drifted)
+            page = Page(seller_id, page_num, b"", row_count, fingerprint, 0, "", total, least, edge=edge)
+            if page_num == progress.next_page:
+                progress.received(page)
+            else:
+                progress.held = {**(progress.held or {}), page_num: page}
         if progress is not None:
             yield progress
+
+    def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
+        seams = self._db.execute(
+            "SELECT page_num, overlap FROM seam WHERE seller_id = ? AND NOT mended", (seller_id,)
+        )
+        pages = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
+        return [Seam(*row) for row in seams], dict(self._db.execute(pages, (seller_id,)).fetchall())
+
+    def to_mend(self) -> list[str]:
+        """Sellers that are complete, but for seams that are not mended."""
+        query = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (seller_id)
+            WHERE status = 'complete' AND NOT mended"""
+        return [row[0] for row in self._db.execute(query)]
 
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
                 coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
-                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound
+                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound,
+                coalesce(s.overlap, 0), coalesce(s.drift, 0), matched.source, coalesce(matched.videos, 0),
+                p.gaps
             FROM known
             LEFT JOIN seller USING (seller_id)
             LEFT JOIN outlay USING (seller_id)
+            LEFT JOIN matched USING (seller_id)
+            LEFT JOIN (SELECT seller_id, sum(overlap) AS overlap, sum(NOT mended) AS drift
+                FROM seam GROUP BY seller_id) AS s USING (seller_id)
             LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
                 min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
                 sum(row_count) AS rows, sum(size) AS size,
-                CASE WHEN count(least) = count(*) THEN min(least) END AS bound
+                CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
+                max(page_num) > count(DISTINCT page_num) AS gaps
                 FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
-        for seller_id, status, reason, *rest in self._db.execute(query):
+        for seller_id, status, reason, *rest, source, videos, gaps in self._db.execute(query):
             begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
             known = begun if status is None else SellerStatus(status)
             stopped = None if reason is None else StopReason(reason)
-            yield SellerSummary(seller_id, known, stopped, *rest)
+            matched = None if source is None else date.fromisoformat(source)
+            summary = SellerSummary._make([seller_id, known, stopped, *rest, matched, videos])
+            yield summary._replace(bound=self._bound(seller_id)) if gaps else summary
+
+    def _bound(self, seller_id: str) -> float | None:
+        """The bound of a seller whose pages have gaps: that of those before the first one."""
+        query = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
+        bound, wanted = inf, 1
+        for page_num, least in self._db.execute(query, (seller_id,)):
+            if page_num > wanted or least is None:
+                break
+            bound, wanted = min(bound, least), page_num + 1
+        return bound if isfinite(bound) else None
 
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""
@@ -337,7 +432,20 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
         len(page.body),
         page.total,
         page.least,
+        page.edge,
     )
+
+
+def _write_notes(db: sqlite3.Connection, seller_id: str, notes: PageNotes) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO seam VALUES (?, ?, ?, 0)", [(seller_id, *seam) for seam in notes.seams]
+    )
+    if notes.mended is not None:
+        told = (seller_id, notes.mended)
+        db.execute("UPDATE seam SET mended = 1 WHERE seller_id = ? AND page_num > ?", told)
+    if notes.match is not None:
+        source, videos, _ = notes.match
+        db.execute("INSERT OR REPLACE INTO matched VALUES (?, ?, ?)", (seller_id, source.isoformat(), videos))
 
 
 def _stored(seq: int, record: Record, page: Page) -> StoredPage:

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from crawler.models import API_COLUMNS
 
+SORTING = "crawler.sorting"
+"""The metadata key of `sellers/` files under which stands what the pages were sorted by, and which way."""
+
 NO_REGION = "region=__HIVE_DEFAULT_PARTITION__"
 _LONGEST_NAME = 255
 _KINDS: dict[str, pa.DataType] = {
@@ -52,6 +55,9 @@ _SELLER_FIELDS: list[pa.Field[Any]] = [
     pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
     pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
     pa.field("run_id", pa.string()),
+    pa.field("carried", pa.int64()),
+    pa.field("overlap", pa.int64()),
+    pa.field("drift", pa.int64()),
 ]
 SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,39 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from crawler.models import SellerStatus, StopReason
+from crawler.errors import OutputError
+from crawler.models import PAGE_SIZE, SellerStatus, StopReason
+from crawler.store.carrying import Audit, Carried
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segments import segment_files
 
 ROW_GROUP = 131_072
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
 _RANGE_BYTES = 32 * 1024 * 1024
 _RANGE_SELLERS = 65_536
+_ROW_BYTES = 600
 
 
 @dataclass(slots=True)
 class RowCounts:
-    """Rows that the snapshot was built from: `received` = `duplicate` + `rejected` + `written`.
+    """Rows that the snapshot was built from: `received` + `carried` = `duplicate` + `rejected` + `written`.
 
-    `certain` of them are worth more than anything that may be missing.
+    `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
+    worth more than anything that may be missing.
     """
 
     received: int = 0
     duplicate: int = 0
     rejected: int = 0
     written: int = 0
+    carried: int = 0
     certain: int = 0
+    carried_sellers: int = 0
+    saved: int = 0
+    audit: Audit = field(default_factory=Audit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +114,19 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
     """Read the segments in ranges of sellers, so that memory holds one range and one row group."""
     counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
     spilled = _Spill(spill)
+    formerly = Carried(journal)
     with pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer:
+        writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
         for of_range, rows in deduplicated(journal):
             spilled.add(rows)
             counts.received += sum(seller.rows for seller in of_range)
             counts.written += rows.num_rows
             counts.certain += _count_above(rows, plan.certain)
             writer.write_table(_seller_table(of_range, rows, plan.stop_reason))
+            _count_carried(counts, of_range, rows, formerly)
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
-    counts.duplicate = counts.received - counts.rejected - counts.written
+    counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
     spilled.write(videos, plan.run_id)
     return counts
 
@@ -123,9 +134,44 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
 def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], pa.Table]]:
     """Range after range of sellers, with their rows: of each video the one received last."""
     paths = [str(path) for path in segment_files(journal, "parquet")]
-    source = ds.dataset(paths, schema=SEGMENT_SCHEMA, format="parquet")
+    source, formerly = ds.dataset(paths, schema=SEGMENT_SCHEMA, format="parquet"), Carried(journal)
     for of_range in _ranges(journal.summaries()):
-        yield of_range, _newest(_rows_of(source, of_range))
+        rows = [_rows_of(source, of_range), _carried(formerly, of_range)]
+        yield of_range, _newest(pa.concat_tables(rows))
+
+
+def _carried(formerly: Carried, sellers: list[SellerSummary]) -> pa.Table:
+    carried = [seller for seller in sellers if seller.is_carried]
+    rows = formerly.rows(_by_source(carried))
+    wanted = sum(seller.matched_videos for seller in carried)
+    if len(rows) != wanted:
+        raise OutputError(
+            f"{wanted - len(rows)} rows that were to be carried from earlier snapshots are gone"
+        )
+    return rows
+
+
+def _by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
+    found: dict[date, list[str]] = {}
+    for seller in sellers:
+        if seller.matched is not None:
+            found.setdefault(seller.matched, []).append(seller.seller_id)
+    return found
+
+
+def _count_carried(
+    counts: RowCounts, sellers: list[SellerSummary], rows: pa.Table, formerly: Carried
+) -> None:
+    """Count what was carried, and compare sellers that might have been but were crawled in full."""
+    carried = [seller for seller in sellers if seller.is_carried]
+    counts.carried_sellers += len(carried)
+    counts.carried += len(rows) - rows["carried_from"].null_count
+    counts.saved += sum(seller.matched_videos // PAGE_SIZE for seller in carried)
+    audited = [s for s in sellers if s.matched and not s.is_carried and s.status is SellerStatus.COMPLETE]
+    if audited:
+        ids = pa.array([seller.seller_id for seller in audited], pa.string())
+        crawled = rows.filter(pc.is_in(rows["seller_id"], value_set=ids))
+        counts.audit.compare(len(audited), crawled, formerly.rows(_by_source(audited)))
 
 
 def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
@@ -134,7 +180,7 @@ def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
     size = 0
     for seller in sellers:
         waiting.append(seller)
-        size += seller.size
+        size += seller.size + seller.matched_videos * _ROW_BYTES
         if size >= _RANGE_BYTES or len(waiting) >= _RANGE_SELLERS:
             yield waiting
             waiting, size = [], 0
@@ -180,12 +226,22 @@ def _changes(values: pa.ChunkedArray[Any]) -> pa.Array[Any]:
 
 
 def _seller_table(sellers: list[SellerSummary], rows: pa.Table, reason: StopReason | None) -> pa.Table:
-    counted = pc.value_counts(rows["seller_id"])
-    videos = dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
-    told = [(*s[:2], s.stop_reason or reason, s.pages, videos.get(s.seller_id, 0), *s[4:9]) for s in sellers]
+    videos, carried = _rows_by_seller(rows), _rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"])))
+    told = [
+        (
+            *(*s[:2], s.stop_reason or reason, s.pages, videos.get(s.seller_id, 0), *s[4:9]),
+            *(carried.get(s.seller_id, 0), s.overlap, s.drift),
+        )
+        for s in sellers
+    ]
     columns = zip(*told, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
+    counted = pc.value_counts(rows["seller_id"])
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
 
 def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Table:
@@ -194,7 +250,8 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
         "status": pa.repeat(pa.scalar(SellerStatus.PENDING.value), len(sellers)),
         "stop_reason": pa.repeat(pa.scalar(reason, pa.string()), len(sellers)),
         **{
-            name: pa.repeat(pa.scalar(0, pa.int64()), len(sellers)) for name in ("pages", "videos", "credits")
+            name: pa.repeat(pa.scalar(0, pa.int64()), len(sellers))
+            for name in ("pages", "videos", "credits", "carried", "overlap", "drift")
         },
     }
     arrays = [known.get(field.name, pa.nulls(len(sellers), field.type)) for field in SELLER_SCHEMA]

@@ -24,6 +24,7 @@ def thin(data: Path, keep_days: int, unfinished: Container[str]) -> None:
             for path in folder.glob(f"{journal.name}*"):
                 path.unlink(missing_ok=True)
     # After the journals: one that had lost its segments could not be published, nor known to be incomplete.
-    for segments in folder.glob("*.segments"):
-        if not segments.with_suffix(".sqlite").exists():
-            shutil.rmtree(segments, ignore_errors=True)
+    for kind in ("segments", "carried"):
+        for beside in folder.glob(f"*.{kind}"):
+            if not beside.with_suffix(".sqlite").exists():
+                shutil.rmtree(beside, ignore_errors=True)

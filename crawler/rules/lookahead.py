@@ -1,0 +1,185 @@
+"""Look-ahead: the pages of a deep seller that are asked for before their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crawler.models import PAGE_SIZE, Ending, Page, SellerProgress
+
+Mode = Literal["off", "history", "gallop"]
+
+_NARROW = 4
+"""Pages between which the end is not searched for any further: in turn they cost no page too many."""
+
+_SHRUNK = 25
+"""A page one 25th before the last known is tried first: few sellers lose more than that in a night."""
+
+_GROWN = 4
+"""Full pages beyond the last known after which a seller's growth is followed in leaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookaheadRule:
+    """Which sellers are read ahead: `depths` tells how many full pages each had in the last snapshot.
+
+    Sellers with fewer than `least_pages` pages never are.
+    """
+
+    mode: Mode = "off"
+    least_pages: int = 10
+    max_pages: int = 10**9
+    depths: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, seller: SellerProgress) -> Ahead | None:
+        """A seller's look-ahead, where it is time for one."""
+        depth = self.depths.get(seller.seller_id, 0) if self.mode != "off" else 0
+        known = depth >= self.least_pages and seller.last_page_full
+        gallops = self.mode == "gallop" and seller.last_page_full and seller.next_page > self.least_pages
+        if not (known or gallops or seller.held):
+            return None
+        limit = self.max_pages if self.mode != "off" else 0
+        return Ahead(seller, limit, depth if known else 0, gallop=gallops or self.mode == "gallop")
+
+
+class Ahead:
+    """Which pages of one seller may be in flight at once.
+
+    A full page is known to exist once a later one differs from it: past its end an API may repeat its
+    last page for ever. Up to the last page known to exist all are free to be asked for. How far
+    that is, single probes tell: towards the `depth` known from the last snapshot, of which one at
+    most misses; or, to `gallop`, each twice as far as the one before, and then between the last hit
+    and the first miss.
+
+    `held` are pages and failures that came before their turn, by page number.
+    """
+
+    def __init__(self, seller: SellerProgress, limit: int, depth: int, *, gallop: bool) -> None:
+        self._seller = seller
+        self._limit = limit
+        self._depth = depth
+        self._gallop = gallop
+        self._probes: dict[int, int | None] = {}
+        self._probing: int | None = None
+        self._floor = 0
+        self._end: int | None = None
+        self._cursor = seller.next_page
+        self.flying: set[int] = set()
+        self.held: dict[int, Page | Ending] = {}
+        self.nulls: set[int] = set()
+        self.queued = False
+        self.ending: Ending | None = None
+        for page in (seller.held or {}).values():
+            self.hold(page)
+        seller.held = None
+
+    def ask(self) -> int | None:
+        """The page to ask for now, from then on in flight; None while it takes what is in flight to tell."""
+        page_num = None if self.ending is not None else self._choose()
+        if page_num is not None:
+            self.flying.add(page_num)
+        return page_num
+
+    def landed(self, page_num: int) -> None:
+        """Note that a request is no longer in flight."""
+        self.flying.discard(page_num)
+        if self._probing == page_num:
+            self._probing = None
+
+    def put_off(self, page_num: int) -> None:
+        """Note that a request has come to nothing, and its page is still to be asked for."""
+        self.landed(page_num)
+        self._cursor = min(self._cursor, page_num)
+
+    def hold(self, arrival: Page | Ending, page_num: int = 0) -> None:
+        """Keep a page, or how asking for one ended its seller, until its turn comes."""
+        if isinstance(arrival, Ending):
+            self.held[page_num] = arrival
+            self._ends_at(page_num)
+            return
+        count = arrival.row_count or 0
+        if arrival.row_count is None:
+            self.nulls.add(arrival.page_num)
+        else:
+            self.held[arrival.page_num] = arrival
+        if count < PAGE_SIZE:
+            self._ends_at(arrival.page_num + (count > 0))
+        self._compare(arrival, count)
+
+    def _choose(self) -> int | None:
+        turn = self._seller.next_page
+        if turn not in self.flying and turn not in self.held:
+            return turn
+        if self._end is not None and self._end < turn:
+            self._end = None
+        probe = self._next_probe(turn - 1)
+        if probe is not None:
+            self._probing = probe
+            return probe
+        self._cursor = max(self._cursor, turn)
+        last = min(self._floor, self._limit, self._limit if self._end is None else self._end - 1)
+        while self._cursor <= last:
+            if self._is_free(self._cursor):
+                return self._cursor
+            self._cursor += 1
+        return None
+
+    def _is_free(self, page_num: int) -> bool:
+        return page_num not in self.flying and page_num not in self.held and page_num not in self.nulls
+
+    def _next_probe(self, read: int) -> int | None:
+        """The next probe, with so many pages read in turn, all of them full."""
+        if self._probing is not None:
+            return None
+        if self._end is None:
+            page_num = self._towards_depth(read) or self._leap(read)
+        else:
+            page_num = self._between(read) if self._gallop else None
+        if page_num is None or page_num <= read + 1 or page_num > self._limit:
+            return None
+        return page_num if self._is_free(page_num) else None
+
+    def _towards_depth(self, read: int) -> int | None:
+        depth = self._depth
+        rungs = (depth - max(2, depth // _SHRUNK), depth, depth + 1) if depth else ()
+        return next(
+            (rung for rung in rungs if rung > max(read + 1, self._floor) and rung not in self._probes), None
+        )
+
+    def _leap(self, read: int) -> int | None:
+        """Twice as far as the last page known, or as the growth since the last snapshot."""
+        furthest = max([read, *self._probes])
+        if self._depth and read - self._depth < _GROWN:
+            return None
+        return furthest + (furthest - self._depth)
+
+    def _between(self, read: int) -> int | None:
+        low, high = max(read, self._floor), self._end or 0
+        return (low + high) // 2 if high - low > _NARROW else None
+
+    def _ends_at(self, page_num: int) -> None:
+        """Note that no page from here on is wanted."""
+        self._end = page_num if self._end is None else min(self._end, page_num)
+
+    def _compare(self, page: Page, count: int) -> None:
+        """Learn from a page that came before its turn how far the list goes."""
+        told = page.fingerprint if count >= PAGE_SIZE else None
+        if told in self._seller.fingerprints:
+            self._ends_at(self._seller.next_page)
+        for other, fingerprint in self._probes.items():
+            if told is not None and told == fingerprint:
+                self._ends_at(min(other, page.page_num) + 1)
+        if page.page_num > self._floor:
+            self._probes[page.page_num] = told
+        self._raise_floor()
+
+    def _raise_floor(self) -> None:
+        later: set[int | None] = set()
+        for page_num in sorted(self._probes, reverse=True):
+            told = self._probes[page_num]
+            if told is not None and later - {told} and page_num < (self._end or page_num + 1):
+                self._floor = max(self._floor, page_num)
+                break
+            later.add(told)
+        self._probes = {n: told for n, told in self._probes.items() if n > self._floor}
