@@ -146,7 +146,8 @@ def test_a_seller_that_shrank_a_little_is_still_read_ahead(shrunk: int) -> None:
 
 def test_nothing_is_asked_for_beyond_the_last_page_allowed() -> None:
     seller = SellerProgress("s")
-    ahead, shelf, asked = Ahead(seller, 30, 2000, gallop=True), List(50_000), []
+    ahead, shelf = Ahead(seller, 30, 2000, gallop=True), List(50_000)
+    asked: list[int] = []
     while (page_num := ahead.ask()) is not None and len(asked) < 100:
         asked.append(page_num)
         page = shelf.page(page_num)

@@ -104,6 +104,7 @@ class Crawl:
         self._doubtful: list[tuple[PageRequest, str]] = []
         self._put_off: dict[tuple[str, int], PageRequest] = {}
         self._unsettled: list[SellerProgress] = []
+        self._reading = 0
         self.failures: list[Failure] = []
         self.probes = ProbeCounts()
         self._probes_begun = 0
@@ -132,7 +133,12 @@ class Crawl:
 
     @property
     def _has_work(self) -> bool:
-        return not self._frontier.empty or bool(self._to_mend)
+        return not self._frontier.empty or self._may_mend
+
+    @property
+    def _may_mend(self) -> bool:
+        """Whether seams are next: after all else, so that no unread page goes without its credit."""
+        return bool(self._to_mend) and not self._reading and not self._doubtful
 
     def _end_grace(self) -> None:
         interrupted = isinstance(self._stop.reason, InterruptedRunError)
@@ -146,7 +152,7 @@ class Crawl:
                 seller = self._frontier.take()
                 if seller is not None:
                     await self._advance(seller)
-                elif self._to_mend:
+                elif self._may_mend:
                     await self._mend(self._to_mend.popleft())
                 else:
                     return
@@ -177,9 +183,11 @@ class Crawl:
         if ahead is not None:
             self._offer(seller)
         request = self._put_off.pop((seller.seller_id, page_num), None) or PageRequest(seller, page_num)
+        self._reading += 1
         try:
             await self._read(request)
         finally:
+            self._reading -= 1
             if seller.credits:
                 self._unsettled.append(seller)
 
@@ -358,10 +366,7 @@ class Crawl:
         self._on_end(seller.seller_id, ending)
 
     async def _mend(self, seller_id: str) -> None:
-        """Read pages of an ended seller again, where its list moved; where one cannot be had, leave it.
-
-        It comes after all else, so that no credit is kept from a page that nobody has read.
-        """
+        """Read pages of an ended seller again, where its list moved; where one cannot be had, leave it."""
         seller = SellerProgress(seller_id)
         repair = Repair(*await self._journal.drifted(seller_id))
         try:

@@ -37,7 +37,7 @@ from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
 from crawler.sellers import SellerList
 from crawler.settings import Settings, flags_of
-from crawler.store.carrying import CarryRule, Former
+from crawler.store.carrying import CarryRule, Former, require_pins
 from crawler.store.database import damage_told
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
@@ -137,6 +137,7 @@ class NightlyRun:
             stop=run.stop,
             carry_forward=run.carry_forward,
         )
+        require_pins(journal)
 
     def _publish_former(self, path: Path) -> None:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""

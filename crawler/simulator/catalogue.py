@@ -24,12 +24,16 @@ _SHELF_WEIGHT = 100
 
 @dataclass(frozen=True, slots=True)
 class CatalogueOptions:
-    """`exponent` of the Pareto tail of videos a seller, `scale` its typical size, `largest` its end."""
+    """`exponent` of the Pareto tail of videos a seller, `scale` its typical size, `largest` its end.
+
+    `still`: the share of sellers that nothing changes of from day to day.
+    """
 
     seed: int = 1
     exponent: float = 1.1
     scale: float = 9.0
     largest: int = 40_000
+    still: float = 0.0
 
 
 class _Shelf(NamedTuple):
@@ -92,7 +96,7 @@ class Catalogue:
         size = min(options.largest, int(options.scale * rank ** (-1 / options.exponent)))
         if kind == 1:
             return min(options.largest, max(10, size // 10 * 10)) + shift
-        return min(options.largest, size + size * self.day * 3 // 100) + shift
+        return min(options.largest, size + size * self._age(base) * 3 // 100) + shift
 
     def _shelf(self, seller_id: str, sort_field: int, sort_type: int, shift: int) -> _Shelf:
         key = (seller_id, self.day, sort_field, sort_type, shift)
@@ -110,21 +114,25 @@ class Catalogue:
     def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
         """Video numbers, sorted by a figure and, where it ties, by number."""
         keys = [
-            self._figures(_bits(base, number))[sort_field - 1] << _NUMBER_BITS | number
+            self._figures(base, _bits(base, number))[sort_field - 1] << _NUMBER_BITS | number
             for number in range(self._size(base, shift))
         ]
         keys.sort(reverse=sort_type == 1)
         return array("I", [key % 2**_NUMBER_BITS for key in keys])
 
-    def _figures(self, bits: int) -> tuple[int, int, int]:
+    def _age(self, base: int) -> int:
+        """Days for which a seller has changed: 0 for one that stands still."""
+        return 0 if _mixed(~base) < self._options.still * 2.0**64 else self.day
+
+    def _figures(self, base: int, bits: int) -> tuple[int, int, int]:
         """Views, sales, and GMV in hundredths: none ever falls as the day moves on."""
-        views = 3_276_800 // ((bits >> 8 & 0xFFFF) + 1) * (100 + self.day * (bits % 7)) // 100
+        views = 3_276_800 // ((bits >> 8 & 0xFFFF) + 1) * (100 + self._age(base) * (bits % 7)) // 100
         sales = views * (bits >> 24 & 0xFF) // 20_000
         return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)
 
     def _row(self, seller_id: str, base: int, number: int) -> dict[str, Any]:
         bits = _bits(base, number)
-        views, sales, cents = self._figures(bits)
+        views, sales, cents = self._figures(base, bits)
         look = _mixed(bits)
         person = _mixed(base + look % _CREATORS)
         picked = (look >> 8 & 0xF, look >> 12 & 0xF, look >> 16 & 0xF, look >> 20 & 0xF, look >> 24 & 0xF)

@@ -131,6 +131,10 @@ class Carried:
     def __init__(self, journal: Journal) -> None:
         self._pins = pins_folder(journal.path)
 
+    def has(self, day: date) -> bool:
+        """Whether a snapshot is pinned."""
+        return (self._pins / f"{_PARTITION}{day.isoformat()}").is_dir()
+
     def rows(self, sellers: dict[date, list[str]]) -> pa.Table:
         """Rows of sellers, by the snapshot that they are in; each with the date it was crawled for."""
         parts = [SEGMENT_SCHEMA.empty_table()]
@@ -139,10 +143,7 @@ class Carried:
             try:
                 parts += _rows_of(folder, day, ids)
             except _UNREADABLE as error:
-                raise InputError(
-                    f"{folder} is missing or damaged ({error}): restore it, or pay for the crawl date again "
-                    "with --fresh"
-                ) from None
+                raise _lost(folder, error) from None
         return pa.concat_tables(parts)
 
 
@@ -175,6 +176,24 @@ class Audit:
         self.wrong += len(
             pc.unique(pa.chunked_array([*changed.chunks, *missed.chunks, *gone.chunks], pa.string()))
         )
+
+
+def require_pins(journal: Journal) -> None:
+    """Raise `InputError` where a snapshot is missing or damaged that rows are carried from."""
+    for day in journal.carried_from():
+        folder = pins_folder(journal.path) / f"{_PARTITION}{day.isoformat()}"
+        try:
+            read = [pq.read_metadata(path) for path in _files(folder, "videos")]
+        except _UNREADABLE as error:
+            raise _lost(folder, error) from None
+        if not read:
+            raise _lost(folder, "it holds no file")
+
+
+def _lost(folder: Path, reason: object) -> InputError:
+    return InputError(
+        f"{folder} is missing or damaged ({reason}): restore it, or pay for the crawl date again with --fresh"
+    )
 
 
 def pins_folder(journal: Path) -> Path:

@@ -361,6 +361,12 @@ class Journal:
             WHERE status = 'complete' AND NOT mended"""
         return [row[0] for row in self._db.execute(query)]
 
+    def carried_from(self) -> list[date]:
+        """The crawl dates of the snapshots that sellers' rows are carried from."""
+        query = """SELECT DISTINCT source FROM matched JOIN seller USING (seller_id)
+            WHERE stop_reason = 'carried'"""
+        return [date.fromisoformat(row[0]) for row in self._db.execute(query)]
+
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),

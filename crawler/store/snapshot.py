@@ -167,7 +167,8 @@ def _count_carried(
     counts.carried_sellers += len(carried)
     counts.carried += len(rows) - rows["carried_from"].null_count
     counts.saved += sum(seller.matched_videos // PAGE_SIZE for seller in carried)
-    audited = [s for s in sellers if s.matched and not s.is_carried and s.status is SellerStatus.COMPLETE]
+    complete = [s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried]
+    audited = [seller for seller in complete if seller.matched and formerly.has(seller.matched)]
     if audited:
         ids = pa.array([seller.seller_id for seller in audited], pa.string())
         crawled = rows.filter(pc.is_in(rows["seller_id"], value_set=ids))

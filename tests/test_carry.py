@@ -1,0 +1,198 @@
+"""Carry-forward: one credit for a seller that stands still, and an audit of what that costs in truth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import SMALL, Night, stand_in
+
+from crawler.simulator.catalogue import Catalogue
+from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.carrying import CarryRule
+
+STILL = replace(SMALL, still=0.6)
+ALL = ("--carry-forward", "--audit", "0")
+
+
+def on(day: int) -> str:
+    return f"2026-11-{20 + day}"
+
+
+@contextmanager
+def evening(folder: Path, day: int, still: float = 0.6) -> Iterator[tuple[Night, Simulator]]:
+    options = SimulatorOptions(replace(SMALL, still=still), day=day)
+    with stand_in(options) as simulator:
+        yield Night(folder, simulator.url), simulator
+
+
+def crawl(folder: Path, ids: list[str], day: int, *options: str, code: int = 0) -> dict[str, Any]:
+    """Crawl one day of the catalogue; `served` in the report is the stand-in's own count of requests."""
+    folder.mkdir(exist_ok=True)
+    with evening(folder, day) as (job, simulator):
+        report = job.run(job.sellers(ids), "--crawl-date", on(day), *options, code=code)
+        return {**report, "served": simulator.stats.requests}
+
+
+def rows_of(folder: Path, day: int) -> list[dict[str, Any]]:
+    paths = sorted((folder / "data" / "videos" / f"crawl_date={on(day)}").rglob("*.parquet"))
+    return [
+        {**row, "region": path.parent.name}
+        for path in paths
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
+
+
+def sellers_of(folder: Path, day: int) -> dict[str, dict[str, Any]]:
+    (path,) = (folder / "data" / "sellers" / f"crawl_date={on(day)}").glob("*.parquet")
+    return {row["seller_id"]: row for row in pq.ParquetFile(path).read().to_pylist()}
+
+
+def values(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+    own = ("crawled_at", "run_id", "request_id", "carried_from")
+    return {(r["seller_id"], r["video_id"]): {k: v for k, v in r.items() if k not in own} for r in rows}
+
+
+def ids_of(count: int) -> list[str]:
+    return Catalogue(STILL).seller_ids(count)
+
+
+def test_a_seller_that_stands_still_costs_one_credit(tmp_path: Path) -> None:
+    ids = ids_of(120)
+    first = crawl(tmp_path, ids, 0)
+    second = crawl(tmp_path, ids, 1, *ALL)
+    full = crawl(tmp_path / "full", ids, 1)
+    assert values(rows_of(tmp_path, 1)) == values(rows_of(tmp_path / "full", 1))
+    told = second["carry_forward"]
+    assert told["carried"] > 20
+    assert second["served"] == full["served"] - told["credits_saved"]
+    assert told["credits_saved"] > 0.2 * first["served"]
+    carried = {s: row for s, row in sellers_of(tmp_path, 1).items() if row["stop_reason"] == "carried"}
+    assert len(carried) == told["carried"]
+    old = {(r["seller_id"], r["video_id"]): r["crawled_at"] for r in rows_of(tmp_path, 0)}
+    for row in rows_of(tmp_path, 1):
+        was = row["seller_id"] in carried and row["page_num"] > 1
+        assert row["carried_from"] == (date(2026, 11, 20) if was else None)
+        assert (row["crawled_at"] == old.get((row["seller_id"], row["video_id"]))) == was
+    for row in carried.values():
+        assert (row["status"], row["pages"], row["credits"]) == ("complete", 1, 1)
+        assert row["carried"] == row["videos"] - 10
+    counts = second["rows"]
+    assert counts["carried"] == sum(row["carried"] for row in carried.values())
+    assert counts["received"] + counts["carried"] == counts["written"] == len(rows_of(tmp_path, 1))
+
+
+def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path) -> None:
+    ids = ids_of(80)
+    crawl(tmp_path, ids, 0)
+    for day in (1, 2):
+        crawl(tmp_path, ids, day, *ALL, "--max-age", "2")
+    froms = {row["carried_from"] for row in rows_of(tmp_path, 2)}
+    assert froms == {None, date(2026, 11, 20)}
+    report = crawl(tmp_path, ids, 3, *ALL, "--max-age", "2")
+    assert report["carry_forward"]["carried"] == 0
+    assert {row["carried_from"] for row in rows_of(tmp_path, 3)} == {None}
+
+
+def test_the_audit_tells_how_often_carrying_is_wrong(tmp_path: Path) -> None:
+    """A seller whose first page stands still while another row changes is what the audit is for."""
+    ids = ids_of(80)
+    crawl(tmp_path, ids, 0)
+    deep = [s for s, row in sellers_of(tmp_path, 0).items() if row["videos"] > 20]
+    tampered = 0
+    for path in (tmp_path / "data" / "videos" / f"crawl_date={on(0)}").rglob("*.parquet"):
+        table = pq.ParquetFile(path).read().to_pylist()
+        for row in table:
+            if row["seller_id"] in deep[:20] and row["position"] == 15:
+                row["total_digg_cnt"] += 1
+                tampered += 1
+        schema = pq.read_schema(path)
+        pq.write_table(pq.ParquetFile(path).read().from_pylist(table, schema), path)
+    report = crawl(tmp_path, ids, 1, "--carry-forward", "--audit", "1")
+    told = report["carry_forward"]
+    assert told["carried"] == 0
+    still = [s for s in deep[:20] if not Catalogue(STILL, 1)._age(Catalogue(STILL)._base(s))]
+    assert tampered == 20
+    assert told["changed"] >= told["wrong"] >= len(still) > 3
+    assert told["audited"] > told["wrong"]
+    assert any("could have been carried" in note for note in report["notes"])
+    assert values(rows_of(tmp_path, 1)).keys() == {
+        (s, v["video_id"]) for s in ids for v in Catalogue(STILL, 1).videos(s)
+    }
+
+
+def test_nothing_is_carried_from_what_is_not_whole_or_differently_sorted(tmp_path: Path) -> None:
+    ids = ids_of(60)
+    crawl(tmp_path, ids, 0, "--max-pages", "2")
+    crawl(tmp_path / "b", ids, 0, "--sort", "gmv")
+    for folder in (tmp_path, tmp_path / "b"):
+        report = crawl(folder, ids, 1, *ALL)
+        carried = {s for s, row in sellers_of(folder, 1).items() if row["stop_reason"] == "carried"}
+        whole = {s for s, row in sellers_of(folder, 0).items() if row["status"] == "complete"}
+        assert carried <= whole if folder == tmp_path else not carried
+        assert report["sellers"]["complete"] == 60
+
+
+def test_what_was_carried_is_published_again_though_the_snapshot_it_came_from_is_gone(tmp_path: Path) -> None:
+    ids = ids_of(60)
+    crawl(tmp_path, ids, 0)
+    report = crawl(tmp_path, ids, 1, *ALL, "--budget", "30", code=3)
+    assert report["carry_forward"]["carried"]
+    before = values(rows_of(tmp_path, 1))
+    for kind in ("videos", "sellers"):
+        shutil.rmtree(tmp_path / "data" / kind / f"crawl_date={on(0)}")
+    crawl(tmp_path, ids, 1, *ALL)
+    after = values(rows_of(tmp_path, 1))
+    assert before.items() <= after.items()
+    assert after.keys() == {(s, v["video_id"]) for s in ids for v in Catalogue(STILL, 1).videos(s)}
+
+
+def test_a_run_without_it_reads_what_was_carried(tmp_path: Path) -> None:
+    ids = ids_of(40)
+    crawl(tmp_path, ids, 0)
+    first = crawl(tmp_path, ids, 1, *ALL)
+    then = crawl(tmp_path, ids, 1)
+    assert then["served"] == first["carry_forward"]["credits_saved"]
+    assert {row["carried_from"] for row in rows_of(tmp_path, 1)} == {None}
+    assert then["carry_forward"]["audited"] == first["carry_forward"]["carried"]
+    assert then["carry_forward"]["wrong"] == 0
+
+
+@pytest.mark.parametrize("kind", ["videos", "sellers"])
+def test_a_damaged_snapshot_carries_nothing_and_is_told(tmp_path: Path, kind: str) -> None:
+    ids = ids_of(20)
+    crawl(tmp_path, ids, 0)
+    for path in (tmp_path / "data" / kind / f"crawl_date={on(0)}").rglob("*.parquet"):
+        path.write_bytes(b"PAR1 rubbish PAR1")
+    report = crawl(tmp_path, ids, 1, *ALL)
+    assert report["carry_forward"]["carried"] == 0
+    assert any("cannot be read" in note for note in report["notes"])
+    assert report["sellers"]["complete"] == 20
+
+
+def test_damaged_pins_refuse_the_run_before_anything_is_sent(tmp_path: Path) -> None:
+    ids = ids_of(60)
+    crawl(tmp_path, ids, 0)
+    crawl(tmp_path, ids, 1, *ALL, "--budget", "30", code=3)
+    shutil.rmtree(next((tmp_path / "data" / "state" / "journal").glob("*.carried")))
+    with evening(tmp_path, 1) as (job, simulator):
+        told = job.run(job.sellers(ids), "--crawl-date", on(1), *ALL, code=2)
+        assert "--fresh" in told["stderr"]
+        assert simulator.stats.requests == 0
+        report = job.run(job.sellers(ids), "--crawl-date", on(1))
+        assert report["carry_forward"]["audited"] == 0
+
+
+def test_the_audit_picks_its_share() -> None:
+    rule = CarryRule(date(2026, 11, 21), 7, 0.3)
+    picked = sum(rule.audits(str(n)) for n in range(2000))
+    assert 500 < picked < 700
+    assert not any(CarryRule(date(2026, 11, 21), 7, 0.0).audits(str(n)) for n in range(100))
+    assert all(CarryRule(date(2026, 11, 21), 7, 1.0).audits(str(n)) for n in range(100))
