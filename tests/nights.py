@@ -522,6 +522,7 @@ def play(seed: int, folder: Path) -> Night:
     rng = night.rng
     whole = seed % 16 == 0
     budget = rng.choice((None, None, None, 1, 7, 30, 100))
+    monthly = rng.choice((None, None, None, 5, 40, 120))
     qps = rng.choice((0.5, 2.0, 5.0, 7.5, 40.0))
     listed = list(night.sizes)
     fixed = {
@@ -533,6 +534,7 @@ def play(seed: int, folder: Path) -> Night:
         "probe": rng.choice((0.0, 0.0, 0.3)),
         "lookahead": rng.choice(("off", "history", "gallop")),
         "lookahead_pages": rng.choice((2, 4, 10)),
+        "repair_drift": rng.random() < 0.3,
         "workers": rng.choice(("auto", "auto", 1, 3)),
         "timeout": rng.choice((5.0, 30.0)),
         "patience": rng.choice((0.0, 30.0, 900.0)),
@@ -543,7 +545,7 @@ def play(seed: int, folder: Path) -> Night:
         fresh = number > 0 and rng.random() < 0.05
         if rng.random() < 0.2:
             fixed["top"] = rng.choice((None, 1, 4, 30))
-        settings = settings_of(folder, fixed, budget, fresh=fresh)
+        settings = settings_of(folder, fixed, (budget, monthly), fresh=fresh)
         some = listed if rng.random() < 0.9 else rng.sample(listed, k=max(1, len(listed) - 1))
         runner = Runner(night, settings, some, weather_of(rng, number), rng, whole)
         before = Before.look(night, folder, fresh=fresh)
@@ -554,8 +556,10 @@ def play(seed: int, folder: Path) -> Night:
         check(runner, before)
         if runner.report is not None and runner.report.exit_code in {0, 4} and some == listed:
             return night
-        if budget is not None and number > 2:
-            budget = None if number > 6 else budget + rng.choice((0, 10, 100))
+        if number > 2:
+            more = rng.choice((0, 10, 100))
+            budget = None if budget is None or number > 6 else budget + more
+            monthly = None if monthly is None or number > 6 else monthly + more
     raise BrokenPromiseError(f"not finished after {MOST_RUNS} runs, the last of them in fair weather")
 
 
@@ -573,13 +577,15 @@ def tell(runner: Runner, before: Before) -> None:
     )
 
 
-def settings_of(folder: Path, fixed: dict[str, Any], budget: int | None, *, fresh: bool) -> Settings:
+def settings_of(
+    folder: Path, fixed: dict[str, Any], budgets: tuple[int | None, int | None], *, fresh: bool
+) -> Settings:
     """Settings of one run."""
     api = {"timeout": fixed["timeout"]}
     run = {k: v for k, v in fixed.items() if k != "timeout"}
     run.update(data=str(folder), fresh=fresh)
     log = {"quiet": True, "no_progress": True}
-    return Settings(api=api, run=run, credits={"budget": budget}, log=log)
+    return Settings(api=api, run=run, credits={"budget": budgets[0], "monthly_budget": budgets[1]}, log=log)
 
 
 @dataclass
@@ -620,10 +626,9 @@ def check(runner: Runner, before: Before) -> None:
     with Ledger(settings.run.data) as ledger:
         spent = ledger.spent_for(DATE)
     expect(spent >= len(night.requests), f"ledger {spent}, but {len(night.requests)} were sent")
-    budget = settings.credits.budget
-    if budget is not None:
+    for budget in (settings.credits.budget, settings.credits.monthly_budget):
         expect(
-            len(night.requests) <= max(budget, before.spent),
+            budget is None or len(night.requests) <= max(budget, before.spent),
             f"{len(night.requests)} requests under a budget of {budget}",
         )
     check_pace(night, settings.run.qps)
@@ -727,7 +732,8 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     if code != 8:
         expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
     if code == 3:
-        left = (runner.settings.credits.budget or 0) - spent
+        limits = runner.settings.credits
+        left = min(b - spent for b in (limits.budget, limits.monthly_budget) if b is not None)
         expect(left <= 0, f"exit 3 with {left} credits left")
     run = runner.settings.run
     if code == 0 and not report.published:
@@ -744,7 +750,7 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
             expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
     check_certain(runner, report)
     allowed = {
-        3: runner.settings.credits.budget is not None,
+        3: (runner.settings.credits.budget, runner.settings.credits.monthly_budget) != (None, None),
         4: bool(night.bad) or weather.failing + weather.lost > 0 or weather.down_for > 0,
         5: weather.refuse_key_after is not None,
         6: weather.quota is not None,
