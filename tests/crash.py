@@ -41,7 +41,7 @@ from crawler.store.ledger import Ledger
 
 WORKERS = 8
 KILLS_A_TRIAL = 5
-_OF_A_RUN = ("crawled_at", "run_id", "request_id", "crawl_date")
+BEFORE = "2026-11-22"
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Trial:
     number: int
     kills: list[str | None]
     rng: Random
+    usual: tuple[str, ...] = ()
     killed: Counter[str] = field(default_factory=Counter)
     repaid: int = 0
     reads: int = 0
@@ -63,6 +64,9 @@ class Trial:
             ids = simulator.catalogue.seller_ids(25)
             source = night.sellers(ids)
             fewest = sum(simulator.catalogue.size(i) // 10 + 1 for i in ids)
+            self._choose(night, source)
+            simulator.stats.pages.clear()
+            before, simulator.stats.requests = simulator.stats.requests, 0
             budget = self.rng.choice((None, fewest // 2, fewest * 3))
             with watched(night.data) as reader:
                 for step in self.kills:
@@ -71,7 +75,7 @@ class Trial:
                         self._count_repaid(simulator)
                         budget = None
                         self._kill(night, source, step, budget, "--fresh")
-                    self._check_credits(night, simulator, budget)
+                    self._check_credits(night, simulator, budget, before)
                 report = self._finish(night, source)
                 self.reads += reader.reads
             self._check_rows(night, simulator, ids)
@@ -79,6 +83,13 @@ class Trial:
             bound = WORKERS * sum(self.killed.values())
             assert self.repaid <= bound, f"{self.repaid} pages paid twice, {bound} were in flight"
             assert report["exit_code"] == 0
+
+    def _choose(self, night: Night, source: Path) -> None:
+        """Look ahead this way or that; in every second trial, carry rows from the night before."""
+        self.usual = ("--lookahead", self.rng.choice(("off", "history", "gallop")))
+        if self.number % 2 == 0 or "pins.built" in self.kills:
+            night.run(source, "--crawl-date", BEFORE)
+            self.usual += ("--carry-forward", "--audit", "0.3")
 
     def _count_repaid(self, simulator: Simulator) -> None:
         pages = simulator.stats.pages
@@ -89,6 +100,7 @@ class Trial:
         """Run until killed; False where the run ended by itself."""
         limits = [] if budget is None else ["--budget", str(budget)]
         usual = ["--qps", "200", "--workers", str(WORKERS), "--crawl-date", DATE, "--quiet", *limits]
+        usual += self.usual
         times = self.rng.choice((1, 1, 2, 4)) if step in {"commit.begin", "commit.written"} else 1
         at = "none:1" if step is None else f"{step}:{times}"
         command = [sys.executable, str(Path(__file__)), "--at", at, "run", str(source), *usual, *options]
@@ -104,21 +116,22 @@ class Trial:
         assert job.returncode in {0, 3}, f"exit {job.returncode}: {err}"
         return False
 
-    def _check_credits(self, night: Night, simulator: Simulator, budget: int | None) -> None:
+    def _check_credits(self, night: Night, simulator: Simulator, budget: int | None, before: int) -> None:
         sent = simulator.stats.requests
         if (night.data / "state" / "ledger.sqlite").exists():
             with Ledger(night.data) as ledger:
                 told = sum(run.reserved for run in ledger.runs())
-            assert told >= sent, f"the ledger says {told}, {sent} were sent"
+            assert told >= sent + before, f"the ledger says {told}, {sent + before} were sent"
         assert budget is None or sent <= budget, f"{sent} requests under a budget of {budget}"
 
     def _finish(self, night: Night, source: Path) -> dict[str, Any]:
-        report = night.run(source, "--qps", "200", "--workers", str(WORKERS))
+        report = night.run(source, "--qps", "200", "--workers", str(WORKERS), *self.usual)
         assert not list((night.data / "state" / "staging").glob("*"))
         return report
 
     def _check_rows(self, night: Night, simulator: Simulator, ids: list[str]) -> None:
-        found = {(row["seller_id"], row["video_id"]): row for row in night.videos()}
+        rows = (row for row in night.videos() if str(row["crawl_date"]) == DATE)
+        found = {(row["seller_id"], row["video_id"]): row for row in rows}
         for seller_id in ids:
             for truth in simulator.catalogue.videos(seller_id):
                 row = found.pop((seller_id, truth["video_id"]))
@@ -132,7 +145,7 @@ class Reader(threading.Thread):
 
     def __init__(self, data: Path) -> None:
         super().__init__()
-        self._glob = f"{data}/videos/*/*/*.parquet"
+        self._glob = f"{data}/videos/crawl_date={DATE}/*/*.parquet"
         self.stopped = threading.Event()
         self.seen: dict[str, int] = {}
         self.reads = 0

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from crawler.errors import InputError
 from crawler.models import PAGE_SIZE, Match, Page, PageRows, SellerStatus
-from crawler.store.files import fsync_tree, told_as_output_error
+from crawler.store.failpoints import reached
+from crawler.store.files import fsync_folder, fsync_tree, told_as_output_error
 from crawler.store.journal import Journal
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SORTING, VIDEO_SCHEMA
 
@@ -216,7 +217,9 @@ def _pinned(journal: Journal, data: Path, day: date) -> Path | None:
         for path in live:
             shutil.copytree(path, half / path.parent.name, copy_function=_link)
         fsync_tree(half)
+        reached("pins.built")
         half.rename(folder)
+        fsync_folder(folder.parent)
     return folder
 
 

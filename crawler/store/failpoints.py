@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 STEPS = (
+    "pins.built",
     "lease.reserve",
     "lease.reserved",
     "commit.begin",
