@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.api.rows import read_rows
@@ -23,7 +24,16 @@ from crawler.errors import (
     OutputError,
     QuotaUsedUpError,
 )
-from crawler.models import SORT_COLUMNS, Match, Page, SellerProgress, SellerStatus, StopReason, Strategy
+from crawler.models import (
+    PAGE_SIZE,
+    SORT_COLUMNS,
+    Match,
+    Page,
+    SellerProgress,
+    SellerStatus,
+    StopReason,
+    Strategy,
+)
 from crawler.nightly import tally
 from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match
@@ -215,12 +225,10 @@ class NightlyRun:
             return Task(BestFirst(fresh, begun, history.page_values(run.sort)), None, None, match, to_mend)
         if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
             return Task(Frontier(fresh, begun, run.strategy), None, None, match, to_mend)
-        depths = (
-            history.depths(run.lookahead_pages) if run.lookahead != "off" or not self._is_budgeted else {}
-        )
-        first = [] if self._is_budgeted else self._deepest(fresh, depths)
+        depths = {} if run.lookahead == "off" else history.depths(run.lookahead_pages)
         ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
-        return Task(Frontier(fresh, begun, run.strategy, first), None, ahead, match, to_mend)
+        ordered = fresh if self._is_budgeted else self._deepest_first(fresh, history)
+        return Task(Frontier(ordered, begun, run.strategy), None, ahead, match, to_mend)
 
     @property
     def _is_budgeted(self) -> bool:
@@ -228,11 +236,18 @@ class NightlyRun:
         limits = self._settings.credits
         return limits.budget is not None or limits.monthly_budget is not None
 
-    @staticmethod
-    def _deepest(fresh: SellerList, depths: dict[str, int]) -> list[str]:
-        """Sellers known to be deep, the deepest first, so that none is left to be read alone at the end."""
-        deep = sorted(depths, key=lambda seller_id: -depths[seller_id])
-        return [s for s, inside in zip(deep, fresh.contains(deep), strict=True) if inside]
+    def _deepest_first(self, fresh: SellerList, history: History) -> SellerList:
+        """The deepest first, so that no seller is left to be read page after page when all else is done.
+
+        One that was never read may be deep: it comes before those that are known to be shallow.
+        """
+        known = history.videos(fresh.ids)
+        if known.null_count == len(fresh):
+            return fresh
+        depth: Any = pc.divide(known, pa.scalar(PAGE_SIZE, pa.int64()))
+        unknown = pa.scalar(self._settings.run.lookahead_pages, pa.int64())
+        order = pc.sort_indices(pc.negate(pc.fill_null(depth, unknown)))
+        return replace(fresh, ids=fresh.ids.take(order))
 
     def _matcher(self) -> Callable[[Page], Match | None]:
         """What compares first pages with the last snapshot, where sellers may be carried forward."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, filterfalse
+from collections.abc import Iterable, Iterator
 
 from crawler.models import Page, SellerProgress, Strategy
 
@@ -14,19 +13,11 @@ class Frontier:
 
     Sellers not begun are drawn from their iterator one at a time, so that a list of millions costs
     nothing here. Depth-first finishes what is begun before it begins another; breadth-first reads one
-    page of every seller before the second page of any. Those of the fresh sellers that are named
-    `first` are begun first.
+    page of every seller before the second page of any.
     """
 
-    def __init__(
-        self,
-        fresh: Iterable[str],
-        begun: Iterable[SellerProgress],
-        strategy: Strategy,
-        first: Sequence[str] = (),
-    ) -> None:
-        others = fresh if not first else filterfalse(frozenset(first).__contains__, fresh)
-        self._fresh: Iterator[str] = chain(first, others)
+    def __init__(self, fresh: Iterable[str], begun: Iterable[SellerProgress], strategy: Strategy) -> None:
+        self._fresh: Iterator[str] = iter(fresh)
         self._begun = deque(begun)
         self._depth_first = strategy is Strategy.DEPTH_FIRST
         self._dry = False

@@ -139,6 +139,14 @@ class History:
                 sums.append((pc.sum(read["credits"]).as_py() or 0) / pages)
         return sums
 
+    def videos(self, ids: pa.Array[Any]) -> pa.Array[Any]:
+        """How many videos each seller of an Arrow string array had when it was last read; null: never."""
+        videos: pa.Array[Any] = pa.nulls(len(ids), pa.int64())
+        for _, table in self.sellers():
+            read = table.filter(_READ)
+            videos = pc.coalesce(videos, _aligned(ids, read, _column(read, "videos")))
+        return videos
+
     def depths(self, least_pages: int) -> dict[str, int]:
         """How many full pages each seller had in its newest snapshot, of those with at least so many.
 
