@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, log2
 from random import Random
 
 import pytest
+from conftest import Night
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.models import PAGE_SIZE, Ending, Page, SellerProgress, SellerStatus, StopReason, StopRule
 from crawler.rules.lookahead import Ahead, LookaheadRule, Mode
 from crawler.rules.paging import PagingRule, Step
+from crawler.simulator.catalogue import CatalogueOptions
+from crawler.simulator.faults import parse_faults
+from crawler.simulator.server import Simulator, SimulatorOptions
 
 
 @dataclass
@@ -167,3 +175,85 @@ def test_nothing_is_asked_for_beyond_the_last_page_allowed() -> None:
             assert isinstance(arrival, Page)
             seller.received(arrival)
     assert sorted(asked) == list(range(1, 31))
+
+
+# --- the real job
+
+Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
+DEEP = CatalogueOptions(seed=3, exponent=0.8, largest=1200)
+
+
+def deep_list(simulator: Simulator) -> list[str]:
+    """A seller of over a hundred pages, and some that are shallow."""
+    ids = simulator.catalogue.seller_ids(300)
+    deep = [s for s in ids if simulator.catalogue.size(s) > 1000]
+    return [*ids[:20], deep[0]]
+
+
+def fewest(simulator: Simulator, ids: list[str]) -> int:
+    return sum(simulator.catalogue.size(s) // 10 + 1 for s in ids)
+
+
+def whole(job: Night, simulator: Simulator, ids: list[str]) -> bool:
+    rows = {(row["seller_id"], row["video_id"]) for row in job.videos() if str(row["crawl_date"]) == TONIGHT}
+    return rows == {(s, row["video_id"]) for s in ids for row in simulator.catalogue.videos(s)}
+
+
+LAST_NIGHT, TONIGHT = "2026-11-22", "2026-11-23"
+
+
+def test_with_a_history_pages_are_read_at_once_and_none_too_many(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(DEEP, latency=0.05))
+    ids = deep_list(simulator)
+    source = job.sellers(ids)
+    job.run(source, "--crawl-date", LAST_NIGHT, "--lookahead", "gallop")
+    simulator.stats.pages.clear()
+    report = job.run(source, "--crawl-date", TONIGHT)
+    assert simulator.stats.pages.total() == report["requests"]["sent"] == fewest(simulator, ids)
+    assert whole(job, simulator, ids)
+    pages = [page_num for seller, page_num in simulator.stats.pages if seller == ids[-1]]
+    assert pages != sorted(pages)
+
+
+def test_faults_and_budgets_hold_with_pages_in_any_order(night: Begin) -> None:
+    faults = parse_faults("status=500:0.05,null:0.03,cut:0.02,status=429:0.02")
+    job, simulator = night(
+        SimulatorOptions(DEEP, latency=0.02, jitter=0.05, faults=faults, retry_after="0.1")
+    )
+    ids = deep_list(simulator)
+    source = job.sellers(ids)
+    job.run(source, "--lookahead", "gallop", "--budget", "60", code=3)
+    assert simulator.stats.requests <= 60
+    job.run(source, "--lookahead", "gallop")
+    assert whole(job, simulator, ids)
+
+
+def test_a_kill_amid_pages_in_any_order_pays_again_only_for_what_was_in_flight(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(DEEP, latency=0.1, jitter=0.1))
+    ids = deep_list(simulator)
+    source = job.sellers(ids)
+    options = ("--lookahead", "gallop", "--workers", "20")
+    running = job.start(source, *options)
+    while simulator.stats.requests < 90:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    for pipe in (running.stdout, running.stderr):
+        assert pipe is not None
+        pipe.close()
+    time.sleep(0.3)
+    job.run(source, *options)
+    asked = Counter(simulator.stats.pages)
+    assert sum(count - 1 for count in asked.values()) <= 20
+    assert whole(job, simulator, ids)
+
+
+def test_max_pages_holds(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(DEEP, latency=0.02))
+    ids = deep_list(simulator)
+    job.run(job.sellers(ids), "--lookahead", "gallop", "--max-pages", "37")
+    asked = sorted(page_num for seller, page_num in simulator.stats.pages if seller == ids[-1])
+    assert asked == list(range(1, 38))
+    assert job.seller_rows()[ids[-1]]["stop_reason"] == "max_pages"
+    job.run(job.sellers(ids), "--lookahead", "gallop")
+    assert whole(job, simulator, ids)
