@@ -282,10 +282,10 @@ def value_of(settings: Settings, name: str) -> Any:
     return getattr(getattr(settings, section), "json_report" if key == "json" else key)
 
 
-def flags_of(settings: Settings) -> list[str]:
+def flags_of(loaded: Loaded) -> list[str]:
     """The flags that set again what is not set by default, for a command to be shown; no crawl date."""
-    default = Settings.model_construct()
-    words: list[str] = []
+    settings, default = loaded.settings, Settings.model_construct()
+    words = [] if loaded.config_path in {None, DEFAULT_CONFIG} else ["--config", str(loaded.config_path)]
     for name, flag in FLAGS.items():
         value = value_of(settings, name)
         if name in _NOT_REPEATED or value == value_of(default, name):

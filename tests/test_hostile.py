@@ -119,6 +119,18 @@ def test_runs_in_a_row_keep_the_ceiling_together(night: Begin) -> None:
     assert busiest <= 4
 
 
+def test_the_command_to_go_on_with_names_the_settings_that_the_date_was_begun_with(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source, config = job.sellers(simulator.catalogue.seller_ids(10)), job.folder / "mine.toml"
+    config.write_text("[journal]\ncommit_ms = 7\n")
+    job.run(source, "--crawl-date", "2026-11-20", "--budget", "1", "--config", str(config), code=3)
+    report = job.run(source)
+    (note,) = (note for note in report["notes"] if "2026-11-20 is unfinished" in note)
+    assert f"--config {config}" in note
+    assert "--budget 1 " in note
+    assert "--crawl-date 2026-11-20" in note
+
+
 def test_a_finished_date_whose_journal_was_thinned_is_not_paid_for_again(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(10))

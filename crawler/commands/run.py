@@ -14,7 +14,7 @@ from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers import read_sellers
-from crawler.settings import Loaded, Settings, read_key
+from crawler.settings import Loaded, Settings, flags_of, read_key
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 
@@ -33,7 +33,8 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
     with signals.handled():
-        report = NightlyRun(settings, key, listed, source, crawl_date, signals, World()).go()
+        run = NightlyRun(settings, key, listed, source, crawl_date, signals, World(), flags_of(loaded))
+        report = run.go()
     if settings.run.json_report:
         sys.stdout.buffer.write(report.as_json())
         sys.stdout.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
@@ -46,7 +46,7 @@ from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
 from crawler.sellers import SellerList
-from crawler.settings import Settings, flags_of
+from crawler.settings import Settings
 from crawler.store.carrying import CarryRule, Former, require_pins
 from crawler.store.database import damage_told
 from crawler.store.failpoints import reached
@@ -72,7 +72,10 @@ _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
 
 class NightlyRun:
-    """Crawl, publish, report; `go` may be called once."""
+    """Crawl, publish, report; `go` may be called once.
+
+    `flags` are what sets these settings again, for commands to be shown.
+    """
 
     def __init__(
         self,
@@ -83,8 +86,10 @@ class NightlyRun:
         crawl_date: date,
         signals: Signals,
         world: World,
+        flags: Sequence[str] = (),
     ) -> None:
         self._settings = settings
+        self._flags = list(flags)
         self._key = key
         self._listed = listed
         self._source = source
@@ -135,7 +140,7 @@ class NightlyRun:
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
         journal.require(sort=run.sort, order=run.order)
-        journal.note(source=self._source, flags=orjson.dumps(flags_of(self._settings)).decode())
+        journal.note(source=self._source, flags=orjson.dumps(self._flags).decode())
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
         self._staging = self._world.staging(journal)
@@ -431,12 +436,13 @@ class NightlyRun:
         """What goes on with a crawl date: its own list, and whatever is not set by default here."""
         data = self._settings.run.data
         day = date.fromisoformat(crawl_date)
-        source, flags = self._source, flags_of(self._settings)
+        source, flags = self._source, self._flags
         path = journal_path(data, day, latest_generation(data, day))
         if day != self._date and path.exists():
             with suppress(CrawlerError), Journal(path, only_read=True) as journal:
                 source = journal.meta("source") or source
-                flags = orjson.loads(journal.meta("flags") or "[]") or flags
+                told = journal.meta("flags")
+                flags = flags if told is None else orjson.loads(told)
         words = shlex.join(["crawler", "run", source, *flags, "--crawl-date", crawl_date])
         if "--budget" in flags and self._ledger.spent_for(day) >= int(flags[flags.index("--budget") + 1]):
             words += ", with a larger --budget"
