@@ -84,6 +84,11 @@ def test_a_seller_that_stands_still_costs_one_credit(tmp_path: Path) -> None:
     for row in carried.values():
         assert (row["status"], row["pages"], row["credits"]) == ("complete", 1, 1)
         assert row["carried"] == row["videos"] - 10
+    above = second["certain_above"]
+    views = {(r["seller_id"], r["video_id"]): r["total_views_cnt"] for r in rows_of(tmp_path, 1)}
+    truth = {(s, v["video_id"]): v["total_views_cnt"] for s in ids for v in Catalogue(STILL, 1).videos(s)}
+    assert above > 0
+    assert {k: v for k, v in views.items() if v > above} == {k: v for k, v in truth.items() if v > above}
     counts = second["rows"]
     assert counts["carried"] == sum(row["carried"] for row in carried.values())
     assert counts["received"] + counts["carried"] == counts["written"] == len(rows_of(tmp_path, 1))
