@@ -92,7 +92,7 @@ class Page:
 
     By the column that the API sorts by: `total` is the rows' sum, `least` the last row's value (`None`
     where the rows are not in descending order, or there is none), `ranking` each row's ID and value.
-    `edge` is the `mark` of the last row's ID, 0 where that is not known.
+    `marks` are 4 bytes for each row's ID, so far as they are known: enough to know a row again.
     """
 
     seller_id: str
@@ -105,12 +105,13 @@ class Page:
     total: float = field(default=0.0, compare=False)
     least: float | None = field(default=None, compare=False)
     ranking: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
-    edge: int = field(default=0, compare=False)
+    marks: bytes = field(default=b"", compare=False, repr=False)
 
 
-def mark(video_id: str) -> int:
-    """A video ID in 32 bits: enough to know a row again on the next page."""
-    return crc32(video_id.encode(errors="surrogatepass"))
+def marks_of(ranking: tuple[tuple[str, float], ...]) -> bytes:
+    """The marks of a page's rows, by the IDs in its ranking."""
+    ids = (video_id.encode(errors="surrogatepass") for video_id, _ in ranking)
+    return b"".join(crc32(video_id).to_bytes(4) for video_id in ids)
 
 
 class Seam(NamedTuple):
@@ -195,7 +196,7 @@ class SellerProgress:
 
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
     journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
-    same. `total`, `least` and `edge` are the last page's; no video still to come is worth more than
+    same. `total`, `least` and `marks` are the last page's; no video still to come is worth more than
     `bound`. `held`: pages that came before their turn, by number. `drifted`: it has seams.
     """
 
@@ -210,7 +211,7 @@ class SellerProgress:
     total: float = 0.0
     least: float | None = None
     bound: float = inf
-    edge: int = 0
+    marks: bytes = b""
     fingerprints: set[int] = field(default_factory=set)
     held: dict[int, Page] | None = None
     drifted: bool = False
@@ -229,7 +230,7 @@ class SellerProgress:
         self.rows += count
         self.last_page_full = count >= PAGE_SIZE
         self.null_seen = False
-        self.total, self.least, self.edge = page.total, page.least, page.edge
+        self.total, self.least, self.marks = page.total, page.least, page.marks
         self.bound = inf if page.least is None else min(self.bound, page.least)
         self.fingerprints.add(page.fingerprint)
 

@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 from conftest import SMALL, Night
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.models import PAGE_SIZE, Ending, Page, Seam, SellerProgress, mark
+from crawler.models import PAGE_SIZE, Ending, Page, Seam, SellerProgress, marks_of
 from crawler.rules.drift import Repair, seam_before
 from crawler.rules.paging import PagingRule
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -40,8 +40,8 @@ class MovingList:
         ids = self.ids[(page_num - 1) * PAGE_SIZE : page_num * PAGE_SIZE]
         self.seen.update(ids)
         ranking = tuple((video_id, 1.0) for video_id in ids)
-        edge = mark(ids[-1]) if ids else 0
-        return Page("s", page_num, b"", len(ids), hash(tuple(ids)), 0, "", 0.0, 1.0, ranking, edge)
+        fingerprint = hash(tuple(ids))
+        return Page("s", page_num, b"", len(ids), fingerprint, 0, "", 0.0, 1.0, ranking, marks_of(ranking))
 
 
 def read(shelf: MovingList) -> tuple[list[Seam], dict[int, int]]:
@@ -60,6 +60,7 @@ def read(shelf: MovingList) -> tuple[list[Seam], dict[int, int]]:
 MOVES = st.lists(st.tuples(st.integers(0, 12), st.floats(0, 1), st.floats(0, 1)), max_size=4)
 
 
+@example(rows=23, moves=[(1, 1.0, 0.0), (1, 0.375, 0.0)])
 @given(rows=st.integers(0, 120), moves=MOVES)
 def test_no_row_that_rose_is_missing_after_the_repair(rows: int, moves: list[Move]) -> None:
     shelf = MovingList(rows, moves)
@@ -90,7 +91,7 @@ def test_the_overlap_is_how_far_the_list_moved(rows: int, new: int) -> None:
 def test_rows_worth_more_than_what_came_before_tell_of_a_move() -> None:
     def page(page_num: int, first: float, least: float) -> Page:
         ranking = tuple((f"{page_num}.{n}", first if n == 0 else least) for n in range(10))
-        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, least, ranking, mark(ranking[-1][0]))
+        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, least, ranking, marks_of(ranking))
 
     seller = SellerProgress("s")
     seller.received(page(1, 100, 50))

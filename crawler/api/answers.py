@@ -20,7 +20,7 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import SORT_COLUMNS, Page, SortField, mark
+from crawler.models import SORT_COLUMNS, Page, SortField, marks_of
 
 _SPENT = re.compile(
     r"(quota|usage limit|credits?|balance)\b.{0,40}?"
@@ -74,7 +74,7 @@ def read_answer(
         total=fsum(values),
         least=values[-1] if values and values == sorted(values, reverse=True) else None,
         ranking=ranking,
-        edge=mark(ranking[-1][0]) if ranking else 0,
+        marks=marks_of(ranking),
     )
     return "200", page
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from crawler.models import Page, Seam, SellerProgress, mark
+from crawler.models import Page, Seam, SellerProgress
+
+_MARK = 4
 
 
 def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
@@ -15,37 +17,53 @@ def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
     """
     if not progress.pages or not page.row_count:
         return None
-    overlap = _overlap(progress.edge, page)
+    overlap = _overlap(progress.marks, page.marks)
     head = page.ranking[0][1] if page.ranking else None
     rose = head is not None and progress.least is not None and head > progress.least
     return Seam(page.page_num, overlap) if overlap or rose else None
 
 
-def _overlap(edge: int, page: Page) -> int:
-    """Rows of a page up to the one that ended the page before, which comes last of those that moved on."""
-    if not edge:
-        return 0
-    places = (place for place, (video_id, _) in enumerate(page.ranking, 1) if mark(video_id) == edge)
-    return next(places, 0)
+def _overlap(before: bytes, after: bytes) -> int:
+    """Rows of a page up to the last that was on the page before: what rises pushes them on."""
+    known = {before[i : i + _MARK] for i in range(0, len(before), _MARK)}
+    places = range(len(after) // _MARK, 0, -1)
+    return next((place for place in places if after[(place - 1) * _MARK : place * _MARK] in known), 0)
 
 
 class Repair:
     """Which pages of a seller to read again, so that rows which rose past the reader are found.
 
     From the page before each seam towards the first, until one is as it was: beyond it nothing has
-    moved. No page is read again twice. `page_num` is the page to read next, None at the end.
+    moved. Then the page at the seam, into which later moves may have pushed what rose. No page is read
+    again twice. `page_num` is the page to read next, None at the end.
     """
 
     def __init__(self, seams: Iterable[Seam], readings: Mapping[int, int]) -> None:
         self._seams = sorted(seam.page_num for seam in seams)
         self._readings = readings
-        self.page_num = self._seams[-1] - 1 if self._seams else None
+        self._again: set[int] = set()
+        self.page_num: int | None = None
+        self._begin()
 
     def after(self, page: Page) -> int | None:
         """Go on after a page: every seam beyond the number returned is mended; None while none is."""
-        if page.page_num > 1 and page.fingerprint != self._readings.get(page.page_num):
-            self.page_num = page.page_num - 1
-            return None
-        self._seams = [seam for seam in self._seams if seam <= page.page_num]
+        self._again.add(page.page_num)
+        if page.page_num < self._seams[-1]:
+            moved = page.fingerprint != self._readings.get(page.page_num)
+            self._moved |= moved
+            self._low = page.page_num
+            if moved and page.page_num > 1:
+                self.page_num = page.page_num - 1
+                return None
+            if self._moved and self._seams[-1] not in self._again:
+                self.page_num = self._seams[-1]
+                return None
+        mended = self._low
+        self._seams = [seam for seam in self._seams if seam <= mended]
+        self._begin()
+        return mended
+
+    def _begin(self) -> None:
+        """Turn to the last seam that is left."""
+        self._moved, self._low = False, 0
         self.page_num = self._seams[-1] - 1 if self._seams else None
-        return page.page_num

@@ -30,6 +30,7 @@ from crawler.store.failpoints import reached
 
 FORMAT = 3
 _OLDEST = 2
+_MARK = 4
 _EDGES = "ALTER TABLE page ADD COLUMN edge INTEGER NOT NULL DEFAULT 0"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -339,7 +340,18 @@ class Journal:
                 if progress is not None:
                     yield progress
                 progress = SellerProgress(seller_id, drifted=seller_id in drifted)
-            page = Page(seller_id, page_num, b"", row_count, fingerprint, 0, "", total, least, edge=edge)
+            page = Page(
+                seller_id,
+                page_num,
+                b"",
+                row_count,
+                fingerprint,
+                0,
+                "",
+                total,
+                least,
+                marks=edge.to_bytes(_MARK),
+            )
             if page_num == progress.next_page:
                 progress.received(page)
             else:
@@ -438,7 +450,7 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
         len(page.body),
         page.total,
         page.least,
-        page.edge,
+        int.from_bytes(page.marks[-_MARK:]),
     )
 
 
