@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +118,8 @@ out, 4 some sellers failed, 5 key refused, 6 provider's quota used up,
 7 another run holds the data folder, 8 disk full or not writable, 9 API down,
 130 and 143 interrupted."""
 
+# pyarrow imports both wherever they happen to be installed: most of a start's time, and 40 MiB.
+_UNNEEDED = ("numpy", "pandas")
 _BROKEN_PIPE = 141  # what a shell tells of a program that SIGPIPE ended
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -216,9 +218,10 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
             "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input "
             "(only --resume goes without)."
         )
-    from crawler.commands.run import run_command  # noqa: PLC0415 - help stays light
+    loaded = _load(config, options)
+    from crawler.commands.run import run_command  # noqa: PLC0415 - help and faulty settings stay light
 
-    return run_command(_load(config, options), sellers)
+    return run_command(loaded, sellers)
 
 
 @cli.command(cls=_GroupedCommand)
@@ -231,9 +234,10 @@ def plan(sellers: str | None, config: str | None, **options: Any) -> int:
     come from the last snapshots; where nothing is known the plan says so. With --json all of it is for
     programs, null for what is not known.
     """
+    loaded = _load(config, options)
     from crawler.commands.plan import plan_command  # noqa: PLC0415 - heavy
 
-    return plan_command(_load(config, options), sellers)
+    return plan_command(loaded, sellers)
 
 
 @cli.command(cls=_GroupedCommand)
@@ -387,7 +391,14 @@ def completion(shell: str) -> int:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _open_standard_streams()
+    _leave_out(_UNNEEDED)
     sys.exit(_run())
+
+
+def _leave_out(modules: Iterable[str]) -> None:
+    """Let imports of modules fail as if they were not installed."""
+    for name in modules:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # what the import system documents
 
 
 def _open_standard_streams() -> None:

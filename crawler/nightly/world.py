@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crawler.api.client import ApiClient
 from crawler.api.rows import read_rows
 from crawler.engine.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
@@ -23,6 +22,9 @@ from crawler.store.journal import Journal
 from crawler.store.segments import Staging
 from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
 
+if TYPE_CHECKING:
+    from crawler.api.client import ApiClient
+
 
 def _thread(name: str) -> Executor:
     return ThreadPoolExecutor(1, name)
@@ -30,6 +32,8 @@ def _thread(name: str) -> Executor:
 
 def api_client(settings: Settings, key: str) -> ApiClient:
     """The client of the real API, as the settings say."""
+    from crawler.api.client import ApiClient  # noqa: PLC0415 - a run with nothing to ask for needs none
+
     api, run = settings.api, settings.run
     return ApiClient(
         api.url,

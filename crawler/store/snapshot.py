@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from crawler.errors import OutputError
@@ -133,6 +132,8 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
 
 def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], pa.Table]]:
     """Range after range of sellers, with their rows: of each video the one received last."""
+    import pyarrow.dataset as ds  # noqa: PLC0415 - a run with nothing to publish needs none
+
     paths = [str(path) for path in segment_files(journal, "parquet")]
     source, formerly = ds.dataset(paths, schema=SEGMENT_SCHEMA, format="parquet"), Carried(journal)
     for of_range in _ranges(journal.summaries()):
@@ -189,10 +190,11 @@ def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
         yield waiting
 
 
-def _rows_of(source: ds.Dataset, sellers: list[SellerSummary]) -> pa.Table:
-    seller_id = ds.field("seller_id")
+def _rows_of(source: Any, sellers: list[SellerSummary]) -> pa.Table:
+    seller_id = pc.field("seller_id")
     inside = (seller_id >= sellers[0].seller_id) & (seller_id <= sellers[-1].seller_id)
-    return source.to_table(filter=inside)
+    rows: pa.Table = source.to_table(filter=inside)
+    return rows
 
 
 def _newest(rows: pa.Table) -> pa.Table:

@@ -1,0 +1,67 @@
+"""What a command does not import: the cheapest part of a start is the one that is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DATE, SMALL, Night
+
+from crawler.simulator.server import Simulator, SimulatorOptions
+
+Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
+
+# The attempt to import either is told too.
+STRANGERS = {"numpy.linalg", "pandas.core"}
+ARROW = {"pyarrow", "pyarrow.lib"}
+HEAVY = {"aiohttp", "asyncio", "orjson", "pydantic", "pydantic_settings", "rich", "sqlite3"}
+
+
+def imported(*arguments: str, code: int = 0, environ: dict[str, str] | None = None) -> set[str]:
+    """Every module that the command line imports on its way."""
+    job = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "crawler", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert job.returncode == code, job.stderr
+    return {told[1] for told in re.finditer(r"^import time:.*\| +(\S+)$", job.stderr, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["run", "--help"], 0),
+        (["run"], 2),
+        (["run", "--no-such-option"], 2),
+        (["no-such-command"], 2),
+    ],
+)
+def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str], code: int) -> None:
+    modules = imported(*arguments, code=code)
+    assert "crawler.cli" in modules
+    assert not modules & (HEAVY | ARROW | STRANGERS)
+
+
+def test_status_and_faulty_settings_import_no_arrow(tmp_path: Path) -> None:
+    unwanted = {"aiohttp", "rich"} | ARROW | STRANGERS
+    assert not imported("status", "--data", str(tmp_path)) & unwanted
+    assert not imported("run", "list.csv", "--qps", "many", code=2) & unwanted
+
+
+def test_a_run_with_nothing_to_do_imports_no_client(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(3))
+    job.run(source)
+    modules = imported("run", str(source), "--crawl-date", DATE, environ={**os.environ, **job.environ()})
+    assert "crawler.nightly.run" in modules
+    assert not modules & ({"aiohttp", "pyarrow.dataset", "rich"} | STRANGERS)
