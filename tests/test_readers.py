@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from crawler.api.rows import read_rows
 from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.store import snapshot
+from crawler.store import parts, snapshot
 from crawler.store.journal import Journal, Record
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segments import Staging
@@ -151,7 +151,7 @@ def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:
 
 
 def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_RANGE_SELLERS", 3)
+    monkeypatch.setattr(parts, "_PART_SELLERS", 3)
     monkeypatch.setattr(snapshot, "ROW_GROUP", 30)
     pages = [
         page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
@@ -171,9 +171,10 @@ def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ),
     segment_pages=st.integers(1, 5),
     sellers_at_once=st.integers(1, 3),
+    bytes_at_once=st.sampled_from([1, 900, 3000, 1_000_000]),
 )
 def test_what_is_published_is_the_last_of_each_video(
-    received: list[tuple[int, int, list[int]]], segment_pages: int, sellers_at_once: int
+    received: list[tuple[int, int, list[int]]], segment_pages: int, sellers_at_once: int, bytes_at_once: int
 ) -> None:
     pages = [
         page(str(seller), number, [row(str(v), nick_name=f"{n}-{place}") for place, v in enumerate(videos)])
@@ -186,7 +187,8 @@ def test_what_is_published_is_the_last_of_each_video(
     }
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(snapshot, "_RANGE_SELLERS", sellers_at_once),
+        mock.patch.object(parts, "_PART_SELLERS", sellers_at_once),
+        mock.patch.object(parts, "_PART_BYTES", bytes_at_once),
     ):
         counts = published(Path(folder), pages, segment_pages=segment_pages)
         rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
+from crawler.store.parts import deduplicated
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan, deduplicated
+from crawler.store.snapshot import NOBODY, SnapshotPlan, staging_folder
 from crawler.store.thinning import thin
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
@@ -272,8 +274,9 @@ class NightlyRun:
             return None
         top = Top(run.top)
         self._staging.flush()
-        for _, rows in deduplicated(self._journal):
-            names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
+        names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
+        folder = staging_folder(run.data) / f"{self._run_id}-top"
+        for rows in chain.from_iterable(tables for _, tables in deduplicated(self._journal, folder)):
             listed = pc.is_in(rows["seller_id"], value_set=self._listed.ids)
             told: Iterator[Any] = zip(*(rows.filter(listed)[name].to_pylist() for name in names), strict=True)
             top.add(((seller, video), value or 0.0) for seller, video, value in told)

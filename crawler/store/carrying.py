@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from crawler.errors import InputError
@@ -138,14 +137,16 @@ class Carried:
 
     def rows(self, sellers: dict[date, list[str]]) -> pa.Table:
         """Rows of sellers, by the snapshot that they are in; each with the date it was crawled for."""
-        parts = [SEGMENT_SCHEMA.empty_table()]
+        return pa.concat_tables([SEGMENT_SCHEMA.empty_table(), *self.pieces(sellers)])
+
+    def pieces(self, sellers: dict[date, list[str]]) -> Iterator[pa.Table]:
+        """The same some rows at a time."""
         for day, ids in sellers.items():
             folder = self._pins / f"{_PARTITION}{day.isoformat()}"
             try:
-                parts += _rows_of(folder, day, ids)
+                yield from _rows_of(folder, day, ids)
             except _UNREADABLE as error:
                 raise _lost(folder, error) from None
-        return pa.concat_tables(parts)
 
 
 @dataclass(slots=True)
@@ -299,11 +300,19 @@ def _joined(rows: pa.Table, names: Iterable[str]) -> pa.ChunkedArray[Any]:
 
 def _rows_of(folder: Path, day: date, sellers: list[str]) -> Iterator[pa.Table]:
     """Rows of sellers in a pinned snapshot, as a segment would have them."""
-    wanted = pa.array(sellers, pa.string())
+    seller_id = pc.field("seller_id")
+    inside = (seller_id >= min(sellers)) & (seller_id <= max(sellers))
+    inside &= seller_id.isin(pa.array(sellers, pa.string()))
     for path in _files(folder, "videos"):
-        source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
-        inside = (ds.field("seller_id") >= min(sellers)) & (ds.field("seller_id") <= max(sellers))
-        rows = source.to_table(filter=inside & ds.field("seller_id").isin(wanted))
+        yield from _rows_of_file(path, day, inside)
+
+
+def _rows_of_file(path: Path, day: date, inside: pc.Expression) -> Iterator[pa.Table]:
+    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
+
+    source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
+    for batch in source.to_batches(filter=inside, batch_readahead=1, use_threads=False):
+        rows = pa.Table.from_batches([batch], VIDEO_SCHEMA)
         crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
         place = VIDEO_SCHEMA.get_field_index("carried_from")
         rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -14,20 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import OutputError
 from crawler.models import PAGE_SIZE, SellerStatus, StopReason
-from crawler.store.carrying import Audit, Carried
+from crawler.store.carrying import COUNTS, Audit, Carried
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
+from crawler.store.parts import append_rows, by_source, deduplicated, stored_rows
+from crawler.store.schema import NO_REGION, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segments import segment_files
 
 ROW_GROUP = 131_072
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
-_RANGE_BYTES = 32 * 1024 * 1024
-_RANGE_SELLERS = 65_536
-_ROW_BYTES = 600
+_GROUP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -110,19 +109,20 @@ def clean_staging(data: Path) -> None:
 
 
 def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sellers: Path) -> RowCounts:
-    """Read the segments in ranges of sellers, so that memory holds one range and one row group."""
+    """Memory holds one part of the rows, and then one row group."""
     counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
     spilled = _Spill(spill)
     formerly = Carried(journal)
     with pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer:
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, rows in deduplicated(journal):
-            spilled.add(rows)
-            counts.received += sum(seller.rows for seller in of_range)
-            counts.written += rows.num_rows
-            counts.certain += _count_above(rows, plan.certain)
-            writer.write_table(_seller_table(of_range, rows, plan.stop_reason))
-            _count_carried(counts, of_range, rows, formerly)
+        for of_range, tables in deduplicated(journal, spill / "parts"):
+            seen = _Seen.expecting(of_range, formerly)
+            for rows in tables:
+                spilled.add(rows)
+                seen.add(rows)
+                counts.certain += _count_above(rows, plan.certain)
+            _count(counts, of_range, seen, formerly)
+            writer.write_table(_seller_table(of_range, seen, plan.stop_reason))
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
     counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
@@ -130,110 +130,57 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
     return counts
 
 
-def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], pa.Table]]:
-    """Range after range of sellers, with their rows: of each video the one received last."""
-    import pyarrow.dataset as ds  # noqa: PLC0415 - a run with nothing to publish needs none
+@dataclass(slots=True)
+class _Seen:
+    """What the rows of a range tell of its sellers: how many each has, and how many were carried.
 
-    paths = [str(path) for path in segment_files(journal, "parquet")]
-    source, formerly = ds.dataset(paths, schema=SEGMENT_SCHEMA, format="parquet"), Carried(journal)
-    for of_range in _ranges(journal.summaries()):
-        rows = [_rows_of(source, of_range), _carried(formerly, of_range)]
-        yield of_range, _newest(pa.concat_tables(rows))
+    `audited` might have been carried but were crawled in full; of them `crawled` holds what is compared.
+    """
+
+    audited: list[SellerSummary]
+    videos: Counter[str] = field(default_factory=Counter)
+    carried: Counter[str] = field(default_factory=Counter)
+    crawled: list[pa.Table] = field(default_factory=list)
+
+    @classmethod
+    def expecting(cls, sellers: Iterable[SellerSummary], formerly: Carried) -> _Seen:
+        complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried)
+        return cls([seller for seller in complete if seller.matched and formerly.has(seller.matched)])
+
+    def add(self, rows: pa.Table) -> None:
+        self.videos.update(_rows_by_seller(rows))
+        self.carried.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+        if self.audited:
+            ids = pa.array([seller.seller_id for seller in self.audited], pa.string())
+            inside: Any = pc.is_in(rows["seller_id"], value_set=ids)
+            self.crawled.append(rows.select(["seller_id", "video_id", *COUNTS]).filter(inside))
 
 
-def _carried(formerly: Carried, sellers: list[SellerSummary]) -> pa.Table:
+def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerly: Carried) -> None:
     carried = [seller for seller in sellers if seller.is_carried]
-    rows = formerly.rows(_by_source(carried))
-    wanted = sum(seller.matched_videos for seller in carried)
-    if len(rows) != wanted:
-        raise OutputError(
-            f"{wanted - len(rows)} rows that were to be carried from earlier snapshots are gone"
-        )
-    return rows
-
-
-def _by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
-    found: dict[date, list[str]] = {}
-    for seller in sellers:
-        if seller.matched is not None:
-            found.setdefault(seller.matched, []).append(seller.seller_id)
-    return found
-
-
-def _count_carried(
-    counts: RowCounts, sellers: list[SellerSummary], rows: pa.Table, formerly: Carried
-) -> None:
-    """Count what was carried, and compare sellers that might have been but were crawled in full."""
-    carried = [seller for seller in sellers if seller.is_carried]
+    counts.received += sum(seller.rows for seller in sellers)
+    counts.written += seen.videos.total()
+    counts.carried += seen.carried.total()
     counts.carried_sellers += len(carried)
-    counts.carried += len(rows) - rows["carried_from"].null_count
     counts.saved += sum(seller.matched_videos // PAGE_SIZE for seller in carried)
-    complete = [s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried]
-    audited = [seller for seller in complete if seller.matched and formerly.has(seller.matched)]
-    if audited:
-        ids = pa.array([seller.seller_id for seller in audited], pa.string())
-        crawled = rows.filter(pc.is_in(rows["seller_id"], value_set=ids))
-        counts.audit.compare(len(audited), crawled, formerly.rows(_by_source(audited)))
-
-
-def _ranges(sellers: Iterator[SellerSummary]) -> Iterator[list[SellerSummary]]:
-    """Sellers in their order, as many at a time as fit in memory with all their rows."""
-    waiting: list[SellerSummary] = []
-    size = 0
-    for seller in sellers:
-        waiting.append(seller)
-        size += seller.size + seller.matched_videos * _ROW_BYTES
-        if size >= _RANGE_BYTES or len(waiting) >= _RANGE_SELLERS:
-            yield waiting
-            waiting, size = [], 0
-    if waiting:
-        yield waiting
-
-
-def _rows_of(source: Any, sellers: list[SellerSummary]) -> pa.Table:
-    seller_id = pc.field("seller_id")
-    inside = (seller_id >= sellers[0].seller_id) & (seller_id <= sellers[-1].seller_id)
-    rows: pa.Table = source.to_table(filter=inside)
-    return rows
-
-
-def _newest(rows: pa.Table) -> pa.Table:
-    """The row received last of each video, by seller and position."""
-    if rows.num_rows == 0:
-        return rows
-    newest_first = pc.sort_indices(
-        rows,
-        sort_keys=[
-            ("seller_id", "ascending"),
-            ("video_id", "ascending"),
-            ("seq", "descending"),
-            ("position", "descending"),
-        ],
-    )
-    changes = [_changes(rows[name].take(newest_first)) for name in ("seller_id", "video_id")]
-    kept = rows.take(newest_first.filter(pc.or_(*changes)))
-    return kept.sort_by([(name, "ascending") for name in ("seller_id", "position", "video_id")])
+    if seen.crawled:
+        former = formerly.rows(by_source(seen.audited))
+        counts.audit.compare(len(seen.audited), pa.concat_tables(seen.crawled), former)
 
 
 def _count_above(rows: pa.Table, certain: tuple[str, float] | None) -> int:
     if certain is None:
         return 0
     column, above = certain
-    return rows.filter(pc.field(column) > above).num_rows
+    higher: Any = pc.greater(rows[column], pa.scalar(above))
+    return pc.sum(higher).as_py() or 0
 
 
-def _changes(values: pa.ChunkedArray[Any]) -> pa.Array[Any]:
-    """Whether each value differs from the one before it."""
-    array = values.combine_chunks()
-    return pa.concat_arrays([pa.array([True]), pc.not_equal(array.slice(1), array.slice(0, len(array) - 1))])
-
-
-def _seller_table(sellers: list[SellerSummary], rows: pa.Table, reason: StopReason | None) -> pa.Table:
-    videos, carried = _rows_by_seller(rows), _rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"])))
+def _seller_table(sellers: list[SellerSummary], seen: _Seen, reason: StopReason | None) -> pa.Table:
     told = [
         (
-            *(*s[:2], s.stop_reason or reason, s.pages, videos.get(s.seller_id, 0), *s[4:9]),
-            *(carried.get(s.seller_id, 0), s.overlap, s.drift),
+            *(*s[:2], s.stop_reason or reason, s.pages, seen.videos[s.seller_id], *s[4:9]),
+            *(seen.carried[s.seller_id], s.overlap, s.drift),
         )
         for s in sellers
     ]
@@ -243,7 +190,7 @@ def _seller_table(sellers: list[SellerSummary], rows: pa.Table, reason: StopReas
 
 
 def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
-    counted = pc.value_counts(rows["seller_id"])
+    counted: Any = pc.value_counts(rows["seller_id"])
     return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
 
@@ -269,13 +216,11 @@ class _Spill:
         self._files: dict[str, Path] = {}
 
     def add(self, rows: pa.Table) -> None:
-        """Append each region's rows to its file, as one Arrow stream after another."""
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        """Append each region's rows to its file."""
         for region in map(str, pc.unique(rows["folder"]).to_pylist()):
             path = self._files.setdefault(region, self._folder / f"{len(self._files)}.arrows")
-            of_region = rows.filter(pc.field("folder") == region).select(VIDEO_SCHEMA.names)
-            with path.open("ab") as file, pa.ipc.new_stream(file, VIDEO_SCHEMA, options=options) as stream:
-                stream.write_table(of_region)
+            of_region = rows.filter(pc.equal(rows["folder"], pa.scalar(region)))
+            append_rows(path, of_region.select(VIDEO_SCHEMA.names))
 
     def write(self, folder: Path, run_id: str) -> None:
         """Write each region's file below `folder`; a snapshot without rows gets one empty file."""
@@ -286,30 +231,25 @@ class _Spill:
             with pq.ParquetWriter(target / f"{run_id}.parquet", VIDEO_SCHEMA, compression="zstd") as writer:
                 for group in _row_groups(spilled):
                     writer.write_table(group, row_group_size=ROW_GROUP)
+                    # Or it would be held while the next one is read.
+                    del group
             if spilled is not None:
                 spilled.unlink()
 
 
 def _row_groups(spilled: Path | None) -> Iterator[pa.Table]:
-    """The spilled rows in tables of a row group's size."""
+    """The spilled rows in tables of a row group's size; smaller ones where rows are very long."""
     waiting: list[pa.RecordBatch] = []
-    for batch in _batches(spilled):
+    for batch in () if spilled is None else stored_rows(spilled):
         waiting.append(batch)
         while sum(b.num_rows for b in waiting) >= ROW_GROUP:
-            table = pa.Table.from_batches(waiting)
-            yield table.slice(0, ROW_GROUP)
-            waiting = table.slice(ROW_GROUP).to_batches()
+            yield pa.Table.from_batches(waiting).slice(0, ROW_GROUP)
+            waiting = pa.Table.from_batches(waiting).slice(ROW_GROUP).to_batches()
+        if sum(b.nbytes for b in waiting) >= _GROUP_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
     if waiting or spilled is None:
         yield pa.Table.from_batches(waiting, VIDEO_SCHEMA)
-
-
-def _batches(spilled: Path | None) -> Iterator[pa.RecordBatch]:
-    if spilled is None:
-        return
-    end = spilled.stat().st_size
-    with pa.OSFile(str(spilled), "rb") as file:
-        while file.tell() < end:
-            yield from pa.ipc.open_stream(file)
 
 
 def _collect_rejects(journal: Journal, folder: Path) -> None:
