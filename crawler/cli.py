@@ -392,6 +392,8 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     _open_standard_streams()
     _leave_out(_UNNEEDED)
+    # Arrow's other pools keep what they were given: 80 MiB more at the peak of publishing.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     sys.exit(_run())
 
 

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -32,6 +32,7 @@ _HEAD = 65_536
 _BLOCK = 1 << 20
 _LONGEST_LINE = 1 << 20
 _SLICE = 65_536
+_COMPARED = 8
 _SAMPLE = 64
 _KEPT = 20
 _TOLD = 5
@@ -89,11 +90,9 @@ class SellerList:
         for start in range(0, len(self.ids), _SLICE):
             yield from self.ids.slice(start, _SLICE).to_pylist()
 
-    def without(self, known: Any) -> SellerList:
-        """The sellers that are not among the IDs of an Arrow string array."""
-        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
-
-        return replace(self, ids=self.ids.filter(pc.invert(pc.is_in(self.ids, value_set=known))))
+    def without(self, known: Iterable[Any]) -> SellerList:
+        """The sellers that are in none of some Arrow string arrays."""
+        return replace(self, ids=missing(self.ids, known))
 
     def digest(self) -> str:
         """Equal for two lists of the same sellers in the same order."""
@@ -107,9 +106,26 @@ class SellerList:
         import pyarrow as pa  # noqa: PLC0415 - heavy
         import pyarrow.compute as pc  # noqa: PLC0415
 
-        return [
-            bool(inside) for inside in pc.is_in(pa.array(ids, pa.string()), value_set=self.ids).to_pylist()
-        ]
+        # A hash table of these few, and not of the whole list.
+        wanted = pa.array(ids, pa.string())
+        found = self.ids.filter(pc.is_in(self.ids, value_set=wanted))
+        return [bool(inside) for inside in pc.is_in(wanted, value_set=found).to_pylist()]
+
+
+def missing(ids: Any, known: Iterable[Any]) -> Any:
+    """The IDs of an Arrow string array that are in none of others.
+
+    Some hundred thousand are compared at a time, as a hash table of all would weigh more than they do.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    inside: Any = None
+    arrays = iter(known)
+    while some := list(islice(arrays, _COMPARED)):
+        found: Any = pc.is_in(ids, value_set=pa.concat_arrays(some))
+        inside = found if inside is None else pc.or_(inside, found)
+    return ids if inside is None or inside.true_count == 0 else ids.filter(pc.invert(inside))
 
 
 def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool = False) -> SellerList:

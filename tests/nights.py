@@ -645,7 +645,7 @@ def check(runner: Runner, before: Before) -> None:
         with Journal(
             journal_path(settings.run.data, DATE, latest_generation(settings.run.data, DATE))
         ) as journal:
-            finished = set(runner.listed) <= set(journal.ended().to_pylist())
+            finished = set(runner.listed) <= {i for ids in journal.ended() for i in ids.to_pylist()}
         lost = {key for key in lost if not finished}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:

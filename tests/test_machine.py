@@ -53,7 +53,7 @@ class Crawling(RuleBasedStateMachine):
         self.credits, self.spent = 0, 0
         self.in_flight: list[SellerProgress] = []
         begun = list(self.journal.begun())
-        answered = set(self.journal.answered().to_pylist())
+        answered = {seller for ids in self.journal.answered() for seller in ids.to_pylist()}
         fresh = [seller for seller in self.sizes if seller not in answered]
         assert {seller.seller_id for seller in begun} == answered - self.ended
         self.frontier = Frontier(fresh, begun, self.strategy)

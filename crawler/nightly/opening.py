@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.errors import InputError, OutputError
+from crawler.sellers import missing
 from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.snapshot import clean_staging
 
 _STRING = pa.string()
+_SLICE = 65_536
 
 
 def prepare_folders(data: Path) -> None:
@@ -98,19 +100,20 @@ class Claim:
         """Note once which sellers must end."""
         if self.is_ours or self._path.exists():
             return
-        wanted = listed if fresh else pc.unique(pa.concat_arrays([listed, self._published()]))
+        others = [] if fresh else [pc.unique(missing(self._published(), _slices(listed)))]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table({"seller_id": wanted}), sink)
+        pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, *others])}), sink)
         with told_as_output_error(str(self._path)):
-            write_whole(self._path, sink.getvalue().to_pybytes())
+            write_whole(self._path, memoryview(sink.getvalue()))
 
     def may_replace(self, listed: pa.Array[Any]) -> bool:
         """Whether this journal may publish."""
         if self.is_ours:
             return True
-        noted = pq.ParquetFile(self._path).read()["seller_id"] if self._path.exists() else listed
-        settled = self._journal.settled()
-        return all(_all_in(ids, settled) for ids in (listed, noted))
+        wanted = [listed]
+        if self._path.exists():
+            wanted.append(pq.ParquetFile(self._path).read()["seller_id"].combine_chunks())
+        return not any(len(missing(ids, self._journal.settled())) for ids in wanted)
 
     def _published(self) -> pa.Array[Any]:
         chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
@@ -120,6 +123,6 @@ class Claim:
         return pa.concat_arrays(chunks)
 
 
-def _all_in(ids: Any, known: pa.Array[Any]) -> bool:
-    inside: Callable[..., Any] = pc.is_in
-    return bool(pc.all(inside(ids, value_set=known), min_count=0).as_py())
+def _slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
+    for start in range(0, len(ids), _SLICE):
+        yield ids.slice(start, _SLICE)

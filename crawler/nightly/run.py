@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
-from itertools import chain
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -276,10 +276,12 @@ class NightlyRun:
         self._staging.flush()
         names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
         folder = staging_folder(run.data) / f"{self._run_id}-top"
-        for rows in chain.from_iterable(tables for _, tables in deduplicated(self._journal, folder)):
-            listed = pc.is_in(rows["seller_id"], value_set=self._listed.ids)
-            told: Iterator[Any] = zip(*(rows.filter(listed)[name].to_pylist() for name in names), strict=True)
-            top.add(((seller, video), value or 0.0) for seller, video, value in told)
+        for sellers, tables in deduplicated(self._journal, folder):
+            known = [seller.seller_id for seller in sellers]
+            listed = set(compress(known, self._listed.contains(known)))
+            for rows in tables:
+                told: Iterator[Any] = zip(*(rows[name].to_pylist() for name in names), strict=True)
+                top.add(((s, video), value or 0.0) for s, video, value in told if s in listed)
         return top
 
     def _publish(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from crawler.report.run_report import FAILURES_TOLD
 from crawler.sellers import SellerList
 from crawler.store.journal import Journal, SellerSummary
 
-_CHUNK = 65_536
+_CHUNK = 8192
 
 
 @dataclass(slots=True)
@@ -37,16 +37,24 @@ class Tally:
 
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
     """Count the listed sellers; `reason` is why those that have not ended stopped."""
-    pending = listed.without(journal.known())
+    known = Counter[str]()
+    pending = listed.without(_counted(journal.known(), known))
+    strangers = known.total() - (len(listed) - len(pending))
     tally = Tally(pending, certain_above=None if len(pending) else 0.0)
     summaries = journal.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
-        for seller in _listed(chunk, listed):
+        for seller in _listed(chunk, listed) if strangers else chunk:
             _add(tally, seller, reason)
     tally.statuses[SellerStatus.PENDING] += len(tally.pending)
     if reason is not None:
         tally.stops[reason] += len(tally.pending)
     return tally
+
+
+def _counted(arrays: Iterable[Any], count: Counter[str]) -> Iterator[Any]:
+    for array in arrays:
+        count["sellers"] += len(array)
+        yield array
 
 
 def _listed(sellers: list[SellerSummary], listed: SellerList) -> Iterator[SellerSummary]:

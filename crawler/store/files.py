@@ -55,7 +55,7 @@ def fsync_tree(root: Path) -> None:
         fsync_folder(Path(folder))
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that a crash leaves the former content or this one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from math import inf, isfinite
@@ -295,10 +295,11 @@ class Journal:
             "stop": stop,
             "carry_forward": carry_forward,
         }
-        ended = self._db.execute(_REOPENED, told).fetchall()
+        # All are found before any is changed: a query may miss what is deleted under it.
+        ended = list(self._ids(_REOPENED, told))
         with database_errors(self.path), transaction(self._db) as db:
-            for start in range(0, len(ended), 65_536):
-                ids = [row[0] for row in ended[start : start + 65_536]]
+            ids: list[Any]
+            for ids in (some.to_pylist() for some in ended):
                 open_again = [(i,) for i, inside in zip(ids, listed(ids), strict=True) if inside]
                 db.executemany("DELETE FROM seller WHERE seller_id = ?", open_again)
 
@@ -309,19 +310,19 @@ class Journal:
             "(SELECT credits FROM page UNION ALL SELECT credits FROM outlay)"
         )
 
-    def settled(self) -> pa.Array[Any]:
+    def settled(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have ended, and that no later run of itself tries again."""
         return self._ids("SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)")
 
-    def answered(self) -> pa.Array[Any]:
+    def answered(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have a page or have ended."""
         return self._ids("SELECT seller_id FROM seller UNION SELECT seller_id FROM page")
 
-    def known(self) -> pa.Array[Any]:
+    def known(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that `summaries` tells of: those, and any that cost something."""
         return self._ids("SELECT seller_id FROM known")
 
-    def ended(self) -> pa.Array[Any]:
+    def ended(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that need no further page."""
         return self._ids("SELECT seller_id FROM seller")
 
@@ -435,13 +436,11 @@ class Journal:
         with database_errors(self.path):
             return int(self._db.execute(query).fetchone()[0])
 
-    def _ids(self, query: str) -> pa.Array[Any]:
-        """A query's first column, held once."""
-        cursor = self._db.execute(query)
-        chunks = []
+    def _ids(self, query: str, told: Mapping[str, Any] | None = None) -> Iterator[pa.Array[Any]]:
+        """A query's first column, some rows at a time."""
+        cursor = self._db.execute(query, told or {})
         while rows := cursor.fetchmany(65_536):
-            chunks.append(pa.array([row[0] for row in rows], pa.string()))
-        return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+            yield pa.array([row[0] for row in rows], pa.string())
 
 
 def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:

@@ -24,9 +24,9 @@ from crawler.store.parts import append_rows, by_source, deduplicated, stored_row
 from crawler.store.schema import NO_REGION, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segments import segment_files
 
-ROW_GROUP = 131_072
+ROW_GROUP = 65_536
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
-_GROUP_BYTES = 64 * 1024 * 1024
+_GROUP_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
