@@ -32,7 +32,7 @@ _HEAD = 65_536
 _BLOCK = 1 << 20
 _LONGEST_LINE = 1 << 20
 _SLICE = 65_536
-_COMPARED = 8
+_COMPARED = 4
 _SAMPLE = 64
 _KEPT = 20
 _TOLD = 5
@@ -125,6 +125,7 @@ def missing(ids: Any, known: Iterable[Any]) -> Any:
     while some := list(islice(arrays, _COMPARED)):
         found: Any = pc.is_in(ids, value_set=pa.concat_arrays(some))
         inside = found if inside is None else pc.or_(inside, found)
+    pa.default_memory_pool().release_unused()
     return ids if inside is None or inside.true_count == 0 else ids.filter(pc.invert(inside))
 
 
@@ -580,6 +581,8 @@ class _Found:
 
     def result(self, *, skip_bad_ids: bool) -> SellerList:
         """The list, without repetitions; raises `InputError` for bad entries and for an empty list."""
+        import pyarrow as pa  # noqa: PLC0415
+
         if self._bad_count and not (skip_bad_ids and self._chunks):
             raise InputError(self._told(skipped=skip_bad_ids))
         if not self._chunks:
@@ -588,6 +591,7 @@ class _Found:
             raise InputError(f"{self.name} is too long for one list: split it")
         total = sum(map(len, self._chunks))
         ids = _unique(_joined(self._chunks))
+        pa.default_memory_pool().release_unused()
         return SellerList(self.name, ids, total - len(ids), tuple(self._bad), self._bad_count)
 
     def _told(self, *, skipped: bool) -> str:
