@@ -74,7 +74,7 @@ def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
 def append_rows(path: Path, rows: pa.Table) -> None:
     """Append rows to a file, as one Arrow stream after another."""
     # zstd would save a third of the room, and takes three times as long for pieces as small as these.
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with path.open("ab") as file, pa.ipc.new_stream(file, rows.schema, options=options) as stream:
         stream.write_table(rows)
 
@@ -84,7 +84,7 @@ def stored_rows(path: Path, fields: Sequence[int] = ()) -> Iterator[pa.RecordBat
     if not path.exists():
         return
     end = path.stat().st_size
-    options = pa.ipc.IpcReadOptions(included_fields=list(fields))
+    options = pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
     with pa.OSFile(str(path), "rb") as file:
         while file.tell() < end:
             yield from pa.ipc.open_stream(file, options=options)

@@ -233,6 +233,7 @@ class _Spill:
                     writer.write_table(group, row_group_size=ROW_GROUP)
                     # Or it would be held while the next one is read.
                     del group
+                    pa.default_memory_pool().release_unused()
             if spilled is not None:
                 spilled.unlink()
 
