@@ -32,7 +32,7 @@ _HEAD = 65_536
 _BLOCK = 1 << 20
 _LONGEST_LINE = 1 << 20
 _SLICE = 65_536
-_COMPARED = 4
+_COMPARED = 2
 _SAMPLE = 64
 _KEPT = 20
 _TOLD = 5
@@ -115,7 +115,7 @@ class SellerList:
 def missing(ids: Any, known: Iterable[Any]) -> Any:
     """The IDs of an Arrow string array that are in none of others.
 
-    Some hundred thousand are compared at a time, as a hash table of all would weigh more than they do.
+    A hundred thousand are compared at a time, as a hash table of all would weigh more than they do.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
