@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -30,6 +30,7 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
 ]
 _SUMS = pa.schema(_SUM_FIELDS)
 _ROWS = 131_072
+_BATCH = 65_536
 _MOST = 10**9
 _COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
@@ -153,16 +154,44 @@ class History:
         Sellers whose list ended in a page that came again are left out: past its end an API may repeat it.
         """
         depths: dict[str, int] = {}
-        seen: pa.Array[Any] = pa.array([], pa.string())
-        for _, table in self.sellers():
-            read = table.filter(_READ)
-            new = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
-            deep = new.filter((pc.field("videos") >= least_pages * PAGE_SIZE) & _ENDED)
-            for seller_id, videos in zip(
-                *(deep[n].to_pylist() for n in ("seller_id", "videos")), strict=True
-            ):
-                depths[str(seller_id)] = (videos or 0) // PAGE_SIZE
-            seen = pa.concat_arrays([seen, _column(new, "seller_id")])
+        # The oldest first, a part at a time: a week of snapshots weighs far more than its deep sellers.
+        for day in reversed(self._openable()):
+            try:
+                newer = self._depths_of(day, least_pages, depths)
+            except _UNREADABLE as error:
+                self._warn("sellers", day, error)
+            else:
+                depths |= newer
+        return {seller_id: depth for seller_id, depth in depths.items() if depth}
+
+    def _openable(self) -> list[date]:
+        """The newest `DEPTH` snapshots whose files can be opened."""
+        found: list[date] = []
+        for day in self.dates:
+            try:
+                rows = sum(pq.read_metadata(path).num_rows for path in self._files("sellers", day))
+            except _UNREADABLE as error:
+                self._warn("sellers", day, error)
+            else:
+                found += [day] if rows else []
+            if len(found) == DEPTH:
+                break
+        return found
+
+    def _depths_of(self, day: date, least_pages: int, known: Mapping[str, int]) -> dict[str, int]:
+        """Depths in one snapshot of sellers that are deep there, and 0 of known ones that no longer are."""
+        depths: dict[str, int] = {}
+        deep: Any = (pc.field("videos") >= least_pages * PAGE_SIZE) & _ENDED
+        formerly = pa.array(known, pa.string())
+        for path in self._files("sellers", day):
+            for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=list(_NAMES)):
+                table = _plausible(pa.Table.from_batches([batch]).select(_NAMES).cast(_COLUMNS))
+                read = table.filter(_READ)
+                fallen = read.filter(pc.is_in(read["seller_id"], value_set=formerly))["seller_id"]
+                depths |= dict.fromkeys(map(str, fallen.to_pylist()), 0)
+                found = read.filter(deep)
+                told = zip(*(found[name].to_pylist() for name in ("seller_id", "videos")), strict=True)
+                depths |= {str(seller_id): (videos or 0) // PAGE_SIZE for seller_id, videos in told}
         return depths
 
     def page_values(self, sort: SortField) -> dict[str, array[float]]:
