@@ -6,7 +6,7 @@ KILLS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits clean
+.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-memory clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,9 @@ bench: setup ## measure the stand-in, the journal and the pace
 	$(BIN)/python bench/simulator_rate.py
 	$(BIN)/python bench/journal.py
 	$(BIN)/python bench/pace.py
+
+bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes and 5 GB of disk
+	$(BIN)/python bench/memory.py
 
 clean: ## remove what was made here, but no data
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

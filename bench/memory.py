@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DATE = "2026-11-23"
+NEXT_DATE = "2026-11-24"
 KEY = "sk_live_simulator"
 _BODY_BYTES = 5200
 _COMMIT = 2000
@@ -49,9 +50,9 @@ def environ() -> dict[str, str]:
     return {**clean, "KEYAPI_API_KEY": KEY}
 
 
-def command(folder: Path, *options: str) -> list[str]:
+def command(folder: Path, *options: str, date: str = DATE) -> list[str]:
     """`crawler run` over the list and the data of a folder."""
-    told = ["run", str(folder / "sellers.csv"), "--data", str(folder / "data"), "--crawl-date", DATE]
+    told = ["run", str(folder / "sellers.csv"), "--data", str(folder / "data"), "--crawl-date", date]
     return [sys.executable, "-m", "crawler", *told, "--quiet", *options]
 
 
@@ -74,12 +75,12 @@ def own(mode: str, folder: Path, *arguments: int) -> None:
     subprocess.run([sys.executable, _SCRIPT, mode, str(folder), *map(str, arguments)], check=True)
 
 
-def until_first_request(folder: Path) -> Peak:
+def until_first_request(folder: Path, date: str = DATE) -> Peak:
     """Run until the first connection comes in, and stop it then."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         began = time.monotonic()
-        job = subprocess.Popen(command(folder, "--api-url", url), env=environ())
+        job = subprocess.Popen(command(folder, "--api-url", url, date=date), env=environ())
         server.settimeout(120)
         server.accept()[0].close()
         sent = time.monotonic() - began
@@ -95,6 +96,7 @@ def stand_in() -> Iterator[str]:
         assert server.stdout is not None
         yield server.stdout.readline().split()[0]
         server.terminate()
+        server.stdout.read()
 
 
 def lists(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
@@ -122,6 +124,7 @@ def shops(sizes: list[Shop]) -> Iterator[tuple[str, Peak]]:
             label = f"{size.sellers:,} sellers of {size.rows:,} rows"
             yield f"{label}, publish", measured(command(Path(name)))
             yield f"{label}, nothing to do", measured(command(Path(name)))
+            yield f"{label}, first request of the next date", until_first_request(Path(name), NEXT_DATE)
 
 
 def nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
@@ -150,11 +153,13 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
 
     from crawler.models import Ending, Page, SellerStatus, StopReason  # noqa: PLC0415
     from crawler.store.journal import Journal, Record, journal_path  # noqa: PLC0415
+    from crawler.store.ledger import Ledger  # noqa: PLC0415
     from crawler.store.segments import Staging  # noqa: PLC0415
 
     last = -(-rows // 10)
     done = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-    path = journal_path(folder / "data", date.fromisoformat(DATE), 1)
+    day = date.fromisoformat(DATE)
+    path = journal_path(folder / "data", day, 1)
     with Journal(path, survive_power_loss=False) as journal:
         journal.note(source=str(folder / "sellers.csv"), sort="views", order="desc")
         staging, waiting = Staging(journal, _page_rows), []
@@ -168,6 +173,10 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
                     waiting = []
         staging.write(waiting)
         staging.flush()
+        told = journal.credits()
+    with Ledger(folder / "data") as ledger:
+        ledger.begin("bench", day, "2026-11-23T02:10:00.000Z")
+        ledger.reserve("bench", day, None, lambda _left: told)
 
 
 def _page_rows(seller: str, body: bytes) -> object:
@@ -198,7 +207,7 @@ def _page_rows(seller: str, body: bytes) -> object:
 
 def show(name: str, peak: Peak) -> None:
     """One line of the table."""
-    told = f"{name:48} {peak.mib:6.0f} MiB  {peak.seconds:7.1f} s  {peak.cpu:7.1f} s CPU"
+    told = f"{name:60} {peak.mib:6.0f} MiB  {peak.seconds:7.1f} s  {peak.cpu:7.1f} s CPU"
     print(told + (f"  exit {peak.code}" if peak.code not in {0, 3} else ""), flush=True)
 
 
