@@ -245,3 +245,14 @@ def test_a_seller_costs_its_full_pages_and_one_more(total: int, stop: StopRule, 
     whole = total // 10 + 1 if stop is StopRule.SHORT else -(-total // 10) + 1
     assert seller.pages == min(whole, max_pages)
     assert (step.status is SellerStatus.COMPLETE) == (whole <= max_pages)
+
+
+def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_GROUP_BYTES", 20_000)
+    pages = [page(str(s), 1, [row(f"{s}-{n}", video_desc="x" * 900) for n in range(9)]) for s in range(12)]
+    monkeypatch.setattr(parts, "_PART_SELLERS", 2)
+    published(tmp_path, pages)
+    (path,) = (tmp_path / "videos").rglob("*.parquet")
+    assert pq.ParquetFile(path).metadata.num_row_groups == 3
+    assert len(pq.ParquetFile(path).read()) == 9 * 12
+    assert not list((tmp_path / "state" / "staging").iterdir())

@@ -371,3 +371,20 @@ def test_whatever_the_bytes_nothing_but_a_list_or_a_refusal(
         assert ids
         assert len(set(ids)) == len(ids)
         assert all(seller.isascii() and seller.isdigit() and len(seller) <= 32 for seller in ids)
+
+
+@settings(deadline=None)
+@given(
+    listed=st.lists(st.integers(0, 60), min_size=1, unique=True),
+    known=st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=9), max_size=9),
+)
+def test_comparing_a_list_in_many_steps_is_comparing_it_at_once(
+    listed: list[int], known: list[list[int]]
+) -> None:
+    ids = [str(number) for number in listed]
+    sellers = SellerList("list", pa.array(ids), 0, (), 0)
+    arrays = [pa.array(list(map(str, some))) for some in known]
+    told = {str(number) for some in known for number in some}
+    assert list(sellers.without(arrays)) == [seller for seller in ids if seller not in told]
+    asked = sorted(told)
+    assert sellers.contains(asked) == [seller in ids for seller in asked]

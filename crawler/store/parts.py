@@ -145,7 +145,7 @@ def _tables_of_one(path: Path, count: int) -> Iterator[pa.Table]:
     batches = (batch.select(_OF_ONE_SELLER) for batch in stored_rows(path, fields))
     numbers = _newest(pa.Table.from_batches(batches, schema), [])
     step = max(1, -(-len(numbers) // count))
-    for start in range(0, len(numbers), step):
+    for start in range(0, max(1, len(numbers)), step):
         yield _gathered(path, numbers.slice(start, step))
 
 
