@@ -31,6 +31,7 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
 _SUMS = pa.schema(_SUM_FIELDS)
 _ROWS = 131_072
 _BATCH = 65_536
+_PART = 262_144
 _MOST = 10**9
 _COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
@@ -143,9 +144,17 @@ class History:
     def videos(self, ids: pa.Array[Any]) -> pa.Array[Any]:
         """How many videos each seller of an Arrow string array had when it was last read; null: never."""
         videos: pa.Array[Any] = pa.nulls(len(ids), pa.int64())
-        for _, table in self.sellers():
-            read = table.filter(_READ)
-            videos = pc.coalesce(videos, _aligned(ids, read, _column(read, "videos")))
+        for day in self._openable():
+            if not videos.null_count:
+                break
+            try:
+                older = videos
+                for table in self._parts(day):
+                    read = table.filter(_READ)
+                    older = pc.coalesce(older, _aligned(ids, read, _column(read, "videos")))
+                videos = older
+            except _UNREADABLE as error:
+                self._warn("sellers", day, error)
         return videos
 
     def depths(self, least_pages: int) -> dict[str, int]:
@@ -183,16 +192,26 @@ class History:
         depths: dict[str, int] = {}
         deep: Any = (pc.field("videos") >= least_pages * PAGE_SIZE) & _ENDED
         formerly = pa.array(known, pa.string())
+        for table in self._parts(day):
+            read = table.filter(_READ)
+            fallen = read.filter(pc.is_in(read["seller_id"], value_set=formerly))["seller_id"]
+            depths |= dict.fromkeys(map(str, fallen.to_pylist()), 0)
+            found = read.filter(deep)
+            told = zip(*(found[name].to_pylist() for name in ("seller_id", "videos")), strict=True)
+            depths |= {str(seller_id): (videos or 0) // PAGE_SIZE for seller_id, videos in told}
+        return depths
+
+    def _parts(self, day: date) -> Iterator[pa.Table]:
+        """A snapshot's sellers, some hundred thousand at a time."""
+        waiting: list[pa.RecordBatch] = []
         for path in self._files("sellers", day):
             for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=list(_NAMES)):
-                table = _plausible(pa.Table.from_batches([batch]).select(_NAMES).cast(_COLUMNS))
-                read = table.filter(_READ)
-                fallen = read.filter(pc.is_in(read["seller_id"], value_set=formerly))["seller_id"]
-                depths |= dict.fromkeys(map(str, fallen.to_pylist()), 0)
-                found = read.filter(deep)
-                told = zip(*(found[name].to_pylist() for name in ("seller_id", "videos")), strict=True)
-                depths |= {str(seller_id): (videos or 0) // PAGE_SIZE for seller_id, videos in told}
-        return depths
+                waiting.append(batch)
+                if sum(map(len, waiting)) >= _PART:
+                    yield _sellers(waiting)
+                    waiting = []
+        if waiting:
+            yield _sellers(waiting)
 
     def page_values(self, sort: SortField) -> dict[str, array[float]]:
         """What each page was worth, by what the API sorts by: the first page's sum first.
@@ -248,7 +267,9 @@ class History:
 
     def _warn(self, kind: str, day: date, error: Exception) -> None:
         reason = " ".join(str(error).split())[:200]
-        self.warnings.append(f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}")
+        warning = f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
 
 def _dates(folder: Path, before: date) -> Iterator[date]:
@@ -259,6 +280,10 @@ def _dates(folder: Path, before: date) -> Iterator[date]:
             continue
         if day < before and next(path.glob("*.parquet"), None) is not None:
             yield day
+
+
+def _sellers(batches: list[pa.RecordBatch]) -> pa.Table:
+    return _plausible(pa.Table.from_batches(batches).select(_NAMES).cast(_COLUMNS))
 
 
 def _column(table: pa.Table, name: str) -> pa.Array[Any]:
