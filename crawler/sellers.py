@@ -115,14 +115,15 @@ class SellerList:
 def missing(ids: Any, known: Iterable[Any]) -> Any:
     """The IDs of an Arrow string array that are in none of others.
 
-    A hundred thousand are compared at a time, as a hash table of all would weigh more than they do.
+    A hundred thousand are compared at a time, or a sixteenth of a long list: a hash table of all would weigh
+    more than they do.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
 
     inside: Any = None
     arrays = iter(known)
-    while some := list(islice(arrays, _COMPARED)):
+    while some := list(islice(arrays, max(_COMPARED, len(ids) // _SLICE // 16))):
         found: Any = pc.is_in(ids, value_set=pa.concat_arrays(some))
         inside = found if inside is None else pc.or_(inside, found)
     pa.default_memory_pool().release_unused()

@@ -31,7 +31,6 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
 _SUMS = pa.schema(_SUM_FIELDS)
 _ROWS = 131_072
 _BATCH = 65_536
-_PART = 262_144
 _MOST = 10**9
 _COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
@@ -149,12 +148,14 @@ class History:
                 break
             try:
                 older = videos
-                for table in self._parts(day):
+                # Each part is looked for in the whole list: a long one takes fewer and larger ones.
+                for table in self._parts(day, max(_BATCH, len(ids) // 16)):
                     read = table.filter(_READ)
                     older = pc.coalesce(older, _aligned(ids, read, _column(read, "videos")))
                 videos = older
             except _UNREADABLE as error:
                 self._warn("sellers", day, error)
+        pa.default_memory_pool().release_unused()
         return videos
 
     def depths(self, least_pages: int) -> dict[str, int]:
@@ -171,6 +172,7 @@ class History:
                 self._warn("sellers", day, error)
             else:
                 depths |= newer
+        pa.default_memory_pool().release_unused()
         return {seller_id: depth for seller_id, depth in depths.items() if depth}
 
     def _openable(self) -> list[date]:
@@ -192,7 +194,7 @@ class History:
         depths: dict[str, int] = {}
         deep: Any = (pc.field("videos") >= least_pages * PAGE_SIZE) & _ENDED
         formerly = pa.array(known, pa.string())
-        for table in self._parts(day):
+        for table in self._parts(day, _BATCH):
             read = table.filter(_READ)
             fallen = read.filter(pc.is_in(read["seller_id"], value_set=formerly))["seller_id"]
             depths |= dict.fromkeys(map(str, fallen.to_pylist()), 0)
@@ -201,13 +203,13 @@ class History:
             depths |= {str(seller_id): (videos or 0) // PAGE_SIZE for seller_id, videos in told}
         return depths
 
-    def _parts(self, day: date) -> Iterator[pa.Table]:
-        """A snapshot's sellers, some hundred thousand at a time."""
+    def _parts(self, day: date, least: int) -> Iterator[pa.Table]:
+        """A snapshot's sellers, at least so many at a time."""
         waiting: list[pa.RecordBatch] = []
         for path in self._files("sellers", day):
             for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=list(_NAMES)):
                 waiting.append(batch)
-                if sum(map(len, waiting)) >= _PART:
+                if sum(map(len, waiting)) >= least:
                     yield _sellers(waiting)
                     waiting = []
         if waiting:
