@@ -65,6 +65,7 @@ class Staging:
         self.journal.adopt(Segment(name, self._last_seq, len(self._rejects)))
         reached("segment.adopted")
         self._clear()
+        pa.default_memory_pool().release_unused()
 
     def _clear(self) -> None:
         self._batches: list[pa.RecordBatch] = []
