@@ -197,7 +197,8 @@ class SellerProgress:
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
     journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
     same. `total`, `least` and `marks` are the last page's; no video still to come is worth more than
-    `bound`. `held`: pages that came before their turn, by number. `drifted`: it has seams.
+    `bound`. `held`: pages that came before their turn, by number. `drifted`: it has seams. `leaving`: its
+    end is known, and what of it is in flight is not asked for again.
     """
 
     seller_id: str
@@ -215,6 +216,7 @@ class SellerProgress:
     fingerprints: set[int] = field(default_factory=set)
     held: dict[int, Page] | None = None
     drifted: bool = False
+    leaving: bool = False
     ended: bool = False
 
     def hand_over(self) -> int:

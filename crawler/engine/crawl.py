@@ -160,8 +160,11 @@ class Crawl:
             self._stop.set(reason)
 
     async def _settle(self) -> None:
-        """Tell the journal what was spent on pages that never came."""
+        """Tell the journal what was spent on pages that never came, and who has ended without them."""
         try:
+            for ahead in list(self._ahead.values()):
+                if ahead.ending is not None:
+                    await self._end(ahead.seller, ahead.ending)
             for seller in self._unsettled:
                 if seller.credits:
                     await self._journal.end(seller.seller_id, seller.hand_over(), None)
@@ -287,6 +290,7 @@ class Crawl:
         else:
             if isinstance(step, Ending) and ahead.ending is None:
                 ahead.ending = step
+                seller.leaving = True
             ending = None if ahead.flying else ahead.ending
         if ending is not None:
             seller.ended = True
@@ -328,13 +332,22 @@ class Crawl:
         doubtful, self._doubtful = self._doubtful, []
         for request, reason in doubtful:
             if self._breaker.is_open and request.failures < HARD_ATTEMPTS:
-                seller_id = request.seller.seller_id
-                self._put_off[seller_id, request.page_num] = request
-                if seller_id in self._ahead:
-                    self._ahead[seller_id].put_off(request.page_num)
-                self._offer(request.seller)
+                await self._hold_off(request)
             else:
                 await self._fail(request, reason, retriable=True)
+
+    async def _hold_off(self, request: PageRequest) -> None:
+        """Ask for a page again once the API is back, where its seller still wants it by then."""
+        seller = request.seller
+        ahead = self._ahead.get(seller.seller_id)
+        if ahead is not None:
+            ahead.put_off(request.page_num)
+        ending = self._ending_now(seller, Step.NEXT_PAGE)
+        if ending is not None:
+            await self._end(seller, ending)
+        elif ahead is None or ahead.ending is None:
+            self._put_off[seller.seller_id, request.page_num] = request
+            self._offer(seller)
 
     async def _fail(self, request: PageRequest, reason: str, *, retriable: bool) -> None:
         """End a seller whose page cannot be had; before that page's turn, wait whether it is wanted."""

@@ -115,16 +115,19 @@ class Gates:
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
         """Get a page, and the loop time at which its request was sent.
 
-        Raises `GaveUpError` after the last attempt, `RefusedError` on a 400, and the errors that
-        stop a run.
+        Raises `GaveUpError` after the last attempt, or where nobody wants the page any more,
+        `RefusedError` on a 400, and the errors that stop a run.
         """
         while True:
             try:
                 return await self._attempt(request)
-            except (HeldBackError, ThrottledError):
-                continue
+            except (HeldBackError, ThrottledError) as failure:
+                reason = str(failure)
             except UnavailableError as failure:
                 await self._after_failure(request, failure)
+                reason = str(failure)
+            if request.seller.leaving:
+                raise GaveUpError(reason)
 
     async def _after_failure(self, request: PageRequest, failure: UnavailableError) -> None:
         limit = HARD_ATTEMPTS if self._breaker.is_open else self._retry.attempts

@@ -56,7 +56,7 @@ class Ahead:
     """
 
     def __init__(self, seller: SellerProgress, limit: int, depth: int, *, gallop: bool) -> None:
-        self._seller = seller
+        self.seller = seller
         self._limit = limit
         self._depth = depth
         self._gallop = gallop
@@ -108,7 +108,7 @@ class Ahead:
         self._compare(arrival, count)
 
     def _choose(self) -> int | None:
-        turn = self._seller.next_page
+        turn = self.seller.next_page
         if turn not in self.flying and turn not in self.held:
             return turn
         if self._end is not None and self._end < turn:
@@ -165,8 +165,8 @@ class Ahead:
     def _compare(self, page: Page, count: int) -> None:
         """Learn from a page that came before its turn how far the list goes."""
         told = page.fingerprint if count >= PAGE_SIZE else None
-        if told in self._seller.fingerprints:
-            self._ends_at(self._seller.next_page)
+        if told in self.seller.fingerprints:
+            self._ends_at(self.seller.next_page)
         for other, fingerprint in self._probes.items():
             if told is not None and told == fingerprint:
                 self._ends_at(min(other, page.page_num) + 1)

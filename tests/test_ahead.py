@@ -1,0 +1,150 @@
+"""Several pages of one seller in flight: every seller ends, whatever becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from virtual_time import run_virtual
+
+from crawler.engine.crawl import Crawl
+from crawler.engine.credits import Credits
+from crawler.engine.gates import Gates
+from crawler.engine.pace import Pace
+from crawler.engine.ports import Departure
+from crawler.engine.stop import Stop
+from crawler.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
+from crawler.models import NO_NOTES, PAGE_SIZE, Ending, Page, PageNotes, Seam, Strategy
+from crawler.rules.breaker import Breaker
+from crawler.rules.frontier import Frontier
+from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.paging import PagingRule
+from crawler.rules.retry import RetryRule
+from crawler.rules.sizing import PoolSize
+
+Answer = Exception | int
+"""How a request ends: so many rows, or an error."""
+
+
+@dataclass
+class Api:
+    """Answers by script, after `latency` seconds: what comes is decided when the request is sent."""
+
+    answer: Callable[[str, int, float], Answer]
+    latency: Callable[[str, int], float] = lambda _seller, _page: 0.1
+    sent: list[tuple[str, int]] = field(default_factory=list)
+
+    async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
+        while not await departure.leave(lambda: True):
+            pass
+        self.sent.append((seller_id, page_num))
+        answer = self.answer(seller_id, page_num, asyncio.get_running_loop().time() - 1000)
+        await asyncio.sleep(self.latency(seller_id, page_num))
+        if isinstance(answer, Exception):
+            departure.label = type(answer).__name__
+            raise answer
+        departure.label = "200"
+        return Page(seller_id, page_num, b"", answer, page_num if answer else 0, 0, "")
+
+
+@dataclass
+class Journal:
+    """Remembers pages and endings, in the order in which they were kept."""
+
+    pages: list[tuple[str, int]] = field(default_factory=list)
+    endings: dict[str, Ending] = field(default_factory=dict)
+    credits: Counter[str] = field(default_factory=Counter)
+
+    async def append(
+        self, page: Page, credits_spent: int, ending: Ending | None, _notes: PageNotes = NO_NOTES
+    ) -> None:
+        self.pages.append((page.seller_id, page.page_num))
+        await self.end(page.seller_id, credits_spent, ending)
+
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
+        await asyncio.sleep(0.01)
+        self.credits[seller_id] += credits_spent
+        if ending is not None:
+            assert seller_id not in self.endings
+            self.endings[seller_id] = ending
+
+    async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        raise AssertionError
+
+
+class _Ledger:
+    async def reserve(self) -> int:
+        await asyncio.sleep(0)
+        return 1000
+
+
+def crawl(
+    api: Api, sellers: Iterable[str], rule: LookaheadRule, stop_at: float | None = None, workers: int = 30
+) -> tuple[Journal, Crawl]:
+    """Crawl sellers to their end, or until a signal comes."""
+    journal, stop, breaker = Journal(), Stop(), Breaker(900)
+    pace = Pace(200, 60)
+    gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, 900, Random(0))
+    frontier = Frontier(iter(list(sellers)), [], Strategy.DEPTH_FIRST)
+    size, paging = PoolSize(200, workers), PagingRule()
+    job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule)
+
+    async def main() -> None:
+        if stop_at is not None:
+            asyncio.get_running_loop().call_later(stop_at, stop.set, InterruptedRunError(15))
+        await asyncio.wait_for(job.run(), 100_000)
+
+    run_virtual(main())
+    assert sum(journal.credits.values()) == len(api.sent)
+    return journal, job
+
+
+def rows(size: int, page_num: int) -> int:
+    return max(0, min(PAGE_SIZE, size - (page_num - 1) * PAGE_SIZE))
+
+
+KNOWN = LookaheadRule("history", 10, 100_000, {"deep": 40})
+
+
+def test_a_seller_whose_end_is_known_ends_though_the_api_goes_down_under_its_last_page() -> None:
+    """Its list shrank: page 38, asked for ahead, fails until the API is down for all."""
+
+    def answer(seller: str, page_num: int, at: float) -> Answer:
+        if at < 300 and (seller != "deep" or page_num == 38):
+            return UnavailableError("500")
+        return rows(355 if seller == "deep" else 25, page_num)
+
+    api = Api(answer, lambda seller, _page_num: 0.1 if seller == "deep" else 35.0)
+    journal, _ = crawl(api, ["deep", *(f"s{n}" for n in range(12))], KNOWN)
+    assert set(journal.endings) == {"deep", *(f"s{n}" for n in range(12))}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_stop_leaves_no_seller_open_whose_end_is_known(*, refused: bool) -> None:
+    """Page 38 is past the end and never answered: what the run was told before it must not be asked again."""
+
+    def answer(_seller: str, page_num: int, _at: float) -> Answer:
+        return RefusedError("400") if refused and page_num == 20 else rows(355, page_num)
+
+    api = Api(answer, lambda _seller, page_num: 500.0 if page_num == 38 else 0.1)
+    journal, _ = crawl(api, ["deep"], KNOWN, stop_at=60)
+    assert ("deep", 38) in api.sent
+    assert ("deep", 38) not in journal.pages
+    assert journal.endings["deep"].stop_reason == ("error" if refused else "short_page")
+
+
+@pytest.mark.parametrize("error", [UnavailableError("500"), ThrottledError("429", 3.0)])
+def test_a_page_past_the_end_is_not_asked_for_again(error: Exception) -> None:
+    """Page 38 fails while the seller turns out to end before it: no further credit goes there."""
+    api = Api(
+        lambda _seller, page_num, _at: error if page_num == 38 else rows(355, page_num),
+        lambda _seller, page_num: 100.0 if page_num == 38 else 0.1,
+    )
+    journal, _ = crawl(api, ["deep"], KNOWN)
+    assert journal.endings["deep"].stop_reason == "short_page"
+    assert api.sent.count(("deep", 38)) == 1
+    assert len(api.sent) == 37
