@@ -170,6 +170,27 @@ def test_a_run_without_it_reads_what_was_carried(tmp_path: Path) -> None:
     assert then["carry_forward"]["wrong"] == 0
 
 
+def test_carried_rows_stand_until_their_seller_is_read_to_its_end(tmp_path: Path) -> None:
+    """A run without the option that is cut short takes nothing out of the snapshot."""
+    ids = ids_of(60)
+    crawl(tmp_path, ids, 0)
+    first = crawl(tmp_path, ids, 1, *ALL)
+    carried, saved = first["carry_forward"]["carried"], first["carry_forward"]["credits_saved"]
+    spent, before = first["credits"]["spent_for_date"], rows_of(tmp_path, 1)
+    for more in (0, saved // 2):
+        cut = crawl(tmp_path, ids, 1, "--budget", str(spent + more), code=3)
+        assert values(rows_of(tmp_path, 1)) == values(before)
+        assert cut["sellers"]["complete"] == 60
+        assert cut["rows"]["written"] == len(before)
+        assert cut["carry_forward"]["credits_saved"] == saved - more
+    assert cut["carry_forward"]["carried"] < carried
+    assert crawl(tmp_path, ids, 1, "--top", "3")["rows"]["written"] == len(before)
+    assert crawl(tmp_path, ids, 1, *ALL)["served"] == 0
+    assert crawl(tmp_path, ids, 1)["stops"].keys() == {"short_page", "empty_page"}
+    assert values(rows_of(tmp_path, 1)) == values(before)
+    assert {row["carried_from"] for row in rows_of(tmp_path, 1)} == {None}
+
+
 @pytest.mark.parametrize("kind", ["videos", "sellers"])
 def test_a_damaged_snapshot_carries_nothing_and_is_told(tmp_path: Path, kind: str) -> None:
     ids = ids_of(20)

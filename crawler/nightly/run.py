@@ -48,7 +48,7 @@ from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
 from crawler.sellers import SellerList
 from crawler.settings import Settings
-from crawler.store.carrying import CarryRule, Former, require_pins
+from crawler.store.carrying import CarryRule, Former, pins_stand, require_pins
 from crawler.store.database import damage_told
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
@@ -152,7 +152,7 @@ class NightlyRun:
             max_pages=run.max_pages,
             min_value=run.min_value,
             stop=run.stop,
-            carry_forward=run.carry_forward,
+            carried_stand=run.carry_forward or pins_stand(journal),
         )
         require_pins(journal)
 
@@ -198,7 +198,7 @@ class NightlyRun:
         return max(1.0, 1.0 / self._settings.run.qps) * _QUIET if self._ledger.runs() else 0.0
 
     def _crawl(self) -> None:
-        begun = list(self._journal.begun())
+        begun = list(self._journal.begun(carried=not self._settings.run.carry_forward))
         inside = self._listed.contains([seller.seller_id for seller in begun])
         begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
         fresh = self._listed.without(self._journal.answered())
@@ -280,7 +280,8 @@ class NightlyRun:
             known = [seller.seller_id for seller in sellers]
             listed = set(compress(known, self._listed.contains(known)))
             for rows in tables:
-                told: Iterator[Any] = zip(*(rows[name].to_pylist() for name in names), strict=True)
+                own = rows.filter(pc.is_null(rows["carried_from"]))
+                told: Iterator[Any] = zip(*(own[name].to_pylist() for name in names), strict=True)
                 top.add(((s, video), value or 0.0) for s, video, value in told if s in listed)
         return top
 

@@ -192,6 +192,14 @@ def require_pins(journal: Journal) -> None:
             raise _lost(folder, "it holds no file")
 
 
+def pins_stand(journal: Journal) -> bool:
+    """Whether every snapshot that rows are carried from is still there."""
+    with suppress(InputError):
+        require_pins(journal)
+        return True
+    return False
+
+
 def _lost(folder: Path, reason: object) -> InputError:
     return InputError(
         f"{folder} is missing or damaged ({reason}): restore it, or pay for the crawl date again with --fresh"

@@ -89,7 +89,15 @@ SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_r
     OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <=
         (SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id)))
     OR (stop_reason = 'short_page' AND :stop = 'empty')
-    OR (stop_reason = 'carried' AND NOT :carry_forward)
+    OR (stop_reason = 'carried' AND NOT :carried_stand)
+"""
+
+# Rows that are carried stand until their seller is read to its end, or cannot be.
+_ENDED = """
+INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
+    status = excluded.status, stop_reason = excluded.stop_reason, error = excluded.error,
+    retriable = excluded.retriable, run_id = excluded.run_id
+    WHERE seller.stop_reason != 'carried' OR excluded.status != 'partial'
 """
 
 
@@ -205,7 +213,7 @@ class Journal:
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
             db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
-            db.executemany("INSERT OR REPLACE INTO seller VALUES (?, ?, ?, ?, ?, ?)", endings)
+            db.executemany(_ENDED, endings)
             db.executemany(
                 """INSERT INTO outlay VALUES (?, ?)
                 ON CONFLICT (seller_id) DO UPDATE SET credits = credits + excluded.credits""",
@@ -281,19 +289,19 @@ class Journal:
         max_pages: int = MAX_PAGE_NUM,
         min_value: float | None = None,
         stop: StopRule = StopRule.SHORT,
-        carry_forward: bool = True,
+        carried_stand: bool = True,
     ) -> None:
         """Let listed sellers go on that ended for a reason that no longer holds.
 
         Those that hid nothing of the best K always do: the next run may want another K, and asking the
-        journal again costs nothing.
+        journal again costs nothing. Those that are carried do where what they are carried from is gone.
         """
         told = {
             "retry_refused": retry_refused,
             "max_pages": max_pages,
             "min_value": min_value,
             "stop": stop,
-            "carry_forward": carry_forward,
+            "carried_stand": carried_stand,
         }
         # All are found before any is changed: a query may miss what is deleted under it.
         ended = list(self._ids(_REOPENED, told))
@@ -326,17 +334,19 @@ class Journal:
         """IDs of the sellers that need no further page."""
         return self._ids("SELECT seller_id FROM seller")
 
-    def begun(self) -> Iterator[SellerProgress]:
-        """Sellers with pages that have not ended, ready to go on.
+    def begun(self, *, carried: bool = False) -> Iterator[SellerProgress]:
+        """Sellers with pages that have not ended, ready to go on; also those that are `carried`.
 
         Of a page that was received twice, the later reading counts.
         """
         query = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, max(seq)
             FROM page LEFT JOIN seller USING (seller_id)
-            WHERE seller.seller_id IS NULL GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
+            WHERE seller.seller_id IS NULL OR (:carried AND seller.stop_reason = 'carried')
+            GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
         drifted = {row[0] for row in self._db.execute("SELECT seller_id FROM seam WHERE NOT mended")}
         progress: SellerProgress | None = None
-        for seller_id, page_num, row_count, fingerprint, total, least, edge, _ in self._db.execute(query):
+        rows = self._db.execute(query, {"carried": carried})
+        for seller_id, page_num, row_count, fingerprint, total, least, edge, _ in rows:
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress

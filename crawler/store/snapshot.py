@@ -162,7 +162,7 @@ def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerl
     counts.written += seen.videos.total()
     counts.carried += seen.carried.total()
     counts.carried_sellers += len(carried)
-    counts.saved += sum(seller.matched_videos // PAGE_SIZE for seller in carried)
+    counts.saved += sum(max(0, s.matched_videos // PAGE_SIZE + 1 - s.pages) for s in carried)
     if seen.crawled:
         former = formerly.rows(by_source(seen.audited))
         counts.audit.compare(len(seen.audited), pa.concat_tables(seen.crawled), former)
