@@ -26,8 +26,8 @@ from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
 
-Answer = Exception | int
-"""How a request ends: so many rows, or an error."""
+Answer = Exception | int | None
+"""How a request ends: so many rows, none told (`data` is null), or an error."""
 
 
 @dataclass
@@ -148,3 +148,18 @@ def test_a_page_past_the_end_is_not_asked_for_again(error: Exception) -> None:
     assert journal.endings["deep"].stop_reason == "short_page"
     assert api.sent.count(("deep", 38)) == 1
     assert len(api.sent) == 37
+
+
+def test_a_null_page_ahead_of_its_turn_is_no_page() -> None:
+    """Page 20 fails and ends the seller; page 30, then in flight, is null: a later run must ask for it."""
+
+    def answer(_seller: str, page_num: int, _at: float) -> Answer:
+        if page_num == 20:
+            return RefusedError("400")
+        return None if page_num == 30 else rows(405, page_num)
+
+    api = Api(answer, lambda _seller, page_num: 60.0 if page_num == 30 else 0.1)
+    journal, _ = crawl(api, ["deep"], KNOWN)
+    assert ("deep", 30) in api.sent
+    assert ("deep", 30) not in journal.pages
+    assert journal.endings["deep"].stop_reason == "error"

@@ -229,7 +229,7 @@ class Crawl:
             return
         notes, step = self._decide(seller, page)
         if step is Step.ASK_AGAIN:
-            self._offer(seller)
+            await self._go_on(seller)
             return
         ending = self._ending_now(seller, step)
         await self._journal.append(page, seller.hand_over(), ending, notes)
@@ -253,8 +253,7 @@ class Crawl:
             seller.null_seen |= page.page_num in ahead.nulls
             return self._in_turn(seller, page, ahead.held)
         ahead.hold(page)
-        is_wanted = page.row_count is None and ahead.ending is None
-        return NO_NOTES, Step.ASK_AGAIN if is_wanted else Step.NEXT_PAGE
+        return NO_NOTES, Step.ASK_AGAIN if page.row_count is None else Step.NEXT_PAGE
 
     def _in_turn(
         self, seller: SellerProgress, page: Page, held: dict[int, Page | Ending]
@@ -342,12 +341,9 @@ class Crawl:
         ahead = self._ahead.get(seller.seller_id)
         if ahead is not None:
             ahead.put_off(request.page_num)
-        ending = self._ending_now(seller, Step.NEXT_PAGE)
-        if ending is not None:
-            await self._end(seller, ending)
-        elif ahead is None or ahead.ending is None:
+        if ahead is None or ahead.ending is None:
             self._put_off[seller.seller_id, request.page_num] = request
-            self._offer(seller)
+        await self._go_on(seller)
 
     async def _fail(self, request: PageRequest, reason: str, *, retriable: bool) -> None:
         """End a seller whose page cannot be had; before that page's turn, wait whether it is wanted."""
@@ -361,11 +357,15 @@ class Crawl:
         if ahead is None or request.page_num == seller.next_page:
             self.failures.append(Failure(seller.seller_id, request.page_num, reason))
             step = ending
-        told = self._ending_now(seller, step)
-        if told is None:
+        await self._go_on(seller, step)
+
+    async def _go_on(self, seller: SellerProgress, step: Step | Ending = Step.NEXT_PAGE) -> None:
+        """What follows where no page came: the seller's next one, or its ending if that is due."""
+        ending = self._ending_now(seller, step)
+        if ending is None:
             self._offer(seller)
         else:
-            await self._end(seller, told)
+            await self._end(seller, ending)
 
     async def _end(self, seller: SellerProgress, ending: Ending) -> None:
         seller.ended = True
