@@ -207,6 +207,7 @@ class SellerProgress:
     rows: int = 0
     credits: int = 0
     last_page_full: bool = False
+    last_page_empty: bool = False
     null_seen: bool = False
     probing: bool = False
     total: float = 0.0
@@ -230,7 +231,7 @@ class SellerProgress:
         self.next_page = page.page_num + 1
         self.pages += 1
         self.rows += count
-        self.last_page_full = count >= PAGE_SIZE
+        self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
         self.null_seen = False
         self.total, self.least, self.marks = page.total, page.least, page.marks
         self.bound = inf if page.least is None else min(self.bound, page.least)

@@ -74,4 +74,4 @@ def _add(tally: Tally, seller: SellerSummary, reason: StopReason | None) -> None
     tally.drift += seller.drift
     tally.drifted += seller.drift > 0
     if seller.status is SellerStatus.FAILED and len(tally.failures) < FAILURES_TOLD:
-        tally.failures.append({"seller": seller.seller_id, "page": seller.pages + 1, "reason": seller.error})
+        tally.failures.append({"seller": seller.seller_id, "page": seller.missing, "reason": seller.error})

@@ -54,9 +54,12 @@ class PagingRule:
         return Step.NEXT_PAGE if limit is None else Ending(SellerStatus.PARTIAL, limit)
 
     def _limit(self, page: Page) -> StopReason | None:
-        if self.min_value is not None and page.least is not None and page.least < self.min_value:
+        if self._falls_short(page.least):
             return StopReason.MIN_VALUE
         return StopReason.MAX_PAGES if page.page_num >= self.max_pages else None
+
+    def _falls_short(self, least: float | None) -> bool:
+        return self.min_value is not None and least is not None and least < self.min_value
 
     def allows(self, progress: SellerProgress) -> bool:
         """Whether the seller's next page may be asked for at all."""
@@ -64,9 +67,13 @@ class PagingRule:
 
     def ended(self, progress: SellerProgress) -> Ending | None:
         """How a seller ends that needs no further page: a run may have stopped before it could tell."""
+        if progress.last_page_empty:
+            return _complete(StopReason.EMPTY_PAGE)
         is_short = progress.pages > 0 and not progress.last_page_full and not progress.probing
         if is_short and self.stop is StopRule.SHORT:
             return _complete(StopReason.SHORT_PAGE)
+        if self._falls_short(progress.least):
+            return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
         return None if self.allows(progress) else Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -83,11 +83,13 @@ CREATE VIEW IF NOT EXISTS known AS
 
 _REOPENED = """
 SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_refused))
-    OR (stop_reason = 'max_pages' AND :max_pages >
-        (SELECT coalesce(max(page_num), 0) FROM page WHERE page.seller_id = seller.seller_id))
+    OR (stop_reason = 'max_pages' AND :max_pages > (SELECT count(DISTINCT page_num) FROM page
+        WHERE page.seller_id = seller.seller_id AND page_num <= :max_pages))
     OR stop_reason = 'top'
-    OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <=
-        (SELECT min(least) FROM page WHERE page.seller_id = seller.seller_id)))
+    OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <= (SELECT min(worth) FROM
+        (SELECT min(least) AS worth, page_num, row_number() OVER (ORDER BY page_num) AS place FROM page
+            WHERE page.seller_id = seller.seller_id GROUP BY page_num)
+        WHERE place = page_num)))
     OR (stop_reason = 'short_page' AND :stop = 'empty')
     OR (stop_reason = 'carried' AND NOT :carried_stand)
 """
@@ -139,6 +141,7 @@ class SellerSummary(NamedTuple):
     No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
     that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
     that were not mended. `matched`: the snapshot with the same first page, and how many videos it has.
+    `missing`: the first page that was not received.
     """
 
     seller_id: str
@@ -157,6 +160,7 @@ class SellerSummary(NamedTuple):
     drift: int
     matched: date | None
     matched_videos: int
+    missing: int
 
     @property
     def is_carried(self) -> bool:
@@ -396,7 +400,7 @@ class Journal:
                 coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
                 coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound,
                 coalesce(s.overlap, 0), coalesce(s.drift, 0), matched.source, coalesce(matched.videos, 0),
-                p.gaps
+                coalesce(p.deepest, 0) + 1, p.gaps
             FROM known
             LEFT JOIN seller USING (seller_id)
             LEFT JOIN outlay USING (seller_id)
@@ -407,26 +411,28 @@ class Journal:
                 min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
                 sum(row_count) AS rows, sum(size) AS size,
                 CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
-                max(page_num) > count(DISTINCT page_num) AS gaps
+                max(page_num) AS deepest, max(page_num) > count(DISTINCT page_num) AS gaps
                 FROM page GROUP BY seller_id) AS p USING (seller_id)
             ORDER BY seller_id"""
-        for seller_id, status, reason, *rest, source, videos, gaps in self._db.execute(query):
+        for seller_id, status, reason, *rest, source, videos, missing, gaps in self._db.execute(query):
             begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
             known = begun if status is None else SellerStatus(status)
             stopped = None if reason is None else StopReason(reason)
             matched = None if source is None else date.fromisoformat(source)
-            summary = SellerSummary._make([seller_id, known, stopped, *rest, matched, videos])
-            yield summary._replace(bound=self._bound(seller_id)) if gaps else summary
+            summary = SellerSummary._make([seller_id, known, stopped, *rest, matched, videos, missing])
+            yield self._up_to_gap(summary) if gaps else summary
 
-    def _bound(self, seller_id: str) -> float | None:
-        """The bound of a seller whose pages have gaps: that of those before the first one."""
+    def _up_to_gap(self, seller: SellerSummary) -> SellerSummary:
+        """A seller whose pages have gaps: only those before the first one bound what is missing."""
         query = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
-        bound, wanted = inf, 1
-        for page_num, least in self._db.execute(query, (seller_id,)):
-            if page_num > wanted or least is None:
+        bound: float | None = inf
+        wanted = 1
+        for page_num, least in self._db.execute(query, (seller.seller_id,)):
+            if page_num > wanted:
                 break
-            bound, wanted = min(bound, least), page_num + 1
-        return bound if isfinite(bound) else None
+            bound = None if bound is None or least is None else min(bound, least)
+            wanted = page_num + 1
+        return seller._replace(bound=bound if wanted > 1 else None, missing=wanted)
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Every seller that the journal knows, by seller_id, with what its rows weigh, at a guess."""
