@@ -30,7 +30,7 @@ def write(journal: Journal, pages: Iterable[Page], ending: Ending | None = None)
 
 def reopened(journal: Journal, *, max_pages: int = 100, min_value: float | None = None) -> bool:
     journal.reopen(lambda ids: [True] * len(ids), max_pages=max_pages, min_value=min_value)
-    return not len(journal.ended())
+    return not journal.has_endings
 
 
 @pytest.mark.parametrize(("max_pages", "more"), [(2, False), (3, False), (4, True), (20, True)])
