@@ -37,7 +37,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from virtual_time import VirtualLoop
 
-from crawler.api.rows import read_rows
+from crawler.api.columns import read_batch
 from crawler.engine.ports import Departure
 from crawler.errors import (
     CrawlerError,
@@ -429,7 +429,7 @@ class Runner:
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * self.weather.disk_delay),
             api=lambda settings, _key: FakeApi(self.night, self.weather, self.rng, settings.api.timeout),
             free_bytes=self._free,
-            staging=lambda journal: Staging(journal, read_rows, segment_pages=4 if self.whole else 10**9),
+            staging=lambda journal: Staging(journal, read_batch, segment_pages=4 if self.whole else 10**9),
             publish=self._publish,
         )
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.api.rows import read_rows
+from crawler.api.columns import read_batch
 from crawler.models import Ending, Page, SellerStatus, SortField, StopReason
 from crawler.store import history as module
 from crawler.store.history import History, Pair
@@ -36,7 +36,7 @@ def night(data: Path, day: int, pages: dict[str, list[list[Any]]], pending: tupl
             records.append(Record(seller, "run", 1, page, COMPLETE if is_last else None))
     crawl_date = date(2026, 11, day)
     with Journal(data / "state" / "journal" / f"{crawl_date}.1.sqlite") as journal:
-        staging = Staging(journal, read_rows)
+        staging = Staging(journal, read_batch)
         staging.write(records)
         staging.flush()
         publish(journal, SnapshotPlan(data, "run", crawl_date, pa.array(pending, pa.string()), None))

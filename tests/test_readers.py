@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
@@ -53,7 +54,7 @@ def published(
 ) -> snapshot.RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-        staging = Staging(journal, read_rows, segment_pages=segment_pages)
+        staging = Staging(journal, read_batch, segment_pages=segment_pages)
         staging.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
         staging.flush()
         assert not list(journal.waiting())

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from crawler.api.rows import read_rows
+from crawler.api.columns import read_batch
 from crawler.engine.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
 from crawler.settings import Settings
@@ -66,5 +66,5 @@ class World:
     executor: Callable[[str], Executor] = _thread
     api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
     free_bytes: Callable[[Path], int] = free_bytes
-    staging: Callable[[Journal], Staging] = lambda journal: Staging(journal, read_rows)
+    staging: Callable[[Journal], Staging] = lambda journal: Staging(journal, read_batch)
     publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish

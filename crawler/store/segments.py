@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.errors import InputError
-from crawler.models import API_COLUMNS, PAGE_SIZE, PageRows, Reject
+from crawler.models import PAGE_SIZE, Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
@@ -21,10 +23,41 @@ SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 24 * 1024 * 1024
 """Bodies that wait at most, in JSON: either bound closes a segment."""
 
-_BATCH_ROWS = 8192
-_ROW_GROUP = 2048
+_BLOCK_PAGES = 512
+_BLOCK_BYTES = 4 * 1024 * 1024
+"""Pages that are read, and written as one row group, at a time."""
 
-RowReader = Callable[[str, bytes], PageRows]
+_OF_PAGE = {
+    "seller_id": "seller_id",
+    "page_num": "page_num",
+    "crawled_at": "received_at",
+    "run_id": "run_id",
+    "request_id": "request_id",
+    "seq": "seq",
+}
+"""Columns that a page knows, and what it calls them."""
+
+_FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
+"""Columns worth a dictionary: in the others nearly every value is another one."""
+
+
+class RowBatch(Protocol):
+    """Rows of some pages, and what was rejected with the number of its page, from 0.
+
+    `rows` has the API's columns, `extra`, and for each row the number of its `page` and its `place` on it,
+    from 1.
+    """
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows that are kept."""
+
+    @property
+    def rejects(self) -> list[tuple[int, Reject]]:
+        """The rows that could not be kept."""
+
+
+BatchReader = Callable[[Sequence[tuple[str, bytes]]], RowBatch]
 
 
 class Staging:
@@ -33,11 +66,14 @@ class Staging:
     What it holds in memory is always what the journal holds as bodies. Used by one thread at a time.
     """
 
-    def __init__(self, journal: Journal, read_rows: RowReader, *, segment_pages: int = SEGMENT_PAGES) -> None:
+    def __init__(
+        self, journal: Journal, read_batch: BatchReader, *, segment_pages: int = SEGMENT_PAGES
+    ) -> None:
         self.journal = journal
-        self._read_rows = read_rows
+        self._read_batch = read_batch
         self._segment_pages = segment_pages
-        self._clear()
+        self._waiting: list[StoredPage] = []
+        self._bytes = 0
         require_segments(journal)
         self._remove_strays()
         self._take(journal.waiting())
@@ -48,30 +84,26 @@ class Staging:
 
     def flush(self) -> None:
         """Move every page that waits into a segment. Raises `OutputError`; the bodies then stay."""
-        if self._last_seq == 0:
+        if not self._waiting:
             return
         reached("segment.begin")
         folder = segment_folder(self.journal.path)
-        name = f"{self._last_seq:012}"
+        last_seq = self._waiting[-1].seq
+        name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
             folder.mkdir(exist_ok=True)
-            self._write_parquet(folder / f"{name}.parquet")
-            if self._rejects:
-                (folder / f"{name}.jsonl").write_bytes(b"".join(self._rejects))
+            rejects = self._write_parquet(folder / f"{name}.parquet")
+            if rejects:
+                (folder / f"{name}.jsonl").write_bytes(b"".join(rejects))
                 fsync_file(folder / f"{name}.jsonl")
             fsync_folder(folder)
             fsync_folder(folder.parent)
         reached("segment.written")
-        self.journal.adopt(Segment(name, self._last_seq, len(self._rejects)))
+        self.journal.adopt(Segment(name, last_seq, len(rejects)))
         reached("segment.adopted")
-        self._clear()
+        self._waiting = []
+        self._bytes = 0
         pa.default_memory_pool().release_unused()
-
-    def _clear(self) -> None:
-        self._batches: list[pa.RecordBatch] = []
-        self._columns: dict[str, list[Any]] = {name: [] for name in SEGMENT_SCHEMA.names}
-        self._rejects: list[bytes] = []
-        self._pages = self._bytes = self._last_seq = 0
 
     def _remove_strays(self) -> None:
         """Remove files that a crash left before the journal knew of them."""
@@ -84,57 +116,32 @@ class Staging:
 
     def _take(self, pages: Iterable[StoredPage]) -> None:
         for page in pages:
-            self._add(page)
-            if self._pages >= self._segment_pages or self._bytes >= SEGMENT_BYTES:
-                self.flush()
+            self._waiting.append(page)
+            self._bytes += len(page.body)
+        # The journal keeps the bodies of a commit together: a segment ends where a commit does.
+        if len(self._waiting) >= self._segment_pages or self._bytes >= SEGMENT_BYTES:
+            self.flush()
 
-    def _add(self, page: StoredPage) -> None:
-        rows = self._read_rows(page.seller_id, page.body)
-        columns = self._columns
-        for name, *_ in API_COLUMNS:
-            if name != "region":
-                columns[name] += rows.values[name]
-        for region, extra in zip(rows.values["region"], rows.values["extra"], strict=True):
-            folder = region_folder(region)
-            columns["folder"].append(folder or NO_REGION)
-            columns["extra"].append(extra if folder else _with_region(extra, region))
-        columns["position"] += [(page.page_num - 1) * PAGE_SIZE + place for place in rows.places]
-        of_page = {
-            "seller_id": page.seller_id,
-            "page_num": page.page_num,
-            "crawled_at": page.received_at,
-            "run_id": page.run_id,
-            "request_id": page.request_id,
-            "carried_from": None,
-            "seq": page.seq,
-        }
-        for name, value in of_page.items():
-            columns[name] += [value] * len(rows.places)
-        self._rejects += [_reject_line(page, reject) for reject in rows.rejects]
-        self._pages += 1
-        self._bytes += len(page.body)
-        self._last_seq = page.seq
-        if len(columns["seq"]) >= _BATCH_ROWS:
-            self._close_batch()
-
-    def _close_batch(self) -> None:
-        arrays = [pa.array(self._columns[field.name], field.type) for field in SEGMENT_SCHEMA]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SEGMENT_SCHEMA))
-        for values in self._columns.values():
-            values.clear()
-
-    def _write_parquet(self, path: Path) -> None:
-        self._close_batch()
-        table = pa.Table.from_batches(self._batches, SEGMENT_SCHEMA).sort_by("seller_id")
-        pq.write_table(
-            table,
+    def _write_parquet(self, path: Path) -> list[bytes]:
+        """Write the rows of the pages that wait, by seller; returns the lines of the others."""
+        # Pages are sorted rather than rows: there are fewer, and they are not copied.
+        pages = sorted(self._waiting, key=attrgetter("seller_id"))
+        rejects: list[tuple[int, bytes]] = []
+        with pq.ParquetWriter(
             path,
-            row_group_size=_ROW_GROUP,
+            SEGMENT_SCHEMA,
             compression="zstd",
             compression_level=1,
+            use_dictionary=_FEW_VALUES,
             write_statistics=["seller_id"],
-        )
+        ) as writer:
+            for block in _blocks(pages):
+                batch = self._read_batch([(page.seller_id, page.body) for page in block])
+                writer.write_table(_segment_table(block, batch.rows))
+                told = ((block[number], reject) for number, reject in batch.rejects)
+                rejects += [(page.seq, _reject_line(page, reject)) for page, reject in told]
         fsync_file(path)
+        return [line for _, line in sorted(rejects, key=itemgetter(0))]
 
 
 def segment_folder(journal: Path) -> Path:
@@ -165,6 +172,51 @@ def require_segments(journal: Journal) -> None:
                 ) from None
 
 
+def _blocks(pages: list[StoredPage]) -> Iterator[list[StoredPage]]:
+    """Pages in their order, as many at a time as are read at once."""
+    block: list[StoredPage] = []
+    size = 0
+    for page in pages:
+        block.append(page)
+        size += len(page.body)
+        if len(block) == _BLOCK_PAGES or size >= _BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
+    """The rows of some pages with what their pages know of them."""
+    number: Any = rows["page"].combine_chunks()
+    first = _of_pages([(page.page_num - 1) * PAGE_SIZE for page in pages], pa.int64(), number)
+    columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
+    columns["folder"], columns["extra"] = _folders(rows)
+    columns["position"] = pc.add(rows["place"], first)
+    columns["carried_from"] = pa.nulls(len(rows), pa.date32())
+    for name, told in _OF_PAGE.items():
+        values = [getattr(page, told) for page in pages]
+        columns[name] = _of_pages(values, SEGMENT_SCHEMA.field(name).type, number)
+    return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
+
+
+def _of_pages(values: list[Any], kind: pa.DataType, number: pa.Array[Any]) -> pa.Array[Any]:
+    """What each row's page says, `number` being the row's page."""
+    return pa.array(values, kind).take(number)
+
+
+def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
+    """Each row's partition folder, and `extra` with the regions that fit none."""
+    regions = rows["region"].combine_chunks().dictionary_encode(null_encoding="encode")
+    named = [region_folder(region) for region in regions.dictionary.to_pylist()]
+    folders = pa.array([folder or NO_REGION for folder in named], pa.string()).take(regions.indices)
+    if None not in named:
+        return folders, rows["extra"]
+    told = zip(rows["extra"].to_pylist(), rows["region"].to_pylist(), strict=True)
+    extras = [_with_region(extra, region) for extra, region in told]
+    return folders, pa.array(extras, pa.string())
+
+
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:
     told = {
         "seller_id": page.seller_id,
@@ -176,5 +228,7 @@ def _reject_line(page: StoredPage, reject: Reject) -> bytes:
     return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _with_region(extra: str | None, region: str) -> str:
+def _with_region(extra: str | None, region: str | None) -> str | None:
+    if region is None or region_folder(region) is not None:
+        return extra
     return orjson.dumps({**(orjson.loads(extra) if extra else {}), "region": region}).decode()

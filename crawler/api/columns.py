@@ -1,0 +1,142 @@
+"""From many pages' bodies to Arrow columns at once; a page with anything odd goes the way of `rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from crawler.api.rows import read_rows
+from crawler.models import API_COLUMNS, Reject
+
+_FEW = 8
+"""Pages among which an odd one is no longer searched for: each goes the tolerant way."""
+
+_TOLD: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "seconds": pa.string(),
+}
+_KEPT = {**_TOLD, "seconds": pa.timestamp("ms", tz="UTC")}
+_ROW = pa.struct([*((c.name, _TOLD[c.kind]) for c in API_COLUMNS), ("seller_id", pa.string())])
+_PARSING = pj.ParseOptions(
+    explicit_schema=pa.schema([("data", pa.list_(_ROW))]), unexpected_field_behavior="infer"
+)
+_ONE, _BELOW_ALL = pa.scalar(1.0), pa.scalar(-inf)
+_VISIBLE = "^[!-~]+$"
+_SECONDS = "^[0-9]{1,11}$"
+
+_ROW_FIELDS: list[pa.Field[Any]] = [
+    *(pa.field(c.name, _KEPT[c.kind]) for c in API_COLUMNS),
+    pa.field("extra", pa.string()),
+    pa.field("page", pa.int32()),
+    pa.field("place", pa.int64()),
+]
+ROW_SCHEMA = pa.schema(_ROW_FIELDS)
+"""`API_COLUMNS`, `extra`, the number of each row's page in the batch, from 0, and its place there, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """The rows of some pages, in their order, and what was rejected with the number of its page."""
+
+    rows: pa.Table
+    rejects: list[tuple[int, Reject]]
+
+
+def read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
+    """Read the rows of pages (a seller and a body of strict JSON each), exactly as `read_rows` does."""
+    rejects: list[tuple[int, Reject]] = []
+    parts = list(_parts(pages, 0, rejects))
+    return RowBatch(pa.concat_tables([ROW_SCHEMA.empty_table(), *parts]), rejects)
+
+
+def _parts(
+    pages: Sequence[tuple[str, bytes]], first: int, rejects: list[tuple[int, Reject]]
+) -> Iterator[pa.Table]:
+    """Tables of the pages in their order; an odd page is searched for by halves."""
+    table = _whole(pages, first)
+    if table is not None:
+        yield table
+    elif len(pages) > _FEW:
+        half = len(pages) // 2
+        yield from _parts(pages[:half], first, rejects)
+        yield from _parts(pages[half:], first + half, rejects)
+    else:
+        for number, (seller_id, body) in enumerate(pages, start=first):
+            yield _tolerant(seller_id, body, number, rejects)
+
+
+def _tolerant(seller_id: str, body: bytes, number: int, rejects: list[tuple[int, Reject]]) -> pa.Table:
+    page = read_rows(seller_id, body)
+    rejects += [(number, reject) for reject in page.rejects]
+    columns = {**page.values, "page": [number] * len(page.places), "place": page.places}
+    return pa.table(columns, schema=ROW_SCHEMA)
+
+
+def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
+    """All pages at once; None where a value on any of them needs more than its column's plain form."""
+    told = _parsed([body for _, body in pages])
+    if told is None or len(told) != len(pages):
+        return None
+    rows, parents = told.flatten(), pc.list_parent_indices(told)
+    if rows.type.num_fields != _ROW.num_fields or rows.null_count:
+        return None
+    columns = dict(zip((field.name for field in rows.type), rows.flatten(), strict=True))
+    asked = pa.array([seller_id for seller_id, _ in pages], pa.string()).take(parents)
+    if not _is_plain(columns, asked):
+        return None
+    # A whole number of at most 11 digits ends long before the year 9999.
+    seconds = pc.multiply(columns["create_time"].cast(pa.int64()), 1000)
+    columns["create_time"] = seconds.cast(ROW_SCHEMA.field("create_time").type)
+    columns["extra"] = pa.nulls(len(rows), pa.string())
+    columns["page"] = pc.add(parents.cast(pa.int32()), pa.scalar(first, pa.int32()))
+    lengths = (length or 0 for length in told.value_lengths().to_pylist())
+    places = chain.from_iterable(range(1, length + 1) for length in lengths)
+    columns["place"] = pa.array(places, pa.int64())
+    return pa.table([columns[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
+
+
+def _parsed(bodies: list[bytes]) -> Any:
+    """The pages' `data`, one list for each; None where some value does not fit its column as it stands."""
+    # Strict JSON has line breaks only between its tokens; the parser takes one for a page's end.
+    lines = b"\n".join([_on_one_line(body) for body in bodies])
+    source: Any = pa.BufferReader(lines)
+    reading = pj.ReadOptions(use_threads=False, block_size=len(lines) + 1)
+    try:
+        table = pj.read_json(source, read_options=reading, parse_options=_PARSING)
+    except pa.ArrowException:
+        return None
+    return table["data"].combine_chunks()
+
+
+def _on_one_line(body: bytes) -> bytes:
+    return body.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in body or b"\r" in body else body
+
+
+def _is_plain(columns: dict[str, Any], asked: pa.Array[Any]) -> bool:
+    """Whether every ID is usable, every seller the one asked for, every time a plain number of seconds."""
+    ids = columns["video_id"]
+    return (
+        ids.null_count == 0
+        and _all(pc.match_substring_regex(ids, _VISIBLE))
+        and _all(pc.equal(columns["seller_id"], asked))
+        and _all(pc.match_substring_regex(columns["create_time"], _SECONDS))
+        and not any(_has_minus_zero(columns[name]) for name, kind in API_COLUMNS if kind == "float64")
+    )
+
+
+def _all(truths: Any) -> bool:
+    return pc.all(truths).as_py() is not False
+
+
+def _has_minus_zero(values: Any) -> bool:
+    """Whether there is a -0.0: of `-0` JSON's integers make 0."""
+    return bool(pc.any(pc.equal(pc.divide(_ONE, values), _BELOW_ALL)).as_py())
