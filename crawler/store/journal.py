@@ -31,6 +31,7 @@ from crawler.store.failpoints import reached
 FORMAT = 3
 _OLDEST = 2
 _MARK = 4
+_JOINED_BYTES = 1024 * 1024
 _EDGES = "ALTER TABLE page ADD COLUMN edge INTEGER NOT NULL DEFAULT 0"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -207,7 +208,10 @@ class Journal:
         pages = [(r, r.page) for r in records if r.page is not None]
         numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
-        bodies = [(seq, self._codec.compress(page.body, asbytes=True)) for seq, (_, page) in numbered]
+        bodies = [
+            (seq, self._codec.compress(joined, asbytes=True))
+            for seq, joined in _joined((seq, page.body) for seq, (_, page) in numbered)
+        ]
         outlays = [(r.seller_id, r.credits) for r in records if r.page is None and r.credits]
         noted = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
@@ -232,13 +236,18 @@ class Journal:
 
     def waiting(self) -> Iterator[StoredPage]:
         """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
-        query = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size, zstd
-            FROM body JOIN page USING (seq) WHERE seq > ? ORDER BY seq LIMIT 64"""
-        last = 0
-        while rows := self._db.execute(query, (last,)).fetchall():
-            for *page, size, zstd in rows:
-                yield StoredPage._make([*page, self._codec.decompress(zstd, size, asbytes=True)])
-            last = rows[-1][0]
+        query = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size FROM page
+            WHERE seq > ? AND seq <= ? ORDER BY seq"""
+        next_body = "SELECT seq, zstd FROM body WHERE seq > ? ORDER BY seq LIMIT 1"
+        last = self._one("SELECT coalesce(max(last_seq), 0) FROM segment")
+        while body := self._db.execute(next_body, (last,)).fetchone():
+            pages = self._db.execute(query, (last, body[0])).fetchall()
+            joined = self._codec.decompress(body[1], sum(page[-1] for page in pages), asbytes=True)
+            begin = 0
+            for *page, size in pages:
+                yield StoredPage._make([*page, joined[begin : begin + size]])
+                begin += size
+            last = body[0]
 
     def adopt(self, segment: Segment) -> None:
         """Let a durable segment stand for its pages' bodies."""
@@ -457,6 +466,20 @@ class Journal:
         cursor = self._db.execute(query, told or {})
         while rows := cursor.fetchmany(65_536):
             yield pa.array([row[0] for row in rows], pa.string())
+
+
+def _joined(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Bodies one after another, each such string with the last page's `seq`: alike, they compress well."""
+    waiting: list[bytes] = []
+    size = last = 0
+    for last, body in bodies:
+        waiting.append(body)
+        size += len(body)
+        if size >= _JOINED_BYTES:
+            yield last, b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield last, b"".join(waiting)
 
 
 def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
