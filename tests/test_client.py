@@ -180,12 +180,10 @@ async def client(
     )
     async with api:
         yield api
-        assert api._session is not None
-        connector = api._session.connector
+        connector = api._connector
         assert isinstance(connector, aiohttp.TCPConnector)
         assert not connector._acquired
         assert not connector._waiters
-        assert len(api._session.cookie_jar) == 0
     started = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - others}
     assert started <= OF_THE_SERVER
 

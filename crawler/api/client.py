@@ -6,15 +6,17 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
-from functools import partial
+from functools import cached_property, partial
+from math import inf
 from types import TracebackType
-from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
+from typing import Protocol, Self
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from crawler.api.answers import read_answer
 from crawler.errors import CrawlerError, PageError, UnavailableError
@@ -25,6 +27,8 @@ MAX_BODY = 16 * 1024 * 1024
 _SORT_FIELDS = {SortField.VIEWS: 1, SortField.SALES: 2, SortField.GMV: 3}
 _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
 _CONNECTIONS_TRIED = 3
+_READ_AT_ONCE = 256 * 1024
+_SWITCHING_PROTOCOLS = 101
 
 
 class Departure(Protocol):
@@ -34,59 +38,6 @@ class Departure(Protocol):
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """Called with a connection at hand, right before the request is written."""
-
-
-class _Trip:
-    """One attempt's clock: connecting and answering are timed, waiting for the pace is not."""
-
-    def __init__(self, departure: Departure, clock: asyncio.Timeout, connect: float, answer: float) -> None:
-        self._departure = departure
-        self._clock = clock
-        self._connect = connect
-        self._answer = answer
-        self._left = False
-
-    def connecting(self) -> None:
-        if self._left:
-            raise UnavailableError("the connection broke before the answer")
-        self._clock.reschedule(asyncio.get_running_loop().time() + self._connect)
-
-    async def leave(self, ready: Callable[[], bool]) -> bool:
-        self._clock.reschedule(None)
-        self._left = await self._departure.leave(ready)
-        if self._left:
-            self._clock.reschedule(asyncio.get_running_loop().time() + self._answer)
-        return self._left
-
-
-_TRIP: ContextVar[_Trip] = ContextVar("trip")
-
-
-class _PacedConnector(aiohttp.TCPConnector):
-    """Gives a connection out at the very moment its request may leave.
-
-    aiohttp asks for a second one where it would send an idempotent request again by itself: that
-    would be paid for, and is refused.
-    """
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        trip = _TRIP.get()
-        for _ in range(_CONNECTIONS_TRIED):
-            trip.connecting()
-            connection = await super().connect(req, traces, timeout)
-            try:
-                if await trip.leave(partial(_is_open, connection)):
-                    return connection
-            except BaseException:
-                connection.close()
-                raise
-            connection.close()
-        raise UnavailableError("the server closes its connections before a request")
 
 
 def _is_open(connection: Connection) -> bool:
@@ -117,46 +68,42 @@ class ApiClient:
         self._url = url.rstrip("/") + PATH
         self._key = key
         self._sort = sort
+        self._key_as_bytes = key.encode()
         self._key_in_json = _as_json_spells(key)
+        # Other characters than these are escaped by their number alone, which begins with 00.
+        self._key_may_be_escaped = not key.isascii() or any(character in key for character in '"/\\')
         self._params = {
             "seller_video_sort_field": str(_SORT_FIELDS[sort]),
             "sort_type": str(_SORT_TYPES[order]),
             "page_size": str(PAGE_SIZE),
         }
         self._timeout = timeout
-        self._connect_timeout = connect_timeout
+        # Waiting for the pace comes after connecting, and is not timed.
+        self._connecting = aiohttp.ClientTimeout(connect=connect_timeout, ceil_threshold=inf)
         self._connections = connections
         self._wall_clock = wall_clock
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=_PacedConnector(limit=self._connections, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy_of_environment(self._url),
-            raise_for_status=False,
-        )
+        self._connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=15)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         """Send one request and read its answer; see the engine's port for what it raises."""
         where = f"seller {seller_id}, page {page_num}"
         try:
-            async with asyncio.timeout(None) as clock:
-                _TRIP.set(_Trip(departure, clock, self._connect_timeout, self._timeout))
-                status, retry_after, body = await self._exchange(seller_id, page_num)
+            connection = await self._depart(departure)
+            status, retry_after, body = await self._exchange(connection, seller_id, page_num)
         except TimeoutError:
             departure.label = "timeout"
             raise UnavailableError(f"{where}: no whole answer within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             departure.label = "connection"
             raise UnavailableError(f"{where}: {_describe(error)}") from None
         except UnavailableError as error:
@@ -164,15 +111,76 @@ class ApiClient:
             raise UnavailableError(f"{where}: {error}") from None
         return self._read(departure, status, retry_after, body, seller_id, page_num)
 
-    async def _exchange(self, seller_id: str, page_num: int) -> tuple[int, str | None, bytes]:
-        assert self._session is not None, "use the client as a context manager"  # noqa: S101 - a programming error
-        params = {"seller_id": seller_id, **self._params, "page_num": str(page_num)}
-        # Among the session's own headers aiohttp would show the key to a proxy as well.
-        headers = {"Authorization": f"Bearer {self._key}"}
-        async with self._session.get(
-            self._url, params=params, headers=headers, allow_redirects=False
-        ) as response:
-            return response.status, response.headers.get("Retry-After"), await _bounded_body(response)
+    async def _depart(self, departure: Departure) -> Connection:
+        """A connection, at the very moment its request may leave."""
+        assert self._connector is not None, "use the client as a context manager"  # noqa: S101 - a programming error
+        for _ in range(_CONNECTIONS_TRIED):
+            connection = await self._connector.connect(self._request, [], self._connecting)
+            try:
+                if await departure.leave(partial(_is_open, connection)):
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+        raise UnavailableError("the server closes its connections before a request")
+
+    async def _exchange(
+        self, connection: Connection, seller_id: str, page_num: int
+    ) -> tuple[int, str | None, bytes]:
+        """Write the request and read its answer, by aiohttp's parser but without its session.
+
+        A session would send an idempotent request again where a kept-alive connection breaks, which would be
+        paid for; and building what it builds for each request takes as long as all else that is done for it.
+        """
+        protocol, transport = connection.protocol, connection.transport
+        assert protocol is not None  # noqa: S101 - it was open just now
+        assert transport is not None  # noqa: S101 - same
+        try:
+            async with asyncio.timeout(self._timeout):
+                protocol.set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
+                transport.write(self._head(seller_id, page_num))
+                message, content = await protocol.read()
+                while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
+                    message, content = await protocol.read()
+                body = await _bounded_body(content)
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        return message.code, message.headers.get("Retry-After"), body
+
+    @cached_property
+    def _request(self) -> aiohttp.ClientRequest:
+        """What every request has in common: whom to connect to, by which proxy, and the headers."""
+        proxy = _proxy_of_environment(self._url)
+        return aiohttp.ClientRequest(
+            "GET",
+            URL(self._url),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "Authorization": f"Bearer {self._key}",
+            },
+            loop=asyncio.get_running_loop(),
+            proxy=None if proxy is None else URL(proxy),
+        )
+
+    @cached_property
+    def _frame(self) -> tuple[str, str, str]:
+        """A request's text around its seller and page number; known once connected: a proxy may add to it."""
+        request = self._request
+        address = str(request.url) if request.proxy and not request.is_ssl() else request.url.raw_path
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        if not all(header.isprintable() for header in headers):
+            raise ValueError("a header cannot hold this")
+        between = "".join(f"&{name}={value}" for name, value in self._params.items())
+        after = "\r\n".join([" HTTP/1.1", *headers, "", ""])
+        return f"GET {address}?seller_id=", f"{between}&page_num=", after
+
+    def _head(self, seller_id: str, page_num: int) -> bytes:
+        before, between, after = self._frame
+        return f"{before}{quote(seller_id, safe='')}{between}{page_num}{after}".encode()
 
     def _read(
         self,
@@ -200,9 +208,9 @@ class ApiClient:
 
     def _without_key(self, body: bytes) -> bytes:
         """An API that echoes the key must not make us store it."""
-        if b"\\" in body:
+        if b"\\" in body and (self._key_may_be_escaped or b"\\u00" in body):
             return self._key_in_json.sub(b"***", body)
-        return body.replace(self._key.encode(), b"***")
+        return body.replace(self._key_as_bytes, b"***")
 
 
 def _as_json_spells(key: str) -> re.Pattern[bytes]:
@@ -228,10 +236,10 @@ def _proxy_of_environment(url: str) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
-async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
+async def _bounded_body(content: aiohttp.StreamReader) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_any():
+    while chunk := await content.readany():
         size += len(chunk)
         if size > MAX_BODY:
             raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
