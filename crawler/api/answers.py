@@ -98,8 +98,8 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
 
 def _ranking(rows: list[Any], column: str) -> tuple[tuple[str, float], ...]:
     """ID and value of each row; what has no such number is worth nothing."""
-    objects = (row if isinstance(row, dict) else {} for row in rows)
-    return tuple((str(row.get("video_id")), as_number(row.get(column)) or 0.0) for row in objects)
+    objects = [row if isinstance(row, dict) else {} for row in rows]
+    return tuple([(str(row.get("video_id")), as_number(row.get(column)) or 0.0) for row in objects])
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
@@ -139,6 +139,8 @@ def _code_of(document: dict[str, Any]) -> int:
     code = document.get("code")
     if code is None:
         return 0
+    if type(code) is int and code in _OK:
+        return code
     told = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
     return int(told[1]) if told else 500
 
@@ -153,6 +155,8 @@ def _message_of(body: bytes) -> str:
 
 def _text(value: Any) -> str:
     text = (value if isinstance(value, str) else "" if value is None else str(value))[:200]
+    if text.isprintable():
+        return text.strip()
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 

@@ -18,6 +18,9 @@ the difference is room for what a row is wrapped in.
 
 _TOKENS = re.compile(rb'"[^"]*"|([\[{]+)|([\]}]+)')
 _SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)
+_ROUGH_SHAPE = bytes.maketrans(b"123456789[,- \t\r\n", b"0" * 9 + b":" * 7)
+"""The same where a sign looks like a separator: one search then tells that there is nothing to look for."""
+
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -47,13 +50,16 @@ def load_tolerant(body: bytes) -> tuple[Any, bytes]:
 
 def _holds_wide_number(body: bytes) -> bool:
     """Whether a number may not fit 64 bits, of which orjson makes a double with other digits."""
+    if b":0000000000000000000" not in body.translate(_ROUGH_SHAPE):
+        return False
     shape = body.translate(_SHAPE)
     return b":00000000000000000000" in shape or b":-0000000000000000000" in shape
 
 
 def _load_writable(body: bytes) -> Any:
     value = orjson.loads(body)
-    orjson.dumps(value)
+    if body.count(b"[") + body.count(b"{") > DEEPEST:
+        orjson.dumps(value)
     return value
 
 

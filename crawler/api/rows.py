@@ -83,6 +83,8 @@ def _as_float64(value: Any) -> Any:
 
 def as_number(value: Any) -> float | None:
     """A finite number, also one in a string; None for anything else."""
+    if type(value) is int:
+        return float(value)
     number = _as_float64(value)
     return None if number is _MISFIT else number
 

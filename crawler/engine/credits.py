@@ -26,17 +26,23 @@ class Credits:
         self._settled = asyncio.Event()
         self.spent = 0
 
+    def take_at_once(self) -> bool:
+        """Take one credit where that needs no waiting."""
+        if self._left == 0:
+            return False
+        self._left -= 1
+        self._held += 1
+        return True
+
     async def take(self) -> None:
         """Take one credit.
 
         Raises `BudgetSpentError` where the budget has none left.
         """
-        while self._left == 0:
+        while not self.take_at_once():
             async with self._refill:
                 if self._left == 0:
                     await self._more()
-        self._left -= 1
-        self._held += 1
 
     def spend(self) -> None:
         """Count a credit whose request was sent."""

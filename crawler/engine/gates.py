@@ -62,14 +62,19 @@ class PacedDeparture:
 
     async def approach(self) -> None:
         """Wait until a place is near."""
-        with self._stop.interruptible():
-            await self._pace.approach()
+        self._stop.check()
+        if not self._pace.approach_at_once():
+            with self._stop.interruptible():
+                await self._pace.approach()
         self._coming = True
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """See `ports.Departure`."""
-        with self._stop.interruptible():
-            place = await self._pace.place()
+        self._stop.check()
+        place = await self._pace.place_at_once()
+        if place is None:
+            with self._stop.interruptible():
+                place = await self._pace.place()
         if ready() and not self._held_back():
             self.sent_at = place
             self.end()
@@ -137,8 +142,11 @@ class Gates:
             await asyncio.sleep(self._retry.wait(request.failures, self._rng))
 
     async def _attempt(self, request: PageRequest) -> tuple[Page, float]:
-        with self._stop.interruptible():
-            probing = await self._pass_breaker()
+        self._stop.check()
+        probing = False
+        if self._breaker.is_open:
+            with self._stop.interruptible():
+                probing = await self._pass_breaker()
         try:
             return await self._send(request, probing=probing)
         finally:
@@ -163,8 +171,10 @@ class Gates:
         return False
 
     async def _send(self, request: PageRequest, *, probing: bool) -> tuple[Page, float]:
-        with self._stop.interruptible():
-            await self._credits.take()
+        self._stop.check()
+        if not self._credits.take_at_once():
+            with self._stop.interruptible():
+                await self._credits.take()
         departure = PacedDeparture(self._pace, self._stop, lambda: self._breaker.is_open and not probing)
         try:
             await departure.approach()

@@ -50,17 +50,33 @@ class Pace:
         self._hold_until = 0.0
         self._bursts = 0
 
+    def approach_at_once(self) -> bool:
+        """Come near where a place is near already and nobody is in line; `arrived` ends it."""
+        if self._line.locked() or self._far(asyncio.get_running_loop().time()) > 0:
+            return False
+        self._coming += 1
+        return True
+
     async def approach(self) -> None:
         """Wait until a place is near, so that few attempts hold connections; `arrived` ends it."""
         loop = asyncio.get_running_loop()
         async with self._line:
-            while (delay := self._delay(loop.time()) + self._coming / self._rate(loop.time()) - _LEAD) > 0:
+            while (delay := self._far(loop.time())) > 0:
                 await asyncio.sleep(min(delay, _GLANCE))
             self._coming += 1
 
     def arrived(self) -> None:
         """Note that an attempt which had come near has its place, or has gone."""
         self._coming -= 1
+
+    async def place_at_once(self) -> float | None:
+        """A place, where there is one and nobody waits for it; never waits."""
+        now = asyncio.get_running_loop().time()
+        if self._turn.locked() or self._forfeited or self._delay(now) > 0 or not self._limiter.has_capacity():
+            return None
+        await self._limiter.acquire()
+        self._places.append(now)
+        return now
 
     async def place(self) -> float:
         """Wait for a place; returns its time on the loop's clock."""
@@ -115,6 +131,10 @@ class Pace:
 
     def _rate(self, now: float) -> float:
         return self._qps * self._rate_factor(now)
+
+    def _far(self, now: float) -> float:
+        """Seconds until the next place is near, behind all who have come near it."""
+        return self._delay(now) + self._coming / self._rate(now) - _LEAD
 
     def _delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""

@@ -45,11 +45,15 @@ class Stop:
         for task in list(self._waiting):
             task.cancel()
 
+    def check(self) -> None:
+        """End a task that has nothing to lose where a stop is set, as `interruptible` would."""
+        if self.reason is not None:
+            raise asyncio.CancelledError
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Mark a wait that has nothing to lose; a stop ends it with `asyncio.CancelledError`."""
-        if self.reason is not None:
-            raise asyncio.CancelledError
+        self.check()
         task = asyncio.current_task()
         if task is None or task in self._waiting:
             yield
