@@ -298,7 +298,7 @@ def status(data: str | None, config: str | None, *, as_json: bool) -> int:
 @click.option(
     "--qps",
     metavar="N",
-    type=click.FloatRange(0.1, 2000),
+    type=click.FloatRange(0.1, 10_000),
     default=200.0,
     show_default=True,
     help="Requests a second.",

@@ -94,7 +94,7 @@ class RunSettings(_Section):
     """What a run does; times in seconds, `qps` in requests a second."""
 
     data: Path = Field(Path("data"), description="the path of a folder")
-    qps: float = Field(5.0, ge=0.1, le=2000, allow_inf_nan=False, description="a number from 0.1 to 2000")
+    qps: float = Field(5.0, ge=0.1, le=10_000, allow_inf_nan=False, description="a number from 0.1 to 10000")
     workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
         "auto", description="auto or a whole number from 1 to 4096"
     )
