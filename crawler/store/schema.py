@@ -15,6 +15,9 @@ SORTING = "crawler.sorting"
 
 NO_REGION = "region=__HIVE_DEFAULT_PARTITION__"
 _LONGEST_NAME = 255
+FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
+"""Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
+
 _KINDS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),

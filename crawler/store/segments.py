@@ -17,7 +17,7 @@ from crawler.models import PAGE_SIZE, Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
+from crawler.store.schema import FEW_VALUES, NO_REGION, SEGMENT_SCHEMA, region_folder
 
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 24 * 1024 * 1024
@@ -36,9 +36,6 @@ _OF_PAGE = {
     "seq": "seq",
 }
 """Columns that a page knows, and what it calls them."""
-
-_FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
-"""Columns worth a dictionary: in the others nearly every value is another one."""
 
 
 class RowBatch(Protocol):
@@ -132,7 +129,7 @@ class Staging:
             SEGMENT_SCHEMA,
             compression="zstd",
             compression_level=1,
-            use_dictionary=_FEW_VALUES,
+            use_dictionary=FEW_VALUES,
             write_statistics=["seller_id"],
         ) as writer:
             for block in _blocks(pages):

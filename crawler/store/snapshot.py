@@ -21,7 +21,7 @@ from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.parts import append_rows, by_source, deduplicated, stored_rows
-from crawler.store.schema import NO_REGION, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
+from crawler.store.schema import FEW_VALUES, NO_REGION, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segments import segment_files
 
 ROW_GROUP = 65_536
@@ -228,7 +228,9 @@ class _Spill:
         for region, spilled in regions.items():
             target = folder / region
             target.mkdir()
-            with pq.ParquetWriter(target / f"{run_id}.parquet", VIDEO_SCHEMA, compression="zstd") as writer:
+            with pq.ParquetWriter(
+                target / f"{run_id}.parquet", VIDEO_SCHEMA, compression="zstd", use_dictionary=FEW_VALUES
+            ) as writer:
                 for group in _row_groups(spilled):
                     writer.write_table(group, row_group_size=ROW_GROUP)
                     # Or it would be held while the next one is read.
