@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,6 +23,8 @@ from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 
 _MOST_ARENAS = -8
+_YOUNG = 50_000
+"""Objects that may come to be before cycles are looked for among them: some hundred pages' worth."""
 
 
 def run_command(loaded: Loaded, sellers: str | None) -> int:
@@ -36,7 +41,7 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     source, crawl_date = source_and_date(settings, sellers)
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
-    with signals.handled():
+    with signals.handled(), _rare_collections():
         run = NightlyRun(settings, key, listed, source, crawl_date, signals, World(), flags_of(loaded))
         report = run.go()
     if settings.run.json_report:
@@ -50,6 +55,19 @@ def _share_one_heap() -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(_MOST_ARENAS, 1)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles less often, and not among what was loaded at the start: a crawl leaves hardly any."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
