@@ -96,19 +96,20 @@ class ApiClient:
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         """Send one request and read its answer; see the engine's port for what it raises."""
-        where = f"seller {seller_id}, page {page_num}"
         try:
             connection = await self._depart(departure)
             status, retry_after, body = await self._exchange(connection, seller_id, page_num)
         except TimeoutError:
             departure.label = "timeout"
-            raise UnavailableError(f"{where}: no whole answer within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+            raise UnavailableError(
+                f"{_where(seller_id, page_num)}: no whole answer within {self._timeout:g} s"
+            ) from None
+        except (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError) as error:
             departure.label = "connection"
-            raise UnavailableError(f"{where}: {_describe(error)}") from None
+            raise UnavailableError(f"{_where(seller_id, page_num)}: {_describe(error)}") from None
         except UnavailableError as error:
             departure.label = "connection"
-            raise UnavailableError(f"{where}: {error}") from None
+            raise UnavailableError(f"{_where(seller_id, page_num)}: {error}") from None
         return self._read(departure, status, retry_after, body, seller_id, page_num)
 
     async def _depart(self, departure: Departure) -> Connection:
@@ -210,7 +211,7 @@ class ApiClient:
         """An API that echoes the key must not make us store it."""
         if b"\\" in body and (self._key_may_be_escaped or b"\\u00" in body):
             return self._key_in_json.sub(b"***", body)
-        return body.replace(self._key_as_bytes, b"***")
+        return body.replace(self._key_as_bytes, b"***") if self._key_as_bytes in body else body
 
 
 def _as_json_spells(key: str) -> re.Pattern[bytes]:
@@ -245,6 +246,10 @@ async def _bounded_body(content: aiohttp.StreamReader) -> bytes:
             raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _where(seller_id: str, page_num: int) -> str:
+    return f"seller {seller_id}, page {page_num}"
 
 
 def _describe(error: Exception) -> str:

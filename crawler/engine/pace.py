@@ -126,6 +126,8 @@ class Pace:
             self._bursts = 0
 
     def _rate_factor(self, now: float) -> float:
+        if self._factor == 1.0:
+            return 1.0
         grown = max(0.0, now - max(self._factor_at, self._hold_until)) * _RECOVERY
         return min(1.0, self._factor + grown)
 
@@ -138,10 +140,13 @@ class Pace:
 
     def _delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
+        free = max(self._hold_until, self._free_at(self._count, 1.0))
         rate = self._rate(now)
-        count = max(1, floor(rate))
-        ceiling = self._free_at(self._count, 1.0)
-        return max(0.0, self._hold_until - now, ceiling - now, self._free_at(count, count / rate) - now)
+        # At the full rate the ceiling asks for no less, unless that is below one request a second.
+        if rate < self._qps or self._qps < 1.0:
+            count = max(1, floor(rate))
+            free = max(free, self._free_at(count, count / rate))
+        return max(0.0, free - now)
 
     def _free_at(self, count: int, seconds: float) -> float:
         """When there is a place, if `count` are to fit into so many seconds."""
