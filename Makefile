@@ -46,10 +46,11 @@ fuzz: setup ## fuzz the reading of answers for FUZZ seconds
 crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
 
-bench: setup ## measure the stand-in, the journal and the pace
-	$(BIN)/python bench/simulator_rate.py
-	$(BIN)/python bench/journal.py
-	$(BIN)/python bench/pace.py
+bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
+	$(BIN)/python bench/throughput.py bench/results
+	$(BIN)/python bench/simulator_rate.py bench/results
+	$(BIN)/python bench/journal.py bench/results
+	$(BIN)/python bench/pace.py bench/results
 
 bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes and 5 GB of disk
 	$(BIN)/python bench/memory.py

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import orjson
+from spread import keep, spread, told
 
 from crawler.models import Page
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.store.journal import Journal, Record
 
-COMMITS = 150
+COMMITS = 60
+ROUNDS = 5
 
 
 def commits(folder: Path, pages: int, *, survive_power_loss: bool) -> list[float]:
@@ -33,18 +35,25 @@ def commits(folder: Path, pages: int, *, survive_power_loss: bool) -> list[float
 
 
 def main() -> None:
-    """Two sizes of commits, both ways in turn."""
+    """Two sizes of commits, both ways in turn, and so again."""
+    result = {}
     for pages in (1, 25):
-        medians = []
-        for survive in (False, True):
+        medians: dict[bool, list[float]] = {False: [], True: []}
+        for survive in (False, True) * ROUNDS:
             with tempfile.TemporaryDirectory(dir=Path()) as folder:
                 taken = commits(Path(folder), pages, survive_power_loss=survive)
-            medians.append(statistics.median(taken))
-            print(
-                f"{pages:>3} pages a commit, {'power-loss' if survive else 'process-kill':>12}: median "
-                f"{medians[-1] * 1000:.2f} ms, 99th percentile {sorted(taken)[-2] * 1000:.2f} ms"
-            )
-        print(f"    power-loss / process-kill: {medians[1] / medians[0]:.1f}")
+            medians[survive].append(statistics.median(taken) * 1000)
+        ratios = [power / kill for kill, power in zip(medians[False], medians[True], strict=True)]
+        print(
+            f"{pages:>3} pages a commit: process-kill {told(medians[False])} ms, "
+            f"power-loss {told(medians[True])} ms; ratio {told(ratios, '.1f')}"
+        )
+        result[f"{pages} pages"] = {
+            "process_kill_ms": spread(medians[False]),
+            "power_loss_ms": spread(medians[True]),
+            "ratio": spread(ratios),
+        }
+    keep("journal", result)
 
 
 if __name__ == "__main__":

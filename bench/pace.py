@@ -10,11 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from spread import keep
+
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
 
-async def crawl_at(qps: float, sellers: int) -> None:
+async def crawl_at(qps: float, sellers: int) -> dict[str, float]:
     """Crawl the stand-in at a rate in another process, and print what arrived."""
     options = SimulatorOptions(CatalogueOptions(largest=200), latency=0.05)
     async with Simulator(options) as simulator:
@@ -37,12 +39,12 @@ async def crawl_at(qps: float, sellers: int) -> None:
             f"qps {qps:>5}: exit {code}, {simulator.stats.requests} requests in {wall:.1f} s; "
             f"most in any second {busiest}, share of the rate used under load {used:.3f}"
         )
+    return {"qps": qps, "requests": len(simulator.stats.arrivals), "busiest_second": busiest, "used": used}
 
 
 async def main() -> None:
     """Three rates, the slowest shortest."""
-    for qps, sellers in ((5, 25), (50, 200), (500, 2000)):
-        await crawl_at(qps, sellers)
+    keep("pace", [await crawl_at(qps, sellers) for qps, sellers in ((5, 12), (50, 120), (500, 1200))])
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
 from aiohttp import web
+from spread import keep, spread, told
 
 from crawler.models import PAGE_SIZE
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import KEY, PATH, Simulator
 
-SECONDS = 5.0
+SECONDS = 1.5
+ROUNDS = 5
 STREAMS = 8
 SELLERS = 100_000
 
@@ -142,15 +144,19 @@ def measured(make: Callable[[], Simulator | Bare], requests: list[bytes]) -> Rat
 
 
 def main() -> None:
-    """The stand-in, then the bare server with bodies of the same size."""
-    requests = wanted()
-    stand_in = measured(Simulator, requests)
-    bare = measured(partial(Bare, stand_in.size), requests)
+    """The stand-in, then the bare server with bodies of the same size; and so again."""
+    requests, rounds = wanted(), []
+    for _ in range(ROUNDS):
+        stand_in = measured(Simulator, requests)
+        rounds.append((stand_in, measured(partial(Bare, stand_in.size), requests)))
+    clock = [stand_in.by_clock / bare.by_clock for stand_in, bare in rounds]
+    cpu = [stand_in.by_cpu / bare.by_cpu for stand_in, bare in rounds]
     print(
-        f"stand-in {stand_in.by_clock:,.0f} requests/s ({stand_in.by_cpu:,.0f} a CPU second), "
-        f"bodies of {stand_in.size:,} bytes; bare aiohttp {bare.by_clock:,.0f} requests/s "
-        f"({bare.by_cpu:,.0f}); ratio {stand_in.by_clock / bare.by_clock:.2f}"
+        f"stand-in {told([stand_in.by_clock for stand_in, _ in rounds], ',.0f')} requests/s, bodies of "
+        f"{rounds[0][0].size:,} bytes; bare aiohttp {told([bare.by_clock for _, bare in rounds], ',.0f')}"
     )
+    print(f"    stand-in / bare aiohttp: {told(clock)} by the clock, {told(cpu)} a CPU second")
+    keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": rounds})
 
 
 if __name__ == "__main__":
