@@ -217,10 +217,10 @@ class _Spill:
 
     def add(self, rows: pa.Table) -> None:
         """Append each region's rows to its file."""
+        videos = rows.select(VIDEO_SCHEMA.names)
         for region in map(str, pc.unique(rows["folder"]).to_pylist()):
             path = self._files.setdefault(region, self._folder / f"{len(self._files)}.arrows")
-            of_region = rows.filter(pc.equal(rows["folder"], pa.scalar(region)))
-            append_rows(path, of_region.select(VIDEO_SCHEMA.names))
+            append_rows(path, videos.filter(pc.equal(rows["folder"], pa.scalar(region))))
 
     def write(self, folder: Path, run_id: str) -> None:
         """Write each region's file below `folder`; a snapshot without rows gets one empty file."""
