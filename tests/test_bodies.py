@@ -66,6 +66,7 @@ def test_a_journal_of_format_2_has_one_body_for_each_page(tmp_path: Path) -> Non
             "INSERT INTO body VALUES (?, ?)",
             [(seq, codec.compress(body, asbytes=True)) for seq, body in written],
         )
+        old.execute("ALTER TABLE page DROP COLUMN edge")
         old.execute("PRAGMA user_version=2")
     old.close()
     with Journal(path) as journal:
