@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from math import inf
+from struct import pack
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -110,8 +111,7 @@ class Page:
 
 def marks_of(ranking: tuple[tuple[str, float], ...]) -> bytes:
     """The marks of a page's rows, by the IDs in its ranking."""
-    ids = (video_id.encode(errors="surrogatepass") for video_id, _ in ranking)
-    return b"".join(crc32(video_id).to_bytes(4) for video_id in ids)
+    return pack(f"<{len(ranking)}I", *[crc32(row[0].encode(errors="surrogatepass")) for row in ranking])
 
 
 class Seam(NamedTuple):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from struct import unpack
 
 from crawler.models import Page, Seam, SellerProgress
-
-_MARK = 4
 
 
 def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
@@ -25,9 +24,14 @@ def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
 
 def _overlap(before: bytes, after: bytes) -> int:
     """Rows of a page up to the last that was on the page before: what rises pushes them on."""
-    known = {before[i : i + _MARK] for i in range(0, len(before), _MARK)}
-    places = range(len(after) // _MARK, 0, -1)
-    return next((place for place in places if after[(place - 1) * _MARK : place * _MARK] in known), 0)
+    known, marks = set(_unpacked(before)), _unpacked(after)
+    if known.isdisjoint(marks):
+        return 0
+    return max(place for place, mark in enumerate(marks, 1) if mark in known)
+
+
+def _unpacked(marks: bytes) -> tuple[int, ...]:
+    return unpack(f"<{len(marks) // 4}I", marks)
 
 
 class Repair:
