@@ -248,7 +248,7 @@ def test_where_nothing_is_known_nothing_is_guessed_and_nothing_written(tmp_path:
     data = tmp_path / "data"
     told = planned(data, FIRST, ["1", "2"], "--budget", "5")
     assert told["sellers"] == {"total": 2, "known": 0, "unknown": 2, "ended": 0}
-    assert told["credits"] == {"low": None, "expected": None, "high": None}
+    assert told["credits"] == {"low": 2, "expected": None, "high": None}
     assert told["minutes"] is None
     assert told["by_strategy"] == {strategy.value: dict.fromkeys(FIGURES) for strategy in Strategy}
     assert told["budget"]["left"] == 5
@@ -368,6 +368,43 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
     assert (anew["credits"]["expected"], anew["sellers"]["ended"]) == (20, 0)
 
 
+def journaled(data: Path, day: date, told: dict[str, tuple[int, Ending | None]]) -> None:
+    """A crawl date's journal: so many full pages of each seller, and how it ended."""
+    with Journal(journal_path(data, day, 1)) as journal:
+        for seller, (pages, ending) in told.items():
+            for number in range(1, pages + 1):
+                page = Page(seller, number, b"{}", 10, number, 0, "r")
+                journal.write([Record(seller, "run", 1, page, ending if number == pages else None)])
+            if not pages:
+                journal.write([Record(seller, "run", 1, None, ending)])
+
+
+COMPLETE = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
+REFUSED = Ending(SellerStatus.FAILED, StopReason.ERROR, "400")
+BROKEN = Ending(SellerStatus.FAILED, StopReason.ERROR, "500", retriable=True)
+
+
+def test_after_a_first_night_that_was_cut_short_each_seller_left_costs_a_credit(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    told = {"1": (3, COMPLETE), "2": (70, None), "3": (0, REFUSED), "4": (0, BROKEN)}
+    journaled(data, FIRST, told)
+    sellers = [*told, "5", "6"]
+    plan = planned(data, FIRST, sellers)
+    assert plan["credits"] == {"low": 4, "expected": None, "high": None}
+    assert plan["sellers"] == {"total": 6, "known": 0, "unknown": 6, "ended": 2}
+    assert planned(data, FIRST, sellers, "--retry-failed")["credits"]["low"] == 5
+    assert planned(data, FIRST, sellers, "--stop", "empty")["credits"]["low"] == 5
+    assert planned(data, FIRST, sellers, "--fresh")["credits"]["low"] == 6
+
+
+def test_a_seller_that_turns_out_deeper_does_not_make_the_others_cheaper(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for night in range(2):
+        published(data, FIRST + timedelta(night), {"1": 25, "2": 45, "3": 45})
+    journaled(data, FIRST + timedelta(2), {"1": (30, None)})
+    assert planned(data, FIRST + timedelta(2), ["1", "2", "3"])["credits"]["expected"] == 11
+
+
 def test_the_month_s_budget_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRAWLER_CREDITS_MONTHLY_BUDGET", "9")
     told = planned(tmp_path / "data", FIRST, ["1"], "--budget", "20")
@@ -422,7 +459,7 @@ def test_the_table_says_what_is_not_known(tmp_path: Path) -> None:
     flags = ["--config", os.devnull, "--data", str(data), "--crawl-date", str(FIRST + timedelta(1))]
     shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
     assert "not known" in shown
-    assert "at least" not in shown
+    assert "at least 2" in shown
     published(data, FIRST, {"1": 50})
     shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
     assert "at least 5" in shown
@@ -557,8 +594,10 @@ def test_what_each_seller_costs() -> None:
     assert forecaster.pages(Sighting(refused=2)) == 2
     assert forecaster.pages(Sighting()) == 7
     assert forecaster.total([]) == Forecast(0, 0, 0)
-    assert forecaster.total([Sighting(100, 1), Sighting(refused=1)], paid=3)[1] == 10
+    assert forecaster.total([Sighting(100, 1, paid=3), Sighting(refused=1)])[1] == 10
+    assert forecaster.total([Sighting(100, 1, paid=30), Sighting(refused=1)])[1] == 2
     assert forecaster.total([Sighting(cut=4), Sighting(100, 1)]) == Forecast(16, None, None)
+    assert forecaster.total([Sighting(cut=4, paid=4), Sighting(100, 1)]) == Forecast(12, None, None)
 
 
 @given(st.floats(0.5, 1e6), st.floats(0.001, 1e9), st.integers(1, 50))
@@ -566,7 +605,6 @@ def test_no_interval_goes_below_a_credit_a_seller(mean: float, variance: float, 
     tail = Tail(max(1.0, mean), variance)
     forecaster = Forecaster(Tariff(), Measure(0.0, 0.03, 0), 0.0, Measure(1.0, 0.0, 0), Spread(tail, {}, 9))
     low, expected, high = forecaster.total([Sighting()] * count)
-    assert low is not None
     assert expected is not None
     assert high is not None
     assert count <= low <= expected <= high
@@ -575,7 +613,6 @@ def test_no_interval_goes_below_a_credit_a_seller(mean: float, variance: float, 
 def interval(spread_: Spread, sellers: list[Sighting], unrest: float = 0.0) -> tuple[int, int]:
     still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
     low, _, high = Forecaster(Tariff(), still[0], unrest, still[1], spread_).total(sellers)
-    assert low is not None
     assert high is not None
     return low, high
 

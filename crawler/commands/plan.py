@@ -16,7 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from crawler.commands.run import source_and_date
-from crawler.models import MAX_PAGE_NUM, SellerStatus, SortField, SortOrder, Strategy
+from crawler.models import (
+    MAX_PAGE_NUM,
+    SellerStatus,
+    SortField,
+    SortOrder,
+    StopReason,
+    StopRule,
+    Strategy,
+)
 from crawler.report.progress import LOG, set_up_logging
 from crawler.rules.budget import month_begin, utc_day
 from crawler.rules.forecast import (
@@ -35,7 +43,7 @@ from crawler.rules.forecast import (
 from crawler.sellers import SellerList, read_sellers
 from crawler.settings import Loaded, Settings
 from crawler.store.history import History, Standing
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal, SellerSummary, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 
 _WIDTH = 90
@@ -126,9 +134,21 @@ class _Plan:
         path = journal_path(run.data, self._date, latest_generation(run.data, self._date))
         if run.fresh or not path.exists():
             return {}
-        ended = {SellerStatus.COMPLETE} if run.retry_failed else {SellerStatus.COMPLETE, SellerStatus.FAILED}
         with Journal(path, only_read=True) as journal:
-            return {s.seller_id: _Today(s.pages, s.status in ended) for s in journal.summaries()}
+            settled = {seller_id for some in journal.settled() for seller_id in some.to_pylist()}
+            return {
+                s.seller_id: _Today(s.pages, s.seller_id in settled and self._stays_ended(s))
+                for s in journal.summaries()
+            }
+
+    def _stays_ended(self, seller: SellerSummary) -> bool:
+        """Whether tonight's settings ask for no more of a seller that ended before."""
+        run = self._settings.run
+        if seller.status is SellerStatus.FAILED:
+            return not run.retry_failed
+        goes_on = {StopReason.SHORT_PAGE: run.stop is StopRule.EMPTY}
+        is_reopened = seller.stop_reason is not None and goes_on.get(seller.stop_reason, False)
+        return seller.status is SellerStatus.COMPLETE and not is_reopened
 
     def _learn(self) -> Forecaster:
         run, history = self._settings.run, self._history
@@ -138,10 +158,12 @@ class _Plan:
         errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in pairs]
         unrest = [pair.scatter / pair.squares / pair.days for pair in pairs]
         rate = growth(rates, errors)
-        known = _sightings(history.standing(history.ids()))
+        ids = [str(seller_id) for seller_id in history.ids().to_pylist()]
+        known = list(map(self._with_today, ids, _sightings(history.standing(history.ids()))))
         alone = Forecaster(tariff, rate, 0.0, outlay(history.outlays()), spread([], []))
         ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
-        cuts = [s.cut for s in known if s.cut is not None]
+        begun = [self._with_today(seller_id, Sighting()) for seller_id in self._today.keys() - set(ids)]
+        cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
         mean = sum(unrest) / len(unrest) if unrest else 0.0
         return Forecaster(tariff, rate, mean, alone.outlay, spread(ends, cuts, run.max_pages))
 
@@ -152,13 +174,19 @@ class _Plan:
         return today.ended or today.pages >= self._settings.run.max_pages
 
     def _total(self) -> Forecast:
-        left = [
-            seller
+        return self._forecaster.total(
+            self._with_today(seller_id, seller)
             for seller_id, seller in zip(self._ids, self._sightings, strict=True)
             if not self._is_ended(seller_id)
-        ]
-        begun = (self._today[i].pages for i in self._ids if i in self._today and not self._is_ended(i))
-        return self._forecaster.total(left, sum(begun))
+        )
+
+    def _with_today(self, seller_id: str, seller: Sighting) -> Sighting:
+        """A seller that has not ended: the pages it has today are paid for, and it has more."""
+        today = self._today.get(seller_id)
+        if today is None or not today.pages:
+            return seller
+        cut = max(seller.cut or 0, today.pages) if seller.videos is None else None
+        return seller._replace(paid=today.pages, cut=cut)
 
     def _minutes(self, credits_: int) -> float:
         return round(credits_ / self._settings.run.qps / 60, 1)
@@ -263,7 +291,9 @@ class _Plan:
         run = self._settings.run
         doubts = []
         if not self._history.sellers():
-            doubts.append("no earlier snapshot: nothing is known of what these sellers cost")
+            doubts.append(
+                "no earlier snapshot: nothing is known of what these sellers cost but one credit for each"
+            )
         elif total.expected is None:
             doubts.append("too few sellers were ever read to their end to judge the others by: no upper end")
         elif not self._forecaster.growth.nights:
@@ -288,7 +318,7 @@ def _at_most(total: Forecast, left: int | None) -> int | None:
     """Credits that a run spends: what it wants, or what it may."""
     if total.expected is not None:
         return total.expected if left is None else min(left, total.expected)
-    is_short = left is not None and total.low is not None and left <= total.low
+    is_short = left is not None and left <= total.low
     return left if is_short else None
 
 
@@ -331,9 +361,7 @@ def _strategies(told: dict[str, Any]) -> Table:
     return table
 
 
-def _range(low: int | None, high: int | None) -> str:
-    if low is None:
-        return "not known"
+def _range(low: int, high: int | None) -> str:
     return f"at least {low:,}" if high is None else f"{low:,} to {high:,}"
 
 

@@ -95,12 +95,14 @@ class Sighting(NamedTuple):
     """What is known of a seller: its `videos` when it was last read to its end, `age` days ago.
 
     Or else after how many pages it was `cut` off, more being left; or else what it cost to be `refused`.
+    `paid`: pages that the crawl date has of it already, more being left.
     """
 
     videos: int | None = None
     age: int | None = None
     cut: int | None = None
     refused: int | None = None
+    paid: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -168,7 +170,7 @@ def _descended(seen: list[tuple[float, bool]]) -> tuple[Tail | None, dict[int, T
 class Forecast(NamedTuple):
     """Credits; None where too little is known to tell."""
 
-    low: int | None
+    low: int
     expected: int | None
     high: int | None
 
@@ -180,6 +182,10 @@ class _Cost(NamedTuple):
     variance: float = 0.0
     slope: float = 0.0
     guess: bool = False
+
+    def less(self, paid: int) -> _Cost:
+        """What is left once so many pages were paid for: of a seller that has not ended, one at least."""
+        return self._replace(mean=max(1.0, self.mean - paid)) if paid else self
 
 
 @dataclass(slots=True)
@@ -223,31 +229,27 @@ class Forecaster:
         cost = self._cost(seller)
         return None if cost is None else cost.mean
 
-    def total(self, sellers: Iterable[Sighting], paid: int = 0) -> Forecast:
-        """Credits for all the sellers, less the pages that were `paid` for already.
+    def total(self, sellers: Iterable[Sighting]) -> Forecast:
+        """Credits for all the sellers, one each at the least.
 
-        All is null where nothing is known of any seller; where something is, but some sellers' costs
-        cannot be told, only the low end is given.
+        Where some sellers' costs cannot be told, only the low end is given.
         """
         sums = _Sums()
-        count = known = untold = least = 0
+        count = untold = least = 0
         for seller in sellers:
             cost = self._cost(seller)
             count += 1
-            known += cost is not None or seller.is_known
             if cost is None:
                 untold += 1
-                least += (seller.cut or 0) + 1
+                least += max(1, (seller.cut or 0) + 1 - seller.paid)
             else:
-                sums.add(cost)
-        if count and not known:
-            return Forecast(None, None, None)
+                sums.add(cost.less(seller.paid))
         mean, below, above = self._interval(sums, count)
-        low = max(count, floor(mean - below) + least - paid)
+        low = max(count, floor(mean - below) + least)
         if untold:
             return Forecast(low, None, None)
-        expected = max(low, round(mean) - paid)
-        return Forecast(low, expected, max(expected, ceil(mean + above) - paid))
+        expected = max(low, round(mean))
+        return Forecast(low, expected, max(expected, ceil(mean + above)))
 
     def _cost(self, seller: Sighting) -> _Cost | None:
         most = self.tariff.max_pages
