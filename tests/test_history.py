@@ -167,6 +167,37 @@ def test_growth_is_that_of_sellers_complete_in_both(tmp_path: Path) -> None:
     assert newest == Pair(1, 2, 9, 9, 9 + 36, 1 + 1)
 
 
+def test_deep_sellers_that_lost_a_page_are_counted(tmp_path: Path) -> None:
+    pages = [rows(10 * n, *([9] * 10)) for n in range(12)]
+    night(tmp_path, 7, {"1": [*pages, []], "2": [*pages, []], "3": [*pages[:3], []]})
+    night(tmp_path, 8, {"1": [*pages, []], "2": [*pages[:11], []], "3": [*pages[:2], []]})
+    (pair,) = History(tmp_path, TODAY).pairs()
+    assert (pair.deep, pair.shrunk) == (2, 1)
+
+
+def test_sellers_that_stood_still_do_not_count_as_slow_ones(tmp_path: Path) -> None:
+    night(tmp_path, 7, {"1": [rows(1, 1, 1)], "2": [rows(1, 1, 1)]})
+    night(tmp_path, 8, {"1": [rows(1, 1, 1)], "2": [rows(1, 1, 1, 1)]})
+    history = History(tmp_path, TODAY)
+    (pair,) = history.pairs({date(2026, 11, 8): ids("1")})
+    assert (pair.before, pair.after) == (2, 3)
+    assert history.pairs({}) == []
+
+
+def test_first_pages_are_told_apart_and_a_damaged_snapshot_has_none(tmp_path: Path) -> None:
+    pages = [rows(1, *range(20, 10, -1)), rows(11, 3)]
+    night(tmp_path, 6, {"1": pages, "2": pages})
+    night(tmp_path, 7, {"1": [pages[0], rows(11, 2)], "2": [rows(1, *range(21, 11, -1)), pages[1]]})
+    history = History(tmp_path, TODAY)
+    before, after = (history.first_pages(date(2026, 11, day)) for day in (6, 7))
+    assert before["1"] == after["1"] == before["2"] != after["2"]
+    assert history.older_than(date(2026, 11, 7), date(2026, 11, 7)) == set()
+    told(tmp_path, 7, "videos").write_bytes(b"PAR1 rubbish PAR1")
+    assert history.first_pages(date(2026, 11, 7)) == history.first_pages(date(2026, 11, 5)) == {}
+    assert history.older_than(date(2026, 11, 7), date(2026, 11, 7)) == set()
+    assert len(history.warnings) == 1
+
+
 @pytest.mark.parametrize("kind", ["sellers", "videos"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "other columns", "other types", "extra file"])
 def test_a_snapshot_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, kind: str, damage: str) -> None:

@@ -91,9 +91,9 @@ class Former:
             return None
         digest, videos, source = known
         rows = self._read_rows(page.seller_id, page.body)
-        columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in _COMPARED}
+        columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
         seller = pa.array([page.seller_id] * len(rows.places), pa.string())
-        told = _digests(pa.table({"seller_id": seller, **columns}))
+        told = first_page_digests(pa.table({"seller_id": seller, **columns}))
         if told.get(page.seller_id) != digest:
             return None
         return Match(source, videos, not self._rule.audits(page.seller_id))
@@ -113,13 +113,14 @@ class Former:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
         firsts, counted = _first_pages(folder, day, sellers["seller_id"].combine_chunks(), oldest)
         videos = dict(zip(*(sellers[name].to_pylist() for name in ("seller_id", "videos")), strict=True))
-        for seller_id, digest in _digests(firsts).items():
+        for seller_id, digest in first_page_digests(firsts).items():
             # Fewer rows than its seller is said to have: too old in part, or no whole snapshot.
             if counted.get(seller_id) == videos[seller_id]:
                 self._known[seller_id] = (digest, videos[seller_id], day)
 
 
-_COMPARED = ("video_id", *COUNTS)
+COMPARED = ("video_id", *COUNTS)
+"""What a first page is known again by."""
 
 
 class Carried:
@@ -165,7 +166,7 @@ class Audit:
 
     def compare(self, sellers: int, crawled: pa.Table, former: pa.Table) -> None:
         """Add the rows of so many sellers, as crawled and as carrying would have had them."""
-        key, whole = ("seller_id", "video_id"), ("seller_id", *_COMPARED)
+        key, whole = ("seller_id", "video_id"), ("seller_id", *COMPARED)
         was_there = pc.is_in(_joined(crawled, key), value_set=_joined(former, key))
         same = pc.is_in(_joined(crawled, whole), value_set=_joined(former, whole))
         is_there = pc.is_in(_joined(former, key), value_set=_joined(crawled, key))
@@ -274,7 +275,7 @@ def _first_pages(
 
 
 def _batches(folder: Path, sellers: pa.Array[Any]) -> Iterator[pa.Table]:
-    names = ["seller_id", *_COMPARED, "page_num", "position", "carried_from"]
+    names = ["seller_id", *COMPARED, "page_num", "position", "carried_from"]
     for path in _files(folder, "videos"):
         for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=names):
             rows = pa.Table.from_batches([batch])
@@ -282,13 +283,13 @@ def _batches(folder: Path, sellers: pa.Array[Any]) -> Iterator[pa.Table]:
             yield rows.filter(inside)
 
 
-def _digests(rows: pa.Table) -> dict[str, int]:
+def first_page_digests(rows: pa.Table) -> dict[str, int]:
     """A digest of each seller's videos and counts, from rows that lie together by seller, in their order."""
     if not len(rows):
         return {}
     counted = pc.value_counts(rows["seller_id"])
     ends = accumulate((count or 0 for count in counted.field(1).to_pylist()), initial=0)
-    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), _joined(rows, _COMPARED).combine_chunks())
+    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), _joined(rows, COMPARED).combine_chunks())
     texts: Any = pc.binary_join(lists, "\n")
     told = zip(map(str, counted.field(0).to_pylist()), map(str, texts.to_pylist()), strict=True)
     return {seller_id: _digest(text) for seller_id, text in told}

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SellerStatus, SortField, StopReason
-from crawler.store.schema import SELLER_SCHEMA
+from crawler.store.carrying import COMPARED, first_page_digests
+from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
 DEPTH = 7
 """Snapshots that are looked at: a week, so that a budget of some nights still adds up to all sellers."""
@@ -29,9 +30,12 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
     pa.field("total", pa.float64()),
 ]
 _SUMS = pa.schema(_SUM_FIELDS)
+_FIRST = pa.schema([VIDEO_SCHEMA.field(name) for name in ("seller_id", *COMPARED, "page_num", "position")])
+_SOURCES = pa.schema([VIDEO_SCHEMA.field(name) for name in ("seller_id", "carried_from")])
 _ROWS = 131_072
 _BATCH = 65_536
 _MOST = 10**9
+_DEEP = 10.0
 _COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
 _READ = pc.field("pages") > 0
@@ -46,7 +50,7 @@ class Pair:
     """Sellers complete in two snapshots `days` apart: how many, and their videos before and after.
 
     `squares` sums the squares of each seller's videos before, `scatter` those of its distance, in videos,
-    from the growth of all.
+    from the growth of all. `deep` had ten full pages or more, and `shrunk` of these have fewer now.
     """
 
     days: int
@@ -55,6 +59,8 @@ class Pair:
     after: int
     squares: float
     scatter: float
+    deep: int = 0
+    shrunk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class History:
         self.dates = sorted(_dates(data / "sellers", before), reverse=True)
         self.warnings: list[str] = []
         self._sellers: dict[date, pa.Table | None] = {}
+        self._sortings: dict[date, str] = {}
         self._without_pages: set[date] = set()
 
     def sellers(self, most: int = DEPTH) -> list[tuple[date, pa.Table]]:
@@ -122,13 +129,34 @@ class History:
         refused = pc.if_else(pc.is_null(pc.coalesce(videos, cut)), refused, None)
         return Standing(videos.to_pylist(), ages.to_pylist(), cut.to_pylist(), refused.to_pylist())
 
-    def pairs(self) -> list[Pair]:
-        """How the sellers grew between each snapshot and the one before it, newest first."""
+    def sorting(self, day: date) -> str:
+        """What a snapshot's pages were sorted by, and which way; empty where that is not told."""
+        return self._sortings.get(day, "")
+
+    def pairs(self, left_out: Mapping[date, pa.Array[Any]] | None = None) -> list[Pair]:
+        """How the sellers grew between each snapshot and the one before it, newest first.
+
+        `left_out`: only its snapshots count, without those sellers of each.
+        """
         complete = [(day, table.filter(_COMPLETE)) for day, table in self.sellers()]
         compared = (
-            _pair(newer, older, (day - earlier).days) for (day, newer), (earlier, older) in pairwise(complete)
+            _pair(_without(newer, (left_out or {}).get(day)), older, (day - earlier).days)
+            for (day, newer), (earlier, older) in pairwise(complete)
+            if left_out is None or day in left_out
         )
         return [pair for pair in compared if pair is not None]
+
+    def first_pages(self, day: date) -> dict[str, int]:
+        """A digest of each seller's first page in a snapshot; none where it cannot be read."""
+        is_first: Any = pc.field("page_num") == 1
+        rows = self._videos(day, _FIRST, is_first)
+        return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
+
+    def older_than(self, day: date, oldest: date) -> set[str]:
+        """The sellers of a snapshot with rows that were crawled for a date before the `oldest`."""
+        is_old: Any = pc.field("carried_from") < pa.scalar(oldest, pa.date32())
+        rows = self._videos(day, _SOURCES, is_old)
+        return set(map(str, pc.unique(rows["seller_id"]).to_pylist()))
 
     def outlays(self) -> list[float]:
         """Credits for each page received, by snapshot: more than 1 where requests were repeated."""
@@ -238,10 +266,10 @@ class History:
 
     def _read(self, day: date) -> pa.Table | None:
         try:
-            parts = [
-                pq.ParquetFile(path).read(list(_NAMES)).select(_NAMES).cast(_COLUMNS)
-                for path in self._files("sellers", day)
-            ]
+            files = [pq.ParquetFile(path) for path in self._files("sellers", day)]
+            parts = [file.read(list(_NAMES)).select(_NAMES).cast(_COLUMNS) for file in files]
+            told = {(file.metadata.metadata or {}).get(SORTING.encode(), b"") for file in files}
+            self._sortings[day] = told.pop().decode() if len(told) == 1 else ""
             return _plausible(pa.concat_tables(parts))
         except _UNREADABLE as error:
             self._warn("sellers", day, error)
@@ -262,6 +290,21 @@ class History:
             self._warn("videos", day, error)
             return None
         return _summed(pa.concat_tables(parts))
+
+    def _videos(self, day: date, schema: pa.Schema, wanted: pc.Expression) -> pa.Table:
+        """Some columns of a snapshot's rows that are wanted; none where they cannot be read."""
+        parts = [schema.empty_table()]
+        if day in self._without_pages:
+            return parts[0]
+        try:
+            for path in self._files("videos", day):
+                batches = pq.ParquetFile(path).iter_batches(_ROWS, columns=schema.names)
+                parts += [pa.Table.from_batches([b]).filter(wanted).select(schema.names) for b in batches]
+            return pa.concat_tables(part.cast(schema) for part in parts)
+        except _UNREADABLE as error:
+            self._without_pages.add(day)
+            self._warn("videos", day, error)
+            return schema.empty_table()
 
     def _files(self, kind: str, day: date) -> list[Path]:
         found = (self._data / kind / f"{_PARTITION}{day.isoformat()}").rglob("*.parquet")
@@ -305,6 +348,12 @@ def _aligned(ids: pa.Array[Any], table: pa.Table, values: pa.Array[Any]) -> pa.A
     return values.take(pc.index_in(ids, value_set=_column(table, "seller_id")))
 
 
+def _without(table: pa.Table, sellers: pa.Array[Any] | None) -> pa.Table:
+    if sellers is None or not len(sellers):
+        return table
+    return table.filter(pc.invert(pc.is_in(table["seller_id"], value_set=sellers)))
+
+
 def _pair(newer: pa.Table, older: pa.Table, days: int) -> Pair | None:
     """Compare two snapshots' complete sellers; None where they share no videos."""
     before = _aligned(_column(newer, "seller_id"), older, _column(older, "videos"))
@@ -316,7 +365,11 @@ def _pair(newer: pa.Table, older: pa.Table, days: int) -> Pair | None:
         return None
     off: Any = pc.subtract(new, pc.multiply(old, grown / total))
     squares, scatter = (pc.sum(pc.multiply(values, values)).as_py() for values in (old, off))
-    return Pair(days, len(old), int(total), int(grown), squares, scatter)
+    pages: Any = [pc.floor(pc.divide(values, PAGE_SIZE)) for values in (old, new)]
+    is_deep: Any = pc.greater_equal(pages[0], pa.scalar(_DEEP))
+    shrunk = pc.sum(pc.and_(is_deep, pc.less(pages[1], pages[0]))).as_py() or 0
+    deep = pc.sum(is_deep).as_py() or 0
+    return Pair(days, len(old), int(total), int(grown), squares, scatter, deep, shrunk)
 
 
 def _summed(rows: pa.Table) -> pa.Table:
