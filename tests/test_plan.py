@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from heapq import nlargest
 from math import exp, log1p, sqrt
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from conftest import SMALL, Night, stand_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,8 @@ from crawler.models import (
     Strategy,
 )
 from crawler.rules.forecast import (
+    Chances,
+    Detours,
     Forecast,
     Forecaster,
     Measure,
@@ -41,8 +45,10 @@ from crawler.rules.forecast import (
     Tariff,
     best_first,
     breadth_first,
+    chance,
     depth_first,
     growth,
+    leaps,
     outlay,
     share,
     spread,
@@ -50,9 +56,12 @@ from crawler.rules.forecast import (
 from crawler.rules.frontier import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
+from crawler.simulator.server import SimulatorOptions
+from crawler.store.carrying import CarryRule
 from crawler.store.journal import Journal, Record, journal_path
 from crawler.store.ledger import Ledger
-from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
+from crawler.store.stillness import Share
 
 FIRST = date(2026, 11, 1)
 NIGHTS = 14
@@ -239,6 +248,201 @@ def test_rules_that_end_a_seller_count(tmp_path: Path) -> None:
     assert capped["by_strategy"]["depth-first"]["sellers_complete"] == 3
     one = planned(data, day, [*sizes, "77"], "--max-pages", "1")["credits"]
     assert one["expected"] == one["low"] == 7
+
+
+# --- carry-forward ---------------------------------------------------------------------------------------
+
+SORTED = {SORTING: "views desc"}
+
+
+class Carrier:
+    """Nights with --carry-forward as the catalogue's truth has them: what each costs, and its snapshot."""
+
+    def __init__(self, data: Path, options: CatalogueOptions, sellers: int) -> None:
+        self._data = data
+        self._catalogue = Catalogue(options)
+        self.sellers = self._catalogue.seller_ids(sellers)
+        self._firsts: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+        self._sources: dict[str, date] = {}
+
+    def night(self, day: date, rule: CarryRule) -> int:
+        """Publish one night's snapshot; what it cost."""
+        self._catalogue.day = (day - FIRST).days
+        told, rows = [], []
+        for seller in self.sellers:
+            size, first = self._catalogue.size(seller), self._catalogue.page(seller, 1, 1, 1, 10)
+            source = self._sources.get(seller, day)
+            same = self._firsts.get(seller) == (size, first) and size > 10
+            young = 0 < (day - source).days <= rule.max_age
+            carried = same and young and not rule.audits(seller)
+            self._firsts[seller] = size, first
+            self._sources[seller] = source if carried else day
+            pages = 1 if carried else size // 10 + 1
+            told.append((seller, "complete", "carried" if carried else "short_page", pages, size, pages))
+            rows += [{**row, "page_num": 1, "position": at} for at, row in enumerate(first, 1)]
+            rows += [{"seller_id": seller, "page_num": 2, "carried_from": source if carried else None}]
+        self._write(day, told, rows)
+        return sum(row[-1] for row in told)
+
+    def _write(self, day: date, told: list[tuple[Any, ...]], rows: list[dict[str, Any]]) -> None:
+        names = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
+        columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*told, strict=True), strict=True))
+        sellers = table_of(SELLER_SCHEMA, columns).replace_schema_metadata(SORTED)
+        write(self._data / "sellers" / f"crawl_date={day}", sellers)
+        known = [name for name in VIDEO_SCHEMA.names if name not in {"create_time", "extra"}]
+        videos = table_of(VIDEO_SCHEMA, {name: [row.get(name) for row in rows] for name in known})
+        write(self._data / "videos" / f"crawl_date={day}" / "region=MY", videos)
+
+
+@pytest.mark.parametrize(
+    ("seed", "exponent", "still", "audit"),
+    [(1, 1.1, 0.3, 0.05), (2, 1.1, 0.6, 0.05), (3, 0.9, 0.9, 0.2), (4, 1.4, 0.6, 0.0)],
+)
+def test_nights_of_carrying_are_forecast(
+    tmp_path: Path, seed: int, exponent: float, still: float, audit: float
+) -> None:
+    """Also the ninth night, on which all that stood still for a week is too old to be carried."""
+    data = tmp_path / "data"
+    options = CatalogueOptions(seed=seed, exponent=exponent, largest=2000, still=still)
+    nights = Carrier(data, options, 400)
+    flags = ("--carry-forward", "--audit", str(audit))
+    inside, errors = [], []
+    for night in range(NIGHTS):
+        day = FIRST + timedelta(night)
+        told = planned(data, day, nights.sellers, *flags) if night else None
+        truth = nights.night(day, CarryRule(day, 7, audit))
+        if told is not None:
+            inside.append(is_inside(told, truth))
+            errors.append(abs(told["credits"]["expected"] / truth - 1))
+    assert inside.count(True) >= 0.9 * len(inside)
+    assert max(errors[2:]) < 0.05
+
+
+def test_where_one_snapshot_is_known_carrying_is_in_the_low_end_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    nights = Carrier(data, CatalogueOptions(seed=1, largest=200, still=0.5), 200)
+    day = FIRST + timedelta(1)
+    nights.night(FIRST, CarryRule(FIRST, 7, 0.0))
+    without = planned(data, day, nights.sellers)
+    told = planned(data, day, nights.sellers, "--carry-forward", "--audit", "0")
+    assert without["carry_forward"] is None
+    assert told["credits"]["expected"] == without["credits"]["expected"]
+    assert told["credits"]["high"] == without["credits"]["high"]
+    assert 200 <= told["credits"]["low"] < 230
+    carrying = told["carry_forward"]
+    assert (carrying["expected"], carrying["credits_saved"], carrying["nights"]) == (None, None, 0)
+    assert 100 < carrying["may_be_carried"] < 200
+    assert any("no two snapshots tell" in text for text in told["basis"]["warnings"])
+    audited = planned(data, day, nights.sellers, "--carry-forward", "--audit", "1")
+    assert audited["carry_forward"]["may_be_carried"] == 0
+    assert audited["credits"] == without["credits"]
+
+
+def test_nothing_is_carried_from_another_sorting_or_what_is_too_old(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    nights = Carrier(data, CatalogueOptions(seed=1, largest=200, still=0.5), 100)
+    for night in range(2):
+        nights.night(FIRST + timedelta(night), CarryRule(FIRST, 7, 0.0))
+    for day, options in ((2, ("--sort", "gmv")), (5, ("--max-age", "3"))):
+        told = planned(data, FIRST + timedelta(day), nights.sellers, "--carry-forward", *options)
+        assert told["carry_forward"]["may_be_carried"] == 0
+        assert any("no seller may be carried" in text for text in told["basis"]["warnings"])
+    assert planned(data, FIRST + timedelta(4), nights.sellers, "--carry-forward", "--max-age", "3")[
+        "carry_forward"
+    ]["may_be_carried"]
+
+
+def test_carried_sellers_do_not_mislead_a_plan_without_carrying(tmp_path: Path) -> None:
+    """Their rows in `sellers/` have one page and one credit, but all videos."""
+    data = tmp_path / "data"
+    options = CatalogueOptions(seed=2, largest=2000, still=0.7)
+    nights, truth = Carrier(data, options, 400), Catalogue(options, 5)
+    for night in range(5):
+        nights.night(FIRST + timedelta(night), CarryRule(FIRST + timedelta(night), 7, 0.05))
+    told = planned(data, FIRST + timedelta(5), nights.sellers)
+    full = cost_of({seller: truth.size(seller) for seller in nights.sellers})
+    assert is_inside(told, full)
+    assert told["credits"]["expected"] == pytest.approx(full, rel=0.01)
+    assert told["basis"]["credits_per_page"] == 1
+    assert told["by_strategy"]["depth-first"]["credits"] == told["credits"]["expected"]
+
+
+def test_what_was_carried_today_is_paid_for_unless_the_option_is_gone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for night in range(2):
+        published(data, FIRST + timedelta(night), {"1": 45, "2": 45})
+    day = FIRST + timedelta(2)
+    journaled(data, day, {"1": (1, Ending(SellerStatus.COMPLETE, StopReason.CARRIED))})
+    assert planned(data, day, ["1", "2"], "--carry-forward")["credits"]["expected"] == 5
+    assert planned(data, day, ["1", "2"])["credits"]["expected"] == 9
+
+
+def test_a_credit_for_a_seller_that_is_carried_brings_all_its_rows(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    nights = Carrier(data, CatalogueOptions(seed=1, largest=200, still=1.0), 50)
+    for night in range(3):
+        nights.night(FIRST + timedelta(night), CarryRule(FIRST, 7, 0.0))
+    source = tmp_path / "sellers.txt"
+    flags = ["--carry-forward", "--audit", "0", "--budget", "50"]
+    told = planned(data, FIRST + timedelta(3), nights.sellers, *flags)
+    assert told["credits"]["expected"] < 60
+    assert told["by_strategy"]["breadth-first"]["share_of_views"] > 0.95
+    source.write_text("".join(f"{seller}\n" for seller in nights.sellers))
+    where = ["--config", os.devnull, "--data", str(data), "--crawl-date", str(FIRST + timedelta(3))]
+    shown = CliRunner().invoke(cli, ["plan", str(source), *where, *flags]).stdout
+    assert f"{told['carry_forward']['expected']} of " in shown
+    assert "sellers at most, saving" in shown
+
+
+def test_a_real_run_carries_what_the_plan_said(tmp_path: Path) -> None:
+    catalogue = replace(SMALL, still=0.6)
+    ids = Catalogue(catalogue).seller_ids(100)
+    for day in range(4):
+        told = planned(tmp_path / "data", FIRST + timedelta(day), ids, "--carry-forward", "--audit", "0.2")
+        with stand_in(SimulatorOptions(catalogue, day=day)) as simulator:
+            job = Night(tmp_path, simulator.url)
+            options = ("--crawl-date", str(FIRST + timedelta(day)), "--carry-forward", "--audit", "0.2")
+            report = job.run(job.sellers(ids), *options)
+            served = simulator.stats.requests
+    assert told["carry_forward"]["expected"] == pytest.approx(report["carry_forward"]["carried"], abs=3)
+    assert told["carry_forward"]["credits_saved"] == pytest.approx(
+        report["carry_forward"]["credits_saved"], rel=0.1
+    )
+    assert is_inside(told, served)
+    assert told["credits"]["expected"] == pytest.approx(served, rel=0.05)
+
+
+# --- look-ahead ------------------------------------------------------------------------------------------
+
+
+def test_look_ahead_is_in_the_high_end(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    deep = {str(n): 300 for n in range(10)}
+    for night, sizes in enumerate((deep, deep, deep | {"1": 250})):
+        published(data, FIRST + timedelta(night), sizes)
+    day, sellers = FIRST + timedelta(3), [*deep, "99"]
+    high = {
+        mode: planned(data, day, sellers, "--lookahead", mode)["credits"]["high"]
+        for mode in ("off", "history", "gallop")
+    }
+    assert high["history"] == high["off"] + 1
+    assert high["gallop"] == high["off"] + 1 + 5
+    for others in (("--strategy", "breadth-first"), ("--min-value", "1")):
+        told = planned(data, day, sellers, "--lookahead", "gallop", *others)
+        assert told["credits"]["high"] == high["off"]
+
+
+def test_pages_past_the_end_are_bounded_for_each_seller() -> None:
+    known, cut, stranger = Sighting(300, 1), Sighting(cut=30), Sighting()
+    history, gallop = Detours(10, 0.1), Detours(10, 0.1, gallops=True, leaps=2.5)
+    assert [history.most(seller, 0.0) for seller in (known, cut, stranger)] == [0.1, 1.0, 0.0]
+    assert history.most(known, 4.0) == 1.0
+    assert gallop.most(known, 7.0) == 4.0
+    assert gallop.most(cut, 31.0) == 6.0
+    assert gallop.most(stranger, 0.0) == 2.5
+    assert gallop.most(Sighting(refused=1), 0.0) == history.most(Sighting(99, 1), 9.0) == 0.0
+    assert leaps([4.0, 16.0, 32.0], 10) == pytest.approx(3.0)
+    assert leaps([], 10) == Detours().most(known, 0.0) == 0.0
 
 
 # --- what is not known ----------------------------------------------------------------------------------
@@ -530,6 +734,43 @@ def test_growth_is_the_mean_of_the_nights_and_its_spread_narrows() -> None:
     assert growth([0.03] * 6, [0.02] * 6).sd > many.sd
     assert outlay([0.5]).mean == 1.0
     assert outlay([1.1, 1.3]).mean == pytest.approx(1.2)
+
+
+def test_a_chance_is_the_share_of_the_nights_seen() -> None:
+    assert chance([], [], 0.9) == Measure(0.9, 0.15, 0)
+    steady, once = chance([0.8] * 5, [0.0] * 5, 0.9), chance([0.8], [0.0], 0.9)
+    assert steady.mean == once.mean == pytest.approx(0.8)
+    assert 0 < steady.sd < once.sd < chance([0.8], [0.3], 0.9).sd
+    assert chance([1.0], [0.0], 0.9).sd > 0
+
+
+def test_the_share_that_stands_still_is_weighed_by_pages() -> None:
+    share_ = Share()
+    share_.add(30, counts=True)
+    share_.add(10, counts=False)
+    assert share_.rate == 0.75
+    assert share_.error == pytest.approx(sqrt(0.75 * 0.25 * 1000) / 40)
+
+
+def test_what_a_seller_costs_that_may_be_carried() -> None:
+    chances = Chances(Measure(0.75, 0.1, 2), Measure(0.25, 0.0, 2), Measure(0.5, 0.0, 2))
+    still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
+    known = Forecaster(Tariff(), still[0], 0.0, still[1], Spread(None, {}, 0), chances)
+    unknown = replace(known, chances=None)
+    seller = Sighting(400, 1, may_carry=True)
+    assert known.pages(seller._replace(still=True)) == 11
+    assert known.pages(seller._replace(still=False)) == 31
+    assert known.pages(seller) == 21
+    assert known.pages(Sighting(400, 1, still=True)) == 41
+    assert known.savings([seller, Sighting(400, 1)]) == (0.5, 20.0)
+    assert unknown.savings([seller]) is None
+    assert unknown.total([seller]) == Forecast(1, 41, 42)
+    many = [seller._replace(still=True)] * 1000
+    low, expected, high = known.total(many)
+    assert expected == 11_000
+    assert high is not None
+    assert low < 11_000 - 2 * 0.1 * 40_000 < low + 500
+    assert high > 11_000 + 2 * 0.1 * 40_000 > high - 500
 
 
 @given(st.lists(st.integers(1, 30), min_size=5, max_size=30))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import starmap
@@ -28,27 +28,37 @@ from crawler.models import (
 from crawler.report.progress import LOG, set_up_logging
 from crawler.rules.budget import month_begin, utc_day
 from crawler.rules.forecast import (
+    Chances,
+    Detours,
     Forecast,
     Forecaster,
     Sighting,
     Tariff,
     best_first,
     breadth_first,
+    chance,
     depth_first,
     growth,
+    leaps,
     outlay,
     share,
     spread,
 )
 from crawler.sellers import SellerList, read_sellers
 from crawler.settings import Loaded, Settings
-from crawler.store.history import History, Standing
+from crawler.store.carrying import CarryRule
+from crawler.store.history import History, Pair, Standing
 from crawler.store.journal import Journal, SellerSummary, journal_path, latest_generation
 from crawler.store.ledger import Ledger
+from crawler.store.stillness import Stillness
 
 _WIDTH = 90
 _DATES_SHOWN = 3
 _MISPLACED = 0.05
+_LIKELY = 0.5
+_UNSEEN = (0.9, 0.1, 0.5)
+"""Chances to stand still where they were never seen: after a night still, after one moved, and of all."""
+
 _SHARES = {
     "share_of_views": SortField.VIEWS,
     "share_of_sales": SortField.SALES,
@@ -104,8 +114,11 @@ class _Plan:
         self._ids = list(listed)
         self._history = History(settings.run.data, crawl_date)
         self._today = self._read_journal()
+        run = settings.run
+        self._stillness = Stillness(self._history, f"{run.sort} {run.order}", compares=run.carry_forward)
+        self._rule = CarryRule(crawl_date, run.max_age, run.audit)
         self._forecaster = self._learn()
-        self._sightings = _sightings(self._history.standing(listed.ids))
+        self._sightings = self._with_stillness(_sightings(self._history.standing(listed.ids)))
         self._page_values: dict[SortField, dict[str, array[float]]] = {}
 
     def told(self) -> dict[str, Any]:
@@ -125,6 +138,7 @@ class _Plan:
             "credits": total._asdict(),
             "minutes": None if total.expected is None else self._minutes(total.expected),
             "budget": budget,
+            "carry_forward": self._carrying() if self._settings.run.carry_forward else None,
             "by_strategy": reaches,
             "basis": self._basis(total),
         }
@@ -146,26 +160,81 @@ class _Plan:
         run = self._settings.run
         if seller.status is SellerStatus.FAILED:
             return not run.retry_failed
-        goes_on = {StopReason.SHORT_PAGE: run.stop is StopRule.EMPTY}
+        goes_on = {
+            StopReason.SHORT_PAGE: run.stop is StopRule.EMPTY,
+            StopReason.CARRIED: not run.carry_forward,
+        }
         is_reopened = seller.stop_reason is not None and goes_on.get(seller.stop_reason, False)
         return seller.status is SellerStatus.COMPLETE and not is_reopened
 
     def _learn(self) -> Forecaster:
         run, history = self._settings.run, self._history
-        pairs = history.pairs()
+        pairs = history.pairs(self._stillness.left_out)
         tariff = Tariff(run.stop, run.max_pages, run.probe)
         rates = [(pair.after / pair.before - 1) / pair.days for pair in pairs]
         errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in pairs]
         unrest = [pair.scatter / pair.squares / pair.days for pair in pairs]
         rate = growth(rates, errors)
         ids = [str(seller_id) for seller_id in history.ids().to_pylist()]
-        known = list(map(self._with_today, ids, _sightings(history.standing(history.ids()))))
+        still = self._stillness.still
+        known = [
+            self._with_today(seller_id, seller._replace(still=still.get(seller_id)))
+            for seller_id, seller in zip(ids, _sightings(history.standing(history.ids())), strict=True)
+        ]
         alone = Forecaster(tariff, rate, 0.0, outlay(history.outlays()), spread([], []))
         ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
         begun = [self._with_today(seller_id, Sighting()) for seller_id in self._today.keys() - set(ids)]
         cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
         mean = sum(unrest) / len(unrest) if unrest else 0.0
-        return Forecaster(tariff, rate, mean, alone.outlay, spread(ends, cuts, run.max_pages))
+        whole = spread(ends, cuts, run.max_pages)
+        detours = self._detours(ends, pairs)
+        return Forecaster(tariff, rate, mean, alone.outlay, whole, self._chances(), detours)
+
+    def _detours(self, ends: list[float], pairs: list[Pair]) -> Detours:
+        run = self._settings.run
+        reads_ahead = run.strategy is Strategy.DEPTH_FIRST and run.top is None and run.min_value is None
+        if run.lookahead == "off" or not reads_ahead:
+            return Detours()
+        least, gallops = run.lookahead_pages, run.lookahead == "gallop"
+        shrunk = max((pair.shrunk / pair.deep for pair in pairs if pair.deep), default=1.0)
+        return Detours(least, shrunk, gallops, leaps(ends, least))
+
+    def _chances(self) -> Chances | None:
+        """The chances that sellers stand still; None where no two snapshots tell, or it does not matter."""
+        turns = self._stillness.turns
+        if not turns[None]:
+            return None
+        told = {
+            before: chance([s.rate for s in shares], [s.error for s in shares], unseen)
+            for (before, shares), unseen in zip(turns.items(), _UNSEEN, strict=True)
+        }
+        return Chances(told[True], told[False], told[None])
+
+    def _carrying(self) -> dict[str, int | None]:
+        """How many sellers may be carried tonight, and what is expected of it; null: not known."""
+        expected = self._forecaster.savings(self._left())
+        carried, saved = (None, None) if expected is None else map(round, expected)
+        return {
+            "may_be_carried": sum(seller.may_carry for seller in self._left()),
+            "expected": carried,
+            "credits_saved": saved,
+            "nights": len(self._stillness.turns[None]),
+        }
+
+    def _is_carried(self, seller: Sighting) -> bool:
+        """Whether a seller is more likely carried than not."""
+        chances = self._forecaster.chances
+        return seller.may_carry and chances is not None and chances.of(seller.still).mean >= _LIKELY
+
+    def _with_stillness(self, sightings: list[Sighting]) -> list[Sighting]:
+        """Whether each listed seller stood still, and may be carried tonight: not once it was begun."""
+        still = self._stillness.still
+        may_carry = self._stillness.may_carry(self._rule) if self._settings.run.carry_forward else set()
+        may_carry -= self._today.keys()
+        return [
+            seller._replace(still=still.get(seller_id), may_carry=seller_id in may_carry)
+            for seller_id, seller in zip(self._ids, sightings, strict=True)
+        ]
 
     def _is_ended(self, seller_id: str) -> bool:
         today = self._today.get(seller_id)
@@ -174,11 +243,13 @@ class _Plan:
         return today.ended or today.pages >= self._settings.run.max_pages
 
     def _total(self) -> Forecast:
-        return self._forecaster.total(
-            self._with_today(seller_id, seller)
-            for seller_id, seller in zip(self._ids, self._sightings, strict=True)
-            if not self._is_ended(seller_id)
-        )
+        return self._forecaster.total(self._left())
+
+    def _left(self) -> Iterator[Sighting]:
+        """The sellers that have not ended."""
+        for seller_id, seller in zip(self._ids, self._sightings, strict=True):
+            if not self._is_ended(seller_id):
+                yield self._with_today(seller_id, seller)
 
     def _with_today(self, seller_id: str, seller: Sighting) -> Sighting:
         """A seller that has not ended: the pages it has today are paid for, and it has more."""
@@ -232,7 +303,7 @@ class _Plan:
                     for ends, have, cost in zip(stock.ends, at, stock.costs, strict=True)
                 ),
                 "sellers_seen": sum(have > 0 for have in at),
-                **{name: share(at, of_page) for name, of_page in values.items()},
+                **{name: share(at, self._worth(of_page)) for name, of_page in values.items()},
             }
             for strategy, at in reached.items()
         }
@@ -247,6 +318,7 @@ class _Plan:
             else:
                 whole = (seller.cut or 0) + 1 if pages is None else max(1, round(pages))
             today = self._today.get(seller_id)
+            whole = 1 if self._is_carried(seller) else whole
             cost = min(whole, self._settings.run.max_pages)
             read = 0 if today is None else min(cost, today.pages)
             stock.read.append(cost if self._is_ended(seller_id) else read)
@@ -272,6 +344,11 @@ class _Plan:
         found = self._values_of(field)
         return [found.get(seller_id, ()) for seller_id in self._ids]
 
+    def _worth(self, values: list[Sequence[float]]) -> list[Sequence[float]]:
+        """What each credit brings: the first one of a seller that is carried brings all."""
+        told = zip(values, self._sightings, strict=True)
+        return [(sum(pages),) if self._is_carried(seller) else pages for pages, seller in told]
+
     def _guided(self, values: list[Sequence[float]]) -> list[Sequence[float]]:
         """Values to go by: an unknown seller's first page counts as first pages do on average."""
         firsts = [pages[0] for pages in values if len(pages)]
@@ -289,7 +366,7 @@ class _Plan:
 
     def _doubts(self, total: Forecast) -> list[str]:
         run = self._settings.run
-        doubts = []
+        doubts = self._doubts_of_carrying() if run.carry_forward else []
         if not self._history.sellers():
             doubts.append(
                 "no earlier snapshot: nothing is known of what these sellers cost but one credit for each"
@@ -303,6 +380,18 @@ class _Plan:
         if run.order is SortOrder.DESC and self._is_sorted_otherwise():
             doubts.append(f"the last snapshot was not sorted by {run.sort}: best-first's figures are rough")
         return doubts
+
+    def _doubts_of_carrying(self) -> list[str]:
+        turns = self._stillness.turns
+        if not any(seller.may_carry for seller in self._sightings):
+            return [
+                "no seller may be carried tonight: none is complete, young enough and sorted the same way"
+            ]
+        if not turns[None]:
+            return ["no two snapshots tell who stands still: carrying is in the low end only"]
+        if not (turns[True] or turns[False]):
+            return ["one night tells who stands still, none whether they go on: the interval is wide for it"]
+        return []
 
     def _is_sorted_otherwise(self) -> bool:
         pages = [p for p in self._values_of(self._settings.run.sort).values() if len(p) > 1]
@@ -339,6 +428,7 @@ def _summary(told: dict[str, Any]) -> Table:
         "ended already": _number(sellers["ended"]) if sellers["ended"] else "",
         "expected credits": _number(cost["expected"]),
         "low to high": _range(cost["low"], cost["high"]),
+        "carried forward": _carried(told["carry_forward"]),
         "minutes": "not known" if told["minutes"] is None else f"{told['minutes']:,.1f}",
         "budget left": "no budget" if budget["left"] is None else _number(budget["left"]),
         "snapshots used": ", ".join(basis["crawl_dates"][:_DATES_SHOWN]) or "none",
@@ -359,6 +449,15 @@ def _strategies(told: dict[str, Any]) -> Table:
         figures = [_number(reach[name]) for name in _REACHES if name not in _SHARES]
         table.add_row(strategy, *figures, *(_percent(reach[name]) for name in _SHARES))
     return table
+
+
+def _carried(told: dict[str, int | None] | None) -> str:
+    if told is None:
+        return ""
+    may = f"of {_number(told['may_be_carried'])} sellers at most"
+    if told["expected"] is None:
+        return f"not known, {may}"
+    return f"{_number(told['expected'])} {may}, saving {_number(told['credits_saved'])} credits"
 
 
 def _range(low: int, high: int | None) -> str:

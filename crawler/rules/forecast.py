@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
-from math import ceil, exp, floor, hypot, log1p, sqrt
+from math import ceil, exp, floor, hypot, log1p, log2, sqrt
 from typing import NamedTuple
 
 from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, StopRule
@@ -16,9 +16,14 @@ _Z = 2.0
 _UNSEEN_GROWTH = 0.03
 _LEAST_GROWTH_SD = 0.005
 _LEAST_OUTLAY_SD = 0.002
+_UNSEEN_CHANCE = 0.15
+_LEAST_CHANCE_SD = 0.02
 _PRIOR_NIGHTS = 3
 _ROUNDING_VARIANCE = 0.25
 """Of a seller's pages: whether its new videos fill one more page is a coin's toss at most."""
+
+_LEAPS_AFTER = 4
+"""Pages by which a seller must have grown before its end is looked for by leaps."""
 
 _FEW = 5
 _NEGLIGIBLE = 0.02
@@ -85,6 +90,32 @@ def outlay(shares: Sequence[float]) -> Measure:
     return Measure(mean, _night_sd(shares, mean, max(_LEAST_OUTLAY_SD, (mean - 1) / 2)), len(shares))
 
 
+def chance(rates: Sequence[float], errors: Sequence[float], unseen: float) -> Measure:
+    """The chance that a seller stands still, from the shares of earlier nights; else it is `unseen`."""
+    if not rates:
+        return Measure(unseen, _UNSEEN_CHANCE, 0)
+    mean = sum(rates) / len(rates)
+    own = sum(error**2 for error in errors) / len(rates)
+    sd = _night_sd(rates, mean, max(_LEAST_CHANCE_SD, min(mean, 1 - mean) / 2))
+    return Measure(mean, sqrt(sd**2 + own), len(rates))
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """That a seller stands still tonight: after it stood `still`, after it `moved`, and of `any` seller."""
+
+    still: Measure
+    moved: Measure
+    any: Measure
+
+    def of(self, still: bool | None) -> Measure:
+        """The chance after what was last seen."""
+        return self.any if still is None else self.still if still else self.moved
+
+
+_ALL_STAND_STILL = Chances(*[Measure(1.0, 0.0, 0)] * 3)
+
+
 def _night_sd(values: Sequence[float], mean: float, prior: float) -> float:
     nights = len(values)
     squares = _PRIOR_NIGHTS * prior**2 + sum((value - mean) ** 2 for value in values)
@@ -95,7 +126,8 @@ class Sighting(NamedTuple):
     """What is known of a seller: its `videos` when it was last read to its end, `age` days ago.
 
     Or else after how many pages it was `cut` off, more being left; or else what it cost to be `refused`.
-    `paid`: pages that the crawl date has of it already, more being left.
+    `paid`: pages that the crawl date has of it already, more being left. `still`: whether it stood still
+    when that was last looked at. `may_carry`: whether it costs one credit tonight if it does again.
     """
 
     videos: int | None = None
@@ -103,6 +135,8 @@ class Sighting(NamedTuple):
     cut: int | None = None
     refused: int | None = None
     paid: int = 0
+    still: bool | None = None
+    may_carry: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -167,6 +201,37 @@ def _descended(seen: list[tuple[float, bool]]) -> tuple[Tail | None, dict[int, T
     return tail, beyond
 
 
+@dataclass(frozen=True, slots=True)
+class Detours:
+    """How many pages past sellers' ends look-ahead may ask for.
+
+    Of sellers with `least_pages` or more: one where the end is known, if it is not where it was; `shrunk`
+    is the share of sellers whose end comes sooner. Where it `gallops`, the end is searched for by halves,
+    of sellers not known too: these cost `leaps` on average.
+    """
+
+    least_pages: int = MAX_PAGE_NUM
+    shrunk: float = 1.0
+    gallops: bool = False
+    leaps: float = 0.0
+
+    def most(self, seller: Sighting, grown: float) -> float:
+        """Pages at most, of a seller that has grown by so many."""
+        known = seller.cut if seller.videos is None else seller.videos // PAGE_SIZE
+        if known is None:
+            return self.leaps if self.gallops and seller.refused is None else 0.0
+        if known < self.least_pages:
+            return 0.0
+        searched = log2(1 + grown) if self.gallops else 0.0
+        is_beyond = seller.videos is None or grown >= _LEAPS_AFTER
+        return searched + (1.0 if is_beyond else self.shrunk)
+
+
+def leaps(ends: Sequence[float], least_pages: int) -> float:
+    """Pages past the end for a seller that is not known, at most: those that end so have that spread."""
+    return sum(log2(end) for end in ends if end > least_pages) / len(ends) if ends else 0.0
+
+
 class Forecast(NamedTuple):
     """Credits; None where too little is known to tell."""
 
@@ -182,6 +247,15 @@ class _Cost(NamedTuple):
     variance: float = 0.0
     slope: float = 0.0
     guess: bool = False
+    saved: float = 0.0
+
+    def unless_carried(self, chance: float) -> _Cost:
+        """The cost where all but one page is saved by such a chance; `saved` is what that turns on."""
+        rest, saved = 1 - chance, max(0.0, self.mean - 1)
+        variance = rest * self.variance + chance * rest * saved**2
+        return self._replace(
+            mean=self.mean - chance * saved, variance=variance, slope=rest * self.slope, saved=saved
+        )
 
     def less(self, paid: int) -> _Cost:
         """What is left once so many pages were paid for: of a seller that has not ended, one at least."""
@@ -198,6 +272,8 @@ class _Sums:
     guessed: float = 0.0
     guessed_variance: float = 0.0
     guesses: int = 0
+    detours: float = 0.0
+    saved: dict[bool | None, float] = field(default_factory=lambda: {True: 0.0, False: 0.0, None: 0.0})
 
     def add(self, cost: _Cost) -> None:
         """Count a seller."""
@@ -216,6 +292,7 @@ class Forecaster:
     """Expected costs from what earlier nights showed.
 
     `unrest` is the variance of one seller's growth a night about that of all, as a share of its videos.
+    Where no `chances` are known that sellers stand still, carrying them lowers the low end only.
     """
 
     tariff: Tariff
@@ -223,6 +300,8 @@ class Forecaster:
     unrest: float
     outlay: Measure
     spread: Spread
+    chances: Chances | None = None
+    detours: Detours = field(default_factory=Detours)
 
     def pages(self, seller: Sighting) -> float | None:
         """Expected pages of one seller; None where there is nothing to tell it by."""
@@ -234,6 +313,13 @@ class Forecaster:
 
         Where some sellers' costs cannot be told, only the low end is given.
         """
+        left = list(sellers)
+        told = self._total(left)
+        if self.chances is not None or not any(seller.may_carry for seller in left):
+            return told
+        return told._replace(low=replace(self, chances=_ALL_STAND_STILL).total(left).low)
+
+    def _total(self, sellers: Sequence[Sighting]) -> Forecast:
         sums = _Sums()
         count = untold = least = 0
         for seller in sellers:
@@ -244,17 +330,41 @@ class Forecaster:
                 least += max(1, (seller.cut or 0) + 1 - seller.paid)
             else:
                 sums.add(cost.less(seller.paid))
+                sums.saved[seller.still] += cost.saved
+                sums.detours += self._detours(seller, cost)
         mean, below, above = self._interval(sums, count)
         low = max(count, floor(mean - below) + least)
         if untold:
             return Forecast(low, None, None)
         expected = max(low, round(mean))
-        return Forecast(low, expected, max(expected, ceil(mean + above)))
+        return Forecast(low, expected, max(expected, ceil(mean + above + sums.detours)))
+
+    def _detours(self, seller: Sighting, cost: _Cost) -> float:
+        grown = cost.mean - (seller.cut or 0) if seller.videos is None else cost.slope * self.growth.mean
+        return self.detours.most(seller, max(0.0, grown))
+
+    def savings(self, sellers: Iterable[Sighting]) -> tuple[float, float] | None:
+        """Sellers that are expected to be carried, and the credits that saves; None: not known."""
+        if self.chances is None:
+            return None
+        carried = saved = 0.0
+        for seller in sellers:
+            if seller.may_carry and (cost := self._cost(seller)) is not None:
+                likely = self.chances.of(seller.still).mean
+                carried += likely
+                saved += likely * cost.saved * self.outlay.mean
+        return carried, saved
 
     def _cost(self, seller: Sighting) -> _Cost | None:
+        cost = self._crawled(seller)
+        if cost is None or not seller.may_carry:
+            return cost
+        return cost.unless_carried(0.0 if self.chances is None else self.chances.of(seller.still).mean)
+
+    def _crawled(self, seller: Sighting) -> _Cost | None:
         most = self.tariff.max_pages
         if seller.videos is not None:
-            return self._grown(seller.videos, seller.age or 0)
+            return self._grown(seller.videos, (seller.age or 0) * self._moves(seller.still))
         if seller.cut is not None and seller.cut >= most:
             return _Cost(most)
         if seller.cut is None and seller.refused is not None:
@@ -262,7 +372,13 @@ class Forecaster:
         tail = self.spread.whole if seller.cut is None else self.spread.beyond.get(seller.cut)
         return None if tail is None else _Cost(min(most, tail.mean), tail.variance, guess=True)
 
-    def _grown(self, videos: int, age: int) -> _Cost:
+    def _moves(self, still: bool | None) -> float:
+        """The chance that a seller grows: the growth is that of those that do not stand still."""
+        if not still:
+            return 1.0
+        return 0.0 if self.chances is None else 1 - self.chances.still.mean
+
+    def _grown(self, videos: int, age: float) -> _Cost:
         pages = self.tariff.expected(videos, max(0.0, 1 + self.growth.mean * age))
         if pages >= self.tariff.max_pages:
             return _Cost(pages)
@@ -277,6 +393,8 @@ class Forecaster:
         """
         mean = (sums.firm + sums.guessed) * self.outlay.mean
         common = (sums.slope * self.growth.sd) ** 2 + ((sums.firm + sums.guessed) * self.outlay.sd) ** 2
+        if self.chances is not None:
+            common += sum((saved * self.chances.of(still).sd) ** 2 for still, saved in sums.saved.items())
         firm = _Z * sqrt(sums.firm_variance + common)
         whole = self.spread.whole
         shared = sums.guesses**2 * whole.variance / self.spread.ends if whole and self.spread.ends else 0.0
