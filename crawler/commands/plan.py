@@ -230,7 +230,7 @@ class _Plan:
         """Whether each listed seller stood still, and may be carried tonight: not once it was begun."""
         still = self._stillness.still
         may_carry = self._stillness.may_carry(self._rule) if self._settings.run.carry_forward else set()
-        may_carry -= self._today.keys()
+        may_carry -= {seller_id for seller_id, today in self._today.items() if today.pages}
         return [
             seller._replace(still=still.get(seller_id), may_carry=seller_id in may_carry)
             for seller_id, seller in zip(self._ids, sightings, strict=True)

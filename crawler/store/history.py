@@ -150,7 +150,12 @@ class History:
         """A digest of each seller's first page in a snapshot; none where it cannot be read."""
         is_first: Any = pc.field("page_num") == 1
         rows = self._videos(day, _FIRST, is_first)
-        return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
+        try:
+            return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
+        except _UNREADABLE as error:
+            self._without_pages.add(day)
+            self._warn("videos", day, error)
+            return {}
 
     def older_than(self, day: date, oldest: date) -> set[str]:
         """The sellers of a snapshot with rows that were crawled for a date before the `oldest`."""
