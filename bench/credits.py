@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import carrying
+
 from crawler.models import Page, SellerProgress, Strategy
 from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
@@ -111,7 +113,7 @@ def plot(curves: dict[str, list[float]], path: Path) -> None:
 
 
 def main() -> None:
-    """Three tails; the plot is of the middle one, written to the path that is named."""
+    """Six tails; the plot is of one, written to the path that is named. Then nights of real runs."""
     for exponent, scale in ((1.05, 9), (1.2, 9), (1.5, 9), (1.1, 60), (1.3, 60), (1.6, 100)):
         for in_flight in (1, 16):
             curves = compare(exponent, scale, 2000, in_flight)
@@ -125,6 +127,7 @@ def main() -> None:
                 print(line)
             if exponent == 1.3 and in_flight == 16 and len(sys.argv) > 1:
                 plot(curves, Path(sys.argv[1]))
+    carrying.main()
 
 
 if __name__ == "__main__":
