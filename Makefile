@@ -36,7 +36,7 @@ check: setup ## lint, types, import contracts
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
 
-bench-credits: setup ## captured value against credits, by strategy; the plot goes to docs/credits.svg
+bench-credits: setup ## captured value by strategy (docs/credits.svg), planned nights, carry-forward
 	$(BIN)/python bench/credits.py docs/credits.svg
 
 fuzz: setup ## fuzz the reading of answers for FUZZ seconds
