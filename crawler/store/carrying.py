@@ -34,6 +34,7 @@ COUNTS = (
 )
 _PARTITION = "crawl_date="
 _BATCH = 65_536
+_RANGE_SELLERS = 16_384
 _UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
 
 
@@ -111,12 +112,16 @@ class Former:
 
     def _add(self, folder: Path, day: date, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
-        firsts, counted = _first_pages(folder, day, sellers["seller_id"].combine_chunks(), oldest)
-        videos = dict(zip(*(sellers[name].to_pylist() for name in ("seller_id", "videos")), strict=True))
-        for seller_id, digest in first_page_digests(firsts).items():
-            # Fewer rows than its seller is said to have: too old in part, or no whole snapshot.
-            if counted.get(seller_id) == videos[seller_id]:
-                self._known[seller_id] = (digest, videos[seller_id], day)
+        known: dict[str, tuple[int, int, date]] = {}
+        for of_range in _ranges(sellers):
+            firsts, counted = _first_pages(folder, day, of_range["seller_id"].combine_chunks(), oldest)
+            told = (of_range[name].to_pylist() for name in ("seller_id", "videos"))
+            videos = dict(zip(*told, strict=True))
+            for seller_id, digest in first_page_digests(firsts).items():
+                # Fewer rows than its seller is said to have: too old in part, or no whole snapshot.
+                if counted.get(seller_id) == videos[seller_id]:
+                    known[seller_id] = (digest, videos[seller_id], day)
+        self._known |= known
 
 
 COMPARED = ("video_id", *COUNTS)
@@ -230,6 +235,7 @@ def _pinned(journal: Journal, data: Path, day: date) -> Path | None:
         reached("pins.built")
         half.rename(folder)
         fsync_folder(folder.parent)
+        fsync_folder(folder.parent.parent)
     return folder
 
 
@@ -258,6 +264,12 @@ def _sorting(folder: Path) -> str:
     return told.pop().decode() if len(told) == 1 else ""
 
 
+def _ranges(sellers: pa.Table) -> Iterator[pa.Table]:
+    """Sellers in their order, so many at a time that their first pages fit in memory many times over."""
+    ordered = sellers.sort_by("seller_id")
+    return (ordered.slice(start, _RANGE_SELLERS) for start in range(0, len(ordered), _RANGE_SELLERS))
+
+
 def _first_pages(
     folder: Path, day: date, sellers: pa.Array[Any], oldest: date
 ) -> tuple[pa.Table, dict[str, int]]:
@@ -275,12 +287,15 @@ def _first_pages(
 
 
 def _batches(folder: Path, sellers: pa.Array[Any]) -> Iterator[pa.Table]:
+    """The rows of sellers in order: files are sorted by seller, so that little else of them is read."""
     names = ["seller_id", *COMPARED, "page_num", "position", "carried_from"]
+    inside = (ds.field("seller_id") >= sellers[0]) & (ds.field("seller_id") <= sellers[-1])
     for path in _files(folder, "videos"):
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=names):
+        source = ds.dataset(str(path), format="parquet")
+        for batch in source.to_batches(columns=names, filter=inside, batch_size=_BATCH):
             rows = pa.Table.from_batches([batch])
-            inside: Any = pc.is_in(rows["seller_id"], value_set=sellers)
-            yield rows.filter(inside)
+            wanted: Any = pc.is_in(rows["seller_id"], value_set=sellers)
+            yield rows.filter(wanted)
 
 
 def first_page_digests(rows: pa.Table) -> dict[str, int]:
