@@ -240,12 +240,16 @@ class SellerProgress:
 
 @dataclass(slots=True)
 class PageRequest:
-    """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts."""
+    """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts.
+
+    `again`: it was null before.
+    """
 
     seller: SellerProgress
     page_num: int
     sent: int = 0
     failures: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

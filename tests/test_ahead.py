@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -18,7 +18,7 @@ from crawler.engine.pace import Pace
 from crawler.engine.ports import Departure
 from crawler.engine.stop import Stop
 from crawler.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
-from crawler.models import NO_NOTES, PAGE_SIZE, Ending, Page, PageNotes, Seam, Strategy
+from crawler.models import NO_NOTES, PAGE_SIZE, Ending, Page, PageNotes, Seam, SellerProgress, Strategy
 from crawler.rules.breaker import Breaker
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
@@ -107,6 +107,10 @@ def rows(size: int, page_num: int) -> int:
     return max(0, min(PAGE_SIZE, size - (page_num - 1) * PAGE_SIZE))
 
 
+def full(page_num: int) -> Page:
+    return Page("deep", page_num, b"", PAGE_SIZE, page_num, 0, "")
+
+
 KNOWN = LookaheadRule("history", 10, 100_000, {"deep": 40})
 
 
@@ -163,3 +167,34 @@ def test_a_null_page_ahead_of_its_turn_is_no_page() -> None:
     assert ("deep", 30) in api.sent
     assert ("deep", 30) not in journal.pages
     assert journal.endings["deep"].stop_reason == "error"
+
+
+def test_a_page_that_was_null_ahead_of_its_turn_counts_as_asked_for_again() -> None:
+    """Those in flight beside it do not."""
+    nulls = iter([None])
+
+    def answer(_seller: str, page_num: int, _at: float) -> Answer:
+        return next(nulls, PAGE_SIZE) if page_num == 30 else rows(405, page_num)
+
+    api = Api(answer)
+    _, job = crawl(api, ["deep"], KNOWN)
+    assert len(api.sent) == 42
+    assert job._gates.counts.retried == 1
+
+
+@pytest.mark.parametrize("rule", [KNOWN, LookaheadRule("gallop", 10, 100_000)])
+def test_a_seller_deeper_than_the_limit_is_read_ahead_up_to_it(rule: LookaheadRule) -> None:
+    rule = replace(rule, max_pages=30)
+    seller = SellerProgress("deep")
+    for page_num in range(1, 12):
+        seller.received(full(page_num))
+    ahead = rule.of(seller)
+    assert ahead is not None
+    asked: list[int] = []
+    for _ in range(4):
+        choice = ahead.ask()
+        assert choice is not None
+        asked.append(choice)
+        ahead.landed(choice)
+        ahead.hold(full(choice))
+    assert max(asked) == 30

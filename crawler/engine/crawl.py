@@ -186,6 +186,7 @@ class Crawl:
         if ahead is not None:
             self._offer(seller)
         request = self._put_off.pop((seller.seller_id, page_num), None) or PageRequest(seller, page_num)
+        request.again = self._was_null(seller, page_num)
         self._reading += 1
         try:
             await self._read(request)
@@ -193,6 +194,11 @@ class Crawl:
             self._reading -= 1
             if seller.credits:
                 self._unsettled.append(seller)
+
+    def _was_null(self, seller: SellerProgress, page_num: int) -> bool:
+        ahead = self._ahead.get(seller.seller_id)
+        is_next = page_num == seller.next_page
+        return (is_next and seller.null_seen) or (ahead is not None and page_num in ahead.nulls)
 
     def _ahead_of(self, seller: SellerProgress) -> Ahead | None:
         ahead = self._ahead.get(seller.seller_id) or self._lookahead.of(seller)

@@ -195,7 +195,7 @@ class Gates:
             self._credits.give_back()
             return
         self._credits.spend()
-        self.counts.retried += request.sent > 0 or request.seller.null_seen
+        self.counts.retried += request.sent > 0 or request.again
         request.sent += 1
         request.seller.credits += 1
         self.counts.sent += 1

@@ -40,7 +40,10 @@ class LookaheadRule:
         if not (known or gallops or seller.held):
             return None
         limit = self.max_pages if self.mode != "off" else 0
-        return Ahead(seller, limit, depth if known else 0, gallop=gallops or self.mode == "gallop")
+        # A depth beyond the limit would never be probed, and the pages up to it be read in turn.
+        return Ahead(
+            seller, limit, min(depth, limit) if known else 0, gallop=gallops or self.mode == "gallop"
+        )
 
 
 class Ahead:
@@ -152,7 +155,7 @@ class Ahead:
         furthest = max([read, *self._probes])
         if self._depth and read - self._depth < _GROWN:
             return None
-        return furthest + (furthest - self._depth)
+        return min(self._limit, furthest + (furthest - self._depth))
 
     def _between(self, read: int) -> int | None:
         low, high = max(read, self._floor), self._end or 0
