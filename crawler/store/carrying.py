@@ -288,6 +288,8 @@ def _first_pages(
 
 def _batches(folder: Path, sellers: pa.Array[Any]) -> Iterator[pa.Table]:
     """The rows of sellers in order: files are sorted by seller, so that little else of them is read."""
+    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
+
     names = ["seller_id", *COMPARED, "page_num", "position", "carried_from"]
     inside = (ds.field("seller_id") >= sellers[0]) & (ds.field("seller_id") <= sellers[-1])
     for path in _files(folder, "videos"):
