@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from crawler.api.columns import RowBatch, read_batch
+from crawler.errors import OutputError
 from crawler.models import Page
 from crawler.store import journal as journals
 from crawler.store.journal import Journal, Record, Segment
+from crawler.store.segments import Staging
 
+EMPTY = read_batch([])
 SIZES = [[3], [0, 1, 2], [500, 40, 40, 7], [64, 64], [1]]
 
 
@@ -74,3 +81,46 @@ def test_a_journal_of_format_2_has_one_body_for_each_page(tmp_path: Path) -> Non
         assert bodies(journal) == written
         journal.adopt(Segment("4", 4, 0))
         assert bodies(journal) == written[4:]
+
+
+class Slow(ThreadPoolExecutor):
+    """One thread that begins nothing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.told = threading.Event()
+        self.submit(self.told.wait)
+
+
+def test_commits_go_on_while_a_segment_is_written(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.sqlite") as journal, Slow() as executor:
+        staging = Staging(journal, lambda _: EMPTY, segment_pages=3, executor=executor)
+        for first in (1, 2, 3, 4):
+            staging.write(records([1], first))
+        assert journal.segments() == []
+        assert [seq for seq, _ in bodies(journal)] == [1, 2, 3, 4]
+        executor.told.set()
+        staging.flush()
+        assert [segment.last_seq for segment in journal.segments()] == [3, 4]
+        assert bodies(journal) == []
+        staging.close()
+
+
+def test_pages_wait_on_where_their_segment_could_not_be_written(tmp_path: Path) -> None:
+    broken = True
+
+    def read(_: Sequence[tuple[str, bytes]]) -> RowBatch:
+        if broken:
+            raise OSError(28, "No space left on device")
+        return EMPTY
+
+    with Journal(tmp_path / "j.sqlite") as journal, ThreadPoolExecutor(1) as executor:
+        staging = Staging(journal, read, segment_pages=2, executor=executor)
+        staging.write(records([1, 2], 1))
+        staging.close()
+        with pytest.raises(OutputError, match="No space left"):
+            staging.write(records([3], 3))
+        assert len(bodies(journal)) == 3
+        broken = False
+        staging.flush()
+        assert [segment.last_seq for segment in journal.segments()] == [3]

@@ -146,6 +146,7 @@ class NightlyRun:
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
         self._staging = self._world.staging(journal)
+        stack.callback(self._staging.close)
         journal.reopen(
             self._listed.contains,
             retry_refused=run.retry_failed,

@@ -46,6 +46,10 @@ def api_client(settings: Settings, key: str) -> ApiClient:
     )
 
 
+def _staging(journal: Journal) -> Staging:
+    return Staging(journal, read_batch, executor=_thread("segments"))
+
+
 def _publish(staging: Staging, plan: SnapshotPlan) -> RowCounts:
     staging.flush()
     return publish(staging.journal, plan)
@@ -66,5 +70,5 @@ class World:
     executor: Callable[[str], Executor] = _thread
     api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
     free_bytes: Callable[[Path], int] = free_bytes
-    staging: Callable[[Journal], Staging] = lambda journal: Staging(journal, read_batch)
+    staging: Callable[[Journal], Staging] = _staging
     publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
+from functools import partial
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import InputError
+from crawler.errors import InputError, OutputError
 from crawler.models import PAGE_SIZE, Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
@@ -60,17 +62,26 @@ BatchReader = Callable[[Sequence[tuple[str, bytes]]], RowBatch]
 class Staging:
     """Writes the journal, and moves its pages into a segment whenever many of them wait.
 
-    What it holds in memory is always what the journal holds as bodies. Used by one thread at a time.
+    What it holds in memory is always what the journal holds as bodies. Used by one thread at a time; with an
+    `executor` (of one thread) segments are written beside further commits, one at a time, and `close` must
+    be called.
     """
 
     def __init__(
-        self, journal: Journal, read_batch: BatchReader, *, segment_pages: int = SEGMENT_PAGES
+        self,
+        journal: Journal,
+        read_batch: BatchReader,
+        *,
+        segment_pages: int = SEGMENT_PAGES,
+        executor: Executor | None = None,
     ) -> None:
         self.journal = journal
         self._read_batch = read_batch
         self._segment_pages = segment_pages
+        self._executor = executor
         self._waiting: list[StoredPage] = []
         self._bytes = 0
+        self._begun: tuple[list[StoredPage], Future[Segment]] | None = None
         require_segments(journal)
         self._remove_strays()
         self._take(journal.waiting())
@@ -81,26 +92,69 @@ class Staging:
 
     def flush(self) -> None:
         """Move every page that waits into a segment. Raises `OutputError`; the bodies then stay."""
+        self._adopt()
+        self._begin()
+        self._adopt()
+
+    def close(self) -> None:
+        """Wait until no segment is being written: the next run may give another one the same name."""
+        if self._begun is not None:
+            wait([self._begun[1]])
+
+    def _take(self, pages: Iterable[StoredPage]) -> None:
+        for page in pages:
+            self._waiting.append(page)
+            self._bytes += len(page.body)
+        if self._begun is not None and self._begun[1].done():
+            self._adopt()
+        # The journal keeps the bodies of a commit together: a segment ends where a commit does.
+        if len(self._waiting) >= self._segment_pages or self._bytes >= SEGMENT_BYTES:
+            self._adopt()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Write the pages that wait to a segment, beside what comes next where there is an executor."""
         if not self._waiting:
             return
+        pages, self._waiting, self._bytes = self._waiting, [], 0
+        if self._executor is None:
+            self._keep(pages, partial(self._write_segment, pages))
+        else:
+            self._begun = pages, self._executor.submit(self._write_segment, pages)
+
+    def _adopt(self) -> None:
+        """Wait for the segment that was begun, if one was. Raises `OutputError`."""
+        if self._begun is not None:
+            pages, written = self._begun
+            self._begun = None
+            self._keep(pages, written.result)
+
+    def _keep(self, pages: list[StoredPage], written: Callable[[], Segment]) -> None:
+        """Let a segment stand for its pages' bodies; where it could not be written they wait on."""
+        try:
+            self.journal.adopt(written())
+        except OutputError:
+            self._waiting = pages + self._waiting
+            self._bytes += sum(len(page.body) for page in pages)
+            raise
+        reached("segment.adopted")
+
+    def _write_segment(self, pages: list[StoredPage]) -> Segment:
         reached("segment.begin")
         folder = segment_folder(self.journal.path)
-        last_seq = self._waiting[-1].seq
+        last_seq = pages[-1].seq
         name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
             folder.mkdir(exist_ok=True)
-            rejects = self._write_parquet(folder / f"{name}.parquet")
+            rejects = self._write_parquet(folder / f"{name}.parquet", pages)
             if rejects:
                 (folder / f"{name}.jsonl").write_bytes(b"".join(rejects))
                 fsync_file(folder / f"{name}.jsonl")
             fsync_folder(folder)
             fsync_folder(folder.parent)
         reached("segment.written")
-        self.journal.adopt(Segment(name, last_seq, len(rejects)))
-        reached("segment.adopted")
-        self._waiting = []
-        self._bytes = 0
         pa.default_memory_pool().release_unused()
+        return Segment(name, last_seq, len(rejects))
 
     def _remove_strays(self) -> None:
         """Remove files that a crash left before the journal knew of them."""
@@ -111,18 +165,10 @@ class Staging:
                 if path.stem not in known and path.is_file():
                     path.unlink()
 
-    def _take(self, pages: Iterable[StoredPage]) -> None:
-        for page in pages:
-            self._waiting.append(page)
-            self._bytes += len(page.body)
-        # The journal keeps the bodies of a commit together: a segment ends where a commit does.
-        if len(self._waiting) >= self._segment_pages or self._bytes >= SEGMENT_BYTES:
-            self.flush()
-
-    def _write_parquet(self, path: Path) -> list[bytes]:
-        """Write the rows of the pages that wait, by seller; returns the lines of the others."""
+    def _write_parquet(self, path: Path, pages: list[StoredPage]) -> list[bytes]:
+        """Write the rows of some pages, by seller; returns the lines of those that could not be kept."""
         # Pages are sorted rather than rows: there are fewer, and they are not copied.
-        pages = sorted(self._waiting, key=attrgetter("seller_id"))
+        pages = sorted(pages, key=attrgetter("seller_id"))
         rejects: list[tuple[int, bytes]] = []
         with pq.ParquetWriter(
             path,
