@@ -48,6 +48,7 @@ crash: setup ## kill the real process KILLS times, and compare
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results
+	$(BIN)/python bench/phases.py bench/results
 	$(BIN)/python bench/simulator_rate.py bench/results
 	$(BIN)/python bench/journal.py bench/results
 	$(BIN)/python bench/pace.py bench/results

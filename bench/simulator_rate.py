@@ -156,7 +156,8 @@ def main() -> None:
         f"{rounds[0][0].size:,} bytes; bare aiohttp {told([bare.by_clock for _, bare in rounds], ',.0f')}"
     )
     print(f"    stand-in / bare aiohttp: {told(clock)} by the clock, {told(cpu)} a CPU second")
-    keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": rounds})
+    told_rounds = [{"stand_in": a._asdict(), "bare": b._asdict()} for a, b in rounds]
+    keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": told_rounds})
 
 
 if __name__ == "__main__":
