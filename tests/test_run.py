@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -279,3 +281,29 @@ def test_layout(night: Begin) -> None:
     for path in (job.data / "videos").rglob("*"):
         assert path.is_dir() or path.suffix == ".parquet"
         assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
+
+
+def test_the_demo_shows_its_table_as_installed(tmp_path: Path) -> None:
+    """As a stranger starts it: the whole command in a process of its own, whatever else is installed."""
+    command = [sys.executable, "-m", "crawler", "demo", "--sellers", "8", "--qps", "1000"]
+    job = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert job.returncode == 0, job.stderr
+    assert "fault" not in job.stderr
+    assert "seller_id" in job.stdout
+    assert list((tmp_path / "data" / "demo" / "videos").rglob("*.parquet"))
+
+
+def test_times_are_read_though_pandas_is_kept_out() -> None:
+    program = """
+import sys
+from crawler import cli
+cli._open_standard_streams = lambda: None
+cli._run = lambda: 0
+try:
+    cli.main()
+except SystemExit:
+    import pyarrow as pa
+    print(pa.array([0], pa.timestamp("ms", "UTC")).to_pylist()[0].year, "pandas" in sys.modules)
+"""
+    job = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert job.stdout.split() == ["1970", "False"], job.stderr
