@@ -6,7 +6,7 @@ KILLS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-memory clean
+.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/simulator_rate.py bench/results
 	$(BIN)/python bench/journal.py bench/results
 	$(BIN)/python bench/pace.py bench/results
+
+bench-makespan: setup ## how long a night takes next to what the ceiling allows, by look-ahead
+	$(BIN)/python bench/makespan.py
 
 bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes and 5 GB of disk
 	$(BIN)/python bench/memory.py

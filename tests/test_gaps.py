@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crawler.models import PAGE_SIZE, Ending, Page, SellerProgress, SellerStatus, StopReason, StopRule
+from crawler.rules.drift import seam_before
 from crawler.rules.paging import PagingRule
 from crawler.store.journal import Journal, Record
 
@@ -81,3 +82,11 @@ def test_a_seller_below_the_value_asked_for_costs_no_further_page() -> None:
     seller.received(page(1, 100.0))
     assert PagingRule(min_value=100.0).ended(seller) is None
     assert PagingRule(min_value=101.0).ended(seller) == Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
+
+
+def test_pages_whose_last_row_is_not_known_tell_of_no_drift(journal: Journal) -> None:
+    """As those are that were written before last rows were marked."""
+    write(journal, map(page, (1, 2)))
+    (seller,) = journal.begun()
+    assert seller.marks == b""
+    assert seam_before(seller, page(3)) is None

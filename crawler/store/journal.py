@@ -374,7 +374,7 @@ class Journal:
                 "",
                 total,
                 least,
-                marks=edge.to_bytes(_MARK),
+                marks=edge.to_bytes(_MARK) if edge else b"",
             )
             if page_num == progress.next_page:
                 progress.received(page)
