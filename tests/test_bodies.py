@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from crawler.api.columns import RowBatch, read_batch
@@ -56,31 +54,10 @@ def test_those_in_a_segment_wait_no_more(tmp_path: Path, commits: int) -> None:
     written = filled(tmp_path / "j.sqlite")
     last = sum(map(len, SIZES[:commits]))
     with Journal(tmp_path / "j.sqlite") as journal:
-        journal.adopt(Segment(f"{last:012}", last, 0))
+        journal.adopt(Segment(f"{last:012}", last, 0, 0))
         assert bodies(journal) == written[last:]
         written += [(p.seq, p.body) for p in journal.write(records([9, 9], len(written) + 1))]
         assert bodies(journal) == written[last:]
-
-
-def test_a_journal_of_format_2_has_one_body_for_each_page(tmp_path: Path) -> None:
-    path = tmp_path / "j.sqlite"
-    written = filled(path)
-    old = sqlite3.connect(path)
-    codec = pa.Codec("zstd", compression_level=1)
-    with old:
-        old.execute("DELETE FROM body")
-        old.executemany(
-            "INSERT INTO body VALUES (?, ?)",
-            [(seq, codec.compress(body, asbytes=True)) for seq, body in written],
-        )
-        old.execute("ALTER TABLE page DROP COLUMN edge")
-        old.execute("PRAGMA user_version=2")
-    old.close()
-    with Journal(path) as journal:
-        written += [(p.seq, p.body) for p in journal.write(records([5, 6], len(written) + 1))]
-        assert bodies(journal) == written
-        journal.adopt(Segment("4", 4, 0))
-        assert bodies(journal) == written[4:]
 
 
 class Slow(ThreadPoolExecutor):

@@ -41,15 +41,18 @@ def test_a_small_budget_is_spent_though_another_run_came_before(night: Begin, bu
     assert report["credits"]["spent_for_date"] == simulator.stats.requests - sent == budget
 
 
-@pytest.mark.parametrize("harm", ["gone", "truncated", "rubbish"])
+@pytest.mark.parametrize("harm", ["gone", "truncated", "rubbish", "one bit"])
 def test_a_damaged_segment_is_found_before_anything_is_sent(night: Begin, harm: str) -> None:
     job, simulator, _, source = begun(night)
     job.run(source, "--budget", "20", code=3)
-    (segment,) = journals(job, "*.segments/*.parquet")
+    (segment,) = journals(job, "*.segments/*.arrow")
     if harm == "gone":
         segment.unlink()
     else:
-        segment.write_bytes(segment.read_bytes()[:100] if harm == "truncated" else b"rubbish" * 100)
+        whole = segment.read_bytes()
+        flipped = whole[:900] + bytes([whole[900] ^ 1]) + whole[901:]
+        harmed = {"truncated": whole[:100], "rubbish": b"rubbish" * 100, "one bit": flipped}
+        segment.write_bytes(harmed[harm])
     sent = simulator.stats.requests
     told = job.run(source, code=2)["stderr"]
     assert segment.name in told
@@ -83,7 +86,7 @@ def test_a_lost_journal_is_not_paid_for_again_in_silence(night: Begin, harm: str
     sent = simulator.stats.requests
     assert "--fresh" in job.run(source, code=2)["stderr"]
     assert simulator.stats.requests == sent
-    assert journals(job, "*.segments/*.parquet")
+    assert journals(job, "*.segments/*.arrow")
     job.run(source, "--fresh")
 
 

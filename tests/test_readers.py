@@ -23,7 +23,7 @@ from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.store import parts, snapshot
+from crawler.store import parts, region_files, segment_file, snapshot
 from crawler.store.journal import Journal, Record
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segments import Staging
@@ -151,9 +151,15 @@ def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:
     assert queried(f"SELECT count(*) FROM read_parquet('{glob}', hive_partitioning=true)") == [(0,)]
 
 
-def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("least_group", [10, 10_000])
+def test_rows_keep_their_order_whether_written_early_or_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least_group: int
+) -> None:
+    """Where memory is short, a region's rows are written early or put aside, and none changes its place."""
     monkeypatch.setattr(parts, "_PART_SELLERS", 3)
-    monkeypatch.setattr(snapshot, "ROW_GROUP", 30)
+    monkeypatch.setattr(region_files, "ROW_GROUP", 30)
+    monkeypatch.setattr(region_files, "_HELD_BYTES", 5000)
+    monkeypatch.setattr(region_files, "_LEAST_GROUP", least_group)
     pages = [
         page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
         for s in range(40)
@@ -161,8 +167,10 @@ def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     published(tmp_path, pages)
     for path in (tmp_path / "videos").rglob("*.parquet"):
         keys = [(r["seller_id"], r["position"]) for r in pq.ParquetFile(path).read().to_pylist()]
+        assert len(keys) == 40 * (6 if path.parent.name == "region=MY" else 3)
         assert keys == sorted(keys)
-        assert pq.ParquetFile(path).metadata.row_group(0).num_rows == 30
+        groups = pq.ParquetFile(path).metadata
+        assert {groups.row_group(n).num_rows for n in range(groups.num_row_groups - 1)} <= {*range(10, 31)}
 
 
 @settings(max_examples=60, deadline=None)
@@ -173,12 +181,30 @@ def test_spilling_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     segment_pages=st.integers(1, 5),
     sellers_at_once=st.integers(1, 3),
     bytes_at_once=st.sampled_from([1, 900, 3000, 1_000_000]),
+    batch_rows=st.sampled_from([1, 3, 1280]),
+    most_held=st.sampled_from([0, 128]),
+    held_bytes=st.sampled_from([1, 700, 1_000_000]),
+    least_group=st.sampled_from([1, 4, 8192]),
+    most_open=st.integers(0, 2),
 )
 def test_what_is_published_is_the_last_of_each_video(
-    received: list[tuple[int, int, list[int]]], segment_pages: int, sellers_at_once: int, bytes_at_once: int
+    received: list[tuple[int, int, list[int]]],
+    segment_pages: int,
+    sellers_at_once: int,
+    bytes_at_once: int,
+    batch_rows: int,
+    most_held: int,
+    held_bytes: int,
+    least_group: int,
+    most_open: int,
 ) -> None:
+    """However rows are cut on their way, each video's last one is published, and nothing else."""
     pages = [
-        page(str(seller), number, [row(str(v), nick_name=f"{n}-{place}") for place, v in enumerate(videos)])
+        page(
+            str(seller),
+            number,
+            [row(str(v), nick_name=f"{n}-{place}", region=f"R{v % 3}") for place, v in enumerate(videos)],
+        )
         for n, (seller, number, videos) in enumerate(received)
     ]
     last = {
@@ -190,6 +216,11 @@ def test_what_is_published_is_the_last_of_each_video(
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(parts, "_PART_SELLERS", sellers_at_once),
         mock.patch.object(parts, "_PART_BYTES", bytes_at_once),
+        mock.patch.object(segment_file, "_BATCH_ROWS", batch_rows),
+        mock.patch.object(segment_file, "_MOST_HELD", most_held),
+        mock.patch.object(region_files, "_HELD_BYTES", held_bytes),
+        mock.patch.object(region_files, "_LEAST_GROUP", least_group),
+        mock.patch.object(region_files, "_MOST_OPEN", most_open),
     ):
         counts = published(Path(folder), pages, segment_pages=segment_pages)
         rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()
@@ -249,7 +280,7 @@ def test_a_seller_costs_its_full_pages_and_one_more(total: int, stop: StopRule, 
 
 
 def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(region_files, "_GROUP_BYTES", 20_000)
     pages = [page(str(s), 1, [row(f"{s}-{n}", video_desc="x" * 900) for n in range(9)]) for s in range(12)]
     monkeypatch.setattr(parts, "_PART_SELLERS", 2)
     published(tmp_path, pages)

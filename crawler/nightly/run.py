@@ -58,7 +58,7 @@ from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.parts import deduplicated
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan, staging_folder
+from crawler.store.snapshot import NOBODY, SnapshotPlan
 from crawler.store.thinning import thin
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
@@ -276,11 +276,11 @@ class NightlyRun:
         top = Top(run.top)
         self._staging.flush()
         names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
-        folder = staging_folder(run.data) / f"{self._run_id}-top"
-        for sellers, tables in deduplicated(self._journal, folder):
+        for sellers, pieces in deduplicated(self._journal):
             known = [seller.seller_id for seller in sellers]
             listed = set(compress(known, self._listed.contains(known)))
-            for rows in tables:
+            for kept in pieces:
+                rows = kept.columns([*names, "carried_from"])
                 own = rows.filter(pc.is_null(rows["carried_from"]))
                 told: Iterator[Any] = zip(*(own[name].to_pylist() for name in names), strict=True)
                 top.add(((s, video), value or 0.0) for s, video, value in told if s in listed)

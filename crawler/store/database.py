@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -17,12 +17,11 @@ def open_database(
     version: int,
     *,
     oldest: int = 1,
-    changes: Mapping[int, str] | None = None,
     survive_power_loss: bool = True,
 ) -> sqlite3.Connection:
     """Open or create a database of this format.
 
-    One from `oldest` on is brought up to it: by `changes`, from each format to the next, and by `schema`.
+    One from `oldest` on is brought up to it by `schema`.
 
     Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
     cannot be opened or written.
@@ -42,8 +41,6 @@ def open_database(
                 f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
                 "the older program, or crawl it anew with --fresh"
             )
-        known = (changes or {}).items()
-        schema = ";".join([*(change for old, change in known if 0 < found <= old), schema])
         connection.executescript(f"BEGIN IMMEDIATE;{schema};PRAGMA user_version={version};COMMIT;")
         connection.execute("PRAGMA wal_checkpoint")
     return connection

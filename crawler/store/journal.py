@@ -28,11 +28,9 @@ from crawler.models import (
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
-FORMAT = 3
-_OLDEST = 2
+FORMAT = 4
 _MARK = 4
 _JOINED_BYTES = 1024 * 1024
-_EDGES = "ALTER TABLE page ADD COLUMN edge INTEGER NOT NULL DEFAULT 0"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS page (
@@ -48,14 +46,14 @@ CREATE TABLE IF NOT EXISTS page (
     size INTEGER NOT NULL,
     total REAL NOT NULL,
     least REAL,
-    edge INTEGER NOT NULL DEFAULT 0
+    edge INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id);
-CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, zstd BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, lz4 BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS segment (
     name TEXT PRIMARY KEY,
     last_seq INTEGER NOT NULL,
-    rejected INTEGER NOT NULL
+    rejected INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS outlay (seller_id TEXT PRIMARY KEY, credits INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seller (
@@ -81,6 +79,9 @@ CREATE TABLE IF NOT EXISTS matched (
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
 """
+
+# Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
+_PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
 
 _REOPENED = """
 SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_refused))
@@ -129,11 +130,15 @@ class StoredPage(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A file that holds the rows of pages up to `last_seq`, and how many rows it had to reject."""
+    """A file that holds the rows of pages up to `last_seq`, and how many rows it had to reject.
+
+    `checksum` is that of its bytes, those of its rejects included.
+    """
 
     name: str
     last_seq: int
     rejected: int
+    checksum: int
 
 
 class SellerSummary(NamedTuple):
@@ -182,11 +187,11 @@ class Journal:
             path,
             _SCHEMA,
             FORMAT,
-            oldest=_OLDEST,
-            changes={2: _EDGES},
+            oldest=FORMAT,
             survive_power_loss=survive_power_loss,
         )
-        self._codec = pa.Codec("zstd", compression_level=1)
+        self._codec = pa.Codec("lz4")
+        self._is_sorted = only_read
         self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
 
     def __enter__(self) -> Self:
@@ -238,7 +243,7 @@ class Journal:
         """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
         query = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size FROM page
             WHERE seq > ? AND seq <= ? ORDER BY seq"""
-        next_body = "SELECT seq, zstd FROM body WHERE seq > ? ORDER BY seq LIMIT 1"
+        next_body = "SELECT seq, lz4 FROM body WHERE seq > ? ORDER BY seq LIMIT 1"
         last = self._one("SELECT coalesce(max(last_seq), 0) FROM segment")
         while body := self._db.execute(next_body, (last,)).fetchone():
             pages = self._db.execute(query, (last, body[0])).fetchall()
@@ -252,12 +257,12 @@ class Journal:
     def adopt(self, segment: Segment) -> None:
         """Let a durable segment stand for its pages' bodies."""
         with database_errors(self.path), transaction(self._db) as db:
-            db.execute("INSERT INTO segment VALUES (?, ?, ?)", segment)
+            db.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", segment)
             db.execute("DELETE FROM body WHERE seq <= ?", (segment.last_seq,))
 
     def segments(self) -> list[Segment]:
         """Every segment, the oldest first."""
-        query = "SELECT name, last_seq, rejected FROM segment ORDER BY last_seq"
+        query = "SELECT name, last_seq, rejected, checksum FROM segment ORDER BY last_seq"
         return [Segment(*row) for row in self._db.execute(query)]
 
     @property
@@ -316,6 +321,7 @@ class Journal:
             "stop": stop,
             "carried_stand": carried_stand,
         }
+        self._sort_pages()
         # All are found before any is changed: a query may miss what is deleted under it.
         ended = list(self._ids(_REOPENED, told))
         with database_errors(self.path), transaction(self._db) as db:
@@ -352,6 +358,7 @@ class Journal:
 
         Of a page that was received twice, the later reading counts.
         """
+        self._sort_pages()
         query = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, max(seq)
             FROM page LEFT JOIN seller USING (seller_id)
             WHERE seller.seller_id IS NULL OR (:carried AND seller.stop_reason = 'carried')
@@ -385,6 +392,7 @@ class Journal:
 
     def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
         """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
+        self._sort_pages()
         seams = self._db.execute(
             "SELECT page_num, overlap FROM seam WHERE seller_id = ? AND NOT mended", (seller_id,)
         )
@@ -405,6 +413,7 @@ class Journal:
 
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""
+        self._sort_pages()
         query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
                 coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
                 coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound,
@@ -443,19 +452,17 @@ class Journal:
             wanted = page_num + 1
         return seller._replace(bound=bound if wanted > 1 else None, missing=wanted)
 
-    def sizes(self) -> Iterator[tuple[str, int]]:
-        """Every seller that the journal knows, by seller_id, with what its rows weigh, at a guess."""
-        query = """SELECT seller_id, coalesce(
-                (SELECT sum(max(size, row_count * 400)) FROM page WHERE page.seller_id = known.seller_id), 0)
-                + 600 * coalesce((SELECT videos FROM matched WHERE matched.seller_id = known.seller_id), 0)
-            FROM known ORDER BY seller_id"""
-        yield from self._db.execute(query)
-
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""
         sellers = self._db.execute("SELECT status, count(*) FROM seller GROUP BY status").fetchall()
         outlay = self._one("SELECT coalesce(sum(credits), 0) FROM outlay")
         return f"{self._last_seq} {outlay} {sorted(sellers)}"
+
+    def _sort_pages(self) -> None:
+        if not self._is_sorted and self.has_pages:
+            with database_errors(self.path):
+                self._db.execute(_PAGES_BY_SELLER)
+            self._is_sorted = True
 
     def _one(self, query: str) -> int:
         with database_errors(self.path):

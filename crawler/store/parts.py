@@ -1,65 +1,62 @@
 """A journal's rows part by part, each of a size that memory can hold, however many there are in all.
 
-The segments overlap each other, so each is read once and cut at the parts' borders. A part is a range of
-sellers; one that is larger than that is a single seller, and never held whole either.
+The segments overlap each other, and each is sorted: of each, a part takes its own range of sellers. A part
+that is larger than that is a single seller, and never held whole either.
 """
 
 from __future__ import annotations
 
-import shutil
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.errors import OutputError
 from crawler.store.carrying import Carried
-from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
-from crawler.store.schema import SEGMENT_SCHEMA
-from crawler.store.segments import segment_files
+from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
+from crawler.store.segment_file import SegmentRows
 
 _PART_BYTES = 24 * 1024 * 1024
 _PART_SELLERS = 16_384
-_BATCH_ROWS = 8192
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
 _Way = Literal["ascending", "descending"]
 
 
-class _Part(NamedTuple):
-    """Sellers up to `last`, and how many bytes of JSON they had."""
+@dataclass(frozen=True, slots=True)
+class PartRows:
+    """Rows of some sellers, of which those numbered in `order` are kept, by seller and position."""
 
-    last: str
-    size: int
+    rows: pa.Table
+    order: pa.Array[Any]
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of the rows that are kept."""
+        return self.rows.select(names).take(self.order)
+
+    def by_folder(self) -> Iterator[tuple[str, pa.Table]]:
+        """The rows that are kept by partition folder, with the dataset's columns."""
+        folders, videos = self.rows["folder"].take(self.order), self.rows.select(VIDEO_SCHEMA.names)
+        for folder in map(str, pc.unique(folders).to_pylist()):
+            inside: Any = pc.equal(folders, pa.scalar(folder))
+            yield folder, videos.take(self.order.filter(inside))
 
 
-def deduplicated(journal: Journal, folder: Path) -> Iterator[tuple[list[SellerSummary], Iterator[pa.Table]]]:
-    """Range after range of sellers, with tables of their rows: of each video the one received last.
-
-    Rows come by seller and position. `folder` is made for what lies between, and removed in the end.
-    """
-    parts = list(_parts(journal.sizes()))
-    lasts = [part.last for part in parts]
-    with told_as_output_error(str(folder)):
-        folder.mkdir(parents=True)
-        _distribute(segment_files(journal, "parquet"), lasts, folder)
-    by_part = groupby(journal.summaries(), lambda seller: bisect_left(lasts, seller.seller_id))
-    formerly = Carried(journal)
-    for number, group in by_part:
-        sellers, path = list(group), _file(folder, number)
-        with told_as_output_error(str(folder)):
-            _carry(formerly, sellers, path)
-        yield sellers, _tables(path, parts[number].size)
+def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
+    """Range after range of sellers, with their rows: of each video the one received last."""
+    segments, formerly = SegmentRows(journal), Carried(journal)
+    after = ""
+    for sellers in _parts(journal.summaries()):
+        last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
+        source = _Source(segments, formerly, [s for s in sellers if s.is_carried], after, last)
+        yield sellers, _kept(source, size)
+        after = last
         # What is left of a part in the allocator adds up otherwise.
         pa.default_memory_pool().release_unused()
-    shutil.rmtree(folder)
 
 
 def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
@@ -71,93 +68,75 @@ def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
     return found
 
 
-def append_rows(path: Path, rows: pa.Table) -> None:
-    """Append rows to a file, as one Arrow stream after another."""
-    # zstd would save a third of the room, and takes three times as long for pieces as small as these.
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with path.open("ab") as file, pa.ipc.new_stream(file, rows.schema, options=options) as stream:
-        stream.write_table(rows)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the rows of the sellers above `after`, up to `last`, come from; may be read more than once."""
+
+    segments: SegmentRows
+    formerly: Carried
+    carried: list[SellerSummary]
+    after: str
+    last: str
+
+    def read(self, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """All rows, with some columns, or with all; those that are carried come last."""
+        yield from self.segments.between(self.after, self.last, names)
+        missing = sum(seller.matched_videos for seller in self.carried)
+        for rows in self.formerly.pieces(by_source(self.carried)):
+            missing -= len(rows)
+            yield from rows.select(names or rows.column_names).to_batches()
+        if missing:
+            raise OutputError(f"{missing} rows that were to be carried from earlier snapshots are gone")
 
 
-def stored_rows(path: Path, fields: Sequence[int] = ()) -> Iterator[pa.RecordBatch]:
-    """What was appended, in that order; of all columns, or those with these numbers."""
-    if not path.exists():
-        return
-    end = path.stat().st_size
-    options = pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
-    with pa.OSFile(str(path), "rb") as file:
-        while file.tell() < end:
-            yield from pa.ipc.open_stream(file, options=options)
+def _parts(sellers: Iterable[SellerSummary]) -> Iterator[list[SellerSummary]]:
+    part: list[SellerSummary] = []
+    total = 0
+    for seller in sellers:
+        weight = _weight(seller)
+        if part and (total + weight > _PART_BYTES or len(part) >= _PART_SELLERS):
+            yield part
+            part, total = [], 0
+        part.append(seller)
+        total += weight
+    if part:
+        yield part
 
 
-def _parts(sizes: Iterable[tuple[str, int]]) -> Iterator[_Part]:
-    last, total, count = "", 0, 0
-    for seller_id, size in sizes:
-        if count and (total + size > _PART_BYTES or count >= _PART_SELLERS):
-            yield _Part(last, total)
-            total = count = 0
-        last, total, count = seller_id, total + size, count + 1
-    if count:
-        yield _Part(last, total)
+def _weight(seller: SellerSummary) -> int:
+    """What a seller's rows weigh in bytes of JSON, at a guess where they are carried or have little text."""
+    return max(seller.size, seller.rows * 400) + seller.matched_videos * 600
 
 
-def _file(folder: Path, part: int) -> Path:
-    return folder / f"{part}.arrows"
-
-
-def _distribute(segments: Iterable[Path], lasts: list[str], folder: Path) -> None:
-    for segment in segments:
-        for batch in pq.ParquetFile(segment, pre_buffer=False).iter_batches(_BATCH_ROWS, use_threads=False):
-            sellers: list[Any] = batch["seller_id"].to_pylist()
-            start = 0
-            while start < len(sellers):
-                part = bisect_left(lasts, sellers[start])
-                end = bisect_right(sellers, lasts[part], start)
-                append_rows(_file(folder, part), pa.Table.from_batches([batch.slice(start, end - start)]))
-                start = end
-
-
-def _carry(formerly: Carried, sellers: Iterable[SellerSummary], path: Path) -> None:
-    """Add the rows to a part that its sellers take from earlier snapshots."""
-    carried = [seller for seller in sellers if seller.is_carried]
-    missing = sum(seller.matched_videos for seller in carried)
-    for rows in formerly.pieces(by_source(carried)):
-        missing -= len(rows)
-        append_rows(path, rows)
-    if missing:
-        raise OutputError(f"{missing} rows that were to be carried from earlier snapshots are gone")
-
-
-def _tables(path: Path, size: int) -> Iterator[pa.Table]:
-    """A part's rows, deduplicated, in tables of a part's size."""
+def _kept(source: _Source, size: int) -> Iterator[PartRows]:
+    """A part's rows in pieces of a part's size."""
     if size <= _PART_BYTES:
-        rows = pa.Table.from_batches(stored_rows(path), SEGMENT_SCHEMA)
-        yield rows.take(_newest(rows, ["seller_id"]))
+        # Rows are taken from one chunk three times as fast as from dozens.
+        rows = pa.Table.from_batches(source.read(), SEGMENT_SCHEMA).combine_chunks()
+        yield PartRows(rows, _newest(rows, ["seller_id"]))
     else:
-        yield from _tables_of_one(path, -(-size // _PART_BYTES))
-    path.unlink(missing_ok=True)
+        yield from _kept_of_one(source, -(-size // _PART_BYTES))
 
 
-def _tables_of_one(path: Path, count: int) -> Iterator[pa.Table]:
-    """One seller's rows in `count` tables: only what tells which rows stay is held of all of them."""
+def _kept_of_one(source: _Source, count: int) -> Iterator[PartRows]:
+    """One seller's rows in `count` pieces: only what tells which rows stay is held of all of them."""
     schema = pa.schema([SEGMENT_SCHEMA.field(name) for name in _OF_ONE_SELLER])
-    fields = [SEGMENT_SCHEMA.get_field_index(name) for name in _OF_ONE_SELLER]
-    batches = (batch.select(_OF_ONE_SELLER) for batch in stored_rows(path, fields))
-    numbers = _newest(pa.Table.from_batches(batches, schema), [])
+    numbers = _newest(pa.Table.from_batches(source.read(_OF_ONE_SELLER), schema), [])
     step = max(1, -(-len(numbers) // count))
     for start in range(0, max(1, len(numbers)), step):
-        yield _gathered(path, numbers.slice(start, step))
+        yield _gathered(source, numbers.slice(start, step))
 
 
-def _gathered(path: Path, numbers: pa.Array[Any]) -> pa.Table:
+def _gathered(source: _Source, numbers: pa.Array[Any]) -> PartRows:
     """The rows of one seller that have these numbers."""
     found, first = [], 0
-    for batch in stored_rows(path):
+    for batch in source.read():
         own: Any = pc.subtract(numbers, pa.scalar(first))
         inside = pc.and_(pc.greater_equal(own, pa.scalar(0)), pc.less(own, pa.scalar(len(batch))))
         found.append(batch.take(own.filter(inside)))
         first += len(batch)
-    return pa.Table.from_batches(found, SEGMENT_SCHEMA).sort_by(_up(["position", "video_id"]))
+    rows = pa.Table.from_batches(found, SEGMENT_SCHEMA)
+    return PartRows(rows, pc.cast(pc.sort_indices(rows, sort_keys=_up(["position", "video_id"])), pa.int64()))
 
 
 def _newest(rows: pa.Table, sellers: list[str]) -> pa.Array[Any]:

@@ -1,25 +1,24 @@
-"""Segments: the journal's pages as rows in Parquet, so that their bodies can go."""
+"""Segments: the journal's pages as rows, so that their bodies can go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from functools import partial
-from operator import attrgetter, itemgetter
-from pathlib import Path
+from operator import attrgetter
 from typing import Any, Protocol
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crawler.errors import InputError, OutputError
+from crawler.errors import OutputError
 from crawler.models import PAGE_SIZE, Reject
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_file, fsync_folder, told_as_output_error
+from crawler.store.files import fsync_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
-from crawler.store.schema import FEW_VALUES, NO_REGION, SEGMENT_SCHEMA, region_folder
+from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
+from crawler.store.segment_file import require_segments, segment_folder, write_segment
 
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 24 * 1024 * 1024
@@ -27,7 +26,7 @@ SEGMENT_BYTES = 24 * 1024 * 1024
 
 _BLOCK_PAGES = 512
 _BLOCK_BYTES = 4 * 1024 * 1024
-"""Pages that are read, and written as one row group, at a time."""
+"""Pages that are read at a time."""
 
 _OF_PAGE = {
     "seller_id": "seller_id",
@@ -146,15 +145,12 @@ class Staging:
         name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
             folder.mkdir(exist_ok=True)
-            rejects = self._write_parquet(folder / f"{name}.parquet", pages)
-            if rejects:
-                (folder / f"{name}.jsonl").write_bytes(b"".join(rejects))
-                fsync_file(folder / f"{name}.jsonl")
+            rejected, checksum = write_segment(folder, name, self._read(pages))
             fsync_folder(folder)
             fsync_folder(folder.parent)
         reached("segment.written")
         pa.default_memory_pool().release_unused()
-        return Segment(name, last_seq, len(rejects))
+        return Segment(name, last_seq, rejected, checksum)
 
     def _remove_strays(self) -> None:
         """Remove files that a crash left before the journal knew of them."""
@@ -165,54 +161,13 @@ class Staging:
                 if path.stem not in known and path.is_file():
                     path.unlink()
 
-    def _write_parquet(self, path: Path, pages: list[StoredPage]) -> list[bytes]:
-        """Write the rows of some pages, by seller; returns the lines of those that could not be kept."""
+    def _read(self, pages: list[StoredPage]) -> Iterator[tuple[pa.Table, list[bytes]]]:
+        """The rows of some pages by seller, with lines that tell of those which could not be kept."""
         # Pages are sorted rather than rows: there are fewer, and they are not copied.
-        pages = sorted(pages, key=attrgetter("seller_id"))
-        rejects: list[tuple[int, bytes]] = []
-        with pq.ParquetWriter(
-            path,
-            SEGMENT_SCHEMA,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=FEW_VALUES,
-            write_statistics=["seller_id"],
-        ) as writer:
-            for block in _blocks(pages):
-                batch = self._read_batch([(page.seller_id, page.body) for page in block])
-                writer.write_table(_segment_table(block, batch.rows))
-                told = ((block[number], reject) for number, reject in batch.rejects)
-                rejects += [(page.seq, _reject_line(page, reject)) for page, reject in told]
-        fsync_file(path)
-        return [line for _, line in sorted(rejects, key=itemgetter(0))]
-
-
-def segment_folder(journal: Path) -> Path:
-    """Where the segments of a journal lie."""
-    return journal.with_suffix(".segments")
-
-
-def segment_files(journal: Journal, ending: str) -> list[Path]:
-    """The journal's segment files with this ending (`parquet` or `jsonl`), the oldest first."""
-    folder = segment_folder(journal.path)
-    return [
-        folder / f"{segment.name}.{ending}"
-        for segment in journal.segments()
-        if ending == "parquet" or segment.rejected
-    ]
-
-
-def require_segments(journal: Journal) -> None:
-    """Raise `InputError` where a segment is missing or damaged: what was paid for could not be published."""
-    for ending, opened in (("parquet", pq.read_metadata), ("jsonl", Path.stat)):
-        for path in segment_files(journal, ending):
-            try:
-                opened(path)
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(
-                    f"{path} is missing or damaged ({error}): restore it, or pay for the crawl date again "
-                    "with --fresh"
-                ) from None
+        for block in _blocks(sorted(pages, key=attrgetter("seller_id"))):
+            batch = self._read_batch([(page.seller_id, page.body) for page in block])
+            lines = [_reject_line(block[number], reject) for number, reject in batch.rejects]
+            yield _segment_table(block, batch.rows), lines
 
 
 def _blocks(pages: list[StoredPage]) -> Iterator[list[StoredPage]]:

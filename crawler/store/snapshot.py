@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -15,18 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.errors import OutputError
 from crawler.models import PAGE_SIZE, SellerStatus, StopReason
 from crawler.store.carrying import COUNTS, Audit, Carried
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
-from crawler.store.parts import append_rows, by_source, deduplicated, stored_rows
-from crawler.store.schema import FEW_VALUES, NO_REGION, SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
-from crawler.store.segments import segment_files
+from crawler.store.parts import PartRows, by_source, deduplicated
+from crawler.store.region_files import ROW_GROUP, RegionFiles
+from crawler.store.schema import SELLER_SCHEMA, SORTING
+from crawler.store.segment_file import damage_of, reject_files
 
-ROW_GROUP = 65_536
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
-_GROUP_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -70,15 +70,18 @@ def publish(journal: Journal, plan: SnapshotPlan) -> RowCounts:
     Every page must be in a segment. Raises `OutputError`; the former snapshot then stands whole.
     """
     reached("publish.begin")
+    damaged = damage_of(journal)
+    if damaged is not None:
+        raise OutputError(f"{damaged}: restore it, then run the same command again")
     staging = staging_folder(plan.data) / plan.run_id
     partition = f"crawl_date={plan.crawl_date.isoformat()}"
     with told_as_output_error(f"the snapshot under {plan.data}"):
         videos, sellers = staging / "videos" / partition, staging / "sellers" / partition
-        for folder in (videos, sellers, staging / "spill"):
+        for folder in (videos, sellers, staging / "aside"):
             folder.mkdir(parents=True)
-        counts = _build(journal, plan, staging / "spill", videos, sellers)
+        counts = _build(journal, plan, videos, sellers, staging / "aside")
         _collect_rejects(journal, plan.data / "runs" / plan.run_id)
-        shutil.rmtree(staging / "spill")
+        shutil.rmtree(staging / "aside")
         reached("publish.staged")
         fsync_tree(staging)
         reached("publish.synced")
@@ -108,17 +111,20 @@ def clean_staging(data: Path) -> None:
             folder.unlink(missing_ok=True)
 
 
-def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sellers: Path) -> RowCounts:
-    """Memory holds one part of the rows, and then one row group."""
+def _build(journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path) -> RowCounts:
+    """Memory holds one part of the rows, and what waits to become row groups."""
     counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
-    spilled = _Spill(spill)
     formerly = Carried(journal)
-    with pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer:
+    with (
+        RegionFiles(videos, plan.run_id, aside) as regions,
+        pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer,
+    ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, tables in deduplicated(journal, spill / "parts"):
+        for of_range, pieces in deduplicated(journal):
             seen = _Seen.expecting(of_range, formerly)
-            for rows in tables:
-                spilled.add(rows)
+            for rows in pieces:
+                for folder, own in rows.by_folder():
+                    regions.add(folder, own)
                 seen.add(rows)
                 counts.certain += _count_above(rows, plan.certain)
             _count(counts, of_range, seen, formerly)
@@ -126,7 +132,6 @@ def _build(journal: Journal, plan: SnapshotPlan, spill: Path, videos: Path, sell
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
     counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
-    spilled.write(videos, plan.run_id)
     return counts
 
 
@@ -147,13 +152,14 @@ class _Seen:
         complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried)
         return cls([seller for seller in complete if seller.matched and formerly.has(seller.matched)])
 
-    def add(self, rows: pa.Table) -> None:
+    def add(self, kept: PartRows) -> None:
+        rows = kept.columns(["seller_id", "carried_from"])
         self.videos.update(_rows_by_seller(rows))
         self.carried.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
         if self.audited:
             ids = pa.array([seller.seller_id for seller in self.audited], pa.string())
             inside: Any = pc.is_in(rows["seller_id"], value_set=ids)
-            self.crawled.append(rows.select(["seller_id", "video_id", *COUNTS]).filter(inside))
+            self.crawled.append(kept.columns(["seller_id", "video_id", *COUNTS]).filter(inside))
 
 
 def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerly: Carried) -> None:
@@ -168,11 +174,11 @@ def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerl
         counts.audit.compare(len(seen.audited), pa.concat_tables(seen.crawled), former)
 
 
-def _count_above(rows: pa.Table, certain: tuple[str, float] | None) -> int:
+def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:
     if certain is None:
         return 0
     column, above = certain
-    higher: Any = pc.greater(rows[column], pa.scalar(above))
+    higher: Any = pc.greater(kept.columns([column])[column], pa.scalar(above))
     return pc.sum(higher).as_py() or 0
 
 
@@ -208,57 +214,9 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
 
 
-class _Spill:
-    """Rows in seller order in, one sorted Parquet file for each region out."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: dict[str, Path] = {}
-
-    def add(self, rows: pa.Table) -> None:
-        """Append each region's rows to its file."""
-        videos = rows.select(VIDEO_SCHEMA.names)
-        for region in map(str, pc.unique(rows["folder"]).to_pylist()):
-            path = self._files.setdefault(region, self._folder / f"{len(self._files)}.arrows")
-            append_rows(path, videos.filter(pc.equal(rows["folder"], pa.scalar(region))))
-
-    def write(self, folder: Path, run_id: str) -> None:
-        """Write each region's file below `folder`; a snapshot without rows gets one empty file."""
-        regions: dict[str, Path | None] = {**self._files} or {NO_REGION: None}
-        for region, spilled in regions.items():
-            target = folder / region
-            target.mkdir()
-            with pq.ParquetWriter(
-                target / f"{run_id}.parquet", VIDEO_SCHEMA, compression="zstd", use_dictionary=FEW_VALUES
-            ) as writer:
-                for group in _row_groups(spilled):
-                    writer.write_table(group, row_group_size=ROW_GROUP)
-                    # Or it would be held while the next one is read.
-                    del group
-                    pa.default_memory_pool().release_unused()
-            if spilled is not None:
-                spilled.unlink()
-
-
-def _row_groups(spilled: Path | None) -> Iterator[pa.Table]:
-    """The spilled rows in tables of a row group's size; smaller ones where rows are very long."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in () if spilled is None else stored_rows(spilled):
-        waiting.append(batch)
-        while sum(b.num_rows for b in waiting) >= ROW_GROUP:
-            yield pa.Table.from_batches(waiting).slice(0, ROW_GROUP)
-            waiting = pa.Table.from_batches(waiting).slice(ROW_GROUP).to_batches()
-        if sum(b.nbytes for b in waiting) >= _GROUP_BYTES:
-            yield pa.Table.from_batches(waiting)
-            waiting = []
-    if waiting or spilled is None:
-        yield pa.Table.from_batches(waiting, VIDEO_SCHEMA)
-
-
 def _collect_rejects(journal: Journal, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    parts: Iterable[Path] = segment_files(journal, "jsonl")
-    for number, part in enumerate(parts):
+    for number, part in enumerate(reject_files(journal)):
         with part.open("rb") as rejected, (folder / "rejects.jsonl").open("ab" if number else "wb") as told:
             shutil.copyfileobj(rejected, told)
     fsync_tree(folder)
