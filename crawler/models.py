@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from math import inf
-from struct import pack
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -83,17 +83,17 @@ class StopReason(StrEnum):
     OUTPUT = "output"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """One page as the API answered it.
 
-    `body` is strict JSON (UTF-8), the whole answer; `row_count` counts the rows as received and is
-    `None` where `data` was null; `fingerprint` is equal for two pages exactly when they hold the
-    same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
+    `body` is the whole answer as JSON that orjson reads and writes (UTF-8); `row_count` counts the rows as
+    received and is `None` where `data` was null; `fingerprint` is equal for two pages exactly when they
+    hold the same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
 
-    By the column that the API sorts by: `total` is the rows' sum, `least` the last row's value (`None`
-    where the rows are not in descending order, or there is none), `ranking` each row's ID and value.
-    `marks` are 4 bytes for each row's ID, so far as they are known: enough to know a row again.
+    `ids` and `values` are each row's ID and what the API sorts by; `total` sums them, `least` is the last
+    one's (`None` where the rows are not in descending order, or there is none). `edge` is the last row's
+    mark, where no other row is known.
     """
 
     seller_id: str
@@ -105,13 +105,19 @@ class Page:
     request_id: str
     total: float = field(default=0.0, compare=False)
     least: float | None = field(default=None, compare=False)
-    ranking: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
-    marks: bytes = field(default=b"", compare=False, repr=False)
+    ids: Sequence[str] = field(default=(), compare=False, repr=False)
+    values: Sequence[float] = field(default=(), compare=False, repr=False)
+    edge: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def marks(self) -> bytes:
+        """4 bytes for each row whose ID is known: enough to know a row again."""
+        return b"".join(map(mark_of, self.ids)) or self.edge
 
 
-def marks_of(ranking: tuple[tuple[str, float], ...]) -> bytes:
-    """The marks of a page's rows, by the IDs in its ranking."""
-    return pack(f"<{len(ranking)}I", *[crc32(row[0].encode(errors="surrogatepass")) for row in ranking])
+def mark_of(video_id: str) -> bytes:
+    """The mark of a row."""
+    return crc32(video_id.encode(errors="surrogatepass")).to_bytes(4)
 
 
 class Seam(NamedTuple):
@@ -225,15 +231,16 @@ class SellerProgress:
         told, self.credits = self.credits, 0
         return told
 
-    def received(self, page: Page) -> None:
-        """Move on by one page, the next in order."""
+    def received(self, page: Page, *, goes_on: bool = True) -> None:
+        """Move on by one page, the next in order; marks are kept where the seller `goes_on`."""
         count = page.row_count or 0
         self.next_page = page.page_num + 1
         self.pages += 1
         self.rows += count
         self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
         self.null_seen = False
-        self.total, self.least, self.marks = page.total, page.least, page.marks
+        self.total, self.least = page.total, page.least
+        self.marks = page.marks if goes_on else b""
         self.bound = inf if page.least is None else min(self.bound, page.least)
         self.fingerprints.add(page.fingerprint)
 

@@ -272,11 +272,10 @@ class FakeApi:
             # Null twice after a full page ends its seller, and what follows is rightly missing.
             self._night.false_ends |= self._nulls[request.seller_id, request.page_num] > 1
         body = orjson.dumps({"code": 0, "data": rows})
-        ids = repr([row["video_id"] for row in rows or []]).encode()
-        fingerprint = int.from_bytes(blake2b(ids, digest_size=7).digest())
+        ids = [row["video_id"] for row in rows or []]
+        fingerprint = int.from_bytes(blake2b(repr(ids).encode(), digest_size=7).digest())
         count = None if rows is None else len(rows)
-        ranking = tuple((row["video_id"], float(row["total_views_cnt"])) for row in rows or [])
-        total, least = sum(value for _, value in ranking), ranking[-1][1] if ranking else None
+        values = [float(row["total_views_cnt"]) for row in rows or []]
         received = int((self._night.clock + now) * 1000)
         return Page(
             request.seller_id,
@@ -286,9 +285,10 @@ class FakeApi:
             fingerprint,
             received,
             "r",
-            total,
-            least,
-            ranking,
+            sum(values),
+            values[-1] if values else None,
+            ids,
+            values,
         )
 
 

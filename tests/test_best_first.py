@@ -27,10 +27,10 @@ def page_of(shelf: Shelf, seller: SellerProgress) -> Page:
     """The seller's next page, as the API would give it."""
     first = (seller.next_page - 1) * PAGE_SIZE
     values = shelf[seller.seller_id][first : first + PAGE_SIZE]
-    ranking = tuple((str(first + n), value) for n, value in enumerate(values))
+    ids = [str(first + n) for n in range(len(values))]
     least = values[-1] if values else None
     return Page(
-        seller.seller_id, seller.next_page, b"", len(values), first, 0, "", sum(values), least, ranking
+        seller.seller_id, seller.next_page, b"", len(values), first, 0, "", sum(values), least, ids, values
     )
 
 
@@ -109,7 +109,7 @@ def test_nothing_above_the_largest_bound_is_missing(shelf: Shelf, spent: int) ->
     for n, (seller, page) in enumerate(crawl(shelf, frontier)):
         if n == spent:
             break
-        found += [value for _, value in page.ranking]
+        found += page.values
         least = -inf if page.least is None else page.least
         bounds[seller.seller_id] = least if page.row_count == PAGE_SIZE else -inf
     certain = max(bounds.values())

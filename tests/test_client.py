@@ -182,7 +182,7 @@ async def client(
         yield api
         connector = api._connector
         assert isinstance(connector, aiohttp.TCPConnector)
-        assert not connector._acquired
+        assert len(connector._acquired) == len(api._kept)
         assert not connector._waiters
     started = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - others}
     assert started <= OF_THE_SERVER

@@ -10,7 +10,7 @@ from conftest import SMALL, Night
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.models import PAGE_SIZE, Ending, Page, Seam, SellerProgress, marks_of
+from crawler.models import PAGE_SIZE, Ending, Page, Seam, SellerProgress
 from crawler.rules.drift import Repair, seam_before
 from crawler.rules.paging import PagingRule
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -39,9 +39,7 @@ class MovingList:
         self._requests += 1
         ids = self.ids[(page_num - 1) * PAGE_SIZE : page_num * PAGE_SIZE]
         self.seen.update(ids)
-        ranking = tuple((video_id, 1.0) for video_id in ids)
-        fingerprint = hash(tuple(ids))
-        return Page("s", page_num, b"", len(ids), fingerprint, 0, "", 0.0, 1.0, ranking, marks_of(ranking))
+        return Page("s", page_num, b"", len(ids), hash(tuple(ids)), 0, "", 0.0, 1.0, ids, [1.0] * len(ids))
 
 
 def read(shelf: MovingList) -> tuple[list[Seam], dict[int, int]]:
@@ -90,8 +88,8 @@ def test_the_overlap_is_how_far_the_list_moved(rows: int, new: int) -> None:
 
 def test_rows_worth_more_than_what_came_before_tell_of_a_move() -> None:
     def page(page_num: int, first: float, least: float) -> Page:
-        ranking = tuple((f"{page_num}.{n}", first if n == 0 else least) for n in range(10))
-        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, least, ranking, marks_of(ranking))
+        ids, values = [f"{page_num}.{n}" for n in range(10)], [first] + [least] * 9
+        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, least, ids, values)
 
     seller = SellerProgress("s")
     seller.received(page(1, 100, 50))

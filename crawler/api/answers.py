@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from crawler.api.lenient import load_tolerant
+from crawler.api.lenient import load_quickly, load_tolerant
 from crawler.api.rows import as_number
 from crawler.errors import (
     KeyRefusedError,
@@ -20,7 +20,7 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import SORT_COLUMNS, Page, SortField, marks_of
+from crawler.models import SORT_COLUMNS, Page, SortField
 
 _SPENT = re.compile(
     r"(quota|usage limit|credits?|balance)\b.{0,40}?"
@@ -33,6 +33,7 @@ _PER_TIME = re.compile(r"\bqps\b|\brate\b|per (second|minute)|too many requests"
 
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _OK = (0, 200)
+_NUMBERS, _STRINGS = {int, float}, {str}
 
 
 def read_answer(
@@ -54,27 +55,26 @@ def read_answer(
     where = f"seller {seller_id}, page {page_num}"
     if status != 200:
         raise _labelled(_failure(status, _message_of(body), retry_after, where), str(status))
-    document, strict = _parse(body, where)
+    document, kept = _parse(body, where)
     code = _code_of(document)
     if code not in _OK:
         raise _labelled(_failure(code, _text(document.get("message")), retry_after, where), str(code))
     if "data" not in document or not isinstance(document["data"], list | None):
         raise _labelled(UnavailableError(f"{where}: malformed answer: `data` is no list"), "malformed")
     rows: list[Any] | None = document["data"]
-    ranking = _ranking(rows or [], SORT_COLUMNS[sort])
-    values = [value for _, value in ranking]
+    ids, values = _ranking(rows or [], SORT_COLUMNS[sort], kept)
     page = Page(
         seller_id=seller_id,
         page_num=page_num,
-        body=strict,
+        body=kept,
         row_count=None if rows is None else len(rows),
-        fingerprint=_fingerprint(rows or []),
+        fingerprint=_fingerprint(ids),
         received_at=received_at,
         request_id=_text(document.get("requestId")),
         total=fsum(values),
         least=values[-1] if values and values == sorted(values, reverse=True) else None,
-        ranking=ranking,
-        marks=marks_of(ranking),
+        ids=ids,
+        values=values,
     )
     return "200", page
 
@@ -96,21 +96,40 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
     return seconds if seconds > 0 else None
 
 
-def _ranking(rows: list[Any], column: str) -> tuple[tuple[str, float], ...]:
-    """ID and value of each row; what has no such number is worth nothing."""
+def _ranking(rows: list[Any], column: str, body: bytes) -> tuple[list[str], list[float]]:
+    """What each row is known by, and what it is worth."""
+    try:
+        ids = [row["video_id"] for row in rows]
+        values = [row[column] for row in rows]
+    except (KeyError, TypeError):
+        return _odd_ranking(body, column)
+    if set(map(type, ids)) <= _STRINGS and all(ids) and set(map(type, values)) <= _NUMBERS:
+        return ids, [float(value) for value in values]
+    return _odd_ranking(body, column)
+
+
+def _odd_ranking(body: bytes, column: str) -> tuple[list[str], list[float]]:
+    """The same of any rows: what has no ID is known by all of it, what has no number is worth nothing."""
+    # Of numbers all digits may be needed to tell one from another.
+    rows = load_tolerant(body)[0]["data"]
     objects = [row if isinstance(row, dict) else {} for row in rows]
-    return tuple([(str(row.get("video_id")), as_number(row.get(column)) or 0.0) for row in objects])
+    return [_identity(row) for row in rows], [as_number(row.get(column)) or 0.0 for row in objects]
+
+
+def _identity(row: Any) -> str:
+    video_id = row.get("video_id") if isinstance(row, dict) else None
+    return str(video_id) if video_id else orjson.dumps(row).decode()
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
     try:
-        document, strict = load_tolerant(body)
+        document, kept = load_quickly(body)
     except ValueError:
         kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
         raise _labelled(UnavailableError(f"{where}: malformed answer: {kind}"), "malformed") from None
     if not isinstance(document, dict):
         raise _labelled(UnavailableError(f"{where}: malformed answer: no JSON object"), "malformed")
-    return document, strict
+    return document, kept
 
 
 def _failure(status: int, message: str, retry_after: str | None, where: str) -> Exception:
@@ -160,11 +179,6 @@ def _text(value: Any) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def _fingerprint(rows: list[Any]) -> int:
-    digest = blake2b(orjson.dumps([_identity(row) for row in rows]), digest_size=8)
+def _fingerprint(ids: list[str]) -> int:
+    digest = blake2b(orjson.dumps(ids), digest_size=8)
     return int.from_bytes(digest.digest(), signed=True)
-
-
-def _identity(row: Any) -> Any:
-    video_id = row.get("video_id") if isinstance(row, dict) else None
-    return str(video_id) if video_id else row

@@ -29,6 +29,8 @@ _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
 _CONNECTIONS_TRIED = 3
 _READ_AT_ONCE = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
+_KEEP_ALIVE = 15.0
+"""Seconds after which a connection that was not used may have been closed on the way."""
 
 
 class Departure(Protocol):
@@ -83,14 +85,17 @@ class ApiClient:
         self._connections = connections
         self._wall_clock = wall_clock
         self._connector: aiohttp.TCPConnector | None = None
+        self._kept: list[tuple[Connection, float]] = []
 
     async def __aenter__(self) -> Self:
-        self._connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=15)
+        self._connector = aiohttp.TCPConnector(limit=self._connections)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        while self._kept:
+            self._kept.pop()[0].close()
         if self._connector is not None:
             await self._connector.close()
 
@@ -116,7 +121,9 @@ class ApiClient:
         """A connection, at the very moment its request may leave."""
         assert self._connector is not None, "use the client as a context manager"  # noqa: S101 - a programming error
         for _ in range(_CONNECTIONS_TRIED):
-            connection = await self._connector.connect(self._request, [], self._connecting)
+            connection = self._take_kept()
+            if connection is None:
+                connection = await self._connector.connect(self._request, [], self._connecting)
             try:
                 if await departure.leave(partial(_is_open, connection)):
                     return connection
@@ -125,6 +132,23 @@ class ApiClient:
                 raise
             connection.close()
         raise UnavailableError("the server closes its connections before a request")
+
+    def _take_kept(self) -> Connection | None:
+        """The connection that was used last, while it is open and not idle for too long."""
+        oldest = time.monotonic() - _KEEP_ALIVE
+        while self._kept:
+            connection, used_at = self._kept.pop()
+            if used_at >= oldest and _is_open(connection):
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        # Given back to the connector it would be looked up, counted and wrapped again for each request.
+        if _is_open(connection):
+            self._kept.append((connection, time.monotonic()))
+        else:
+            connection.close()
 
     async def _exchange(
         self, connection: Connection, seller_id: str, page_num: int
@@ -144,11 +168,11 @@ class ApiClient:
                 message, content = await protocol.read()
                 while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
                     message, content = await protocol.read()
-                body = await _bounded_body(content)
+                body = await _whole_body(content)
         except BaseException:
             connection.close()
             raise
-        connection.release()
+        self._keep(connection)
         return message.code, message.headers.get("Retry-After"), body
 
     @cached_property
@@ -237,15 +261,23 @@ def _proxy_of_environment(url: str) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
-async def _bounded_body(content: aiohttp.StreamReader) -> bytes:
+async def _whole_body(content: aiohttp.StreamReader) -> bytes:
+    if content.is_eof():
+        body = content.read_nowait()
+        _require_bound(len(body))
+        return body
     chunks: list[bytes] = []
     size = 0
     while chunk := await content.readany():
         size += len(chunk)
-        if size > MAX_BODY:
-            raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
+        _require_bound(size)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _require_bound(size: int) -> None:
+    if size > MAX_BODY:
+        raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
 
 
 def _where(seller_id: str, page_num: int) -> str:

@@ -24,6 +24,17 @@ _ROUGH_SHAPE = bytes.maketrans(b"123456789[,- \t\r\n", b"0" * 9 + b":" * 7)
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+def load_quickly(body: bytes) -> tuple[Any, bytes]:
+    """Parse JSON as `load_tolerant` does, but for numbers beyond 64 bits in what is strict JSON already.
+
+    Of these a double is made, with other digits than the text.
+    """
+    try:
+        return _load_writable(body), body
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return _load_slowly(body)
+
+
 def load_tolerant(body: bytes) -> tuple[Any, bytes]:
     """Parse JSON that may hold raw control characters, lone surrogates, broken UTF-8 or a byte order mark.
 
@@ -31,11 +42,10 @@ def load_tolerant(body: bytes) -> tuple[Any, bytes]:
     so does what is nested too deeply to be written again. Returns the value and the same as strict JSON.
     Raises `ValueError` where it is no JSON at all. Time and memory are linear in the body's length.
     """
-    if not _holds_wide_number(body):
-        try:
-            return _load_writable(body), body
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-            pass
+    return _load_slowly(body) if _holds_wide_number(body) else load_quickly(body)
+
+
+def _load_slowly(body: bytes) -> tuple[Any, bytes]:
     value = json.loads(
         _flatten(body).decode("utf-8-sig", "replace"),
         strict=False,

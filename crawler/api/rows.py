@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from crawler.api.lenient import load_tolerant
 from crawler.models import API_COLUMNS, PageRows, Reject
 
 _MISFIT = object()
@@ -20,11 +21,11 @@ _KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
 
 
 def read_rows(seller_id: str, body: bytes) -> PageRows:
-    """Read the rows of a page's body (strict JSON, as the API client left it).
+    """Read the rows of a page's body (JSON, as the API client left it).
 
     A row without a usable `video_id`, or that is no object, is a reject; it is never dropped.
     """
-    rows = orjson.loads(body)["data"] or []
+    rows = load_tolerant(body)[0]["data"] or []
     result = PageRows([], {name: [] for name in (*(c.name for c in API_COLUMNS), "extra")}, [])
     for place, row in enumerate(rows, start=1):
         _read_row(seller_id, place, row, result)

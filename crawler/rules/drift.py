@@ -17,7 +17,7 @@ def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
     if not progress.pages or not page.row_count:
         return None
     overlap = _overlap(progress.marks, page.marks)
-    head = page.ranking[0][1] if page.ranking else None
+    head = page.values[0] if page.values else None
     rose = head is not None and progress.least is not None and head > progress.least
     return Seam(page.page_num, overlap) if overlap or rose else None
 

@@ -23,7 +23,8 @@ class Top:
 
     def learn(self, page: Page) -> None:
         """Note a page's videos; of one that came before, the later value stands."""
-        self.add(((page.seller_id, video_id), value) for video_id, value in page.ranking)
+        rows = zip(page.ids, page.values, strict=True)
+        self.add(((page.seller_id, video_id), value) for video_id, value in rows)
 
     def add(self, videos: Iterable[tuple[tuple[str, str], float]]) -> None:
         """Note videos, each by seller and video ID with its value."""

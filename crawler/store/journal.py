@@ -24,6 +24,7 @@ from crawler.models import (
     SellerStatus,
     StopReason,
     StopRule,
+    mark_of,
 )
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
@@ -381,7 +382,7 @@ class Journal:
                 "",
                 total,
                 least,
-                marks=edge.to_bytes(_MARK) if edge else b"",
+                edge=edge.to_bytes(_MARK) if edge else b"",
             )
             if page_num == progress.next_page:
                 progress.received(page)
@@ -503,7 +504,7 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
         len(page.body),
         page.total,
         page.least,
-        int.from_bytes(page.marks[-_MARK:]),
+        int.from_bytes(mark_of(page.ids[-1]) if page.ids else page.edge),
     )
 
 
