@@ -374,6 +374,7 @@ class NightlyRun:
             self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
             reached("ledger.finish")
             report.credits = self._credit_figures()
+            report.go_on = self._command(report.crawl_date) if self._is_unfinished else ""
             write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
             reached("report.written")
         except (CrawlerError, OSError) as error:
@@ -382,8 +383,23 @@ class NightlyRun:
             with suppress(CrawlerError):
                 self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
             report.credits = report.credits or self._credit_figures()
+        else:
+            self._write_page()
         level = LOG.info if report.exit_code in {0, 3, 130, 143} else LOG.error
         level("%s", report.summary())
+
+    def _write_page(self) -> None:
+        """Show the report to people.
+
+        It stands already: whatever goes wrong here costs the page, not what the night has told.
+        """
+        try:
+            from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
+
+            page = as_page(asdict(self._report)).encode()
+            write_whole(self._settings.run.data / "runs" / self._run_id / "report.html", page)
+        except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
+            LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)
 
     def _count_requests(self) -> None:
         counts, busy = self._session.counts, self._session.busy
@@ -429,6 +445,10 @@ class NightlyRun:
             return self._stop_reason.exit_code
         return 4 if self._report.sellers["failed"] else 0
 
+    @property
+    def _is_unfinished(self) -> bool:
+        return self._report.exit_code != 0 or not self._report.published
+
     def _status(self) -> str:
         if self._report.exit_code == 0:
             return "complete"
@@ -451,9 +471,10 @@ class NightlyRun:
                 told = journal.meta("flags")
                 flags = flags if told is None else orjson.loads(told)
         words = shlex.join(["crawler", "run", source, *flags, "--crawl-date", crawl_date])
+        words += " < the list" if source == "-" else ""
         if "--budget" in flags and self._ledger.spent_for(day) >= int(flags[flags.index("--budget") + 1]):
-            words += ", with a larger --budget"
-        return words + (" < the list" if source == "-" else "")
+            words += "  # with a larger --budget"
+        return words
 
 
 def _stamp(moment: datetime) -> str:

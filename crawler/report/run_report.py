@@ -22,6 +22,7 @@ class RunReport:
     status: str = "failed"
     exit_code: int = 1
     message: str = ""
+    go_on: str = ""
     published: bool = False
     sellers: dict[str, int] = field(default_factory=dict)
     requests: dict[str, Any] = field(default_factory=dict)
