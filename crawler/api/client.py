@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
@@ -46,6 +47,12 @@ def _is_open(connection: Connection) -> bool:
     # An answer that nobody asked for lies in wait on an idle connection: the next request would get it.
     protocol = connection.protocol
     return protocol is not None and protocol.is_connected() and not protocol.should_close
+
+
+def _protocol_of(connection: Connection) -> ResponseHandler:
+    protocol = connection.protocol
+    assert protocol is not None  # noqa: S101 - it is there until the connection is closed
+    return protocol
 
 
 class ApiClient:
@@ -124,6 +131,8 @@ class ApiClient:
             connection = self._take_kept()
             if connection is None:
                 connection = await self._connector.connect(self._request, [], self._connecting)
+                # Once for each connection: its parser reads one answer after another.
+                _protocol_of(connection).set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
             try:
                 if await departure.leave(partial(_is_open, connection)):
                     return connection
@@ -158,12 +167,10 @@ class ApiClient:
         A session would send an idempotent request again where a kept-alive connection breaks, which would be
         paid for; and building what it builds for each request takes as long as all else that is done for it.
         """
-        protocol, transport = connection.protocol, connection.transport
-        assert protocol is not None  # noqa: S101 - it was open just now
-        assert transport is not None  # noqa: S101 - same
+        protocol, transport = _protocol_of(connection), connection.transport
+        assert transport is not None  # noqa: S101 - it was open just now
         try:
             async with asyncio.timeout(self._timeout):
-                protocol.set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
                 transport.write(self._head(seller_id, page_num))
                 message, content = await protocol.read()
                 while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:

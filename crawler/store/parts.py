@@ -20,7 +20,7 @@ from crawler.store.journal import Journal, SellerSummary
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
-_PART_BYTES = 24 * 1024 * 1024
+_PART_BYTES = 12 * 1024 * 1024
 _PART_SELLERS = 16_384
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
