@@ -249,7 +249,8 @@ class SellerProgress:
 class PageRequest:
     """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts.
 
-    `again`: it was null before.
+    `again`: it was null before. `faults` are the failures with somebody answered between them, `streak` is
+    the breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
     """
 
     seller: SellerProgress
@@ -257,6 +258,10 @@ class PageRequest:
     sent: int = 0
     failures: int = 0
     again: bool = False
+    faults: int = 0
+    streak: int = 0
+    reason: str = ""
+    due: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Api:
     answer: Callable[[str, int, float], Answer]
     latency: Callable[[str, int], float] = lambda _seller, _page: 0.1
     sent: list[tuple[str, int]] = field(default_factory=list)
+    ended: float = 0.0
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         while not await departure.leave(lambda: True):
@@ -44,6 +45,7 @@ class Api:
         self.sent.append((seller_id, page_num))
         answer = self.answer(seller_id, page_num, asyncio.get_running_loop().time() - 1000)
         await asyncio.sleep(self.latency(seller_id, page_num))
+        self.ended = asyncio.get_running_loop().time() - 1000
         if isinstance(answer, Exception):
             departure.label = type(answer).__name__
             raise answer

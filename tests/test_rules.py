@@ -303,12 +303,12 @@ def test_a_throttled_run_waits(bursts: int, retry_after: float | None, wait: flo
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 7)), max_size=60))
 def test_the_breaker_opens_on_several_sellers_without_an_answer_between(events: list[int | None]) -> None:
-    """None is an answer, a number the seller that failed."""
+    """None is an answer to a request sent before all that failed, a number the seller that failed."""
     breaker, failing = Breaker(900), set[int]()
     for now, event in enumerate(events):
         was_open = breaker.is_open
         if event is None:
-            breaker.answered()
+            breaker.answered("other", -1.0)
             failing.clear()
         else:
             opened = breaker.failed(str(event), float(now))
@@ -325,6 +325,32 @@ def test_a_few_sick_sellers_never_trip_it(sellers: int, failures: int) -> None:
         breaker.failed(str(i % sellers), 1000.0 * i)
     assert not breaker.is_open
     assert not breaker.given_up(1e9)
+
+
+def test_a_seller_who_failed_before_others_were_asked_and_answered_tells_nothing_of_the_api() -> None:
+    """Until it is answered itself."""
+    breaker = Breaker(900)
+    for i in range(DOWN_SELLERS - 1):
+        breaker.failed(str(i), 10)
+    breaker.answered("other", 11)
+    for i in range(DOWN_SELLERS + 2):
+        assert not breaker.is_open
+        breaker.failed(str(i), 20)
+    assert not breaker.is_open
+    breaker.answered("0", 21)
+    breaker.failed("0", 30)
+    for i in range(DOWN_SELLERS - 1):
+        assert not breaker.is_open
+        breaker.failed(f"new {i}", 30)
+    assert breaker.is_open
+
+
+def test_sick_sellers_tell_nothing_of_the_api() -> None:
+    breaker = Breaker(900)
+    for i in range(DOWN_SELLERS):
+        breaker.found_sick(str(i))
+    down(breaker, 10)
+    assert not breaker.is_open
 
 
 def down(breaker: Breaker, now: float) -> None:
@@ -387,9 +413,11 @@ def test_an_answer_closes_it_and_the_next_outage_begins_anew() -> None:
     breaker = Breaker(900)
     down(breaker, 0)
     first = probes(breaker, 0)
-    breaker.answered()
+    breaker.answered("0", 1000)
     assert not breaker.is_open
     assert not breaker.given_up(1e9)
+    for i in range(DOWN_SELLERS):
+        breaker.answered(str(i), 1000)
     down(breaker, 5000)
     assert [sent - 5000 for sent in probes(breaker, 5000)] == pytest.approx(first)
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 
-from crawler.engine.gates import Gates, GaveUpError
+from crawler.engine.gates import Gates, GaveUpError, HeldBackError
 from crawler.engine.ports import Journal
 from crawler.engine.stop import Stop
-from crawler.errors import CrawlerError, InterruptedRunError, RefusedError
+from crawler.errors import (
+    CrawlerError,
+    InterruptedRunError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from crawler.models import (
     MAX_PAGE_NUM,
     NO_NOTES,
@@ -25,12 +31,12 @@ from crawler.models import (
     StopReason,
 )
 from crawler.rules.best_first import BestFirst
-from crawler.rules.breaker import Breaker
+from crawler.rules.breaker import DOWN_SELLERS, Breaker
 from crawler.rules.drift import Repair, seam_before
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import Ahead, LookaheadRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.rules.retry import HARD_ATTEMPTS
+from crawler.rules.parked import Parked
 from crawler.rules.sizing import PoolSize
 from crawler.rules.top import Top
 
@@ -101,8 +107,7 @@ class Crawl:
         # Ordered, so that a simulated night replays exactly.
         self._workers: dict[asyncio.Task[None], None] = {}
         self._ahead: dict[str, Ahead] = {}
-        self._doubtful: list[tuple[PageRequest, str]] = []
-        self._put_off: dict[tuple[str, int], PageRequest] = {}
+        self._parked = Parked(breaker, gates.retry)
         self._unsettled: list[SellerProgress] = []
         self._reading = 0
         self.failures: list[Failure] = []
@@ -113,7 +118,7 @@ class Crawl:
         """Work until nothing is left to do or `stop` was set and all in flight has ended."""
         async with asyncio.TaskGroup() as group:
             while await self._tend(group):
-                await asyncio.sleep(0 if not self._workers else _TICK)
+                await asyncio.sleep(_TICK)
         await self._settle()
 
     async def _tend(self, group: asyncio.TaskGroup) -> bool:
@@ -121,24 +126,39 @@ class Crawl:
         if self._stop.reason is not None:
             self._end_grace()
             return bool(self._workers)
-        if self._doubtful and (
-            self._breaker.is_open or not self._breaker.streak_unbroken or not self._workers
-        ):
-            await self._judge_doubtful_safely()
-        while self._has_work and len(self._workers) < self._size.target:
+        if not self._workers and not self._breaker.is_open and self._frontier.empty:
+            await self._give_up_safely()
+        for _ in range(self._wanted):
             worker = group.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._workers.pop)
-        return bool(self._workers) or bool(self._doubtful)
+        return bool(self._workers) or bool(self._parked)
+
+    @property
+    def _wanted(self) -> int:
+        """How many more workers there is work for: while the API is down, one for a probe."""
+        room = max(0, self._most_workers - len(self._workers))
+        if not room or not self._has_work:
+            return 0
+        return min(room, int(self._gates.may_probe)) if self._breaker.is_open else room
+
+    @property
+    def _most_workers(self) -> int:
+        """Few while nobody is answered: what tells whether the API is down must not cost much."""
+        target = self._size.target
+        return min(target, DOWN_SELLERS) if self._breaker.is_shaky else target
 
     @property
     def _has_work(self) -> bool:
-        return not self._frontier.empty or self._may_mend
+        if not self._frontier.empty or self._may_mend:
+            return True
+        down = self._breaker.is_open
+        return bool(self._parked) if down else self._parked.is_due(asyncio.get_running_loop().time())
 
     @property
     def _may_mend(self) -> bool:
         """Whether seams are next: after all else, so that no unread page goes without its credit."""
-        return bool(self._to_mend) and not self._reading and not self._doubtful
+        return bool(self._to_mend) and not self._reading and not self._parked
 
     def _end_grace(self) -> None:
         interrupted = isinstance(self._stop.reason, InterruptedRunError)
@@ -148,16 +168,31 @@ class Crawl:
 
     async def _work(self) -> None:
         try:
-            while self._stop.reason is None and len(self._workers) <= self._size.target:
-                seller = self._frontier.take()
-                if seller is not None:
-                    await self._advance(seller)
-                elif self._may_mend:
-                    await self._mend(self._to_mend.popleft())
-                else:
-                    return
+            while self._is_on_duty and (work := self._next_work()) is not None:
+                await work
         except CrawlerError as reason:
             self._stop.set(reason)
+
+    @property
+    def _is_on_duty(self) -> bool:
+        if self._stop.reason is not None or len(self._workers) > self._most_workers:
+            return False
+        return not self._breaker.is_open or self._gates.may_probe
+
+    def _next_work(self) -> Coroutine[None, None, None] | None:
+        """What is next: pages that are due again; to probe the API, rather sellers who have not failed."""
+        down = self._breaker.is_open
+        if self._parked and not down:
+            due = self._parked.take(asyncio.get_running_loop().time())
+            if due is not None:
+                return self._ask_again(due)
+        seller = self._frontier.take()
+        if seller is not None:
+            return self._advance(seller)
+        probe = self._parked.take_probe() if down else None
+        if probe is not None:
+            return self._ask_again(probe)
+        return self._mend(self._to_mend.popleft()) if self._may_mend else None
 
     async def _settle(self) -> None:
         """Tell the journal what was spent on pages that never came, and who has ended without them."""
@@ -176,6 +211,8 @@ class Crawl:
         if seller.ended:
             return
         ahead = self._ahead_of(seller)
+        if ahead is not None and ahead.flying and self._breaker.suspects(seller.seller_id):
+            return
         ending = self._ending_without_asking(seller)
         if ending is not None and (ahead is None or not ahead.flying):
             await self._end(seller, ending)
@@ -185,15 +222,27 @@ class Crawl:
             return
         if ahead is not None:
             self._offer(seller)
-        request = self._put_off.pop((seller.seller_id, page_num), None) or PageRequest(seller, page_num)
+        request = PageRequest(seller, page_num)
         request.again = self._was_null(seller, page_num)
+        await self._ask(request)
+
+    async def _ask_again(self, request: PageRequest) -> None:
+        ahead = self._ahead.get(request.seller.seller_id)
+        if ahead is None or ahead.wants(request.page_num):
+            await self._ask(request)
+            return
+        ahead.landed(request.page_num)
+        self._parked.release(request.seller.seller_id)
+        await self._go_on(request.seller)
+
+    async def _ask(self, request: PageRequest) -> None:
         self._reading += 1
         try:
             await self._read(request)
         finally:
             self._reading -= 1
-            if seller.credits:
-                self._unsettled.append(seller)
+            if request.seller.credits:
+                self._unsettled.append(request.seller)
 
     def _was_null(self, seller: SellerProgress, page_num: int) -> bool:
         ahead = self._ahead.get(seller.seller_id)
@@ -226,13 +275,18 @@ class Crawl:
         """Fetch a page, decide over it if it is its turn, and keep it."""
         seller = request.seller
         try:
-            page, sent_at = await self._gates.fetch(request)
-        except GaveUpError as failure:
-            self._doubtful.append((request, str(failure)))
+            page, sent_at = await self._gates.ask(request)
+        except (HeldBackError, ThrottledError):
+            self._parked.park(request)
+            return
+        except UnavailableError:
+            await self._after_failure(request)
             return
         except RefusedError as refusal:
             await self._fail(request, str(refusal), retriable=False)
             return
+        if self._parked.trials:
+            self._parked.release(seller.seller_id)
         notes, step = self._decide(seller, page)
         if step is Step.ASK_AGAIN:
             await self._go_on(seller)
@@ -324,33 +378,19 @@ class Crawl:
             return Step.NEXT_PAGE
         return step
 
-    async def _judge_doubtful_safely(self) -> None:
+    async def _after_failure(self, request: PageRequest) -> None:
+        if self._gates.retry.is_at_fault(request):
+            await self._fail(request, request.reason, retriable=True)
+        else:
+            self._parked.park(request)
+
+    async def _give_up_safely(self) -> None:
+        """Fail what is doubtful: nobody is left whose answer could tell that the API was down."""
         try:
-            await self._judge_doubtful()
+            for request in self._parked.give_up():
+                await self._fail(request, request.reason, retriable=True)
         except CrawlerError as reason:
             self._stop.set(reason)
-
-    async def _judge_doubtful(self) -> None:
-        """Decide over pages whose attempts were used up while nobody was answered.
-
-        Where the API turns out to be down their sellers were not at fault, and go back to the frontier.
-        """
-        doubtful, self._doubtful = self._doubtful, []
-        for request, reason in doubtful:
-            if self._breaker.is_open and request.failures < HARD_ATTEMPTS:
-                await self._hold_off(request)
-            else:
-                await self._fail(request, reason, retriable=True)
-
-    async def _hold_off(self, request: PageRequest) -> None:
-        """Ask for a page again once the API is back, where its seller still wants it by then."""
-        seller = request.seller
-        ahead = self._ahead.get(seller.seller_id)
-        if ahead is not None:
-            ahead.put_off(request.page_num)
-        if ahead is None or ahead.ending is None:
-            self._put_off[seller.seller_id, request.page_num] = request
-        await self._go_on(seller)
 
     async def _fail(self, request: PageRequest, reason: str, *, retriable: bool) -> None:
         """End a seller whose page cannot be had; before that page's turn, wait whether it is wanted."""
@@ -364,6 +404,8 @@ class Crawl:
         if ahead is None or request.page_num == seller.next_page:
             self.failures.append(Failure(seller.seller_id, request.page_num, reason))
             step = ending
+        self._breaker.found_sick(seller.seller_id)
+        self._parked.release(seller.seller_id)
         await self._go_on(seller, step)
 
     async def _go_on(self, seller: SellerProgress, step: Step | Ending = Step.NEXT_PAGE) -> None:

@@ -1,4 +1,4 @@
-"""From a page wanted to a page in hand: retry, then breaker, credit and pace, then the wire."""
+"""From a page wanted to a page in hand: breaker, credit and pace, then the wire."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
 _BURSTS = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
+
+_GLANCE = 0.2
+"""Seconds after which whoever waits for an API that is down looks again."""
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class Gates:
         self._credits = credit
         self._pace = pace
         self._breaker = breaker
-        self._retry = retry
+        self.retry = retry
         self._stop = stop
         self._patience = patience
         self._rng = rng
@@ -118,57 +121,58 @@ class Gates:
         self.counts = RequestCounts()
 
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
-        """Get a page, and the loop time at which its request was sent.
+        """Get a page by as many attempts as it takes; the caller waits between them.
 
-        Raises `GaveUpError` after the last attempt, or where nobody wants the page any more,
-        `RefusedError` on a 400, and the errors that stop a run.
+        Raises `GaveUpError` after the last attempt, else what `ask` raises.
         """
         while True:
+            wait = _GLANCE
             try:
-                return await self._attempt(request)
-            except (HeldBackError, ThrottledError) as failure:
-                reason = str(failure)
+                return await self.ask(request)
             except UnavailableError as failure:
-                await self._after_failure(request, failure)
-                reason = str(failure)
-            if request.seller.leaving:
-                raise GaveUpError(reason)
-
-    async def _after_failure(self, request: PageRequest, failure: UnavailableError) -> None:
-        limit = HARD_ATTEMPTS if self._breaker.is_open else self._retry.attempts
-        if request.failures >= max(limit, self._retry.attempts):
-            raise GaveUpError(str(failure)) from failure
-        with self._stop.interruptible():
-            await asyncio.sleep(self._retry.wait(request.failures, self._rng))
-
-    async def _attempt(self, request: PageRequest) -> tuple[Page, float]:
-        self._stop.check()
-        probing = False
-        if self._breaker.is_open:
+                limit = HARD_ATTEMPTS if self._breaker.is_open else self.retry.attempts
+                if request.failures >= limit:
+                    raise GaveUpError(request.reason) from failure
+                wait = request.due - asyncio.get_running_loop().time()
+            except HeldBackError:
+                pass
+            except ThrottledError:
+                wait = 0.0
             with self._stop.interruptible():
-                probing = await self._pass_breaker()
-        try:
-            return await self._send(request, probing=probing)
-        finally:
-            if probing:
-                self._probing = False
+                await asyncio.sleep(wait)
 
-    async def _pass_breaker(self) -> bool:
-        """Wait while the API is down; True where this attempt is the probe."""
-        loop = asyncio.get_running_loop()
-        while self._breaker.is_open:
-            now = loop.time()
-            if self._breaker.given_up(now) and not self._probing:
-                raise ApiDownError(
-                    f"the API has not answered for {self._patience:g} s; run the same command again later"
-                )
-            if not self._probing and self._breaker.probe_in(now) == 0:
-                self._probing = True
-                self._breaker.probe_sent(now)
-                return True
-            # Many workers may wait here: short enough to follow a recovery, long enough to cost nothing.
-            await asyncio.sleep(0.1 if self._probing else min(0.25, self._breaker.probe_in(now) + 0.001))
-        return False
+    async def ask(self, request: PageRequest) -> tuple[Page, float]:
+        """Get a page by one attempt, and the loop time at which its request was sent.
+
+        Raises `HeldBackError` while the API is down, but for a probe; `ThrottledError`; `UnavailableError`,
+        with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
+        """
+        self._stop.check()
+        if not self._breaker.is_open:
+            return await self._send(request, probing=False)
+        self._begin_probe()
+        try:
+            return await self._send(request, probing=True)
+        finally:
+            self._probing = False
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether the API is down, and an attempt now would be a probe, or find that patience is over."""
+        now = asyncio.get_running_loop().time()
+        due = self._breaker.probe_in(now) == 0 or self._breaker.given_up(now)
+        return self._breaker.is_open and due and not self._probing
+
+    def _begin_probe(self) -> None:
+        if not self.may_probe:
+            raise HeldBackError
+        now = asyncio.get_running_loop().time()
+        if self._breaker.given_up(now):
+            raise ApiDownError(
+                f"the API has not answered for {self._patience:g} s; run the same command again later"
+            )
+        self._probing = True
+        self._breaker.probe_sent(now)
 
     async def _send(self, request: PageRequest, *, probing: bool) -> tuple[Page, float]:
         self._stop.check()
@@ -186,7 +190,7 @@ class Gates:
             self._settle(request, departure)
         assert departure.sent_at is not None, "a page came without a request"  # noqa: S101 - an invariant
         self.counts.ok += 1
-        self._note_answer(departure.sent_at)
+        self._note_answer(request, departure.sent_at)
         return page, departure.sent_at
 
     def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
@@ -201,21 +205,25 @@ class Gates:
         self.counts.sent += 1
         self.counts.by_status[departure.label] += 1
 
-    def _note_answer(self, sent_at: float) -> None:
-        self._breaker.answered()
+    def _note_answer(self, request: PageRequest, sent_at: float) -> None:
+        self._breaker.answered(request.seller.seller_id, sent_at)
         self._pace.answered(sent_at)
         self._throttled_since = None
 
     def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
         loop = asyncio.get_running_loop()
         if isinstance(error, RefusedError) and departure.sent_at is not None:
-            self._note_answer(departure.sent_at)
+            self._note_answer(request, departure.sent_at)
         if isinstance(error, ThrottledError) and departure.sent_at is not None:
             self._pace.throttled(departure.sent_at, error.retry_after)
             self._give_up_throttled(loop.time())
         if isinstance(error, UnavailableError):
-            request.failures += 1
             self._breaker.failed(request.seller.seller_id, loop.time())
+            request.failures += 1
+            request.faults += request.streak != self._breaker.streak
+            request.streak = self._breaker.streak
+            request.reason = str(error)
+            request.due = loop.time() + self.retry.wait(request.failures, self._rng)
 
     def _give_up_throttled(self, now: float) -> None:
         if self._throttled_since is None:

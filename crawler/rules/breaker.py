@@ -1,6 +1,8 @@
-"""The circuit breaker: is the API down, and when may it be probed."""
+"""The circuit breaker: is the API down, and when may it be probed; and which sellers are suspect."""
 
 from __future__ import annotations
+
+from math import inf
 
 DOWN_SELLERS = 5
 """Failures in a row over this many sellers mean that the API is down, not one seller sick."""
@@ -12,17 +14,25 @@ _PROBE_GROWTH = 1.5
 class Breaker:
     """Opens on failures in a row over several sellers; closes on any answer.
 
+    A seller that has failed is suspect until it is answered itself. Where others were asked and answered
+    after it had failed, its further failures do not tell of the API; nor do those of a seller who is sick.
+
     Times are seconds of a monotonic clock, given by the caller. While open, one probe at a time is
     allowed, each `1.5` times later than the one before, and a last one when patience ends.
     """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._streak_began: float | None = None
+        self._suspects: dict[str, float] = {}
+        self._sick: set[str] = set()
+        self._answered_sent = -inf
         self._failing: set[str] = set()
+        self._down_since = 0.0
         self._probe_at = 0.0
         self._probe_gap = _FIRST_PROBE
+        self._in_a_row = 0
         self._open = False
+        self.streak = 0
 
     @property
     def is_open(self) -> bool:
@@ -31,21 +41,36 @@ class Breaker:
 
     @property
     def streak_unbroken(self) -> bool:
-        """Whether the latest outcome was a failure."""
-        return self._streak_began is not None
+        """Whether the latest outcome was a failure; `streak` numbers the failures with no answer between."""
+        return self._in_a_row > 0
 
-    def answered(self) -> None:
-        """Any answer of the API ends the streak."""
-        self._streak_began = None
-        self._failing.clear()
+    @property
+    def is_shaky(self) -> bool:
+        """Whether the API may be down: so many failures in a row, of whatever sellers."""
+        return self._in_a_row >= DOWN_SELLERS
+
+    def suspects(self, seller_id: str) -> bool:
+        """Whether the seller's latest outcome was a failure."""
+        return seller_id in self._suspects
+
+    def answered(self, seller_id: str, sent_at: float) -> None:
+        """Any answer of the API, to a request sent at that time, ends the streak."""
+        self._in_a_row = 0
         self._open = False
+        self._answered_sent = max(self._answered_sent, sent_at)
+        if self._suspects:
+            self._failing.clear()
+            self._suspects.pop(seller_id, None)
 
     def failed(self, seller_id: str, now: float) -> bool:
         """Count a failure; True when this one opens the breaker."""
-        if self._streak_began is None:
-            self._streak_began = now
-        if self._open:
+        self.streak += self._in_a_row == 0
+        self._in_a_row += 1
+        since = self._suspects.setdefault(seller_id, now)
+        if self._open or since < self._answered_sent or seller_id in self._sick:
             return False
+        if not self._failing:
+            self._down_since = now
         self._failing.add(seller_id)
         if len(self._failing) < DOWN_SELLERS:
             return False
@@ -53,6 +78,10 @@ class Breaker:
         self._probe_gap = _FIRST_PROBE
         self._probe_at = min(now + self._probe_gap, self._deadline())
         return True
+
+    def found_sick(self, seller_id: str) -> None:
+        """Note that a page of the seller cannot be had."""
+        self._sick.add(seller_id)
 
     def probe_sent(self, now: float) -> None:
         """Put the next probe off further than the last."""
@@ -70,4 +99,4 @@ class Breaker:
         return self._open and now >= self._deadline() < self._probe_at
 
     def _deadline(self) -> float:
-        return (self._streak_began or 0.0) + self._patience
+        return self._down_since + self._patience

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from crawler.models import PAGE_SIZE, Ending, Page, SellerProgress
@@ -67,6 +68,7 @@ class Ahead:
         self._probing: int | None = None
         self._floor = 0
         self._end: int | None = None
+        self._failed_at: float = inf
         self._cursor = seller.next_page
         self.flying: set[int] = set()
         self.held: dict[int, Page | Ending] = {}
@@ -90,15 +92,15 @@ class Ahead:
         if self._probing == page_num:
             self._probing = None
 
-    def put_off(self, page_num: int) -> None:
-        """Note that a request has come to nothing, and its page is still to be asked for."""
-        self.landed(page_num)
-        self._cursor = min(self._cursor, page_num)
+    def wants(self, page_num: int) -> bool:
+        """Whether a page that is in flight is still of use."""
+        return self.ending is None and page_num <= self._failed_at
 
     def hold(self, arrival: Page | Ending, page_num: int = 0) -> None:
         """Keep a page, or how asking for one ended its seller, until its turn comes."""
         if isinstance(arrival, Ending):
             self.held[page_num] = arrival
+            self._failed_at = min(self._failed_at, page_num)
             self._ends_at(page_num)
             return
         count = arrival.row_count or 0

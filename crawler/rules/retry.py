@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from crawler.models import PageRequest
+
 HARD_ATTEMPTS = 10
 """Requests of one page that are never exceeded in a run (contract, promise 5)."""
 
@@ -22,6 +24,10 @@ class RetryRule:
     def exhausted(self, failures: int) -> bool:
         """Whether a page that failed this often is given up."""
         return failures >= self.attempts
+
+    def is_at_fault(self, request: PageRequest) -> bool:
+        """Whether a page is given up: attempts with no answer between them count as one, but for the last."""
+        return self.exhausted(request.faults) or request.failures >= HARD_ATTEMPTS
 
     def wait(self, failures: int, rng: Random) -> float:
         """Seconds before the next attempt; jitter keeps workers that failed together apart."""

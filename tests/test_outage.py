@@ -1,0 +1,123 @@
+"""The API down or some sellers sick, with many pages in flight: what that costs, and who is at fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from test_ahead import Answer, Api, crawl, rows
+
+from crawler.errors import ApiDownError, UnavailableError
+from crawler.models import SellerStatus
+from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.retry import HARD_ATTEMPTS
+
+ATTEMPTS = 6
+
+
+def sizes(deep: int, shallow: int) -> dict[str, int]:
+    """Sellers and their rows: some of 401 pages, the others of one."""
+    return {f"deep{n}": 4005 for n in range(deep)} | {f"s{n}": 5 for n in range(shallow)}
+
+
+def known(sizes_of: dict[str, int]) -> LookaheadRule:
+    return LookaheadRule("history", 10, 100_000, {s: n // 10 for s, n in sizes_of.items() if n > 100})
+
+
+def down(sizes_of: dict[str, int], begin: float, end: float) -> Callable[[str, int, float], Answer]:
+    def answer(seller: str, page_num: int, at: float) -> Answer:
+        return UnavailableError("500") if begin <= at < end else rows(sizes_of[seller], page_num)
+
+    return answer
+
+
+def failed(api: Api, wanted: dict[str, int]) -> int:
+    """Requests beyond one for each page there is."""
+    return len(api.sent) - sum(size // 10 + 1 for size in wanted.values())
+
+
+@pytest.mark.parametrize("deep", [1, 2, 4])
+def test_an_outage_under_deep_sellers_costs_what_was_in_flight_and_some_attempts(deep: int) -> None:
+    listed = sizes(deep, 0)
+    api = Api(down(listed, 3, 15), lambda _seller, _page: 0.5)
+    journal, _ = crawl(api, listed, known(listed), workers=128)
+    assert {ending.status for ending in journal.endings.values()} == {SellerStatus.COMPLETE}
+    assert len(journal.endings) == deep
+    # One page past the end of each may have been probed.
+    assert failed(api, listed) <= 128 + deep * (ATTEMPTS + 1)
+
+
+@pytest.mark.parametrize("deep", [1, 4])
+def test_an_outage_that_lasts_costs_no_more(deep: int) -> None:
+    """Others are listed too: the run finds that nobody is answered, waits, and goes on."""
+    listed = sizes(deep, 1500)
+    api = Api(down(listed, 3, 600), lambda _seller, _page: 0.5)
+    journal, job = crawl(api, listed, known(listed), workers=128)
+    assert job._stop.reason is None
+    assert {ending.status for ending in journal.endings.values()} == {SellerStatus.COMPLETE}
+    assert len(journal.endings) == deep + 1500
+    assert failed(api, listed) <= 128 + 40
+
+
+def test_look_ahead_goes_on_at_full_speed_after_an_outage() -> None:
+    """Some 1,200 pages at 200 a second, and an outage of 10 s."""
+    listed = sizes(3, 0)
+    api = Api(down(listed, 3, 13), lambda _seller, _page: 0.5)
+    crawl(api, listed, known(listed), workers=128)
+    assert api.ended <= 13 + 16 + 1200 / 200 + 3
+
+
+@pytest.mark.parametrize("sick_from", [1, 20])
+@pytest.mark.parametrize("workers", [10, 128])
+@pytest.mark.parametrize("before", [0, 100])
+def test_five_sellers_who_always_fail_neither_end_the_run_nor_hold_it_up(
+    sick_from: int, workers: int, before: int
+) -> None:
+    others = 300 * (1 if sick_from == 1 else 5)
+    listed = sizes(5, others)
+    names = list(listed)
+    names = [*names[5 : 5 + before], *names[:5], *names[5 + before :]]
+
+    def answer(seller: str, page_num: int, _at: float) -> Answer:
+        if seller.startswith("deep") and page_num >= sick_from:
+            return UnavailableError("500")
+        return rows(listed[seller], page_num)
+
+    api = Api(answer, lambda seller, _page: 0.2 if seller.startswith("deep") else 0.5)
+    journal, job = crawl(api, names, known(listed), workers=workers)
+    ends = Counter((seller[0], ending.status) for seller, ending in journal.endings.items())
+    assert job._stop.reason is None
+    assert ends == {("d", SellerStatus.FAILED): 5, ("s", SellerStatus.COMPLETE): others}
+    assert len(job.failures) == 5
+    assert len(api.sent) <= others + 5 * (sick_from + ATTEMPTS) + workers + 15
+    assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
+
+
+def test_attempts_while_nobody_was_answered_do_not_count_once_somebody_is() -> None:
+    """Three sellers fail for a minute while a fourth waits for its answer, which comes in the end."""
+
+    def answer(seller: str, _page_num: int, at: float) -> Answer:
+        return UnavailableError("500") if seller != "slow" and at < 60 else 5
+
+    api = Api(answer, lambda seller, _page: 70.0 if seller == "slow" else 0.1)
+    journal, _ = crawl(api, ["slow", "a", "b", "c"], LookaheadRule())
+    assert {ending.status for ending in journal.endings.values()} == {SellerStatus.COMPLETE}
+    assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
+
+
+def test_a_seller_who_fails_while_others_are_answered_is_given_up_after_its_attempts() -> None:
+    def answer(seller: str, _page_num: int, _at: float) -> Answer:
+        return UnavailableError("500") if seller == "sick" else 10
+
+    api = Api(lambda seller, page_num, at: answer(seller, page_num, at) if page_num < 300 else 5)
+    journal, _ = crawl(api, ["sick", "well"], LookaheadRule(), workers=2)
+    assert journal.endings["sick"].status is SellerStatus.FAILED
+    assert api.sent.count(("sick", 1)) == ATTEMPTS
+
+
+def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:
+    api = Api(lambda *_where: UnavailableError("500"))
+    journal, job = crawl(api, sizes(0, 30), LookaheadRule())
+    assert isinstance(job._stop.reason, ApiDownError)
+    assert not journal.endings
