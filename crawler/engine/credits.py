@@ -26,6 +26,11 @@ class Credits:
         self._settled = asyncio.Event()
         self.spent = 0
 
+    @property
+    def charged(self) -> int:
+        """Credits spent, and those in the hands of whoever was to send by them."""
+        return self.spent + self._held
+
     def take_at_once(self) -> bool:
         """Take one credit where that needs no waiting."""
         if self._left == 0:

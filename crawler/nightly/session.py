@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -158,12 +159,22 @@ class Session:
             try:
                 async with world.api(self.settings, self.key) as api:
                     await self._drive(task, api, credit, journal, stop, total, ended)
+            except Exception:
+                # A fault of the program: nobody sends any more, so that what was sent is known all the same.
+                with suppress(CrawlerError):
+                    await self._settle(credit, counter)
+                raise
             finally:
                 self.signals.on_stop = lambda _number: None
                 await journal.close()
                 self.busy = loop.time() - began
                 self.stop_reason = stop.reason
-            await loop.run_in_executor(counter, account.ledger.settle, account.run_id, credit.spent)
+            await self._settle(credit, counter)
+
+    async def _settle(self, credit: Credits, counter: Executor) -> None:
+        """Return to the ledger what was leased and not sent."""
+        ledger, run_id = self.account.ledger, self.account.run_id
+        await asyncio.get_running_loop().run_in_executor(counter, ledger.settle, run_id, credit.charged)
 
     async def _drive(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from crawler.errors import CrawlerError
 from crawler.models import NO_NOTES, Ending, Page, PageNotes, Seam
 from crawler.store.journal import Record
 from crawler.store.segments import Staging
@@ -25,7 +24,7 @@ class GroupCommit:
         self._interval = interval
         self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
-        self._broken: CrawlerError | None = None
+        self._broken: Exception | None = None
 
     async def append(
         self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
@@ -67,12 +66,12 @@ class GroupCommit:
 
     async def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
         loop = asyncio.get_running_loop()
-        error: CrawlerError | None = self._broken
+        error = self._broken
         if error is None:
             try:
                 records = [record for record, _ in batch]
                 await loop.run_in_executor(self._executor, self._staging.write, records)
-            except CrawlerError as failure:
+            except Exception as failure:  # noqa: BLE001 - whoever waits must learn of it, or would hang
                 error = self._broken = failure
         for _, done in batch:
             if done.done():
