@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -53,6 +53,9 @@ from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.run_report import RunReport
+from crawler.rules.breaker import DOWN_SELLERS
+from crawler.rules.retry import HARD_ATTEMPTS
+from crawler.rules.sizing import PRIOR_HOLD, PoolSize
 from crawler.sellers import SellerList
 from crawler.settings import Settings
 from crawler.store import failpoints
@@ -65,6 +68,8 @@ DATE = date(2026, 11, 23)
 LONGEST = 3 * 86_400.0
 MOST_STEPS = 400_000
 MOST_RUNS = 12
+SIZES = (0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251, 604)
+MOST_PROBES = 25
 
 
 TELL = bool(os.environ.get("TELL_NIGHTS"))
@@ -104,6 +109,17 @@ class Weather:
     stall_for: float = 0.0
     clock_jump: float = 0.0
     disk_delay: float = 0.002
+    bug_at_request: int | None = None
+    bug_at_commit: int | None = None
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether every request is answered, but for sellers that never are."""
+        return self.failing + self.lost + self.throttling + self.down_for == 0
+
+
+class UnforeseenError(Exception):
+    """What nobody foresaw."""
 
 
 @dataclass
@@ -116,18 +132,25 @@ class Request:
     page_num: int
     failed: bool = True
     throttled: bool = False
+    down: bool = False
 
 
 @dataclass
 class Night:
-    """A crawl date from its first run to its last, and what the API saw of it."""
+    """A crawl date from its first run to its last, and what the API saw of it.
+
+    `sick` sellers have a page from which on every one is answered by a 500. On a deep night there are a few
+    deep sellers, read ahead.
+    """
 
     seed: int
     folder: Path
     rng: Random = field(init=False)
+    is_deep: bool = field(init=False)
     sizes: dict[str, int] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     repeating: set[str] = field(default_factory=set)
+    sick: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     published: dict[tuple[str, str], int] = field(default_factory=dict)
     known: dict[str, int] = field(default_factory=dict)
@@ -138,14 +161,18 @@ class Night:
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
-        count = self.rng.choice((1, 2, 5, 8, 13))
+        self.is_deep = self.rng.random() < 0.05
+        count = self.rng.choice((1, 2, 5, 8, 13) if not self.is_deep else (1, 2, 4, 6))
+        sick = self.rng.choice((0, 0, 0, 0.2, 0.5))
         for n in range(count):
             seller = str(7_000_000_000 + self.seed % 1000 * 1000 + n)
-            self.sizes[seller] = self.rng.choice((0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251))
+            self.sizes[seller] = self.rng.choice(SIZES if not self.is_deep else (1203, 2504))
             if self.rng.random() < 0.05:
                 self.bad.add(seller)
             if self.rng.random() < 0.05:
                 self.repeating.add(seller)
+            if self.rng.random() < sick:
+                self.sick[seller] = self.rng.choice((1, 1, 3, 12))
 
     def write_history(self, folder: Path) -> None:
         """What the night before knew of the sellers: near the truth, or far from it."""
@@ -228,6 +255,7 @@ class FakeApi:
         latency = weather.latency + weather.jitter * rng.random()
         if weather.down_from <= loop.time() < weather.down_from + weather.down_for:
             latency = rng.choice((0.01, 1e9))
+            request.down = True
             await self._fail(departure, latency, "connection")
         if rng.random() < weather.lost:
             await self._fail(departure, 1e9, "timeout")
@@ -242,6 +270,8 @@ class FakeApi:
     def _answer(self, request: Request, departure: Departure, now: float) -> Page:
         weather, rng = self._weather, self._rng
         self._answered += 1
+        if self._answered == weather.bug_at_request:
+            raise UnforeseenError
         if weather.refuse_key_after is not None and self._answered > weather.refuse_key_after:
             departure.label = "401"
             raise KeyRefusedError("401")
@@ -254,6 +284,9 @@ class FakeApi:
             raise ThrottledError("429", weather.retry_after)
         if rng.random() < weather.failing:
             departure.label = str(weather.status)
+            raise UnavailableError("500")
+        if request.page_num >= self._night.sick.get(request.seller_id, request.page_num + 1):
+            departure.label = "500"
             raise UnavailableError("500")
         if request.seller_id in self._night.bad:
             departure.label = "400"
@@ -342,11 +375,14 @@ class CrashingLoop(VirtualLoop):
         super()._run_once()  # type: ignore[misc]  # the one method that every step goes through
 
 
-def weather_of(rng: Random, number: int) -> Weather:
+def weather_of(rng: Random, number: int, *, deep: bool) -> Weather:
     """The later the run, the fewer things happen, so that every night ends."""
     w = Weather(latency=rng.choice((0.01, 0.05, 0.5, 3.0)), jitter=rng.choice((0.0, 0.1, 1.0)))
     w.disk_delay = rng.choice((0.0, 0.002, 0.2))
     if number >= MOST_RUNS - 4:
+        return w
+    if deep:
+        _outage(w, rng)
         return w
     for happens in rng.sample(EVENTS, k=rng.choice((0, 1, 1, 2, 3))):
         happens(w, rng)
@@ -365,6 +401,8 @@ def _setter(**choices: tuple[Any, ...]) -> Callable[[Weather, Random], None]:
     return apply
 
 
+_outage = _setter(down_from=(1000.0, 1002.0, 1008.0), down_for=(2.0, 60.0, 400.0, 5000.0))
+
 EVENTS: list[Callable[[Weather, Random], None]] = [
     _crash_point,
     _setter(crash_at_step=(3, 10, 40, 120, 400, 900, 2000)),
@@ -373,7 +411,7 @@ EVENTS: list[Callable[[Weather, Random], None]] = [
     _setter(throttling=(0.02, 0.2, 0.6), retry_after=(None, 0.5, 3.0, 30.0)),
     _setter(lost=(0.02, 0.2)),
     _setter(null=(0.05, 0.3)),
-    _setter(down_from=(1000.0, 1002.0, 1008.0), down_for=(2.0, 60.0, 400.0, 5000.0)),
+    _outage,
     _setter(quota=(0, 1, 5, 12)),
     _setter(refuse_key_after=(0, 4)),
     _setter(signal_at=(0.0, 1000.1, 1001.0, 1004.0)),
@@ -381,6 +419,8 @@ EVENTS: list[Callable[[Weather, Random], None]] = [
     _setter(disk_low_at=(1000.5, 1003.0)),
     _setter(stall_at=(1000.5, 1002.0), stall_for=(1.5, 20.0, 3600.0)),
     _setter(clock_jump=(-7200.0, 86_400.0)),
+    _setter(bug_at_request=(1, 5, 30)),
+    _setter(bug_at_commit=(1, 2, 5)),
 ]
 
 
@@ -401,6 +441,12 @@ class Runner:
     report: RunReport | None = None
     error: CrawlerError | None = None
     crashed: bool = False
+    faulty: bool = False
+
+    @property
+    def judges_soundly(self) -> bool:
+        """Whether who is answered may tell, within patience, who is at fault."""
+        return self.weather.is_fair and self.settings.run.patience > 0
 
     def go(self) -> None:
         """One run, to its end or its crash."""
@@ -414,6 +460,10 @@ class Runner:
             self.crashed = True
         except CrawlerError as error:
             self.error = error
+        except ExceptionGroup as faults:
+            if not all(isinstance(error, UnforeseenError) for error in leaves(faults)):
+                raise
+            self.faulty = True
         finally:
             failpoints.on_reach = None
             if self.loop is not None:
@@ -459,11 +509,12 @@ class Runner:
         self.steps[step] += 1
         if (step, self.steps[step]) == self.weather.crash_at_point:
             raise Crash
-        full = self.weather.disk_full_after
-        if step == "commit.written" and full is not None:
+        if step == "commit.written":
             self.commits += 1
-            if self.commits > full:
+            if self.weather.disk_full_after is not None and self.commits > self.weather.disk_full_after:
                 raise OSError(ENOSPC, "no room")
+            if self.commits == self.weather.bug_at_commit:
+                raise UnforeseenError
 
     def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
         if self.whole or staging.journal.segments():
@@ -510,10 +561,29 @@ def _read_snapshot(data: Path) -> dict[tuple[str, str], int]:
     return found
 
 
+def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    """The exceptions of a group and of all groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
 def expect(holds: bool, what: str) -> None:
     """Raise `BrokenPromiseError` where a promise does not hold."""
     if not holds:
         raise BrokenPromiseError(what)
+
+
+DEEP: dict[str, Any] = {
+    "qps": 40.0,
+    "strategy": "depth-first",
+    "top": None,
+    "min_value": None,
+    "workers": "auto",
+    "lookahead_pages": 10,
+}
 
 
 def play(seed: int, folder: Path) -> Night:
@@ -539,6 +609,9 @@ def play(seed: int, folder: Path) -> Night:
         "timeout": rng.choice((5.0, 30.0)),
         "patience": rng.choice((0.0, 30.0, 900.0)),
     }
+    if night.is_deep:
+        budget = monthly = None
+        fixed.update(DEEP, lookahead=rng.choice(("history", "gallop")))
     night.write_history(folder)
     for number in range(MOST_RUNS):
         night.run_number = number
@@ -548,20 +621,25 @@ def play(seed: int, folder: Path) -> Night:
         settings = settings_of(folder, fixed, (budget, monthly), fresh=fresh)
         shorter = rng.random() >= 0.9 and number < MOST_RUNS - 1
         some = rng.sample(listed, k=max(1, len(listed) - 1)) if shorter else listed
-        runner = Runner(night, settings, some, weather_of(rng, number), rng, whole)
+        runner = Runner(night, settings, some, weather_of(rng, number, deep=night.is_deep), rng, whole)
         before = Before.look(night, folder, fresh=fresh)
         runner.go()
         night.clean &= not fresh and runner.report is not None and runner.report.exit_code != 8
         if TELL:
             tell(runner, before)
         check(runner, before)
-        if runner.report is not None and runner.report.exit_code in {0, 4} and some == listed:
+        if runner.report is not None and some == listed and is_over(runner, runner.report):
             return night
         if number > 2:
             more = rng.choice((0, 10, 100))
             budget = None if budget is None or number > 6 else budget + more
             monthly = None if monthly is None or number > 6 else monthly + more
     raise BrokenPromiseError(f"not finished after {MOST_RUNS} runs, the last of them in fair weather")
+
+
+def is_over(runner: Runner, report: RunReport) -> bool:
+    """Whether the date is finished, or only sellers are left who are never answered: see `check_blame`."""
+    return report.exit_code in {0, 4} or (report.exit_code == 9 and runner.judges_soundly)
 
 
 def tell(runner: Runner, before: Before) -> None:
@@ -639,6 +717,7 @@ def check(runner: Runner, before: Before) -> None:
     expect(not twice, f"paid again for {sorted(twice)[:3]}")
     late = {r.seller_id for r in sent} & before.complete
     expect(not late, f"asked for after their end: {sorted(late)}")
+    check_outage(runner, sent)
     check_paging(runner, sent)
     check_durability(night, settings.run.data, sent, ahead=settings.run.lookahead != "off")
     lost = before.published.keys() - night.published.keys()
@@ -651,6 +730,8 @@ def check(runner: Runner, before: Before) -> None:
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:
         check_report(runner, runner.report, sent, spent, before)
+    elif runner.faulty:
+        expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
     else:
         expect(runner.crashed or isinstance(runner.error, OutputError), f"refused: {runner.error}")
 
@@ -661,6 +742,32 @@ def check_pace(night: Night, qps: float) -> None:
     times = [request.at for request in night.requests]
     for early, late in zip(times, times[count:], strict=False):
         expect(late - early >= window, f"{count + 1} requests within {late - early:.3f} s at {qps} QPS")
+
+
+def check_outage(runner: Runner, sent: list[Request]) -> None:
+    """An outage costs what the workers had in hand, a few attempts of whoever failed, and the probes."""
+    run, weather = runner.settings.run, runner.weather
+    hold = max(PRIOR_HOLD, weather.latency + weather.jitter + weather.disk_delay + 0.2)
+    workers = PoolSize(run.qps, None if run.workers == "auto" else run.workers)
+    workers.measured(hold)
+    asked = [request for request in sent if request.down]
+    most = workers.target + HARD_ATTEMPTS * min(len(runner.listed), DOWN_SELLERS) + MOST_PROBES
+    expect(len(asked) <= most, f"{len(asked)} requests while the API was down, {most} would do")
+
+
+def check_blame(runner: Runner, report: RunReport) -> None:
+    """Where all others are answered, none but sick and refused sellers fail, and they do not end the run."""
+    if not runner.judges_soundly or report.exit_code not in {0, 4, 9}:
+        return
+    night, data = runner.night, runner.settings.run.data
+    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+        failed = {s.seller_id for s in journal.summaries() if s.status == "failed"}
+        ended = {seller for ids in journal.ended() for seller in ids.to_pylist()}
+    failed &= set(runner.listed)
+    expect(failed <= night.bad | night.sick.keys(), f"failed without fault: {sorted(failed)}")
+    if report.exit_code == 9:
+        left = set(runner.listed) - ended
+        expect(left <= night.sick.keys(), f"exit 9, and others would answer: {sorted(left)}")
 
 
 def check_paging(runner: Runner, sent: list[Request]) -> None:
@@ -750,13 +857,14 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
             missing = night.truth(runner.listed) - night.published.keys()
             expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
     check_certain(runner, report)
+    check_blame(runner, report)
     allowed = {
         3: (runner.settings.credits.budget, runner.settings.credits.monthly_budget) != (None, None),
-        4: bool(night.bad) or weather.failing + weather.lost > 0 or weather.down_for > 0,
+        4: bool(night.bad or night.sick) or weather.failing + weather.lost > 0 or weather.down_for > 0,
         5: weather.refuse_key_after is not None,
         6: weather.quota is not None,
         8: weather.disk_full_after is not None or weather.disk_low_at is not None,
-        9: weather.down_for + weather.failing + weather.lost + weather.throttling > 0,
+        9: not weather.is_fair or len(night.sick) >= DOWN_SELLERS,
         143: weather.signal_at is not None,
     }
     expect(allowed.get(code, code == 0), f"exit {code} in this weather: {report.message}")
