@@ -443,11 +443,6 @@ class Runner:
     crashed: bool = False
     faulty: bool = False
 
-    @property
-    def judges_soundly(self) -> bool:
-        """Whether who is answered may tell, within patience, who is at fault."""
-        return self.weather.is_fair and self.settings.run.patience > 0
-
     def go(self) -> None:
         """One run, to its end or its crash."""
         night = self.night
@@ -638,8 +633,17 @@ def play(seed: int, folder: Path) -> Night:
 
 
 def is_over(runner: Runner, report: RunReport) -> bool:
-    """Whether the date is finished, or only sellers are left who are never answered: see `check_blame`."""
-    return report.exit_code in {0, 4} or (report.exit_code == 9 and runner.judges_soundly)
+    """Whether the date is finished, or nobody is left but sellers who are never answered."""
+    if report.exit_code == 9 and runner.weather.is_fair:
+        return unended(runner) <= runner.night.sick.keys()
+    return report.exit_code in {0, 4}
+
+
+def unended(runner: Runner) -> set[str]:
+    """Listed sellers that have not ended."""
+    data = runner.settings.run.data
+    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+        return set(runner.listed) - {seller for ids in journal.ended() for seller in ids.to_pylist()}
 
 
 def tell(runner: Runner, before: Before) -> None:
@@ -757,16 +761,16 @@ def check_outage(runner: Runner, sent: list[Request]) -> None:
 
 def check_blame(runner: Runner, report: RunReport) -> None:
     """Where all others are answered, none but sick and refused sellers fail, and they do not end the run."""
-    if not runner.judges_soundly or report.exit_code not in {0, 4, 9}:
+    soundly = runner.weather.is_fair and runner.settings.run.patience > 0
+    if not soundly or report.exit_code not in {0, 4, 9}:
         return
     night, data = runner.night, runner.settings.run.data
     with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
         failed = {s.seller_id for s in journal.summaries() if s.status == "failed"}
-        ended = {seller for ids in journal.ended() for seller in ids.to_pylist()}
     failed &= set(runner.listed)
     expect(failed <= night.bad | night.sick.keys(), f"failed without fault: {sorted(failed)}")
     if report.exit_code == 9:
-        left = set(runner.listed) - ended
+        left = unended(runner)
         expect(left <= night.sick.keys(), f"exit 9, and others would answer: {sorted(left)}")
 
 

@@ -15,6 +15,7 @@ from crawler.models import (
     PAGE_SIZE,
     Ending,
     Page,
+    PageRequest,
     SellerProgress,
     SellerStatus,
     StopReason,
@@ -25,6 +26,7 @@ from crawler.rules.breaker import DOWN_SELLERS, Breaker
 from crawler.rules.budget import lease_size
 from crawler.rules.frontier import Frontier
 from crawler.rules.paging import PagingRule, Step
+from crawler.rules.parked import Parked
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule, throttle_wait
 from crawler.rules.sizing import MAX_WORKERS, PRIOR_HOLD, PoolSize
 
@@ -296,6 +298,90 @@ def test_backoff_doubles_up_to_its_cap_with_jitter(failures: int, backoff: float
 )
 def test_a_throttled_run_waits(bursts: int, retry_after: float | None, wait: float) -> None:
     assert throttle_wait(bursts, retry_after, cap=60.0) == wait
+
+
+# --- what is parked
+
+
+def parked_request(breaker: Breaker, seller: SellerProgress, page_num: int, failures: int = 1) -> PageRequest:
+    breaker.failed(seller.seller_id, 0)
+    return PageRequest(seller, page_num, failures=failures, streak=breaker.streak)
+
+
+def test_a_doubtful_page_is_asked_for_again_once_somebody_is_answered() -> None:
+    """However late that is: it is not given up then."""
+    breaker = Breaker(900)
+    parked = Parked(breaker, RetryRule(6))
+    request = parked_request(breaker, SellerProgress("a"), 1, failures=6)
+    parked.park(request)
+    assert parked
+    assert not parked.is_due(1e9)
+    breaker.answered("b", 0)
+    assert parked.give_up() == []
+    assert parked.take(0) is request
+    breaker.failed("a", 0)
+    parked.park(request)
+    assert parked.give_up() == [request]
+    assert not parked
+
+
+def test_of_a_suspect_seller_one_page_is_tried_and_then_the_first() -> None:
+    breaker, seller = Breaker(900), SellerProgress("a")
+    parked = Parked(breaker, RetryRule(6))
+    for page_num in (7, 5, 9):
+        parked.park(parked_request(breaker, seller, page_num))
+    tried = parked.take(0)
+    assert tried is not None
+    assert tried.page_num == 7
+    assert parked.take(0) is None
+    parked.park(tried)
+    first = parked.take(0)
+    assert first is not None
+    assert first.page_num == 5
+    assert parked.take(0) is None
+    breaker.answered("a", 0)
+    parked.release("a")
+    others = [parked.take(0), parked.take(0)]
+    assert {request.page_num for request in others if request is not None} == {7, 9}
+
+
+@given(st.data())
+def test_no_parked_page_is_lost(data: st.DataObject) -> None:
+    """Whatever fails, is answered, throttled or held back in whatever order: all are had in the end."""
+    breaker = Breaker(900)
+    parked = Parked(breaker, RetryRule(6))
+    sellers = [SellerProgress(f"s{i}") for i in range(3)]
+    flying = [PageRequest(seller, page_num) for seller in sellers for page_num in range(1, 5)]
+    now, had = 0.0, 0
+    for _ in range(data.draw(st.integers(0, 60))):
+        now += data.draw(st.sampled_from([0.0, 0.5, 3.0]))
+        if flying:
+            request = flying.pop(data.draw(st.integers(0, len(flying) - 1)))
+            what = data.draw(st.sampled_from(["fails", "is throttled", "is answered"]))
+            if what == "is answered":
+                breaker.answered(request.seller.seller_id, now)
+                parked.release(request.seller.seller_id)
+                had += 1
+                continue
+            if what == "fails":
+                breaker.failed(request.seller.seller_id, now)
+                request.failures, request.streak = request.failures + 1, breaker.streak
+                request.due = now + data.draw(st.sampled_from([0.0, 1.0, 5.0]))
+            parked.park(request)
+        take = data.draw(st.sampled_from(["a probe", "what is due", "nothing"]))
+        taken = None if take == "nothing" else parked.take_probe() if take == "a probe" else parked.take(now)
+        flying += [] if taken is None else [taken]
+    while flying or parked:
+        for request in flying:
+            breaker.answered(request.seller.seller_id, now)
+            parked.release(request.seller.seller_id)
+            had += 1
+        if not flying and not parked.is_due(1e9):
+            breaker.answered("other", now)
+        taken = parked.take(1e9)
+        flying = [] if taken is None else [taken]
+    assert had == 12
+    assert not parked._held
 
 
 # --- the breaker

@@ -75,6 +75,7 @@ class Parked:
 
     def give_up(self) -> list[PageRequest]:
         """Take the doubtful pages, where nobody else is left who might be answered."""
+        self._wake()
         if self._waiting:
             return []
         doubtful, self._doubtful = self._doubtful, []
