@@ -345,6 +345,7 @@ def test_of_a_suspect_seller_one_page_is_tried_and_then_the_first() -> None:
     assert {request.page_num for request in others if request is not None} == {7, 9}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_parked_page_is_lost(data: st.DataObject) -> None:
     """Whatever fails, is answered, throttled or held back in whatever order: all are had in the end."""

@@ -19,6 +19,9 @@ class Breaker:
 
     Times are seconds of a monotonic clock, given by the caller. While open, one probe at a time is
     allowed, each `1.5` times later than the one before, and a last one when patience ends.
+
+    `is_open`: the API counts as down. `is_shaky`: it may be down, after as many failures in a row, of
+    whatever sellers. `streak` numbers the failures with no answer between.
     """
 
     def __init__(self, patience: float) -> None:
@@ -31,23 +34,14 @@ class Breaker:
         self._probe_at = 0.0
         self._probe_gap = _FIRST_PROBE
         self._in_a_row = 0
-        self._open = False
+        self.is_open = False
+        self.is_shaky = False
         self.streak = 0
 
     @property
-    def is_open(self) -> bool:
-        """Whether the API counts as down."""
-        return self._open
-
-    @property
     def streak_unbroken(self) -> bool:
-        """Whether the latest outcome was a failure; `streak` numbers the failures with no answer between."""
+        """Whether the latest outcome was a failure."""
         return self._in_a_row > 0
-
-    @property
-    def is_shaky(self) -> bool:
-        """Whether the API may be down: so many failures in a row, of whatever sellers."""
-        return self._in_a_row >= DOWN_SELLERS
 
     def suspects(self, seller_id: str) -> bool:
         """Whether the seller's latest outcome was a failure."""
@@ -56,7 +50,7 @@ class Breaker:
     def answered(self, seller_id: str, sent_at: float) -> None:
         """Any answer of the API, to a request sent at that time, ends the streak."""
         self._in_a_row = 0
-        self._open = False
+        self.is_open = self.is_shaky = False
         self._answered_sent = max(self._answered_sent, sent_at)
         if self._suspects:
             self._failing.clear()
@@ -66,15 +60,16 @@ class Breaker:
         """Count a failure; True when this one opens the breaker."""
         self.streak += self._in_a_row == 0
         self._in_a_row += 1
+        self.is_shaky = self._in_a_row >= DOWN_SELLERS
         since = self._suspects.setdefault(seller_id, now)
-        if self._open or since < self._answered_sent or seller_id in self._sick:
+        if self.is_open or since < self._answered_sent or seller_id in self._sick:
             return False
         if not self._failing:
             self._down_since = now
         self._failing.add(seller_id)
         if len(self._failing) < DOWN_SELLERS:
             return False
-        self._open = True
+        self.is_open = True
         self._probe_gap = _FIRST_PROBE
         self._probe_at = min(now + self._probe_gap, self._deadline())
         return True
@@ -96,7 +91,7 @@ class Breaker:
 
     def given_up(self, now: float) -> bool:
         """Whether the API has been down for as long as patience lasts, and its last probe was sent."""
-        return self._open and now >= self._deadline() < self._probe_at
+        return self.is_open and now >= self._deadline() < self._probe_at
 
     def _deadline(self) -> float:
         return self._down_since + self._patience
