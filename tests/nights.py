@@ -514,7 +514,7 @@ class Runner:
     def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
         if self.whole or staging.journal.segments():
             staging.flush()
-            counts = publish(staging.journal, plan)
+            counts = publish(staging.journal, plan, wait=lambda _seconds: None)
             self.night.published = _read_snapshot(plan.data)
             return counts
         return self._publish_in_memory(staging.journal, plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.models import Ending, Page, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.store import parts, region_files, segment_file, snapshot
+from crawler.store import failpoints, parts, region_files, segment_file, snapshot
 from crawler.store.journal import Journal, Record
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segments import Staging
@@ -50,7 +51,11 @@ def queried(query: str) -> list[Any]:
 
 
 def published(
-    data: Path, pages: list[Page], run_id: str = "run1", segment_pages: int = 4
+    data: Path,
+    pages: list[Page],
+    run_id: str = "run1",
+    segment_pages: int = 4,
+    wait: Callable[[float], None] = lambda _seconds: None,
 ) -> snapshot.RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
@@ -58,7 +63,8 @@ def published(
         staging.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
         staging.flush()
         assert not list(journal.waiting())
-        return publish(journal, SnapshotPlan(data, run_id, DATE, pa.array(["99"], pa.string()), None))
+        plan = SnapshotPlan(data, run_id, DATE, pa.array(["99"], pa.string()), None)
+        return publish(journal, plan, wait)
 
 
 def row(video: str, **more: Any) -> dict[str, Any]:
@@ -143,6 +149,61 @@ def test_a_second_publish_replaces_the_whole_date(tmp_path: Path) -> None:
     files = [p.name for p in (tmp_path / "videos").rglob("*.parquet")]
     assert files == ["run2.parquet", "run2.parquet"]
     assert not list((tmp_path / "state" / "staging").iterdir())
+
+
+def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lists the regions before an exchange and their files after it sees the whole new snapshot."""
+    live = tmp_path / "videos" / f"crawl_date={DATE}"
+    published(tmp_path, [page("7", 1, [row("1")])])
+    listed: list[Path] = []
+    former: list[Any] = []
+
+    def read(step: str) -> None:
+        if step == "publish.foretold":
+            listed.extend(live.iterdir())
+            former.extend(queried(f"SELECT video_id FROM read_parquet('{live}/*/*.parquet')"))
+
+    monkeypatch.setattr(failpoints, "on_reach", read)
+    published(tmp_path, [page("8", 1, [row("2", region="SG"), row("3", region=None)])], "run2")
+    files = sorted(path for region in listed for path in region.glob("*.parquet"))
+    assert files == sorted(live.rglob("*.parquet"))
+    assert len(files) == 3
+    assert former == [("1",)]
+
+
+def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: Path) -> None:
+    """Publishing waits only where a region had to be foretold."""
+    waits: list[float] = []
+    for number in range(1, 3):
+        published(tmp_path, [page("7", number, [row(str(number))])], f"run{number}", wait=waits.append)
+    assert not waits
+
+
+def test_what_was_foretold_by_a_killed_run_is_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the exchange, a run leaves the former snapshot's rows under the former run's name."""
+    published(tmp_path, [page("7", 1, [row("1")])])
+
+    def die(step: str) -> None:
+        if step == "publish.foretold":
+            raise KeyboardInterrupt
+
+    pages = [page("8", 1, [row("2", region="SG")])]
+    monkeypatch.setattr(failpoints, "on_reach", die)
+    with pytest.raises(KeyboardInterrupt):
+        published(tmp_path, pages, "run2")
+    monkeypatch.undo()
+    left = list((tmp_path / "videos").rglob("*.parquet"))
+    assert [path.name for path in left] == ["run1.parquet"] * 2
+    assert ds.dataset(left, format="parquet").to_table()["video_id"].to_pylist() == ["1"]
+    snapshot.clean_staging(tmp_path)
+    waits: list[float] = []
+    published(tmp_path, pages, "run2", wait=waits.append)
+    assert {path.name for path in (tmp_path / "videos").rglob("*.parquet")} == {"run2.parquet"}
+    assert not waits
 
 
 def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:

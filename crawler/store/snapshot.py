@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -23,10 +24,12 @@ from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_outpu
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.parts import PartRows, by_source, deduplicated
 from crawler.store.region_files import ROW_GROUP, RegionFiles
-from crawler.store.schema import SELLER_SCHEMA, SORTING
+from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
 
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
+_FORETOLD = 0.5
+"""Seconds between a reader's listing of the regions and that of their files, at most."""
 
 
 @dataclass(slots=True)
@@ -64,10 +67,11 @@ class SnapshotPlan:
     certain: tuple[str, float] | None = None
 
 
-def publish(journal: Journal, plan: SnapshotPlan) -> RowCounts:
+def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] = time.sleep) -> RowCounts:
     """Build the date's snapshot and put it in place of the former one: `videos/` first, then `sellers/`.
 
-    Every page must be in a segment. Raises `OutputError`; the former snapshot then stands whole.
+    Every page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the former
+    snapshot then stands whole.
     """
     reached("publish.begin")
     damaged = damage_of(journal)
@@ -85,6 +89,10 @@ def publish(journal: Journal, plan: SnapshotPlan) -> RowCounts:
         reached("publish.staged")
         fsync_tree(staging)
         reached("publish.synced")
+        foretold = _foretell(videos, plan.data / "videos" / partition, staging / "foretold")
+        reached("publish.foretold")
+        if foretold:
+            wait(_FORETOLD)
         swap_in(videos, plan.data / "videos" / partition)
         reached("publish.videos")
         swap_in(sellers, plan.data / "sellers" / partition)
@@ -109,6 +117,26 @@ def clean_staging(data: Path) -> None:
             shutil.rmtree(folder)
         else:
             folder.unlink(missing_ok=True)
+
+
+def _foretell(staged: Path, live: Path, folder: Path) -> bool:
+    """Give what is live an empty file in each region that only the staged snapshot has; False: none lacked.
+
+    A reader that lists the regions before the exchange and their files after it would miss such a
+    region. The files bear the former snapshot's name, and are made durable in `folder`.
+    """
+    own = next((path.stem for path in live.glob("*/*.parquet")), None)
+    lacking = [region.name for region in staged.iterdir() if not (live / region.name).exists()]
+    if own is None or not lacking:
+        return False
+    for region in lacking:
+        (folder / region).mkdir(parents=True)
+        pq.write_table(VIDEO_SCHEMA.empty_table(), folder / region / f"{own}.parquet", compression="zstd")
+    fsync_tree(folder)
+    for region in lacking:
+        (folder / region).rename(live / region)
+    fsync_folder(live)
+    return True
 
 
 def _build(journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path) -> RowCounts:
