@@ -7,6 +7,7 @@ import json
 import time
 import tracemalloc
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -25,7 +26,9 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Page
+from crawler.models import SORT_COLUMNS, Page, SortField
+from crawler.rules.best_first import BestFirst
+from crawler.rules.top import Top
 
 MIB = 1024 * 1024
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -55,6 +58,24 @@ def fails(error: type[Exception], label: str, body: Any, status: int = 200) -> E
 
 def nested(levels: int, inside: str = "1") -> str:
     return '[{"a":' * (levels // 2) + inside + "}]" * (levels // 2)
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(st.floats(allow_nan=False) | st.integers() | st.from_regex(r"-?[0-9]{1,3}e[0-9]{1,3}")),
+    sort=st.sampled_from(SortField),
+)
+@example([1e308, 1.7e308, -1e308], SortField.GMV)
+@example([-1.7e308, "-1e308"], SortField.VIEWS)
+def test_a_page_has_a_finite_total_whatever_its_values(values: list[Any], sort: SortField) -> None:
+    """No values of a body make an answer unreadable, or a page's total anything but a finite number."""
+    rows = [{"video_id": str(n), SORT_COLUMNS[sort]: value} for n, value in enumerate(values)]
+    _, page = read_answer(200, None, json.dumps({"code": 0, "data": rows}).encode(), "7", 3, 1, sort)
+    assert page.row_count == len(values)
+    assert isfinite(page.total)
+    assert page.least is None or isfinite(page.least)
+    BestFirst([], []).learn(page)
+    Top(3).learn(page)
 
 
 @pytest.mark.parametrize(

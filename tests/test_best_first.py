@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
-from math import inf
+from math import inf, isfinite, nan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crawler.models import PAGE_SIZE, Page, SellerProgress
+from crawler.rules import forecast
 from crawler.rules.best_first import BestFirst, predicted_total
 from crawler.rules.top import Top
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -64,6 +65,26 @@ def test_every_page_is_read_once(shelf: Shelf, known: bool, in_flight: int) -> N
     read = [(seller.seller_id, page.page_num) for seller, page in crawl(shelf, frontier, in_flight)]
     assert sorted(read) == sorted((s, n + 1) for s, v in shelf.items() for n in range(len(v) // 10 + 1))
     assert frontier.empty
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=25),
+    history=st.lists(st.floats(), max_size=4),
+)
+@example([1.0] * 12, [-1.0, -1.0])
+@example([1.0] * 12, [nan, nan])
+@example([1e308] * 22, [inf, inf, -inf])
+def test_every_page_is_read_whatever_its_values_and_its_history_add_up_to(
+    values: list[float], history: list[float]
+) -> None:
+    """No sum of values, below 0, beyond all floats or no number, keeps a page from being read."""
+    shelf = {"0": sorted(values, reverse=True), "1": [], "2": [1.0] * 11}
+    frontier = BestFirst(shelf, [], {"0": history, "1": history})
+    read = sorted((seller.seller_id, page.page_num) for seller, page in crawl(shelf, frontier))
+    assert read == sorted((s, n + 1) for s, v in shelf.items() for n in range(len(v) // 10 + 1))
+    told = forecast.share([1, 1], [history, [1.0]])
+    assert told is None or isfinite(told)
 
 
 @settings(deadline=None)

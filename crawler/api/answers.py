@@ -34,6 +34,8 @@ _PER_TIME = re.compile(r"\bqps\b|\brate\b|per (second|minute)|too many requests"
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _OK = (0, 200)
 _NUMBERS, _STRINGS = {int, float}, {str}
+_MOST = 1e300
+"""What a value counts for at most where a page's sum would be beyond all floats."""
 
 
 def read_answer(
@@ -71,7 +73,7 @@ def read_answer(
         fingerprint=_fingerprint(ids),
         received_at=received_at,
         request_id=_text(document.get("requestId")),
-        total=fsum(values),
+        total=_sum(values),
         least=values[-1] if values and values == sorted(values, reverse=True) else None,
         ids=ids,
         values=values,
@@ -119,6 +121,13 @@ def _odd_ranking(body: bytes, column: str) -> tuple[list[str], list[float]]:
 def _identity(row: Any) -> str:
     video_id = row.get("video_id") if isinstance(row, dict) else None
     return str(video_id) if video_id else orjson.dumps(row).decode()
+
+
+def _sum(values: list[float]) -> float:
+    try:
+        return fsum(values)
+    except OverflowError:
+        return fsum(max(-_MOST, min(_MOST, value)) for value in values)
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:

@@ -91,7 +91,8 @@ class BestFirst:
         for number, seller_id in enumerate(fresh):
             pages = self._history.get(seller_id)
             if pages is not None:
-                self._known.append((-pages[0] if pages else 0.0, number, seller_id))
+                # Below 0, or no number at all, it would never be taken.
+                self._known.append((-max(0.0, pages[0]) if pages else 0.0, number, seller_id))
             else:
                 unknown.append(seller_id)
         heapify(self._known)
@@ -121,7 +122,7 @@ class BestFirst:
         before = pages[seller.pages - 1]
         low, high = _SCALES
         scale = min(high, max(low, seller.total / before)) if before > 0 else 1.0
-        return min(most, pages[seller.pages] * scale)
+        return max(0.0, min(most, pages[seller.pages] * scale))
 
     @property
     def empty(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
-from math import ceil, exp, floor, hypot, log1p, log2, sqrt
+from math import ceil, exp, floor, hypot, inf, log1p, log2, sqrt
 from typing import NamedTuple
 
 from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, StopRule
@@ -467,8 +467,8 @@ def best_first(
 
 
 def share(reached: Sequence[int], values: Sequence[Sequence[float]]) -> float | None:
-    """What share of all value lies on the pages that were reached; None where all are worth 0."""
+    """What share of all value lies on the pages that were reached; None where it is 0 or no number."""
     total = sum(map(sum, values))
-    if total <= 0:
+    if not 0 < total < inf:
         return None
     return sum(sum(pages[:count]) for pages, count in zip(values, reached, strict=True)) / total
