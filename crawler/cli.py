@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -416,7 +417,10 @@ class _LeftOut(MetaPathFinder):
 
 
 def _open_standard_streams() -> None:
-    """Where a stream was closed, give it the null device: the next file opened would take its place."""
+    """Where a stream was closed, give it the null device: the next file opened would take its place.
+
+    What the others cannot print, as a file's name that is no text, they escape.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -424,6 +428,9 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run() -> int:
@@ -474,10 +481,11 @@ def _load(config: str | None, options: dict[str, Any]) -> Loaded:
 
 def _tell_bug(error: Exception) -> int:
     told = _without_key("".join(traceback.format_exception(error)))
+    whole = f"crawler {__version__}, Python {sys.version}\n{told}".encode(errors="backslashreplace")
     where = "the lines above"
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="crawler-bug-", suffix=".txt", delete=False) as file:
-            file.write(f"crawler {__version__}, Python {sys.version}\n{told}")
+        with tempfile.NamedTemporaryFile(prefix="crawler-bug-", suffix=".txt", delete=False) as file:
+            file.write(whole)
             where = file.name
     except OSError:
         sys.stderr.write(told)

@@ -26,6 +26,7 @@ _GUARDED = re.compile(r"=?\"+(.*?)\"+|=?'(.*?)'?", re.DOTALL)
 _NUMBERED = re.compile(r"[='\"+-]*[0-9][^\s]*")
 _EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
 _MARKUP = re.compile(r"\s*<[a-z!?]", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _JSON = re.compile(r"\s*[\[{]\s*[\[{\"\]}0-9]")
 
 _HEAD = 65_536
@@ -130,6 +131,16 @@ def missing(ids: Any, known: Iterable[Any]) -> Any:
     return ids if inside is None or inside.true_count == 0 else ids.filter(pc.invert(inside))
 
 
+def as_text(name: str) -> str:
+    """A file's name, which need not be UTF-8, as text that can be printed and kept anywhere."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def as_name(text: str) -> str:
+    """The file's name of which `as_text` made a text."""
+    return _ESCAPED.sub(lambda byte: chr(int(byte[1], 16)), text)
+
+
 def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool = False) -> SellerList:
     """Read a seller list from a path, or from standard input for `-`.
 
@@ -137,8 +148,7 @@ def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool =
     or (unless `skip_bad_ids`) holds entries that are no seller IDs; it names the file, the line, the
     value and what to do.
     """
-    # A file name need not be UTF-8, but every message must be printable.
-    name = "standard input" if source == "-" else source.encode("utf-8", "backslashreplace").decode()
+    name = "standard input" if source == "-" else as_text(source)
     if column is not None and not _folded(column):
         raise InputError("--column is empty: name the column that holds the seller IDs")
     found = _Found(name, "line")

@@ -133,6 +133,16 @@ class RunSettings(_Section):
 
     _read_path = field_validator("data", mode="before")(_path)
 
+    @field_validator("data")
+    @classmethod
+    def _is_text(cls, value: Path) -> Path:
+        """Arrow takes no other names."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("the path of a folder whose name is UTF-8 is wanted") from None
+        return value
+
     @field_validator("crawl_date", mode="before")
     @classmethod
     def _is_calendar_date(cls, value: Any) -> Any:

@@ -56,6 +56,26 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setitem(cli.commands, "probe", click.Command("probe", callback=probe))
 
 
+@pytest.mark.parametrize("command", ["run", "plan", "status", "check", "demo"])
+def test_a_data_folder_that_is_no_text_is_a_two(tmp_path: Path, command: str) -> None:
+    """A folder that Arrow could not name is refused, and its name, whatever it is, can be printed."""
+    folder = os.fsdecode(bytes(tmp_path) + b"/\xff")
+    listed = [str(tmp_path / "sellers.csv")] if command in {"run", "plan"} else []
+    told = call(command, *listed, "--data", folder, env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert told.returncode == 2, told.stderr
+    assert "whose name is UTF-8" in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_bug_about_a_name_that_is_no_text_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even the report of a bug fails for the name that it is about."""
+    raising(monkeypatch, RuntimeError("\udcff"))
+    assert ended(monkeypatch, "probe") == 1
+    assert "a fault of the program" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -247,6 +247,29 @@ def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
     assert job.ids() == expected(simulator, ids)
 
 
+def test_names_that_are_no_text_work(night: Begin) -> None:
+    """A list and a settings file may have any name, and the command that is told goes on with their date."""
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(3)
+    odd = os.fsdecode(b"it's \xff\xe9")
+    source, config = job.folder / f"{odd}.csv", job.folder / f"{odd}.toml"
+    job.sellers(ids).rename(source)
+    config.write_text("[log]\nformat = 'json'\n")
+    options = ("--config", str(config), "--budget", "1")
+    job.run(source, *options, code=3)
+    later = job.run(source, *options, "--crawl-date", "2026-11-24", code=3)
+    (told,) = [note.partition(" by: ")[2] for note in later["notes"] if DATE in note]
+    command = told.removesuffix(", with a larger --budget").removeprefix("crawler ")
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
+    ).stdout.split(b"\0")
+    assert words[:2] == [b"run", os.fsencode(source)]
+    assert os.fsencode(config) in words
+    resumed = [sys.executable, "-m", "crawler", "run", "--resume"]
+    subprocess.run(resumed, env=job.environ(), cwd=job.folder, capture_output=True, check=True)
+    assert {row[0] for row in job.ids()} >= {i for i in ids if simulator.catalogue.size(i)}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_an_output_that_cannot_be_written_is_an_eight(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))

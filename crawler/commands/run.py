@@ -17,7 +17,7 @@ from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
-from crawler.sellers import read_sellers
+from crawler.sellers import as_name, read_sellers
 from crawler.settings import Loaded, Settings, flags_of, read_key
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
@@ -96,6 +96,7 @@ def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date]:
     if source is None and path.exists():
         with Journal(path, only_read=True) as journal:
             source = journal.meta("source")
+            source = None if source is None else as_name(source)
             if source == "-":
                 raise InputError(f"name the seller list of {latest}: it came from standard input")
     if source is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -46,7 +48,7 @@ from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
-from crawler.sellers import SellerList
+from crawler.sellers import SellerList, as_name, as_text
 from crawler.settings import Settings
 from crawler.store.carrying import CarryRule, Former, pins_stand, require_pins
 from crawler.store.database import damage_told
@@ -142,7 +144,7 @@ class NightlyRun:
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
         journal.require(sort=run.sort, order=run.order)
-        journal.note(source=self._source, flags=orjson.dumps(self._flags).decode())
+        journal.note(source=as_text(self._source), flags=json.dumps(self._flags))
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
         self._staging = self._world.staging(journal)
@@ -467,14 +469,21 @@ class NightlyRun:
         path = journal_path(data, day, latest_generation(data, day))
         if day != self._date and path.exists():
             with suppress(CrawlerError), Journal(path, only_read=True) as journal:
-                source = journal.meta("source") or source
+                source = as_name(journal.meta("source") or as_text(source))
                 told = journal.meta("flags")
-                flags = flags if told is None else orjson.loads(told)
-        words = shlex.join(["crawler", "run", source, *flags, "--crawl-date", crawl_date])
+                flags = flags if told is None else json.loads(told)
+        words = " ".join(map(_quoted, ["crawler", "run", source, *flags, "--crawl-date", crawl_date]))
         words += " < the list" if source == "-" else ""
         if "--budget" in flags and self._ledger.spent_for(day) >= int(flags[flags.index("--budget") + 1]):
             words += "  # with a larger --budget"
         return words
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it; printable, though a file's name need not be."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
 
 
 def _stamp(moment: datetime) -> str:

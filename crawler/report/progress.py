@@ -35,7 +35,8 @@ class _JsonLines(logging.Formatter):
         told: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            # A file's name need not be UTF-8.
+            "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
         }
         return orjson.dumps(told).decode()
 

@@ -51,7 +51,7 @@ def read_database(path: Path, version: int) -> sqlite3.Connection | None:
 
     Raises `InputError` where it was written by a newer program, `OutputError` where it cannot be read.
     """
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    address = f"file:{quote(bytes(path.absolute()))}?mode=ro"
     with database_errors(path):
         try:
             connection = _connect_to_read(address)
