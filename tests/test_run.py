@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 from conftest import DATE, SMALL, Night
 
+from crawler.nightly.signals import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
@@ -94,7 +98,9 @@ def test_kill_nine_pays_again_only_for_what_was_in_flight(night: Begin) -> None:
     assert report["credits"]["spent_for_date"] >= simulator.stats.requests
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)]
+)
 def test_signals_stop_cleanly_and_publish(night: Begin, number: signal.Signals, code: int) -> None:
     job, simulator = night(SimulatorOptions(SMALL, latency=0.05))
     ids = simulator.catalogue.seller_ids(100)
@@ -111,6 +117,50 @@ def test_signals_stop_cleanly_and_publish(night: Begin, number: signal.Signals, 
     assert simulator.stats.requests == fewest(simulator, ids)
     assert report["credits"]["spent_for_date"] == simulator.stats.requests
     assert job.ids() == expected(simulator, ids)
+
+
+def test_a_terminal_that_closes_stops_the_run_cleanly(night: Begin) -> None:
+    """A run whose terminal is closed publishes what was paid for, though it can print nothing any more."""
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.05))
+    source = job.sellers(simulator.catalogue.seller_ids(100))
+    pid, master = pty.fork()
+    if not pid:
+        options = ("--crawl-date", DATE, "--qps", "100", "--json")
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "crawler", "run", str(source), *options],
+            job.environ(),
+        )
+    reader = threading.Thread(target=_read_until_closed, args=(master, simulator))
+    reader.start()
+    reader.join(60)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 143
+    (report,) = job.data.glob("runs/*/report.json")
+    assert orjson.loads(report.read_bytes())["stops"]["interrupted"]
+    assert job.ids()
+
+
+def _read_until_closed(master: int, simulator: Simulator) -> None:
+    while simulator.stats.requests < 60:
+        os.read(master, 4096)
+    os.close(master)
+
+
+def test_a_second_hangup_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a closing terminal sends, SIGHUP stops cleanly; ignored by nohup, it stays so."""
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail(f"left with {code}"))
+    signals = Signals()
+    with signals.handled():
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signals.received == signal.SIGTERM
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.handled():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_quota_and_key_stop_the_run_and_publish(night: Begin) -> None:
