@@ -15,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from crawler.api.columns import RowBatch
 
 DATE = "2026-11-23"
 NEXT_DATE = "2026-11-24"
@@ -162,7 +165,7 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
     path = journal_path(folder / "data", day, 1)
     with Journal(path, survive_power_loss=False) as journal:
         journal.note(source=str(folder / "sellers.csv"), sort="views", order="desc")
-        staging, waiting = Staging(journal, _page_rows), []
+        staging, waiting = Staging(journal, _read_batch), []
         for seller in write_list(folder, sellers):
             for number in range(1, last + 1):
                 body = f"{number} {min(10, rows - 10 * number + 10)}".ljust(_BODY_BYTES).encode()
@@ -179,15 +182,22 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
         ledger.reserve("bench", day, None, lambda _left: told)
 
 
-def _page_rows(seller: str, body: bytes) -> object:
+def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     """Rows as the stand-in's, without JSON: that is not what is measured."""
-    from crawler.models import PageRows  # noqa: PLC0415 - see above
+    import pyarrow as pa  # noqa: PLC0415 - see above
 
+    from crawler.api.columns import ROW_SCHEMA, RowBatch  # noqa: PLC0415
+
+    tables = [pa.table(_page_rows(*page, number), ROW_SCHEMA) for number, page in enumerate(pages)]
+    return RowBatch(pa.concat_tables(tables), [])
+
+
+def _page_rows(seller: str, body: bytes, number: int) -> dict[str, list[Any]]:
     page, count = map(int, body.split())
     start = int(seller) * 1000 + page * 10
     mixed = [(start + at) * 0x9E37_79B9_7F4A_7C15 % 2**61 for at in range(count)]
     figures = [m % 100_000 for m in mixed]
-    values = {
+    values: dict[str, list[Any]] = {
         "video_id": [str(7_000_000_000_000_000_000 + m % 10**18) for m in mixed],
         "user_id": [str(7_100_000_000_000_000_000 + m % 10**17) for m in mixed],
         "nick_name": [f"creator{f}" for f in figures],
@@ -202,7 +212,7 @@ def _page_rows(seller: str, body: bytes) -> object:
     for name in ("total_views_cnt", "total_digg_cnt", "total_comments_cnt", "total_shares_cnt"):
         values[name] = figures
     values["total_video_sale_cnt"] = figures
-    return PageRows(list(range(1, count + 1)), values, [])
+    return {**values, "page": [number] * count, "place": list(range(1, count + 1))}
 
 
 def show(name: str, peak: Peak) -> None:
