@@ -293,12 +293,16 @@ def value_of(settings: Settings, name: str) -> Any:
 
 
 def flags_of(loaded: Loaded) -> list[str]:
-    """The flags that set again what is not set by default, for a command to be shown; no crawl date."""
+    """The flags that set again what is not as by default, for a command to be shown; no crawl date.
+
+    A default that was asked for is told too: it may stand against the settings file.
+    """
     settings, default = loaded.settings, Settings.model_construct()
     words = [] if loaded.config_path in {None, DEFAULT_CONFIG} else ["--config", str(loaded.config_path)]
     for name, flag in FLAGS.items():
         value = value_of(settings, name)
-        if name in _NOT_REPEATED or value == value_of(default, name):
+        is_asked_for = value is not False and loaded.origins[name].startswith(("flag", "environment"))
+        if name in _NOT_REPEATED or (value == value_of(default, name) and not is_asked_for):
             continue
         words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
     return words

@@ -297,6 +297,20 @@ def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
     assert job.ids() == expected(simulator, ids)
 
 
+def test_resume_remembers_the_column_of_its_list(night: Begin) -> None:
+    """`--resume` without a list reads the date's own list by the column it was read by, however often."""
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(5)
+    source = job.folder / "shops.csv"
+    source.write_text("shop,rank\n" + "".join(f"{i},{n}\n" for n, i in enumerate(ids)))
+    job.run(source, "--column", "shop", "--budget", "1", code=3)
+    for budget, code in (("2", 3), ("1000", 0)):
+        words = [sys.executable, "-m", "crawler", "run", "--resume", "--budget", budget]
+        done = subprocess.run(words, env=job.environ(), cwd=job.folder, capture_output=True, check=False)
+        assert done.returncode == code, done.stderr
+    assert job.ids() == expected(simulator, ids)
+
+
 def test_names_that_are_no_text_work(night: Begin) -> None:
     """A list and a settings file may have any name, and the command that is told goes on with their date."""
     job, simulator = night(SimulatorOptions(SMALL))

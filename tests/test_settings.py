@@ -22,6 +22,7 @@ from crawler.settings import (
     Loaded,
     Settings,
     SettingsError,
+    flags_of,
     load,
     mask,
     read_key,
@@ -79,6 +80,15 @@ def test_faults_name_the_setting(
         load(flags, config(tmp_path, text), environ)
     assert told in str(caught.value)
     assert "pydantic" not in str(caught.value)
+
+
+def test_the_flags_to_be_shown_set_a_default_again_that_the_file_does_not(tmp_path: Path) -> None:
+    """A flag or variable that sets a default against the settings file is told with that file."""
+    path = config(tmp_path, "[run]\nqps = 50\nmax_age = 3\nmax_pages = 9\n")
+    loaded = load({"run.qps": "5", "run.stop": "empty"}, path, {"CRAWLER_MAX_AGE": "7"})
+    assert flags_of(loaded) == [
+        *("--config", str(path), "--qps", "5.0", "--stop", "empty", "--max-pages", "9", "--max-age", "7")
+    ]
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

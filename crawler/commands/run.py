@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,7 +20,7 @@ from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers import as_name, read_sellers
-from crawler.settings import Loaded, Settings, flags_of, read_key
+from crawler.settings import Loaded, flags_of, read_key
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 
@@ -38,7 +40,8 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
     key = read_key(settings, os.environ)
-    source, crawl_date = source_and_date(settings, sellers)
+    loaded, source, crawl_date = source_and_date(loaded, sellers)
+    settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
     with signals.handled(), _rare_collections():
@@ -70,20 +73,26 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def source_and_date(settings: Settings, sellers: str | None) -> tuple[str, date]:
+def source_and_date(loaded: Loaded, sellers: str | None) -> tuple[Loaded, str, date]:
     """The seller list and the crawl date of a run; with `--resume`, the latest unfinished one's.
 
-    Raises `InputError` where there is no list, or nothing to resume.
+    Where its list is left out, the settings returned have that list's column too. Raises `InputError` where
+    there is no list, or nothing to resume.
     """
+    settings = loaded.settings
     today = datetime.now(ZoneInfo(settings.run.timezone)).date()
     if not settings.run.resume:
         if sellers is None:
             raise InputError("no seller list: name a CSV file, or - for standard input")
-        return sellers, settings.run.crawl_date or today
-    return _latest_unfinished(settings.run.data, sellers)
+        return loaded, sellers, settings.run.crawl_date or today
+    source, latest, column = _latest_unfinished(settings.run.data, sellers)
+    if settings.run.column is None and column is not None:
+        run = settings.run.model_copy(update={"column": column})
+        loaded = replace(loaded, settings=settings.model_copy(update={"run": run}))
+    return loaded, source, latest
 
 
-def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date]:
+def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date, str | None]:
     found = set[str]()
     if (data / "state" / "ledger.sqlite").exists():
         with Ledger(data, only_read=True) as ledger:
@@ -92,13 +101,14 @@ def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date]:
         raise InputError(f"nothing to resume under {data}: every crawl date is finished")
     latest = date.fromisoformat(max(found))
     path = journal_path(data, latest, latest_generation(data, latest))
-    source = sellers
+    source, column = sellers, None
     if source is None and path.exists():
         with Journal(path, only_read=True) as journal:
-            source = journal.meta("source")
+            source, flags = journal.meta("source"), json.loads(journal.meta("flags") or "[]")
+            column = flags[flags.index("--column") + 1] if "--column" in flags else None
             source = None if source is None else as_name(source)
             if source == "-":
                 raise InputError(f"name the seller list of {latest}: it came from standard input")
     if source is None:
         raise InputError(f"name the seller list of {latest}: its journal {path} does not tell it")
-    return source, latest
+    return source, latest, column
