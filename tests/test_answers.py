@@ -78,6 +78,15 @@ def test_a_page_has_a_finite_total_whatever_its_values(values: list[Any], sort: 
     Top(3).learn(page)
 
 
+def test_what_is_nested_too_deeply_is_read_by_one_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer whose only fault is its depth is not parsed by the slow and tolerant parser as well."""
+    monkeypatch.setattr(json, "loads", lambda *_a, **_k: pytest.fail("parsed again"))
+    value, strict = load_tolerant(f'{{"a":[1,{nested(900)}],"b":"[\\"{{"}}'.encode())
+    assert value["b"] == '["{'
+    assert value == orjson.loads(strict)
+    assert strict == orjson.dumps(value)
+
+
 @pytest.mark.parametrize(
     ("status", "message", "error"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -37,6 +38,27 @@ Batch = list[tuple[str, bytes]]
 def body_of(data: Any, **others: Any) -> bytes:
     raw = json.dumps({"code": 0, "message": "success", "data": data, "requestId": "r", **others})
     return read_answer(200, None, raw.encode(), SELLER, 1, 0)[1].body
+
+
+def test_odd_pages_are_searched_for_with_little_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages are odd, a batch is parsed a few times at most; and a few odd ones are found."""
+    parsed, tolerant = Mock(wraps=columns._parsed), Mock(wraps=columns._tolerant)
+    monkeypatch.setattr(columns, "_parsed", parsed)
+    monkeypatch.setattr(columns, "_tolerant", tolerant)
+    plain, odd = (SELLER, body_of([PLAIN])), (SELLER, body_of([{**PLAIN, "new": [[1]]}]))
+    for places, most in ((range(512), 512), ((5, 300), 2 * columns._FEW)):
+        parsed.reset_mock()
+        tolerant.reset_mock()
+        pages = [odd if number in places else plain for number in range(512)]
+        assert read_batch(pages).rows["place"].to_pylist() == [1] * 512
+        assert sum(len(call.args[0]) for call in parsed.call_args_list) < 5 * 512
+        assert tolerant.call_count <= most
+
+
+def test_a_very_long_page_is_left_to_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow gets no page of hundreds of thousands of unknown fields, of which it would make columns."""
+    monkeypatch.setattr(columns, "_parsed", lambda _bodies: pytest.fail("it was parsed"))
+    check([(SELLER, body_of([{**PLAIN, **{str(n): [n] for n in range(40_000)}}]))])
 
 
 def one_by_one(pages: Batch) -> tuple[pa.Table, list[tuple[int, Reject]]]:

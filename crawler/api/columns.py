@@ -18,6 +18,12 @@ from crawler.models import API_COLUMNS, Reject
 _FEW = 8
 """Pages among which an odd one is no longer searched for: each goes the tolerant way."""
 
+_VAIN = 3
+"""How often a batch is parsed in vain, all in all, in the search for odd pages: two are always found."""
+
+_LONGEST = 256 * 1024
+"""Bytes of a page beyond which it is odd: Arrow makes columns of unknown fields, and is slow with many."""
+
 _TOLD: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),
@@ -53,24 +59,26 @@ class RowBatch:
 def read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     """Read the rows of pages (a seller and a body of strict JSON each), exactly as `read_rows` does."""
     rejects: list[tuple[int, Reject]] = []
-    parts = list(_parts(pages, 0, rejects))
+    parts = list(_parts(pages, rejects))
     return RowBatch(pa.concat_tables([ROW_SCHEMA.empty_table(), *parts]), rejects)
 
 
-def _parts(
-    pages: Sequence[tuple[str, bytes]], first: int, rejects: list[tuple[int, Reject]]
-) -> Iterator[pa.Table]:
-    """Tables of the pages in their order; an odd page is searched for by halves."""
-    table = _whole(pages, first)
-    if table is not None:
-        yield table
-    elif len(pages) > _FEW:
-        half = len(pages) // 2
-        yield from _parts(pages[:half], first, rejects)
-        yield from _parts(pages[half:], first + half, rejects)
-    else:
-        for number, (seller_id, body) in enumerate(pages, start=first):
-            yield _tolerant(seller_id, body, number, rejects)
+def _parts(pages: Sequence[tuple[str, bytes]], rejects: list[tuple[int, Reject]]) -> Iterator[pa.Table]:
+    """Tables of the pages in their order; an odd page is searched for by halves, while there are few."""
+    left = _VAIN * len(pages)
+    ranges = [range(len(pages))]
+    while ranges:
+        numbers = ranges.pop()
+        some = pages[numbers.start : numbers.stop]
+        table = _whole(some, numbers.start) if left > 0 else None
+        if table is not None:
+            yield table
+        elif left > 0 and len(some) > _FEW:
+            left -= len(some)
+            half = len(some) // 2
+            ranges += [numbers[half:], numbers[:half]]
+        else:
+            yield from (_tolerant(*page, number, rejects) for number, page in zip(numbers, some, strict=True))
 
 
 def _tolerant(seller_id: str, body: bytes, number: int, rejects: list[tuple[int, Reject]]) -> pa.Table:
@@ -82,7 +90,8 @@ def _tolerant(seller_id: str, body: bytes, number: int, rejects: list[tuple[int,
 
 def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
     """All pages at once; None where a value on any of them needs more than its column's plain form."""
-    told = _parsed([body for _, body in pages])
+    bodies = [body for _, body in pages]
+    told = None if max(map(len, bodies), default=0) > _LONGEST else _parsed(bodies)
     if told is None or len(told) != len(pages):
         return None
     rows, parents = told.flatten(), pc.list_parent_indices(told)

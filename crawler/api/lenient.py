@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -16,7 +17,9 @@ orjson reads 1024 levels but writes only 254, so a page could be received that c
 the difference is room for what a row is wrapped in.
 """
 
-_TOKENS = re.compile(rb'"[^"]*"|([\[{]+)|([\]}]+)')
+_TOKENS = re.compile(rb'"[^"]*"(?::([\[{]+))?|([\[{]+)|([\]}]+)')
+"""Strings, so that they are passed over, a key with what opens after it; and brackets."""
+
 _SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)
 _ROUGH_SHAPE = bytes.maketrans(b"123456789[,- \t\r\n", b"0" * 9 + b":" * 7)
 """The same where a sign looks like a separator: one search then tells that there is nothing to look for."""
@@ -46,8 +49,12 @@ def load_tolerant(body: bytes) -> tuple[Any, bytes]:
 
 
 def _load_slowly(body: bytes) -> tuple[Any, bytes]:
+    flat = _flatten(body)
+    if flat is not body and not _holds_wide_number(flat):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(flat), flat
     value = json.loads(
-        _flatten(body).decode("utf-8-sig", "replace"),
+        flat.decode("utf-8-sig", "replace"),
         strict=False,
         parse_int=_parse_int,
         parse_float=_parse_float,
@@ -85,8 +92,8 @@ def _flatten(body: bytes) -> bytes:
         kind = token.lastindex
         if kind is None:
             continue
-        start, end = token.span()
-        before, depth = depth, depth + (end - start if kind == 1 else start - end)
+        start, end = token.span(kind)
+        before, depth = depth, depth + (end - start if kind < 3 else start - end)
         if before <= DEEPEST < depth:
             begin = start + DEEPEST - before
         elif depth <= DEEPEST < before:
@@ -98,7 +105,7 @@ def _flatten(body: bytes) -> bytes:
             break
     if depth > 0:
         raise ValueError("cut off: a bracket is never closed")
-    return bytes(flat) + body[done:]
+    return bytes(flat) + body[done:] if done else body
 
 
 def _parse_int(digits: str) -> int | str:
