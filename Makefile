@@ -60,4 +60,4 @@ bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes
 	$(BIN)/python bench/memory.py
 
 clean: ## remove what was made here, but no data
-	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from place import new_folder
 
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import SimulatorOptions
@@ -78,7 +78,7 @@ class Evening:
 
 def nights(kind: type[Catalogue], options: CatalogueOptions, count: int, *flags: str) -> Iterator[Evening]:
     """Plan and run so many nights in a new folder."""
-    with TemporaryDirectory() as name:
+    with new_folder() as name:
         folder = Path(name)
         for number in range(count):
             catalogue = kind(options, number)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import orjson
+from place import new_folder
 from spread import keep, spread, told
 
 from crawler.models import Page
@@ -40,7 +40,7 @@ def main() -> None:
     for pages in (1, 25):
         medians: dict[bool, list[float]] = {False: [], True: []}
         for survive in (False, True) * ROUNDS:
-            with tempfile.TemporaryDirectory(dir=Path()) as folder:
+            with new_folder() as folder:
                 taken = commits(Path(folder), pages, survive_power_loss=survive)
             medians[survive].append(statistics.median(taken) * 1000)
         ratios = [power / kill for kill, power in zip(medians[False], medians[True], strict=True)]

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from crawler.api.columns import RowBatch
+
+from place import new_folder
 
 DATE = "2026-11-23"
 NEXT_DATE = "2026-11-24"
@@ -105,7 +106,7 @@ def stand_in() -> Iterator[str]:
 def lists(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     """New lists, up to the first request."""
     for size in sizes:
-        with tempfile.TemporaryDirectory(dir=Path()) as name:
+        with new_folder() as name:
             own("list", Path(name), size)
             yield f"list of {size:,}, first request", until_first_request(Path(name))
 
@@ -113,7 +114,7 @@ def lists(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
 def budgets(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     """New lists under a small budget, published."""
     for size in sizes:
-        with tempfile.TemporaryDirectory(dir=Path()) as name, stand_in() as url:
+        with new_folder() as name, stand_in() as url:
             own("list", Path(name), size)
             told = command(Path(name), "--api-url", url, "--budget", "200", "--qps", "200")
             yield f"list of {size:,}, 200 credits", measured(told)
@@ -122,7 +123,7 @@ def budgets(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
 def shops(sizes: list[Shop]) -> Iterator[tuple[str, Peak]]:
     """All sellers crawled: publish, and then find nothing to do."""
     for size in sizes:
-        with tempfile.TemporaryDirectory(dir=Path()) as name:
+        with new_folder() as name:
             own("shop", Path(name), size.sellers, size.rows)
             label = f"{size.sellers:,} sellers of {size.rows:,} rows"
             yield f"{label}, publish", measured(command(Path(name)))
@@ -133,7 +134,7 @@ def shops(sizes: list[Shop]) -> Iterator[tuple[str, Peak]]:
 def nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     """Whole nights over the stand-in."""
     for size in sizes:
-        with tempfile.TemporaryDirectory(dir=Path()) as name, stand_in() as url:
+        with new_folder() as name, stand_in() as url:
             own("list", Path(name), size)
             told = command(Path(name), "--api-url", url, "--qps", "2000")
             yield f"{size:,} sellers over HTTP", measured(told)

@@ -6,10 +6,10 @@ import asyncio
 import bisect
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from place import new_folder
 from spread import keep
 
 from crawler.simulator.catalogue import CatalogueOptions
@@ -20,7 +20,7 @@ async def crawl_at(qps: float, sellers: int) -> dict[str, float]:
     """Crawl the stand-in at a rate in another process, and print what arrived."""
     options = SimulatorOptions(CatalogueOptions(largest=200), latency=0.05)
     async with Simulator(options) as simulator:
-        with tempfile.TemporaryDirectory() as folder:
+        with new_folder() as folder:
             source = Path(folder, "sellers.txt")
             source.write_text(  # noqa: ASYNC240 - before anything is timed
                 "\n".join(simulator.catalogue.seller_ids(sellers))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pages import served
+from place import new_folder
 from spread import keep
 from throughput import CRAWLER_WORKERS, REQUESTS
 
@@ -48,7 +48,7 @@ def main() -> None:
     )
     for phase, owner, name, clock in patched:
         setattr(owner, name, clocked(phase, getattr(owner, name), clock))
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as place, served(Path(place), REQUESTS) as pages:
+    with new_folder() as place, served(Path(place), REQUESTS) as pages:
         source = Path(place, "sellers.txt")
         source.write_text("\n".join(pages.sellers))
         os.environ.update({"KEYAPI_API_KEY": pages.key, "CRAWLER_API_URL": pages.url})

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import orjson
 from pages import Served, served
+from place import new_folder
 from spread import keep, spread
 
 HERE = Path(__file__).parent
@@ -172,7 +173,7 @@ def result(rounds: list[Round], pages: Served) -> dict[str, object]:
 
 def main() -> None:
     """All rounds, interleaved."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as place, served(Path(place), REQUESTS) as pages:
+    with new_folder() as place, served(Path(place), REQUESTS) as pages:
         print(f"{pages.requests} requests a run, served by {pages.by}; {ROUNDS} rounds", flush=True)
         rounds = [
             Round(rate(baseline, pages, Path(place)), rate(crawler, pages, Path(place)))
