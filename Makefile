@@ -6,7 +6,7 @@ KILLS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory clean
+.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,10 @@ bench-makespan: setup ## how long a night takes next to what the ceiling allows,
 
 bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes and 5 GB of disk
 	$(BIN)/python bench/memory.py
+
+bench-peers: setup ## beside dlt and Scrapy: time, CPU, and what each pays again after a kill -9
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(BIN)/python bench/peers.py bench/results
 
 clean: ## remove what was made here, but no data
 	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

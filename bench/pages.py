@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,8 @@ daemon off; worker_processes 1; worker_rlimit_nofile 8192; {user}
 pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 3600;
+    log_format mark "."; access_log {log};
+    sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 3600;
     client_body_temp_path {folder}/t; proxy_temp_path {folder}/t; fastcgi_temp_path {folder}/t;
     uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;
     server {{
@@ -43,13 +44,17 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where pages are served, by what, for which sellers, and how many requests these take."""
+    """Where pages are served, by what, for which sellers, and how many requests these take.
+
+    `asked` is the server's own count of requests so far; nginx counts only where told to.
+    """
 
     url: str
     key: str
     by: str
     sellers: list[str]
     requests: int
+    asked: Callable[[], int]
 
 
 def sellers_for(requests: int) -> tuple[list[str], int]:
@@ -64,18 +69,20 @@ def sellers_for(requests: int) -> tuple[list[str], int]:
 
 
 @contextmanager
-def served(folder: Path, requests: int) -> Iterator[Served]:
+def served(folder: Path, requests: int, *, counted: bool = False) -> Iterator[Served]:
     """Serve the pages of about so many requests, from `folder` where nginx is installed."""
     sellers, total = sellers_for(requests)
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if nginx is None:
-        with _stand_in() as url:
-            yield Served(url, KEY, "the stand-in in a process of its own", sellers, total)
+        with _stand_in() as (url, asked):
+            yield Served(url, KEY, "the stand-in in a process of its own", sellers, total, asked)
         return
     _write_pages(folder / "pages", sellers)
     version = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
-    with _nginx(nginx, folder) as url:
-        yield Served(url, KEY, f"{version.split()[-1]} with static pages", sellers, total)
+    log = folder / "asked.log"
+    with _nginx(nginx, folder, f"{log} mark" if counted else "off") as url:
+        by = f"{version.split()[-1]} with static pages"
+        yield Served(url, KEY, by, sellers, total, lambda: log.stat().st_size // len(".\n"))
 
 
 def _write_pages(folder: Path, sellers: list[str]) -> None:
@@ -89,14 +96,14 @@ def _write_pages(folder: Path, sellers: list[str]) -> None:
 
 
 @contextmanager
-def _nginx(nginx: str, folder: Path) -> Iterator[str]:
+def _nginx(nginx: str, folder: Path, log: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # A worker of another user could not read pages below a private folder.
     user = "user root;" if os.geteuid() == 0 else ""
     config = folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=folder, port=port, path=PATH, user=user))
+    config.write_text(_NGINX.format(folder=folder, port=port, path=PATH, user=user, log=log))
     with subprocess.Popen([nginx, "-c", str(config), "-e", str(folder / "error.log")]) as server:
         try:
             _wait_for(port)
@@ -116,20 +123,27 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def _stand_in() -> Iterator[str]:
+def _stand_in() -> Iterator[tuple[str, Callable[[], int]]]:
     command = [sys.executable, __file__]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        yield server.stdout.readline().strip()
-        server.stdin.close()
+        told, orders = server.stdout, server.stdin
+        assert told is not None
+        assert orders is not None
+
+        def asked() -> int:
+            print(file=orders, flush=True)
+            return int(told.readline())
+
+        yield told.readline().strip(), asked
+        orders.close()
 
 
 async def _serve() -> None:
-    """Serve the same pages until standard input ends."""
+    """Serve the same pages until standard input ends; each of its lines asks how many were asked for."""
     async with Simulator(SimulatorOptions(OPTIONS)) as simulator:
         print(simulator.url, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(simulator.stats.requests, flush=True)
 
 
 if __name__ == "__main__":

@@ -71,11 +71,11 @@ class Round:
 Way = Callable[[Served, Path, Path], Cost]
 
 
-def measured(command: list[str], environ: dict[str, str], requests: Callable[[bytes], int]) -> Cost:
+def measured(command: list[str], settings: dict[str, str], requests: Callable[[bytes], int]) -> Cost:
     """Run a process to its end; `requests` reads their number from what it printed."""
     with tempfile.TemporaryFile() as out:
         began = time.monotonic()
-        with subprocess.Popen(command, env={**os.environ, **environ}, stdout=out) as process:
+        with subprocess.Popen(command, env={**os.environ, **settings}, stdout=out) as process:
             _, status, used = os.wait4(process.pid, 0)
             wall = time.monotonic() - began
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -86,18 +86,33 @@ def measured(command: list[str], environ: dict[str, str], requests: Callable[[by
     return Cost(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1024, sent)
 
 
+def environ(pages: Served) -> dict[str, str]:
+    """How the crawler is told of the server."""
+    return {"KEYAPI_API_KEY": pages.key, "CRAWLER_API_URL": pages.url}
+
+
+def baseline_command(pages: Served, sellers: Path, folder: Path) -> list[str]:
+    """The shortest honest script, writing to `all.parquet`."""
+    command = [sys.executable, str(HERE / "baseline.py"), pages.url, pages.key, str(sellers)]
+    return [*command, str(folder / "all.parquet")]
+
+
+def crawler_command(_pages: Served, sellers: Path, folder: Path) -> list[str]:
+    """The command that is run every night, with no ceiling that is felt."""
+    flags = ["--qps", "10000", "--workers", str(CRAWLER_WORKERS), "--data", str(folder), "--quiet", "--json"]
+    return [sys.executable, "-m", "crawler", "run", str(sellers), *flags]
+
+
 def baseline(pages: Served, sellers: Path, folder: Path) -> Cost:
     """The shortest honest script."""
-    command = [sys.executable, str(HERE / "baseline.py"), pages.url, pages.key, str(sellers)]
-    return measured([*command, str(folder / "all.parquet")], {}, lambda out: orjson.loads(out)["requests"])
+    command = baseline_command(pages, sellers, folder)
+    return measured(command, {}, lambda out: orjson.loads(out)["requests"])
 
 
 def crawler(pages: Served, sellers: Path, folder: Path) -> Cost:
-    """The command that is run every night, with no ceiling that is felt."""
-    flags = ["--qps", "10000", "--workers", str(CRAWLER_WORKERS), "--data", str(folder), "--quiet", "--json"]
-    environ = {"KEYAPI_API_KEY": pages.key, "CRAWLER_API_URL": pages.url}
-    command = [sys.executable, "-m", "crawler", "run", str(sellers), *flags]
-    return measured(command, environ, lambda out: orjson.loads(out)["requests"]["sent"])
+    """The whole crawler."""
+    command = crawler_command(pages, sellers, folder)
+    return measured(command, environ(pages), lambda out: orjson.loads(out)["requests"]["sent"])
 
 
 def rate(way: Way, pages: Served, folder: Path) -> Rate:
@@ -158,13 +173,18 @@ def picture(rounds: list[Round]) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
+def machine() -> str:
+    """What this was measured on."""
+    return f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
+
+
 def result(rounds: list[Round], pages: Served) -> dict[str, object]:
     """What the folder gets."""
     return {
         "server": pages.by,
         "requests": pages.requests,
         "workers": {"baseline": WORKERS, "crawler": CRAWLER_WORKERS},
-        "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "cpu_ratio": spread([r.cpu for r in rounds]),
         "speed_ratio": spread([r.speed for r in rounds]),
         "rounds": [asdict(r) for r in rounds],
