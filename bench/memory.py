@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from place import new_folder
+
 if TYPE_CHECKING:
     from crawler.api.columns import RowBatch
-
-from place import new_folder
 
 DATE = "2026-11-23"
 NEXT_DATE = "2026-11-24"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -14,5 +14,5 @@ BENCH = Path(__file__).parent.parent / "bench"
 def test_the_memory_bench_fills_a_journal(tmp_path: Path) -> None:
     """What `make bench-memory` publishes is put into a journal by the store's parts as they are now."""
     subprocess.run([sys.executable, str(BENCH / "memory.py"), "shop", str(tmp_path), "3", "25"], check=True)
-    (segment,) = tmp_path.glob("data/state/journal/*.segments/*.parquet")
-    assert pq.read_metadata(segment).num_rows == 3 * 25
+    (segment,) = tmp_path.glob("data/state/journal/*.segments/*.arrow")
+    assert pa.ipc.open_file(segment).read_all().num_rows == 3 * 25
