@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -93,7 +94,7 @@ class Page:
 
     `ids` and `values` are each row's ID and what the API sorts by; `total` sums them, `least` is the last
     one's (`None` where the rows are not in descending order, or there is none). `edge` is the last row's
-    mark, where no other row is known.
+    mark, where its page was read back and no ID is known.
     """
 
     seller_id: str
@@ -107,17 +108,17 @@ class Page:
     least: float | None = field(default=None, compare=False)
     ids: Sequence[str] = field(default=(), compare=False, repr=False)
     values: Sequence[float] = field(default=(), compare=False, repr=False)
-    edge: bytes = field(default=b"", compare=False, repr=False)
-
-    @property
-    def marks(self) -> bytes:
-        """4 bytes for each row whose ID is known: enough to know a row again."""
-        return b"".join(map(mark_of, self.ids)) or self.edge
+    edge: int = field(default=0, compare=False, repr=False)
 
 
-def mark_of(video_id: str) -> bytes:
-    """The mark of a row."""
-    return crc32(video_id.encode(errors="surrogatepass")).to_bytes(4)
+def edge_of(page: Page) -> int:
+    """What a page's last row is known by once the page is forgotten; 0 where that is not known."""
+    return mark_of(page.ids[-1]) if page.ids else page.edge
+
+
+def mark_of(video_id: str) -> int:
+    """The same number in every process, other than `hash`."""
+    return crc32(video_id.encode(errors="surrogatepass"))
 
 
 class Seam(NamedTuple):
@@ -202,9 +203,9 @@ class SellerProgress:
 
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
     journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
-    same. `total`, `least` and `marks` are the last page's; no video still to come is worth more than
-    `bound`. `held`: pages that came before their turn, by number. `drifted`: it has seams. `leaving`: its
-    end is known, and what of it is in flight is not asked for again.
+    same. `total`, `least` and `edge` are the last page's, `marks` its IDs' hashes; no video still to come
+    is worth more than `bound`. `held`: pages that came before their turn, by number. `drifted`: it has
+    seams. `leaving`: its end is known, and what of it is in flight is not asked for again.
     """
 
     seller_id: str
@@ -219,7 +220,8 @@ class SellerProgress:
     total: float = 0.0
     least: float | None = None
     bound: float = inf
-    marks: bytes = b""
+    marks: Sequence[int] = ()
+    edge: int = 0
     fingerprints: set[int] = field(default_factory=set)
     held: dict[int, Page] | None = None
     drifted: bool = False
@@ -231,8 +233,8 @@ class SellerProgress:
         told, self.credits = self.credits, 0
         return told
 
-    def received(self, page: Page, *, goes_on: bool = True) -> None:
-        """Move on by one page, the next in order; marks are kept where the seller `goes_on`."""
+    def received(self, page: Page) -> None:
+        """Move on by one page, the next in order."""
         count = page.row_count or 0
         self.next_page = page.page_num + 1
         self.pages += 1
@@ -240,7 +242,8 @@ class SellerProgress:
         self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
         self.null_seen = False
         self.total, self.least = page.total, page.least
-        self.marks = page.marks if goes_on else b""
+        self.marks = array("q", map(hash, page.ids))
+        self.edge = page.edge
         self.bound = inf if page.least is None else min(self.bound, page.least)
         self.fingerprints.add(page.fingerprint)
 

@@ -15,4 +15,4 @@ def test_the_memory_bench_fills_a_journal(tmp_path: Path) -> None:
     """What `make bench-memory` publishes is put into a journal by the store's parts as they are now."""
     subprocess.run([sys.executable, str(BENCH / "memory.py"), "shop", str(tmp_path), "3", "25"], check=True)
     (segment,) = tmp_path.glob("data/state/journal/*.segments/*.arrow")
-    assert pa.ipc.open_file(segment).read_all().num_rows == 3 * 25
+    assert pa.ipc.open_file(str(segment)).read_all().num_rows == 3 * 25

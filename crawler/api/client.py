@@ -212,7 +212,9 @@ class ApiClient:
 
     def _head(self, seller_id: str, page_num: int) -> bytes:
         before, between, after = self._frame
-        return f"{before}{quote(seller_id, safe='')}{between}{page_num}{after}".encode()
+        plain = seller_id.isascii() and seller_id.isalnum()
+        asked = seller_id if plain else quote(seller_id, safe="")
+        return f"{before}{asked}{between}{page_num}{after}".encode()
 
     def _read(
         self,

@@ -334,7 +334,7 @@ class Crawl:
                 seam = seam_before(seller, arrival)
                 seams += [] if seam is None else [seam]
             self._count_probe(seller, arrival)
-            seller.received(arrival, goes_on=step is Step.NEXT_PAGE)
+            seller.received(arrival)
             arrival = held.pop(seller.next_page, None)
         match = self._match(page) if page.page_num == 1 and step is Step.NEXT_PAGE else None
         if match is not None and match.carried:
@@ -374,7 +374,6 @@ class Crawl:
         ):
             self._probes_begun += 1
             seller.probing = True
-            seller.marks = page.marks
             return Step.NEXT_PAGE
         return step
 

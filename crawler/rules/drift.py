@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from struct import unpack
 
-from crawler.models import Page, Seam, SellerProgress
+from crawler.models import Page, Seam, SellerProgress, mark_of
 
 
 def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
@@ -16,22 +15,19 @@ def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
     """
     if not progress.pages or not page.row_count:
         return None
-    overlap = _overlap(progress.marks, page.marks)
+    overlap = _overlap(progress, page)
     head = page.values[0] if page.values else None
     rose = head is not None and progress.least is not None and head > progress.least
     return Seam(page.page_num, overlap) if overlap or rose else None
 
 
-def _overlap(before: bytes, after: bytes) -> int:
+def _overlap(progress: SellerProgress, page: Page) -> int:
     """Rows of a page up to the last that was on the page before: what rises pushes them on."""
-    known, marks = set(_unpacked(before)), _unpacked(after)
+    mark = mark_of if progress.edge else hash
+    known, marks = {progress.edge} if progress.edge else {*progress.marks}, [mark(i) for i in page.ids]
     if known.isdisjoint(marks):
         return 0
-    return max(place for place, mark in enumerate(marks, 1) if mark in known)
-
-
-def _unpacked(marks: bytes) -> tuple[int, ...]:
-    return unpack(f"<{len(marks) // 4}I", marks)
+    return max(place for place, found in enumerate(marks, 1) if found in known)
 
 
 class Repair:

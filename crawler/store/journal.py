@@ -24,13 +24,12 @@ from crawler.models import (
     SellerStatus,
     StopReason,
     StopRule,
-    mark_of,
+    edge_of,
 )
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
 FORMAT = 4
-_MARK = 4
 _JOINED_BYTES = 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -382,7 +381,7 @@ class Journal:
                 "",
                 total,
                 least,
-                edge=edge.to_bytes(_MARK) if edge else b"",
+                edge=edge,
             )
             if page_num == progress.next_page:
                 progress.received(page)
@@ -504,7 +503,7 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
         len(page.body),
         page.total,
         page.least,
-        int.from_bytes(mark_of(page.ids[-1]) if page.ids else page.edge),
+        edge_of(page),
     )
 
 
