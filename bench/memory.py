@@ -140,6 +140,18 @@ def nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
             yield f"{size:,} sellers over HTTP", measured(told)
 
 
+def shallow_nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
+    """Whole nights of sellers of nine rows over nginx, where it is installed."""
+    from pages import found_nginx, one_page  # noqa: PLC0415 - see above
+
+    nginx = found_nginx()
+    for size in sizes if nginx else ():
+        with new_folder() as name, one_page(Path(name), nginx or "", 9) as url:
+            own("list", Path(name), size)
+            told = command(Path(name), "--api-url", url, "--qps", "10000", "--workers", "256")
+            yield f"{size:,} sellers of 9 rows over HTTP", measured(told)
+
+
 def write_list(folder: Path, count: int) -> list[str]:
     """Write a list of the stand-in's sellers."""
     from crawler.simulator.catalogue import Catalogue, CatalogueOptions  # noqa: PLC0415 - see above
@@ -237,6 +249,7 @@ def main() -> None:
         budgets([10_000 // part, large]),
         shops([Shop(large // 100, 10), Shop(large // 10, 10), Shop(large, 10), Shop(1, large // 2)]),
         nights([20_000 // part // 10, 20_000 // part]),
+        shallow_nights([large // 10, large]),
     ):
         for name, peak in scenario:
             show(name, peak)

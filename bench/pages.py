@@ -36,7 +36,7 @@ http {{
     uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;
     server {{
         listen 127.0.0.1:{port} backlog=4096; root {folder}/pages; default_type application/json;
-        location = {path} {{ try_files /$arg_seller_id/$arg_page_num =404; }}
+        location = {path} {{ {answer} }}
     }}
 }}
 """
@@ -72,7 +72,7 @@ def sellers_for(requests: int) -> tuple[list[str], int]:
 def served(folder: Path, requests: int, *, counted: bool = False) -> Iterator[Served]:
     """Serve the pages of about so many requests, from `folder` where nginx is installed."""
     sellers, total = sellers_for(requests)
-    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    nginx = found_nginx()
     if nginx is None:
         with _stand_in() as (url, asked):
             yield Served(url, KEY, "the stand-in in a process of its own", sellers, total, asked)
@@ -80,9 +80,32 @@ def served(folder: Path, requests: int, *, counted: bool = False) -> Iterator[Se
     _write_pages(folder / "pages", sellers)
     version = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
     log = folder / "asked.log"
-    with _nginx(nginx, folder, f"{log} mark" if counted else "off") as url:
+    answer = "try_files /$arg_seller_id/$arg_page_num =404;"
+    with _nginx(nginx, folder, answer, f"{log} mark" if counted else "off") as url:
         by = f"{version.split()[-1]} with static pages"
         yield Served(url, KEY, by, sellers, total, lambda: log.stat().st_size // len(".\n"))
+
+
+def found_nginx() -> str | None:
+    """Where nginx is installed, if it is."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@contextmanager
+def one_page(folder: Path, nginx: str, rows: int) -> Iterator[str]:
+    """Answer for any seller with one page of so many rows; gives the address."""
+    catalogue = Catalogue(OPTIONS)
+    seller = next(s for s in catalogue.seller_ids(1000) if catalogue.size(s) >= rows)
+    shown = catalogue.page(seller, 1, 1, 1, PAGE_SIZE)[:rows]
+    # nginx reads no value of more than 4 KiB.
+    short = {"avatar": "https://images.example/a.jpg", "reflow_cover": "https://images.example/c.jpg"}
+    told = [
+        {**row, **short, "video_desc": f"review {n}", "seller_id": "@", "video_id": f"@{n}"}
+        for n, row in enumerate(shown)
+    ]
+    body = orjson.dumps({"code": 0, "message": "success", "data": told, "requestId": "$request_id"}).decode()
+    with _nginx(nginx, folder, f"return 200 '{body.replace('@', '${arg_seller_id}')}';", "off") as url:
+        yield url
 
 
 def _write_pages(folder: Path, sellers: list[str]) -> None:
@@ -96,14 +119,14 @@ def _write_pages(folder: Path, sellers: list[str]) -> None:
 
 
 @contextmanager
-def _nginx(nginx: str, folder: Path, log: str) -> Iterator[str]:
+def _nginx(nginx: str, folder: Path, answer: str, log: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # A worker of another user could not read pages below a private folder.
     user = "user root;" if os.geteuid() == 0 else ""
     config = folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=folder, port=port, path=PATH, user=user, log=log))
+    config.write_text(_NGINX.format(folder=folder, port=port, path=PATH, user=user, log=log, answer=answer))
     with subprocess.Popen([nginx, "-c", str(config), "-e", str(folder / "error.log")]) as server:
         try:
             _wait_for(port)

@@ -18,7 +18,7 @@ from crawler.store.schema import SEGMENT_SCHEMA
 _BATCH_ROWS = 1280
 """Rows that are read at a time: few, since of many segments one such batch each is held at once."""
 
-_MOST_HELD = 128
+_MOST_HELD = 64
 """Segments up to which the batch at a range's border is held for the next range, and not read again."""
 
 # zstd would save two fifths of the room, and takes twice as long.
