@@ -1,7 +1,7 @@
 """Deterministic simulation of whole nights: one seed decides everything that happens, and replays it.
 
 The real run, engine, journal and ledger work on a virtual clock against a seeded API, with faults,
-stalls, signals, full disks and crashes at any step, until the date is finished; every promise of the
+stalls, bugs, signals, full disks and crashes at any step, until the date is finished; every promise of the
 contract that a night can break is checked after each run.
 
     python tests/nights.py --seeds 1000 [--first 0] [--jobs 2] [--replay SEED]
