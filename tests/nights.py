@@ -66,7 +66,7 @@ from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
 
 DATE = date(2026, 11, 23)
 LONGEST = 3 * 86_400.0
-MOST_STEPS = 400_000
+MOST_STEPS = 2_000_000
 MOST_RUNS = 12
 SIZES = (0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251, 604)
 MOST_PROBES = 25
