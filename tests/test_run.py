@@ -12,15 +12,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from unittest.mock import Mock
 
 import orjson
 import pytest
 from conftest import DATE, SMALL, Night
 
+from crawler.cli import cli
+from crawler.nightly import tally
 from crawler.nightly.signals import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+from crawler.store.journal import Journal, journal_path
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -55,6 +60,28 @@ def test_second_run_of_a_date_sends_nothing_and_leaves_the_snapshot(night: Begin
     assert simulator.stats.requests == sent
     assert report["requests"]["sent"] == 0
     assert sorted(job.data.glob("videos/**/*.parquet")) == files
+
+
+def test_a_run_with_nothing_to_do_counts_no_seller_again(
+    night: Begin, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It tells what was counted when the date was published, unless the journal has moved on since."""
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("status=400@5")))
+    source = job.sellers(simulator.catalogue.seller_ids(20))
+    first = job.run(source, code=4)
+    same = ("sellers", "stops", "failures", "certain_above", "drift", "rows", "published")
+    counting = Mock(wraps=tally.count)
+    monkeypatch.setattr(tally, "count", counting)
+    for name, value in job.environ().items():
+        monkeypatch.setenv(name, value)
+    for counts in (0, 1):
+        words = ["run", str(source), "--crawl-date", DATE, "--json"]
+        assert cli.main(words, standalone_mode=False) == 4
+        again = orjson.loads(capfdbinary.readouterr().out)
+        assert [again[name] for name in same] == [first[name] for name in same]
+        assert counting.call_count == counts
+        with Journal(journal_path(job.data, date.fromisoformat(DATE), 1)) as journal:
+            journal.note(published_counts=f"another mark\n{orjson.dumps({}).decode()}")
 
 
 def test_stop_empty_reads_one_page_more(night: Begin) -> None:

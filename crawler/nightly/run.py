@@ -72,6 +72,7 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     OutputError: StopReason.OUTPUT,
 }
 _QUIET = 1.05
+_COUNTED = ("sellers", "stops", "failures", "certain_above", "drift")
 _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
 
@@ -204,7 +205,9 @@ class NightlyRun:
         begun = list(self._journal.begun(carried=not self._settings.run.carry_forward))
         inside = self._listed.contains([seller.seller_id for seller in begun])
         begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
-        fresh = self._listed.without(self._journal.answered())
+        fresh = self._listed.without(self._journal.ended())
+        if len(fresh):
+            fresh = fresh.without(self._journal.answered())
         account = self._account
         self._session = Session(
             self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
@@ -292,24 +295,27 @@ class NightlyRun:
         """Publish what the journal has, where it differs from what is published."""
         if isinstance(self._stop_reason, OutputError):
             raise self._stop_reason
-        counted = self._count()
-        journal = self._journal
+        journal, mark = self._journal, self._journal.mark()
         rows = journal.meta("published_rows")
         whole = all(
             (self._settings.run.data / kind / self._partition).is_dir() for kind in ("videos", "sellers")
         )
         same = journal.meta("published_list") == self._list_digest()
-        if journal.mark() == journal.meta("published_mark") and rows is not None and same and whole:
+        if mark == journal.meta("published_mark") and rows is not None and same and whole:
+            self._tell_former_counts(mark)
             self._tell_rows(orjson.loads(rows))
             self._report.published = True
-        elif not self._claim.may_replace(self._listed.ids):
+            return
+        counted = self._count()
+        if not self._claim.may_replace(self._listed.ids):
             self._note(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.has_endings:
             self._claim.announce(self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
-            journal.note(published_list=self._list_digest())
+            told = orjson.dumps({name: getattr(self._report, name) for name in _COUNTED}).decode()
+            journal.note(published_list=self._list_digest(), published_counts=f"{mark}\n{told}")
             self._report.published = True
 
     def _list_digest(self) -> str:
@@ -340,14 +346,30 @@ class NightlyRun:
     def _reason(self) -> StopReason | None:
         return None if self._stop_reason is None else _STOP_REASONS.get(type(self._stop_reason))
 
+    def _tell_former_counts(self, mark: str) -> None:
+        """Tell what was counted when this state of the journal was published: millions take a while."""
+        of_mark, _, told = (self._journal.meta("published_counts") or "").partition("\n")
+        if of_mark != mark:
+            self._count()
+            return
+        for name, value in orjson.loads(told).items():
+            setattr(self._report, name, value)
+        self._tell_list()
+
+    def _tell_list(self) -> None:
+        """What the list tells beside its sellers; equal lists of sellers may differ in that."""
+        self._report.sellers |= {
+            "bad_ids_skipped": self._listed.bad_count,
+            "repeated_in_list": self._listed.repeated,
+        }
+
     def _count(self) -> tally.Tally:
         counted = tally.count(self._journal, self._listed, self._reason())
         self._report.sellers = {
             "total": len(self._listed),
             **{status.value: counted.statuses[status] for status in SellerStatus},
-            "bad_ids_skipped": self._listed.bad_count,
-            "repeated_in_list": self._listed.repeated,
         }
+        self._tell_list()
         self._report.stops = count_stops(+counted.stops)
         self._report.failures = counted.failures
         self._report.certain_above = counted.certain_above
