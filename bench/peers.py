@@ -2,7 +2,7 @@
 
 `peers.py [FOLDER]`. Each round runs everybody on the same pages, one after another, and compares every row;
 ratios are to the script of the same round, start-up included. Then each is killed with `kill -9` once the
-server was asked for half of the pages, and the same command is run again.
+server was asked for half of the pages, and the same command is run again; and so a few times.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from throughput import HERE, Cost, baseline_command, crawler_command, environ, m
 
 REQUESTS = 5000
 ROUNDS = 3
+KILLS = 3
 SETTLED = 0.2
 """Seconds without a further request after which the server has counted all of a process that is gone."""
+
+FORMS = {"requests_a_page": ".3f", "rows": ".1%", "twice": ".0f"}
 
 Rows = set[tuple[Any, ...]]
 
@@ -198,7 +201,7 @@ def ratios(rounds: list[dict[str, Cost]], name: str, value: Callable[[Cost], flo
     return spread([value(costs[name]) / value(costs[BASELINE.name]) for costs in rounds])
 
 
-def told(rounds: list[dict[str, Cost]], killed: dict[str, Killed]) -> dict[str, dict[str, Any]]:
+def told(rounds: list[dict[str, Cost]], kills: list[dict[str, Killed]]) -> dict[str, dict[str, Any]]:
     """What is kept of each."""
     return {
         name: {
@@ -206,24 +209,30 @@ def told(rounds: list[dict[str, Cost]], killed: dict[str, Killed]) -> dict[str, 
             "cpu_ratio": ratios(rounds, name, lambda cost: cost.cpu),
             "wall_s": spread([costs[name].wall for costs in rounds]),
             "cpu_s": spread([costs[name].cpu for costs in rounds]),
-            "killed": asdict(kill),
+            "killed": [asdict(killed[name]) for killed in kills],
         }
-        for name, kill in killed.items()
+        for name in rounds[0]
     }
 
 
 def table(result: dict[str, dict[str, Any]]) -> Iterator[str]:
     """The result as Markdown."""
-    yield "| | wall time | CPU | after a kill: requests a page | rows | twice | exit |"
-    yield "|---|---|---|---:|---:|---:|---:|"
+    yield "| | wall time | CPU | after a kill: requests a page | rows there | rows twice | exit |"
+    yield "|---|---|---|---|---|---|---|"
     for name, found in result.items():
-        costs = [
-            f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
-            for ratio in (found["wall_ratio"], found["cpu_ratio"])
+        killed = {key: [kill[key] for kill in found["killed"]] for key in found["killed"][0]}
+        cells = [
+            *(within(found[key], ".2f") for key in ("wall_ratio", "cpu_ratio")),
+            *(within(spread(killed[key]), form) for key, form in FORMS.items()),
+            ", ".join(map(str, sorted(set(killed["exit_code"])))),
         ]
-        kill = found["killed"]
-        costs += [f"{kill['requests_a_page']:.3f}", f"{kill['rows']:.1%}"]
-        yield f"| {' | '.join([name, *costs, str(kill['twice']), str(kill['exit_code'])])} |"
+        yield f"| {' | '.join([name, *cells])} |"
+
+
+def within(found: dict[str, float], form: str) -> str:
+    """The middle, and the least and most where they read otherwise."""
+    least, middle, most = (f"{found[key]:{form}}" for key in ("min", "median", "max"))
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def main() -> None:
@@ -233,7 +242,8 @@ def main() -> None:
         print(f"{pages.requests} requests a run, served by {pages.by}; {ROUNDS} rounds", flush=True)
         bench = Bench(pages, Path(place))
         rounds = [{peer.name: bench.run(peer) for peer in everybody} for _ in range(ROUNDS)]
-        result = told(rounds, {peer.name: bench.kill(peer) for peer in everybody})
+        kills = [{peer.name: bench.kill(peer) for peer in everybody} for _ in range(KILLS)]
+    result = told(rounds, kills)
     print("\n".join(table(result)))
     used = {name: version(name) for name in ("dlt", "Scrapy")}
     about = {"server": pages.by, "requests": pages.requests, "machine": machine(), "versions": used}
