@@ -277,8 +277,8 @@ def test_a_burst_slows_once_however_many_429s_it_has(qps: float) -> None:
     used = run_virtual(load.run(PoolSize(qps).target, 4))
     assert load.bursts == 1
     assert not [place for place in used if 1001.001 < place < 1002]
-    after = [place for place in used if 1002 <= place < 1004]
-    assert 0.9 * qps <= len(after) <= 1.1 * qps + 1
+    after = [place for place in used if 1002 <= place < 1003]
+    assert 0.4 * qps <= len(after) <= 0.7 * qps + 1
 
 
 def test_429s_of_a_burst_are_told_from_those_of_the_next() -> None:
@@ -293,15 +293,11 @@ def test_429s_of_a_burst_are_told_from_those_of_the_next() -> None:
     assert run_virtual(main()) == [True, False, True, False]
 
 
-def recovered(qps: float, factor: float, seconds: float) -> float:
-    """Places in so many seconds, if a rate grows from `factor` by 2 % of `qps` a second."""
-    growing = min(seconds, (1 - factor) / 0.02)
-    return qps * (factor * growing + 0.01 * growing**2 + max(0.0, seconds - growing))
-
-
 @pytest.mark.parametrize("qps", [0.5, 1, 5, 100])
-@pytest.mark.parametrize(("bursts", "factor"), [(1, 0.5), (2, 0.25), (6, 0.05)])
-def test_the_rate_climbs_back_by_itself(qps: float, bursts: int, factor: float) -> None:
+@pytest.mark.parametrize("bursts", [1, 2, 6])
+def test_the_rate_climbs_back_by_itself(qps: float, bursts: int) -> None:
+    """From half the rate, or less after bursts in a row, to nearly all of it: within five seconds."""
+
     async def main() -> list[float]:
         pace = Pace(qps, CAP)
         busy = asyncio.create_task(Load(pace).run(PoolSize(qps).target, 200))
@@ -313,10 +309,11 @@ def test_the_rate_climbs_back_by_itself(qps: float, bursts: int, factor: float) 
         return [place - over for place in await busy]
 
     places = run_virtual(main())
-    for seconds in (5, 10, 20, 40, 90):
-        wanted = recovered(qps, factor, seconds)
+    at_first = sum(0 <= place < 1 for place in places)
+    assert at_first <= (0.5 if bursts == 1 else 0.3) * qps + 0.25 * qps + 1
+    for seconds in (20, 40, 90):
         given = sum(0 <= place < seconds for place in places)
-        assert 0.95 * wanted - 2 <= given <= 1.02 * wanted + 2
+        assert given >= 0.94 * qps * (seconds - 5) - 2
     assert_ceiling(places, qps)
 
 

@@ -8,15 +8,13 @@ from math import floor
 
 from aiolimiter import AsyncLimiter
 
+from crawler.rules.recovery import Recovery
 from crawler.rules.retry import throttle_wait
 
 MARGIN = 1.018
 """The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
 
 _PACING = 1.1
-_SLOWEST = 0.05
-_CUT = 0.5
-_RECOVERY = 0.02
 _LEAD = 0.5
 """Seconds that an attempt may hold its connection while it waits for its place."""
 
@@ -29,8 +27,8 @@ class Pace:
 
     `aiolimiter` spreads the places; the log of the last places, under the ceiling, is what makes it
     strict: a leaky bucket alone lets up to twice its rate through in one second. After a burst of
-    429s the rate is halved once and nobody sends until the wait is over; it then grows back by 2 % of
-    `qps` a second.
+    429s nobody sends until the wait is over, and the rate then comes back as `Recovery` says: it is a
+    lower ceiling meanwhile, as strict.
     """
 
     def __init__(self, qps: float, retry_after_cap: float) -> None:
@@ -44,8 +42,7 @@ class Pace:
         self._count = max(1, floor(qps))
         self._places: deque[float] = deque(maxlen=self._count)
         self._forfeited = 0
-        self._factor = 1.0
-        self._factor_at = 0.0
+        self._recovery = Recovery(qps)
         self._slowed_at = -1.0
         self._hold_until = 0.0
         self._bursts = 0
@@ -107,12 +104,13 @@ class Pace:
         now = asyncio.get_running_loop().time()
         first_of_burst = sent_at > self._slowed_at
         if first_of_burst:
+            self._recovery.slow(now, sent_at, self._borne(sent_at), answered=self._bursts == 0)
             self._bursts += 1
-            self._factor = max(_SLOWEST, self._rate_factor(now) * _CUT)
-            self._slowed_at = self._factor_at = now
+            self._slowed_at = now
         wait = throttle_wait(self._bursts, retry_after, self._retry_after_cap)
         if first_of_burst or retry_after is not None:
             self._hold_until = max(self._hold_until, now + wait)
+            self._recovery.quiet(self._hold_until)
         return first_of_burst
 
     @property
@@ -125,27 +123,23 @@ class Pace:
         if sent_at > self._slowed_at:
             self._bursts = 0
 
-    def _rate_factor(self, now: float) -> float:
-        if self._factor == 1.0:
-            return 1.0
-        grown = max(0.0, now - max(self._factor_at, self._hold_until)) * _RECOVERY
-        return min(1.0, self._factor + grown)
-
-    def _rate(self, now: float) -> float:
-        return self._qps * self._rate_factor(now)
+    def _borne(self, sent_at: float) -> int | None:
+        """How many requests left within the second before, where any did and the log reaches as far back."""
+        places = self._places
+        if len(places) == self._count and places[0] > sent_at - 1.0:
+            return None
+        return sum(sent_at - MARGIN <= place < sent_at for place in places) or None
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
-        return self._delay(now) + self._coming / self._rate(now) - _LEAD
+        return self._delay(now) + self._coming / self._recovery.rate(now) - _LEAD
 
     def _delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
-        free = max(self._hold_until, self._free_at(self._count, 1.0))
-        rate = self._rate(now)
-        # At the full rate the ceiling asks for no less, unless that is below one request a second.
-        if rate < self._qps or self._qps < 1.0:
-            count = max(1, floor(rate))
-            free = max(free, self._free_at(count, count / rate))
+        free = max(self._hold_until, self._free_at(self._count, max(1.0, 1.0 / self._qps)))
+        if self._recovery.slowed:
+            rate = self._recovery.rate(now)
+            free = max(free, self._free_at(max(1, floor(rate)), max(1.0, 1.0 / rate)))
         return max(0.0, free - now)
 
     def _free_at(self, count: int, seconds: float) -> float:
