@@ -5,15 +5,17 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from math import ceil, floor
 from random import Random
+from typing import Unpack
 
 import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_time import VirtualLoop, run_virtual
+from virtual_time import Ts, VirtualLoop, run_virtual
 
 from crawler.engine.pace import Pace
 from crawler.rules.sizing import PoolSize
@@ -266,6 +268,28 @@ def test_stalls_of_a_millisecond_cost_nothing(qps: float) -> None:
             stutterer.cancel()
 
     assert len(run_virtual(stutter())) >= 0.97 * qps * 10
+
+
+class LateLoop(VirtualLoop):
+    """Its timers fire three milliseconds late, as those of a busy machine."""
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when + 0.003, callback, *args, context=context)
+
+
+@pytest.mark.parametrize("qps", [1, 5, 200])
+def test_late_timers_do_not_add_up(qps: int) -> None:
+    """Each round of the window follows the one before it as if that had been on time."""
+    with asyncio.Runner(loop_factory=LateLoop) as runner:
+        used = runner.run(Load(Pace(qps, CAP)).run(PoolSize(qps).target, 55))
+    assert used[50 * qps] - used[0] <= 50 / 0.981
+    assert_ceiling(used, qps)
 
 
 # --- 429s

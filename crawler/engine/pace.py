@@ -11,8 +11,14 @@ from aiolimiter import AsyncLimiter
 from crawler.rules.recovery import Recovery
 from crawler.rules.retry import throttle_wait
 
-MARGIN = 1.018
+MARGIN = 1.019
 """The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
+
+_LATE = 0.004
+"""Seconds by which a timer may be late without the window's next round being later for it.
+
+What `MARGIN` adds is cut by so much at worst.
+"""
 
 _PACING = 1.1
 _LEAD = 0.5
@@ -83,17 +89,21 @@ class Pace:
                 self._forfeited -= 1
             else:
                 await self._limiter.acquire()
-            while (delay := self._delay(loop.time())) > 0:
+            due, now = 0.0, loop.time()
+            while (delay := self._delay(now)) > 0:
+                due = now + delay
                 await asyncio.sleep(min(delay, _GLANCE))
-            now = loop.time()
-            self._places.append(now)
+                now = loop.time()
+            self._places.append(min(now, max(due, now - _LATE)) if due else now)
             return now
 
     def forfeit(self, place: float) -> None:
         """Give back a place that was not used; the next one is given in its stead."""
         self._forfeited += 1
-        if place in self._places:
-            self._places.remove(place)
+        for back, logged in enumerate(reversed(self._places), 1):
+            if logged <= place:
+                del self._places[-back]
+                return
 
     def hold(self, seconds: float) -> None:
         """Give no place for so long: an earlier process may have sent just now."""
@@ -128,7 +138,7 @@ class Pace:
         places = self._places
         if len(places) == self._count and places[0] > sent_at - 1.0:
             return None
-        return sum(sent_at - MARGIN <= place < sent_at for place in places) or None
+        return max(0, sum(sent_at - MARGIN <= place <= sent_at for place in places) - 1) or None
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
