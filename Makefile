@@ -53,6 +53,7 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/journal.py bench/results
 	$(BIN)/python bench/pace.py bench/results
 	$(BIN)/python bench/split.py bench/results
+	$(BIN)/python bench/ceiling.py bench/results
 
 bench-makespan: setup ## how long a night takes next to what the ceiling allows, by look-ahead
 	$(BIN)/python bench/makespan.py
