@@ -43,7 +43,8 @@ def write_segment(
         pa.ipc.new_file(file, SEGMENT_SCHEMA, options=_WRITING) as writer,
     ):
         for table, lines in blocks:
-            for batch in table.to_batches(_BATCH_ROWS):
+            # Odd pages come as chunks of their own, which would each be a batch.
+            for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
                 if batch.num_rows:
                     writer.write_batch(batch)
             rejects += lines
