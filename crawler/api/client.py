@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from crawler.api.answers import read_answer
+from crawler.api.deadlines import Deadlines
 from crawler.errors import CrawlerError, PageError, UnavailableError
 from crawler.models import PAGE_SIZE, Page, SortField, SortOrder
 
@@ -93,6 +94,7 @@ class ApiClient:
         self._wall_clock = wall_clock
         self._connector: aiohttp.TCPConnector | None = None
         self._kept: list[tuple[Connection, float]] = []
+        self._deadlines = Deadlines(timeout)
 
     async def __aenter__(self) -> Self:
         self._connector = aiohttp.TCPConnector(limit=self._connections)
@@ -101,6 +103,7 @@ class ApiClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._deadlines.close()
         while self._kept:
             self._kept.pop()[0].close()
         if self._connector is not None:
@@ -167,20 +170,22 @@ class ApiClient:
         A session would send an idempotent request again where a kept-alive connection breaks, which would be
         paid for; and building what it builds for each request takes as long as all else that is done for it.
         """
-        protocol, transport = _protocol_of(connection), connection.transport
+        transport = connection.transport
         assert transport is not None  # noqa: S101 - it was open just now
+        self._deadlines.begin(transport)
         try:
-            async with asyncio.timeout(self._timeout):
-                transport.write(self._head(seller_id, page_num))
-                message, content = await protocol.read()
-                while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
-                    message, content = await protocol.read()
-                body = await _whole_body(content)
-        except BaseException:
+            transport.write(self._head(seller_id, page_num))
+            answer = await _answer(_protocol_of(connection))
+        except BaseException as error:
             connection.close()
+            if self._deadlines.end(transport) and isinstance(error, Exception):
+                raise TimeoutError from None
             raise
+        if self._deadlines.end(transport):
+            connection.close()
+            raise TimeoutError
         self._keep(connection)
-        return message.code, message.headers.get("Retry-After"), body
+        return answer
 
     @cached_property
     def _request(self) -> aiohttp.ClientRequest:
@@ -268,6 +273,14 @@ def _proxy_of_environment(url: str) -> str | None:
         return None
     proxy = getproxies().get(parts.scheme)
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+async def _answer(protocol: ResponseHandler) -> tuple[int, str | None, bytes]:
+    """Status, `Retry-After` and body of the next answer."""
+    message, content = await protocol.read()
+    while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
+        message, content = await protocol.read()
+    return message.code, message.headers.get("Retry-After"), await _whole_body(content)
 
 
 async def _whole_body(content: aiohttp.StreamReader) -> bytes:

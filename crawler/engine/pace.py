@@ -46,6 +46,7 @@ class Pace:
         self._turn = asyncio.Lock()
         self._coming = 0
         self._count = max(1, floor(qps))
+        self._window = MARGIN * max(1.0, 1.0 / qps)
         self._places: deque[float] = deque(maxlen=self._count)
         self._forfeited = 0
         self._recovery = Recovery(qps)
@@ -146,12 +147,12 @@ class Pace:
 
     def _delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
-        free = max(self._hold_until, self._free_at(self._count, max(1.0, 1.0 / self._qps)))
+        free = max(self._hold_until, self._free_at(self._count, self._window))
         if self._recovery.slowed:
             rate = self._recovery.rate(now)
-            free = max(free, self._free_at(max(1, floor(rate)), max(1.0, 1.0 / rate)))
+            free = max(free, self._free_at(max(1, floor(rate)), MARGIN * max(1.0, 1.0 / rate)))
         return max(0.0, free - now)
 
-    def _free_at(self, count: int, seconds: float) -> float:
-        """When there is a place, if `count` are to fit into so many seconds."""
-        return self._places[-count] + MARGIN * seconds if len(self._places) >= count else 0.0
+    def _free_at(self, count: int, window: float) -> float:
+        """When there is a place, if `count` are to fit into a window of so many seconds."""
+        return self._places[-count] + window if len(self._places) >= count else 0.0
