@@ -234,7 +234,7 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
         assert {groups.row_group(n).num_rows for n in range(groups.num_row_groups - 1)} <= {*range(10, 31)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     received=st.lists(
         st.tuples(st.integers(1, 4), st.integers(1, 3), st.lists(st.integers(0, 6), max_size=4)), max_size=14
@@ -243,7 +243,9 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
     sellers_at_once=st.integers(1, 3),
     bytes_at_once=st.sampled_from([1, 900, 3000, 1_000_000]),
     batch_rows=st.sampled_from([1, 3, 1280]),
-    most_held=st.sampled_from([0, 128]),
+    most_held=st.sampled_from([0, 2, 64]),
+    merged=st.integers(1, 4),
+    sorted_batches=st.integers(1, 3),
     held_bytes=st.sampled_from([1, 700, 1_000_000]),
     least_group=st.sampled_from([1, 4, 8192]),
     most_open=st.integers(0, 2),
@@ -255,6 +257,8 @@ def test_what_is_published_is_the_last_of_each_video(
     bytes_at_once: int,
     batch_rows: int,
     most_held: int,
+    merged: int,
+    sorted_batches: int,
     held_bytes: int,
     least_group: int,
     most_open: int,
@@ -279,6 +283,8 @@ def test_what_is_published_is_the_last_of_each_video(
         mock.patch.object(parts, "_PART_BYTES", bytes_at_once),
         mock.patch.object(segment_file, "_BATCH_ROWS", batch_rows),
         mock.patch.object(segment_file, "_MOST_HELD", most_held),
+        mock.patch.object(segment_file, "_MERGED", merged),
+        mock.patch.object(segment_file, "_RANGE", sorted_batches),
         mock.patch.object(region_files, "_HELD_BYTES", held_bytes),
         mock.patch.object(region_files, "_LEAST_GROUP", least_group),
         mock.patch.object(region_files, "_MOST_OPEN", most_open),

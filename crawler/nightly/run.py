@@ -60,7 +60,7 @@ from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.parts import deduplicated
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan
+from crawler.store.snapshot import NOBODY, SnapshotPlan, staging_folder
 from crawler.store.thinning import thin
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
@@ -281,7 +281,8 @@ class NightlyRun:
         top = Top(run.top)
         self._staging.flush()
         names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
-        for sellers, pieces in deduplicated(self._journal):
+        folder = staging_folder(run.data) / f"{self._run_id}-top"
+        for sellers, pieces in deduplicated(self._journal, folder):
             known = [seller.seller_id for seller in sellers]
             listed = set(compress(known, self._listed.contains(known)))
             for kept in pieces:

@@ -6,9 +6,11 @@ that is larger than that is a single seller, and never held whole either.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,11 +18,12 @@ import pyarrow.compute as pc
 
 from crawler.errors import OutputError
 from crawler.store.carrying import Carried
+from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
-_PART_BYTES = 12 * 1024 * 1024
+_PART_BYTES = 8 * 1024 * 1024
 _PART_SELLERS = 16_384
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
@@ -46,9 +49,14 @@ class PartRows:
             yield folder, videos.take(self.order.filter(inside))
 
 
-def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
-    """Range after range of sellers, with their rows: of each video the one received last."""
-    segments, formerly = SegmentRows(journal), Carried(journal)
+def deduplicated(journal: Journal, folder: Path) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
+    """Range after range of sellers, with their rows: of each video the one received last.
+
+    `folder` is made for what lies between, and removed in the end.
+    """
+    with told_as_output_error(str(folder)):
+        folder.mkdir(parents=True)
+        segments, formerly = SegmentRows(journal, folder), Carried(journal)
     after = ""
     for sellers in _parts(journal.summaries()):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
@@ -57,6 +65,7 @@ def deduplicated(journal: Journal) -> Iterator[tuple[list[SellerSummary], Iterat
         after = last
         # What is left of a part in the allocator adds up otherwise.
         pa.default_memory_pool().release_unused()
+    shutil.rmtree(folder)
 
 
 def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:

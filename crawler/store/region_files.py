@@ -17,7 +17,7 @@ ROW_GROUP = 65_536
 _LEAST_GROUP = 8192
 """Rows below which a region's are put aside rather than written: readers are slow on small row groups."""
 
-_HELD_BYTES = 32 * 1024 * 1024
+_HELD_BYTES = 24 * 1024 * 1024
 _GROUP_BYTES = 32 * 1024 * 1024
 _MOST_OPEN = 32
 

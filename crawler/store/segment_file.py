@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,7 +22,13 @@ _BATCH_ROWS = 1280
 """Rows that are read at a time: few, since of many segments one such batch each is held at once."""
 
 _MOST_HELD = 64
-"""Segments up to which the batch at a range's border is held for the next range, and not read again."""
+"""Segments up to which each holds the batch at a range's border for the next range, and none is merged."""
+
+_MERGED = 32
+"""Segments that are merged into one."""
+
+_RANGE = 16
+"""Batches' worth of rows that are sorted at a time, beside a batch of each segment."""
 
 # zstd would save two fifths of the room, and takes twice as long.
 _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -38,15 +47,10 @@ def write_segment(
     """
     rows = folder / f"{name}{_ROWS}"
     rejects: list[bytes] = []
-    with (
-        pa.OSFile(str(rows), "wb") as file,
-        pa.ipc.new_file(file, SEGMENT_SCHEMA, options=_WRITING) as writer,
-    ):
+    with _written(rows) as write:
         for table, lines in blocks:
             # Odd pages come as chunks of their own, which would each be a batch.
-            for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
-                if batch.num_rows:
-                    writer.write_batch(batch)
+            write(table.combine_chunks())
             rejects += lines
     fsync_file(rows)
     if rejects:
@@ -54,6 +58,19 @@ def write_segment(
         told.write_bytes(b"".join(rejects))
         fsync_file(told)
     return len(rejects), _checksum(folder, name, rejected=bool(rejects))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Give what appends a table of one chunk to a new file."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SEGMENT_SCHEMA, options=_WRITING) as out:
+
+        def write(table: pa.Table) -> None:
+            for batch in table.to_batches(_BATCH_ROWS):
+                if batch.num_rows:
+                    out.write_batch(batch)
+
+        yield write
 
 
 def segment_folder(journal: Path) -> Path:
@@ -88,12 +105,18 @@ def damage_of(journal: Journal) -> str | None:
 
 
 class SegmentRows:
-    """The rows of all segments of a journal, by ranges of sellers; ranges may be asked for more than once."""
+    """The rows of all segments of a journal, by ranges of sellers; ranges may be asked for more than once.
 
-    def __init__(self, journal: Journal) -> None:
-        folder, segments = segment_folder(journal.path), journal.segments()
-        holds = len(segments) <= _MOST_HELD
-        self._files = [_SegmentFile(folder / f"{segment.name}{_ROWS}", holds=holds) for segment in segments]
+    Many segments are merged first, to files in `folder`: each range would have to look into each of them.
+    """
+
+    def __init__(self, journal: Journal, folder: Path) -> None:
+        of_journal = segment_folder(journal.path)
+        paths = [of_journal / f"{segment.name}{_ROWS}" for segment in journal.segments()]
+        if len(paths) > _MOST_HELD:
+            groups = [paths[start : start + _MERGED] for start in range(0, len(paths), _MERGED)]
+            paths = [path for number, group in enumerate(groups) for path in _merged(group, folder, number)]
+        self._files = [_SegmentFile(path, holds=len(paths) <= _MOST_HELD) for path in paths]
 
     def between(self, after: str, last: str, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """Rows of the sellers above `after`, up to `last`; of all columns, or of those named."""
@@ -101,31 +124,48 @@ class SegmentRows:
             yield from file.between(after, last, list(names))
 
 
+def _merged(paths: list[Path], folder: Path, number: int) -> list[Path]:
+    """One file with the rows of several; these themselves where a single seller fills much of them."""
+    files = [_SegmentFile(path, holds=True) for path in paths]
+    counted = Counter(chain.from_iterable(file.lasts for file in files))
+    if max(counted.values(), default=0) > _RANGE:
+        return paths
+    borders = sorted(counted)
+    target = folder / f"{number}{_ROWS}"
+    with _written(target) as write:
+        after = ""
+        for last in [*borders[_RANGE::_RANGE], *borders[-1:]]:
+            rows = [batch for file in files for batch in file.between(after, last, [])]
+            write(pa.Table.from_batches(rows, SEGMENT_SCHEMA).combine_chunks().sort_by("seller_id"))
+            after = last
+    return [target]
+
+
 class _SegmentFile:
+    """`lasts`: the last seller of each of its batches."""
+
     def __init__(self, path: Path, *, holds: bool) -> None:
         self._path = path
         self._holds = holds
         self._held: tuple[int, pa.RecordBatch] | None = None
         with self._opened() as file:
-            ids = pa.ipc.open_file(
-                file, options=pa.ipc.IpcReadOptions(included_fields=[0], use_threads=False)
-            )
+            ids = pa.ipc.open_file(file, options=_READING_IDS)
             batches = (ids.get_batch(number)[0] for number in range(ids.num_record_batches))
-            self._lasts: list[str] = [str(batch[-1]) for batch in batches]
+            self.lasts: list[str] = [str(batch[-1]) for batch in batches]
 
     def between(self, after: str, last: str, names: list[str]) -> Iterator[pa.RecordBatch]:
-        number = bisect_right(self._lasts, after)
-        if number == len(self._lasts):
+        number = bisect_right(self.lasts, after)
+        if number == len(self.lasts):
             return
         with self._opened() as file:
             reader = pa.ipc.open_file(file, options=_READING)
-            while number < len(self._lasts):
+            while number < len(self.lasts):
                 batch = self._batch(reader, number)
                 begin, end = _place_after(batch, after), _place_after(batch, last)
                 if end > begin:
                     rows = batch.slice(begin, end - begin)
                     yield rows.select(names) if names else rows
-                if self._lasts[number] > last:
+                if self.lasts[number] > last:
                     return
                 number += 1
 

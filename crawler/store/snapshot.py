@@ -148,7 +148,7 @@ def _build(journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, as
         pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, pieces in deduplicated(journal):
+        for of_range, pieces in deduplicated(journal, aside / "merged"):
             seen = _Seen.expecting(of_range, formerly)
             for rows in pieces:
                 for folder, own in rows.by_folder():
