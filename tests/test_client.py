@@ -529,7 +529,17 @@ async def never(peer: Peer) -> None:
     await peer.silence()
 
 
-@pytest.mark.parametrize("script", [drip, endless_header, endless_headers, endless_informing, never])
+async def spoilt_midway(peer: Peer) -> None:
+    await peer.request()
+    await peer.say(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"cod')
+    await asyncio.sleep(0.02)
+    await peer.say(b"no chunk\r\n")
+    await peer.silence()
+
+
+@pytest.mark.parametrize(
+    "script", [drip, endless_header, endless_headers, endless_informing, spoilt_midway, never]
+)
 async def test_an_answer_must_be_whole_in_time(script: Script) -> None:
     async with serving(script) as server, client(server.url, timeout=0.2) as api:
         with within(1.5, at_least=0.2):

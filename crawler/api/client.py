@@ -172,18 +172,19 @@ class ApiClient:
         """
         transport = connection.transport
         assert transport is not None  # noqa: S101 - it was open just now
-        self._deadlines.begin(transport)
+        task = self._deadlines.begin()
         try:
             transport.write(self._head(seller_id, page_num))
             answer = await _answer(_protocol_of(connection))
-        except BaseException as error:
+        except BaseException:
+            late = self._deadlines.end(task)
+            if late:
+                transport.abort()
             connection.close()
-            if self._deadlines.end(transport) and isinstance(error, Exception):
+            if late:
                 raise TimeoutError from None
             raise
-        if self._deadlines.end(transport):
-            connection.close()
-            raise TimeoutError
+        self._deadlines.end(task)
         self._keep(connection)
         return answer
 
