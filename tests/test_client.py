@@ -449,6 +449,23 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_sellers
         assert len(server.requests) == 2
 
 
+async def test_an_answer_of_which_half_came_before_the_request_is_not_taken_for_it() -> None:
+    """Of an answer that nobody asked for, what came before a request is not part of that request's answer."""
+    stale = answer(BODY.replace(b"r-1", b"stale"))
+
+    async def stutters(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(PAGE + stale[:30])
+        await peer.request()
+        await peer.say(stale[30:])
+        await peer.silence()
+
+    async with serving(stutters) as server, client(server.url) as api:
+        await fetch(api)
+        await fails(api, "connection")
+        assert len(server.requests) == 2
+
+
 async def test_a_small_bomb_is_refused_without_its_memory() -> None:
     bomb = gzip.compress(b"[" * 100 * MIB, 1)
     assert len(bomb) < MIB

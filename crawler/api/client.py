@@ -50,12 +50,6 @@ def _is_open(connection: Connection) -> bool:
     return protocol is not None and protocol.is_connected() and not protocol.should_close
 
 
-def _protocol_of(connection: Connection) -> ResponseHandler:
-    protocol = connection.protocol
-    assert protocol is not None  # noqa: S101 - it is there until the connection is closed
-    return protocol
-
-
 class ApiClient:
     """An async context manager holding one session; `fetch` asks for one page.
 
@@ -134,8 +128,6 @@ class ApiClient:
             connection = self._take_kept()
             if connection is None:
                 connection = await self._connector.connect(self._request, [], self._connecting)
-                # Once for each connection: its parser reads one answer after another.
-                _protocol_of(connection).set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
             try:
                 if await departure.leave(partial(_is_open, connection)):
                     return connection
@@ -170,12 +162,15 @@ class ApiClient:
         A session would send an idempotent request again where a kept-alive connection breaks, which would be
         paid for; and building what it builds for each request takes as long as all else that is done for it.
         """
-        transport = connection.transport
-        assert transport is not None  # noqa: S101 - it was open just now
+        protocol, transport = connection.protocol, connection.transport
+        assert protocol is not None  # noqa: S101 - it was open just now
+        assert transport is not None  # noqa: S101 - same
         task = self._deadlines.begin()
         try:
+            # A new parser: the last one may hold the beginning of an answer that nobody asked for.
+            protocol.set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
             transport.write(self._head(seller_id, page_num))
-            answer = await _answer(_protocol_of(connection))
+            answer = await _answer(protocol)
         except BaseException:
             late = self._deadlines.end(task)
             if late:
