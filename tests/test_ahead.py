@@ -75,7 +75,7 @@ class Journal:
             self.endings[seller_id] = ending
 
     async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
-        raise AssertionError
+        return [Seam(2, 1)], {1: 0}
 
 
 class _Ledger:
@@ -85,15 +85,20 @@ class _Ledger:
 
 
 def crawl(
-    api: Api, sellers: Iterable[str], rule: LookaheadRule, stop_at: float | None = None, workers: int = 30
+    api: Api,
+    sellers: Iterable[str],
+    rule: LookaheadRule,
+    stop_at: float | None = None,
+    workers: int = 30,
+    to_mend: Iterable[str] | None = None,
 ) -> tuple[Journal, Crawl]:
-    """Crawl sellers to their end, or until a signal comes."""
+    """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a seam before page 2."""
     journal, stop, breaker = Journal(), Stop(), Breaker(900)
     pace = Pace(200, 60)
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, 900, Random(0))
     frontier = Frontier(iter(list(sellers)), [], Strategy.DEPTH_FIRST)
     size, paging = PoolSize(200, workers), PagingRule()
-    job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule)
+    job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_mend=to_mend)
 
     async def main() -> None:
         if stop_at is not None:

@@ -9,7 +9,7 @@ import pytest
 from test_ahead import Answer, Api, crawl, rows
 
 from crawler.errors import ApiDownError, UnavailableError
-from crawler.models import SellerStatus
+from crawler.models import PAGE_SIZE, SellerStatus
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
 
@@ -121,3 +121,15 @@ def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:
     journal, job = crawl(api, sizes(0, 30), LookaheadRule())
     assert isinstance(job._stop.reason, ApiDownError)
     assert not journal.endings
+
+
+def test_seams_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
+    """The four sellers listed are given up, the first to be mended as well; then the API is back."""
+
+    def answer(seller: str, _page_num: int, at: float) -> Answer:
+        return UnavailableError("500") if at < 400 or seller.startswith("s") else PAGE_SIZE
+
+    api = Api(answer)
+    journal, job = crawl(api, sizes(0, 4), LookaheadRule(), workers=1, to_mend=["m0", "m1", "m2"])
+    assert job._stop.reason is None
+    assert {seller for seller, _ in journal.pages} == {"m1", "m2"}

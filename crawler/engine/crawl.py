@@ -132,7 +132,7 @@ class Crawl:
             worker = group.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._workers.pop)
-        return bool(self._workers) or bool(self._parked)
+        return bool(self._workers) or bool(self._parked) or self._has_work
 
     @property
     def _wanted(self) -> int:
