@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -344,6 +345,22 @@ def test_a_seller_costs_its_full_pages_and_one_more(total: int, stop: StopRule, 
     whole = total // 10 + 1 if stop is StopRule.SHORT else -(-total // 10) + 1
     assert seller.pages == min(whole, max_pages)
     assert (step.status is SellerStatus.COMPLETE) == (whole <= max_pages)
+
+
+def test_a_region_of_many_small_pieces_is_written_without_weighing_each_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A region with few rows in each of a great night's parts costs time by its rows, not their square."""
+    monkeypatch.setattr(region_files, "_HELD_BYTES", 500)
+    some = pa.table([pa.nulls(2, field.type) for field in VIDEO_SCHEMA], schema=VIDEO_SCHEMA)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    began = time.monotonic()
+    with region_files.RegionFiles(tmp_path, "run1", aside) as regions:
+        for _ in range(1500):
+            regions.add("region=MY", some)
+    assert time.monotonic() - began < 6
+    assert pq.read_metadata(tmp_path / "region=MY" / "run1.parquet").num_rows == 3000
 
 
 def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

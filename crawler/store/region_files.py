@@ -135,15 +135,18 @@ class RegionFiles:
 def _groups(rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Rows in tables of a row group's size; smaller ones where rows are very long."""
     waiting: list[pa.Table] = []
+    count = size = 0
     for table in rows:
         waiting.append(table)
-        while sum(map(len, waiting)) >= ROW_GROUP:
+        count, size = count + len(table), size + table.nbytes
+        while count >= ROW_GROUP:
             whole = pa.concat_tables(waiting)
             yield whole.slice(0, ROW_GROUP)
-            waiting = [whole.slice(ROW_GROUP)]
-        if sum(t.nbytes for t in waiting) >= _GROUP_BYTES:
+            rest = whole.slice(ROW_GROUP)
+            waiting, count, size = [rest], len(rest), rest.nbytes
+        if size >= _GROUP_BYTES:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, count, size = [], 0, 0
     if any(map(len, waiting)):
         yield pa.concat_tables(waiting)
 
