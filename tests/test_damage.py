@@ -180,6 +180,17 @@ def test_a_list_of_the_same_length_is_another_list(night: Begin) -> None:
     assert job.seller_rows()[other]["status"] == "pending"
 
 
+def test_sellers_that_stop_for_another_reason_are_told_anew(night: Begin) -> None:
+    """A run that only ends sellers for another reason says so in the report and in sellers/."""
+    job, _, _, source = begun(night)
+    job.run(source, "--top", "5")
+    report = job.run(source, "--max-pages", "1")
+    assert report["requests"]["sent"] == 0
+    reasons = [row["stop_reason"] for row in job.seller_rows().values()]
+    assert report["stops"]["max_pages"] == reasons.count("max_pages") > 0
+    assert "top" not in report["stops"] | dict.fromkeys(reasons)
+
+
 def test_sellers_that_left_the_list_keep_how_they_ended(night: Begin) -> None:
     job, _, ids, source = begun(night)
     job.run(source, "--max-pages", "1")

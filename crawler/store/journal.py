@@ -454,7 +454,9 @@ class Journal:
 
     def mark(self) -> str:
         """Tells one state of the journal from another: equal marks, equal snapshot."""
-        sellers = self._db.execute("SELECT status, count(*) FROM seller GROUP BY status").fetchall()
+        sellers = self._db.execute(
+            "SELECT status, stop_reason, count(*) FROM seller GROUP BY status, stop_reason"
+        ).fetchall()
         outlay = self._one("SELECT coalesce(sum(credits), 0) FROM outlay")
         return f"{self._last_seq} {outlay} {sorted(sellers)}"
 
