@@ -372,3 +372,19 @@ def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.M
     assert pq.ParquetFile(path).metadata.num_row_groups == 3
     assert len(pq.ParquetFile(path).read()) == 9 * 12
     assert not list((tmp_path / "state" / "staging").iterdir())
+
+
+def test_a_range_of_sellers_weighs_its_own_rows_and_no_batch_is_heavy(tmp_path: Path) -> None:
+    """Of each segment a range holds its own rows, not the batch around them, however long rows are."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        staging = Staging(journal, read_batch, segment_pages=1000)
+        long = [row(str(n), nick_name=f"{n:09}" * 1000) for n in range(10)]
+        staging.write([Record(s, "run1", 1, page(s, 1, long), None) for s in map(str, range(1000, 1060))])
+        staging.flush()
+        rows = segment_file.SegmentRows(journal)
+        (few,) = rows.between("1004", "1005")
+        assert few["seller_id"].to_pylist() == ["1005"] * 10
+        assert few.get_total_buffer_size() < 2 * few.nbytes
+        batches = list(rows.between("", "1060"))
+        assert sum(map(len, batches)) == 600
+        assert max(batch.nbytes for batch in batches) < 1.2 * 2**20

@@ -21,6 +21,9 @@ from crawler.store.schema import SEGMENT_SCHEMA
 _BATCH_ROWS = 1280
 """Rows that are read at a time: few, since of many segments one such batch each is held at once."""
 
+_BATCH_BYTES = 1 << 20
+"""What they weigh at most, about: of very long rows there are fewer."""
+
 _MOST_HELD = 64
 """Segments up to which each holds the batch at a range's border for the next range, and none is merged."""
 
@@ -66,11 +69,15 @@ def _written(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SEGMENT_SCHEMA, options=_WRITING) as out:
 
         def write(table: pa.Table) -> None:
-            for batch in table.to_batches(_BATCH_ROWS):
+            for batch in table.to_batches(_rows_of_a_batch(table)):
                 if batch.num_rows:
                     out.write_batch(batch)
 
         yield write
+
+
+def _rows_of_a_batch(table: pa.Table) -> int:
+    return max(1, min(_BATCH_ROWS, len(table) * _BATCH_BYTES // max(1, table.nbytes)))
 
 
 def segment_folder(journal: Path) -> Path:
@@ -163,8 +170,9 @@ class _SegmentFile:
                 batch = self._batch(reader, number)
                 begin, end = _place_after(batch, after), _place_after(batch, last)
                 if end > begin:
-                    rows = batch.slice(begin, end - begin)
-                    yield rows.select(names) if names else rows
+                    rows = batch.select(names) if names else batch
+                    # A slice would keep all of its batch in memory, and a range takes one of every segment.
+                    yield rows if end - begin == len(batch) else rows.take(pa.array(range(begin, end)))
                 if self.lasts[number] > last:
                     return
                 number += 1
