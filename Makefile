@@ -25,7 +25,7 @@ run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
 	$(BIN)/crawler run data/sellers.csv
 
 test: setup check ## run every gate and test
-	$(BIN)/pytest -n 2 -q
+	$(BIN)/pytest -n 4 --dist worksteal -q
 
 check: setup ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -235,7 +235,7 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
         assert {groups.row_group(n).num_rows for n in range(groups.num_row_groups - 1)} <= {*range(10, 31)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     received=st.lists(
         st.tuples(st.integers(1, 4), st.integers(1, 3), st.lists(st.integers(0, 6), max_size=4)), max_size=14
@@ -381,7 +381,7 @@ def test_a_range_of_sellers_weighs_its_own_rows_and_no_batch_is_heavy(tmp_path: 
         long = [row(str(n), nick_name=f"{n:09}" * 1000) for n in range(10)]
         staging.write([Record(s, "run1", 1, page(s, 1, long), None) for s in map(str, range(1000, 1060))])
         staging.flush()
-        rows = segment_file.SegmentRows(journal)
+        rows = segment_file.SegmentRows(journal, tmp_path)
         (few,) = rows.between("1004", "1005")
         assert few["seller_id"].to_pylist() == ["1005"] * 10
         assert few.get_total_buffer_size() < 2 * few.nbytes
