@@ -25,9 +25,9 @@ from spread import keep, spread
 
 HERE = Path(__file__).parent
 REQUESTS = 20_000
-ROUNDS = 5
+ROUNDS = 9
 WORKERS = 64
-CRAWLER_WORKERS = 256
+CRAWLER_WORKERS = 160
 """A worker also waits until its page is on disk, so more of them keep as many requests under way."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from math import inf
 from pathlib import Path
@@ -105,8 +104,7 @@ INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE S
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What one group commit writes for one seller: a page, an ending, both, or only what it cost."""
 
     seller_id: str

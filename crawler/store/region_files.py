@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from crawler.store.schema import FEW_VALUES, NO_REGION, VIDEO_SCHEMA
 
 ROW_GROUP = 65_536
-_LEAST_GROUP = 8192
+_LEAST_GROUP = 6144
 """Rows below which a region's are put aside rather than written: readers are slow on small row groups."""
 
 _HELD_BYTES = 24 * 1024 * 1024

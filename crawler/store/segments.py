@@ -21,7 +21,7 @@ from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
 from crawler.store.segment_file import require_segments, segment_folder, write_segment
 
 SEGMENT_PAGES = 32_768
-SEGMENT_BYTES = 24 * 1024 * 1024
+SEGMENT_BYTES = 16 * 1024 * 1024
 """Bodies that wait at most, in JSON: either bound closes a segment."""
 
 _BLOCK_PAGES = 512
@@ -187,18 +187,18 @@ def _blocks(pages: list[StoredPage]) -> Iterator[list[StoredPage]]:
 def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     """The rows of some pages with what their pages know of them."""
     number: Any = rows["page"].combine_chunks()
-    first = _of_pages([(page.page_num - 1) * PAGE_SIZE for page in pages], pa.int64(), number)
+    known = dict(zip(StoredPage._fields, zip(*pages, strict=True), strict=True))
+    first = _of_pages([(page_num - 1) * PAGE_SIZE for page_num in known["page_num"]], pa.int64(), number)
     columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
     columns["folder"], columns["extra"] = _folders(rows)
     columns["position"] = pc.add(rows["place"], first)
     columns["carried_from"] = pa.nulls(len(rows), pa.date32())
     for name, told in _OF_PAGE.items():
-        values = [getattr(page, told) for page in pages]
-        columns[name] = _of_pages(values, SEGMENT_SCHEMA.field(name).type, number)
+        columns[name] = _of_pages(known[told], SEGMENT_SCHEMA.field(name).type, number)
     return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
 
 
-def _of_pages(values: list[Any], kind: pa.DataType, number: pa.Array[Any]) -> pa.Array[Any]:
+def _of_pages(values: Sequence[Any], kind: pa.DataType, number: pa.Array[Any]) -> pa.Array[Any]:
     """What each row's page says, `number` being the row's page."""
     return pa.array(values, kind).take(number)
 
