@@ -134,6 +134,7 @@ def _kept_of_one(source: _Source, count: int) -> Iterator[PartRows]:
     step = max(1, -(-len(numbers) // count))
     for start in range(0, max(1, len(numbers)), step):
         yield _gathered(source, numbers.slice(start, step))
+        pa.default_memory_pool().release_unused()
 
 
 def _gathered(source: _Source, numbers: pa.Array[Any]) -> PartRows:
@@ -142,7 +143,9 @@ def _gathered(source: _Source, numbers: pa.Array[Any]) -> PartRows:
     for batch in source.read():
         own: Any = pc.subtract(numbers, pa.scalar(first))
         inside = pc.and_(pc.greater_equal(own, pa.scalar(0)), pc.less(own, pa.scalar(len(batch))))
-        found.append(batch.take(own.filter(inside)))
+        wanted = own.filter(inside)
+        if len(wanted):
+            found.append(batch.take(wanted))
         first += len(batch)
     rows = pa.Table.from_batches(found, SEGMENT_SCHEMA)
     return PartRows(rows, pc.cast(pc.sort_indices(rows, sort_keys=_up(["position", "video_id"])), pa.int64()))
