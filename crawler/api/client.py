@@ -51,7 +51,7 @@ def _is_open(connection: Connection) -> bool:
 
 
 class ApiClient:
-    """An async context manager holding one session; `fetch` asks for one page.
+    """An async context manager that keeps its connections; `fetch` asks for one page.
 
     `timeout` bounds a request from its departure to its last byte, `connect_timeout` the way to a
     connection; both are in seconds. `wall_clock` gives epoch milliseconds.
