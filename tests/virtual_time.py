@@ -48,7 +48,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop on virtual time, for one thread; `stall` moves the clock as a blocked process would.
 
     The clock starts at 1000.0 and is good for three months: beyond, a float no longer tells nanoseconds.
+    `lateness`: seconds by which its timers fire late.
     """
+
+    lateness = 0.0
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -68,7 +71,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         # Who waits for a time that rounds to now counts on a real clock, which has moved when it looks again.
-        return super().call_at(max(when, self._virtual.now + _TICK), callback, *args, context=context)
+        due = max(when + self.lateness, self._virtual.now + _TICK)
+        return super().call_at(due, callback, *args, context=context)
 
     def stall(self, seconds: float) -> None:
         """Let time pass in which nobody could do anything."""

@@ -60,7 +60,8 @@ def read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     """Read the rows of pages (a seller and a body of strict JSON each), exactly as `read_rows` does."""
     rejects: list[tuple[int, Reject]] = []
     parts = list(_parts(pages, rejects))
-    return RowBatch(pa.concat_tables([ROW_SCHEMA.empty_table(), *parts]), rejects)
+    # Of one part a table of one chunk, which nobody after this has to copy.
+    return RowBatch(pa.concat_tables(parts or [ROW_SCHEMA.empty_table()]), rejects)
 
 
 def _parts(pages: Sequence[tuple[str, bytes]], rejects: list[tuple[int, Reject]]) -> Iterator[pa.Table]:
