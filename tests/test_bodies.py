@@ -54,7 +54,7 @@ def test_those_in_a_segment_wait_no_more(tmp_path: Path, commits: int) -> None:
     written = filled(tmp_path / "j.sqlite")
     last = sum(map(len, SIZES[:commits]))
     with Journal(tmp_path / "j.sqlite") as journal:
-        journal.adopt(Segment(f"{last:012}", last, 0, 0))
+        journal.adopt(Segment(f"{last:012}", 1, last, 0, "{}"))
         assert bodies(journal) == written[last:]
         written += [(p.seq, p.body) for p in journal.write(records([9, 9], len(written) + 1))]
         assert bodies(journal) == written[last:]

@@ -25,13 +25,15 @@ from crawler.models import (
     StopRule,
     edge_of,
 )
+from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
 from crawler.store.database import database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
-FORMAT = 4
+FORMAT = 5
 _JOINED_BYTES = 1024 * 1024
+# The last column of each table is the checksum of the others in their order.
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS page (
     seq INTEGER PRIMARY KEY,
     seller_id TEXT NOT NULL,
@@ -45,35 +47,51 @@ CREATE TABLE IF NOT EXISTS page (
     size INTEGER NOT NULL,
     total REAL NOT NULL,
     least REAL,
-    edge INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, lz4 BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS segment (
-    name TEXT PRIMARY KEY,
-    last_seq INTEGER NOT NULL,
-    rejected INTEGER NOT NULL,
+    edge INTEGER NOT NULL,
+    body_checksum INTEGER NOT NULL,
     checksum INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS outlay (seller_id TEXT PRIMARY KEY, credits INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS body (
+    seq INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    lz4 BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS segment (
+    name TEXT PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    pieces TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outlay (
+    seller_id TEXT PRIMARY KEY,
+    credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seller (
     seller_id TEXT PRIMARY KEY,
     status TEXT NOT NULL,
     stop_reason TEXT NOT NULL,
     error TEXT,
     retriable INTEGER NOT NULL,
-    run_id TEXT NOT NULL
+    run_id TEXT NOT NULL,
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seam (
     seller_id TEXT NOT NULL,
     page_num INTEGER NOT NULL,
     overlap INTEGER NOT NULL,
     mended INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (seller_id, page_num)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS matched (
     seller_id TEXT PRIMARY KEY,
     source TEXT NOT NULL,
-    videos INTEGER NOT NULL
+    videos INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
@@ -81,6 +99,13 @@ CREATE VIEW IF NOT EXISTS known AS
 
 # Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
 _PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
+
+# A page that was dropped for damage must not have its number used again.
+_LAST_SEQ = """SELECT max(
+    (SELECT coalesce(max(seq), 0) FROM page),
+    (SELECT coalesce(max(seq), 0) FROM body),
+    (SELECT coalesce(max(last_seq), 0) FROM segment)
+)"""
 
 _REOPENED = """
 SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_refused))
@@ -97,10 +122,16 @@ SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_r
 
 # Rows that are carried stand until their seller is read to its end, or cannot be.
 _ENDED = """
-INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
+INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
     status = excluded.status, stop_reason = excluded.stop_reason, error = excluded.error,
-    retriable = excluded.retriable, run_id = excluded.run_id
+    retriable = excluded.retriable, run_id = excluded.run_id, checksum = excluded.checksum
     WHERE seller.stop_reason != 'carried' OR excluded.status != 'partial'
+"""
+
+_OUTLAY = """
+INSERT INTO outlay VALUES (?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
+    credits = credits + excluded.credits,
+    checksum = row_checksum(seller_id, credits + excluded.credits)
 """
 
 
@@ -128,15 +159,16 @@ class StoredPage(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A file that holds the rows of pages up to `last_seq`, and how many rows it had to reject.
+    """A file that holds the rows of the pages `first_seq` to `last_seq`, and how many rows it had to reject.
 
-    `checksum` is that of its bytes, those of its rejects included.
+    `pieces` are the checksums of its parts, as `segment_file` writes and reads them.
     """
 
     name: str
+    first_seq: int
     last_seq: int
     rejected: int
-    checksum: int
+    pieces: str
 
 
 class SellerSummary(NamedTuple):
@@ -188,9 +220,11 @@ class Journal:
             oldest=FORMAT,
             survive_power_loss=survive_power_loss,
         )
+        with database_errors(path):
+            self._db.create_function("row_checksum", -1, _row_checksum, deterministic=True)
         self._codec = pa.Codec("lz4")
         self._is_sorted = only_read
-        self._last_seq = self._one("SELECT coalesce(max(seq), 0) FROM page")
+        self._last_seq = self._one(_LAST_SEQ)
 
     def __enter__(self) -> Self:
         return self
@@ -212,24 +246,20 @@ class Journal:
         numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         bodies = [
-            (seq, self._codec.compress(joined, asbytes=True))
-            for seq, joined in _joined((seq, page.body) for seq, (_, page) in numbered)
+            (last, first, len(joined), self._codec.compress(joined, asbytes=True))
+            for first, last, joined in _joined((seq, page.body) for seq, (_, page) in numbered)
         ]
-        outlays = [(r.seller_id, r.credits) for r in records if r.page is None and r.credits]
+        outlays = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
         noted = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
             db.executemany(
-                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
-            db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
+            db.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", bodies)
             db.executemany(_ENDED, endings)
-            db.executemany(
-                """INSERT INTO outlay VALUES (?, ?)
-                ON CONFLICT (seller_id) DO UPDATE SET credits = credits + excluded.credits""",
-                outlays,
-            )
+            db.executemany(_OUTLAY, outlays)
             for record in noted:
                 _write_notes(db, record.seller_id, record.notes)
             reached("commit.written")
@@ -255,12 +285,12 @@ class Journal:
     def adopt(self, segment: Segment) -> None:
         """Let a durable segment stand for its pages' bodies."""
         with database_errors(self.path), transaction(self._db) as db:
-            db.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", segment)
+            db.execute("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?)", with_checksum(segment))
             db.execute("DELETE FROM body WHERE seq <= ?", (segment.last_seq,))
 
     def segments(self) -> list[Segment]:
         """Every segment, the oldest first."""
-        query = "SELECT name, last_seq, rejected, checksum FROM segment ORDER BY last_seq"
+        query = "SELECT name, first_seq, last_seq, rejected, pieces FROM segment ORDER BY last_seq"
         return [Segment(*row) for row in self._db.execute(query)]
 
     @property
@@ -274,14 +304,18 @@ class Journal:
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM seller)"))
 
     def meta(self, name: str) -> str | None:
-        """A value noted beside the pages."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        """A value noted beside the pages; None where there is none, or damage left none."""
+        row = self._db.execute("SELECT name, value, checksum FROM meta WHERE name = ?", (name,)).fetchone()
+        intact = None if row is None else corrected(row)
+        return None if intact is None or intact[0] != name else str(intact[1])
 
     def note(self, **values: str) -> None:
         """Note values beside the pages, durably."""
         with database_errors(self.path), transaction(self._db) as db:
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+            db.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)",
+                [with_checksum(item) for item in values.items()],
+            )
 
     def require(self, **expected: str) -> None:
         """Hold a resumed crawl to what its pages were asked for with.
@@ -475,48 +509,62 @@ class Journal:
             yield pa.array([row[0] for row in rows], pa.string())
 
 
-def _joined(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Bodies one after another, each such string with the last page's `seq`: alike, they compress well."""
+def _row_checksum(*values: object) -> int:
+    return row_checksum(values)
+
+
+def _joined(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    """Bodies one after another, with the first and the last one's `seq`: alike, they compress well."""
     waiting: list[bytes] = []
-    size = last = 0
+    size = first = last = 0
     for last, body in bodies:
+        first = first if waiting else last
         waiting.append(body)
         size += len(body)
         if size >= _JOINED_BYTES:
-            yield last, b"".join(waiting)
+            yield first, last, b"".join(waiting)
             waiting, size = [], 0
     if waiting:
-        yield last, b"".join(waiting)
+        yield first, last, b"".join(waiting)
 
 
 def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
-    return (
-        seq,
-        page.seller_id,
-        page.page_num,
-        page.row_count or 0,
-        page.fingerprint,
-        page.received_at,
-        page.request_id,
-        record.run_id,
-        record.credits,
-        len(page.body),
-        page.total,
-        page.least,
-        edge_of(page),
+    return with_checksum(
+        (
+            seq,
+            page.seller_id,
+            page.page_num,
+            page.row_count or 0,
+            page.fingerprint,
+            page.received_at,
+            page.request_id,
+            record.run_id,
+            record.credits,
+            len(page.body),
+            _as_stored(page.total),
+            None if page.least is None else _as_stored(page.least),
+            edge_of(page),
+            page_checksum(page.seller_id, page.page_num, page.body),
+        )
     )
+
+
+def _as_stored(value: float) -> float:
+    """A real number as SQLite gives it back: it knows no negative zero."""
+    return float(value) + 0.0
 
 
 def _write_notes(db: sqlite3.Connection, seller_id: str, notes: PageNotes) -> None:
-    db.executemany(
-        "INSERT OR REPLACE INTO seam VALUES (?, ?, ?, 0)", [(seller_id, *seam) for seam in notes.seams]
-    )
+    seams = [with_checksum((seller_id, *seam, 0)) for seam in notes.seams]
+    db.executemany("INSERT OR REPLACE INTO seam VALUES (?, ?, ?, ?, ?)", seams)
     if notes.mended is not None:
-        told = (seller_id, notes.mended)
-        db.execute("UPDATE seam SET mended = 1 WHERE seller_id = ? AND page_num > ?", told)
+        query = """UPDATE seam SET mended = 1, checksum = row_checksum(seller_id, page_num, overlap, 1)
+            WHERE seller_id = ? AND page_num > ?"""
+        db.execute(query, (seller_id, notes.mended))
     if notes.match is not None:
         source, videos, _ = notes.match
-        db.execute("INSERT OR REPLACE INTO matched VALUES (?, ?, ?)", (seller_id, source.isoformat(), videos))
+        match = with_checksum((seller_id, source.isoformat(), videos))
+        db.execute("INSERT OR REPLACE INTO matched VALUES (?, ?, ?, ?)", match)
 
 
 def _stored(seq: int, record: Record, page: Page) -> StoredPage:
@@ -526,13 +574,15 @@ def _stored(seq: int, record: Record, page: Page) -> StoredPage:
 
 
 def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
-    return (
-        record.seller_id,
-        ending.status,
-        ending.stop_reason,
-        ending.error,
-        ending.retriable,
-        record.run_id,
+    return with_checksum(
+        (
+            record.seller_id,
+            ending.status,
+            ending.stop_reason,
+            ending.error,
+            int(ending.retriable),
+            record.run_id,
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""A segment's files: rows in Arrow's file format sorted by seller, and rejects, both under one checksum."""
+"""A segment's files: rows in Arrow's file format sorted by seller, and rejects, with checksums."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import orjson
 import pyarrow as pa
 
 from crawler.errors import InputError
 from crawler.store.files import fsync_file
-from crawler.store.journal import Journal
+from crawler.store.journal import Journal, Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 
 _BATCH_ROWS = 1280
@@ -35,43 +36,60 @@ _RANGE = 16
 
 # zstd would save two fifths of the room, and takes twice as long.
 _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-_PIECE = 1 << 20
 _ROWS, _REJECTS = ".arrow", ".jsonl"
+_ENDINGS = {"rows": _ROWS, "rejects": _REJECTS}
 
 
 def write_segment(
     folder: Path, name: str, blocks: Iterable[tuple[pa.Table, Iterable[bytes]]]
-) -> tuple[int, int]:
+) -> tuple[int, str]:
     """Write blocks of rows in the order of their sellers, each with lines that tell of its rejects.
 
-    Returns how many rejects there are, and the checksum. The files are durable then, their names are not yet.
+    Returns how many rejects there are, and the checksums of the pieces. The files are durable then, their
+    names are not yet.
     """
-    rows = folder / f"{name}{_ROWS}"
-    rejects: list[bytes] = []
-    with _written(rows) as write:
+    rows, told = folder / f"{name}{_ROWS}", folder / f"{name}{_REJECTS}"
+    rejects: list[list[bytes]] = []
+    with _written(rows) as (write, ends):
         for table, lines in blocks:
             # Odd pages come as chunks of their own, which would each be a batch.
             write(table.combine_chunks())
-            rejects += lines
+            rejects.append(list(lines))
     fsync_file(rows)
-    if rejects:
-        told = folder / f"{name}{_REJECTS}"
-        told.write_bytes(b"".join(rejects))
+    pieces = {"rows": _pieces(rows, [*ends, rows.stat().st_size]), "rejects": []}
+    if any(rejects):
+        told.write_bytes(b"".join(chain.from_iterable(rejects)))
         fsync_file(told)
-    return len(rejects), _checksum(folder, name, rejected=bool(rejects))
+        sizes = [sum(map(len, lines)) for lines in rejects if lines]
+        pieces["rejects"] = _pieces(told, list(accumulate(sizes)))
+    return sum(map(len, rejects)), orjson.dumps(pieces).decode()
+
+
+def _pieces(path: Path, ends: Iterable[int]) -> list[tuple[int, int]]:
+    """The length and the checksum of each piece of a file; of rows: the head, each batch, the foot."""
+    pieces: list[tuple[int, int]] = []
+    with path.open("rb") as file:
+        begin = 0
+        for end in ends:
+            pieces.append((end - begin, crc32(file.read(end - begin))))
+            begin = end
+    return pieces
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Callable[[pa.Table], None]]:
-    """Give what appends a table of one chunk to a new file."""
+def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]]]:
+    """Give what appends a table of one chunk to a new file, and the places in it where a piece ends."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SEGMENT_SCHEMA, options=_WRITING) as out:
+        ends: list[int] = []
 
         def write(table: pa.Table) -> None:
             for batch in table.to_batches(_rows_of_a_batch(table)):
                 if batch.num_rows:
+                    ends.extend([] if ends else [file.tell()])
                     out.write_batch(batch)
+                    ends.append(file.tell())
 
-        yield write
+        yield write, ends
 
 
 def _rows_of_a_batch(table: pa.Table) -> int:
@@ -102,7 +120,7 @@ def damage_of(journal: Journal) -> str | None:
     for segment in journal.segments():
         told = f"{folder / segment.name}{_ROWS} is missing or damaged"
         try:
-            if _checksum(folder, segment.name, rejected=segment.rejected > 0) != segment.checksum:
+            if not _is_intact(folder, segment):
                 return f"{told} (its content has changed)"
         except OSError as error:
             return f"{told} ({error})"
@@ -137,7 +155,7 @@ def _merged(paths: list[Path], folder: Path, number: int) -> list[Path]:
         return paths
     borders = sorted(counted)
     target = folder / f"{number}{_ROWS}"
-    with _written(target) as write:
+    with _written(target) as (write, _):
         after = ""
         for last in [*borders[_RANGE::_RANGE], *borders[-1:]]:
             rows = [batch for file in files for batch in file.between(after, last, [])]
@@ -205,10 +223,15 @@ def _place_after(batch: pa.RecordBatch, seller_id: str) -> int:
     return bisect_right(range(len(ids)), seller_id, key=lambda row: str(ids[row]))
 
 
-def _checksum(folder: Path, name: str, *, rejected: bool) -> int:
-    found = 0
-    for ending in (_ROWS, _REJECTS) if rejected else (_ROWS,):
-        with (folder / f"{name}{ending}").open("rb") as file:
-            while piece := file.read(_PIECE):
-                found = crc32(piece, found)
-    return found
+def _is_intact(folder: Path, segment: Segment) -> bool:
+    """Whether every piece of a segment's files has its checksum, and nothing follows the last one."""
+    pieces: dict[str, list[list[int]]] = orjson.loads(segment.pieces)
+    for kind, ending in _ENDINGS.items():
+        expected = [tuple(piece) for piece in pieces[kind]]
+        path = folder / f"{segment.name}{ending}"
+        if not expected:
+            continue
+        ends = list(accumulate(length for length, _ in expected))
+        if path.stat().st_size != ends[-1] or _pieces(path, ends) != expected:
+            return False
+    return True

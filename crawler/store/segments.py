@@ -141,16 +141,16 @@ class Staging:
     def _write_segment(self, pages: list[StoredPage]) -> Segment:
         reached("segment.begin")
         folder = segment_folder(self.journal.path)
-        last_seq = pages[-1].seq
+        first_seq, last_seq = pages[0].seq, pages[-1].seq
         name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
             folder.mkdir(exist_ok=True)
-            rejected, checksum = write_segment(folder, name, self._read(pages))
+            rejected, pieces = write_segment(folder, name, self._read(pages))
             fsync_folder(folder)
             fsync_folder(folder.parent)
         reached("segment.written")
         pa.default_memory_pool().release_unused()
-        return Segment(name, last_seq, rejected, checksum)
+        return Segment(name, first_seq, last_seq, rejected, pieces)
 
     def _remove_strays(self) -> None:
         """Remove files that a crash left before the journal knew of them."""
