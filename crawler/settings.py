@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from crawler.addresses import is_loopback
 from crawler.errors import InputError
 from crawler.models import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
 
@@ -571,7 +571,7 @@ def _without_key(text: str, environ: Mapping[str, str]) -> str:
 
 def _contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
     parts = urlsplit(settings.api.url)
-    if parts.scheme == "http" and not settings.api.allow_http and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not settings.api.allow_http and not is_loopback(parts.hostname or ""):
         yield (
             f"api.url ({origins['api.url']}): {_shown('api.url', settings.api.url)}: the key would travel "
             "in the clear: use https, or set api.allow_http"
@@ -586,16 +586,3 @@ def _contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[
             f"run.resume ({origins['run.resume']}) and run.crawl_date ({origins['run.crawl_date']}) "
             "contradict each other: --crawl-date alone goes on with that date"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Exactly localhost, 127.0.0.0/8 and ::1."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_loopback
-    return address == ipaddress.IPv6Address("::1")

@@ -307,3 +307,15 @@ def test_check_aligns_its_table(tmp_path: Path) -> None:
     assert lines[-1] == "ready"
     start = lines[0].index("https://")
     assert all(line[start - 2 : start] == "  " and line[start] != " " for line in lines[:-1])
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_proxy_that_cannot_be_used_is_a_two_before_anything_is_sent(tmp_path: Path, command: str) -> None:
+    source = tmp_path / "sellers.csv"
+    source.write_text("7494662098975951181\n")
+    environ = {"https_proxy": "socks5://us:secret@proxy.test:1080", "KEYAPI_API_KEY": KEY}
+    told = call(command, str(source), "--data", str(tmp_path / "data"), env=environ)
+    assert told.returncode == 2, told.stderr
+    assert "https_proxy cannot be used: socks5:// is not supported" in told.stdout + told.stderr
+    assert "secret" not in told.stdout + told.stderr
+    assert not (tmp_path / "data").exists()

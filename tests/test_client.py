@@ -24,8 +24,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.api.client import MAX_BODY, PATH, ApiClient, _proxy_of_environment
-from crawler.errors import CrawlerError, KeyRefusedError, PageError, QuotaUsedUpError, UnavailableError
+from crawler.api.client import MAX_BODY, PATH, ApiClient
+from crawler.api.proxies import proxy_for
+from crawler.errors import (
+    CrawlerError,
+    InputError,
+    KeyRefusedError,
+    PageError,
+    QuotaUsedUpError,
+    UnavailableError,
+)
 from crawler.models import Page, SortField, SortOrder
 
 KEY = 'sk_live_a/b"c<d'
@@ -797,39 +805,77 @@ async def test_the_proxy_of_the_environment_is_used(scheme: str, monkeypatch: py
         assert f"\r\nAuthorization: Bearer {KEY}\r\n".encode() in head
 
 
-@pytest.mark.parametrize("spared", ["127.0.0.1", "127.0.0.1:{port}", "x.test, .0.0.1", "*"])
-async def test_no_proxy_is_honoured(spared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+async def test_loopback_never_goes_through_a_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(saying(PAGE)) as proxy, serving(saying(PAGE)) as server:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", spared.format(port=server.url.rpartition(":")[2]))
+        monkeypatch.setenv(variable, proxy.url)
         async with client(server.url) as api:
             assert (await fetch(api)).row_count == 1
         assert proxy.connections == 0
         assert b"GET /v1/" in server.requests[0]
 
 
+PROXY = "http://proxy.test:1"
+
+
 @pytest.mark.parametrize(
     ("url", "spared", "proxy"),
     [
-        ("http://[::1]:80", "::1", None),
-        ("http://[::1]:80", "[::1]:80", None),
-        ("http://[::1]:80", "127.0.0.1", "http://proxy.test:1"),
+        ("http://[::1]:80", "", None),
+        ("http://localhost:80", "", None),
+        ("http://127.8.9.1:80", "", None),
         ("http://us:pw@api.test", "api.test", None),
-        ("http://api.test", "other.test", "http://proxy.test:1"),
+        ("http://api.test:81", "api.test:81", None),
+        ("http://api.test", "x.test, .test", None),
+        ("http://api.test", "*", None),
+        ("http://api.test", "other.test", PROXY),
+        ("http://127.0.0.1.test", "", PROXY),
         ("https://api.test", "", None),
     ],
 )
 def test_which_proxy(url: str, spared: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy.test:1")
+    monkeypatch.setenv("http_proxy", PROXY)
     monkeypatch.setenv("no_proxy", spared)
-    assert _proxy_of_environment(url) == proxy
+    assert proxy_for(url) == proxy
+
+
+def test_all_proxy_serves_where_no_other_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "all.test:2")
+    assert proxy_for("https://api.test") == "http://all.test:2"
+    monkeypatch.setenv("https_proxy", PROXY)
+    assert proxy_for("https://api.test") == PROXY
 
 
 @pytest.mark.parametrize(
-    "proxy", ["socks5://us:pw@127.0.0.1:1", "http://us:pw@[", "http://us:pw@127.0.0.1:1"]
+    ("proxy", "fault"),
+    [
+        ("socks5://us:pw@127.0.0.1:1", "socks5:// is not supported"),
+        ("http://us:pw@[", "no address"),
+        ("http://us:pw@proxy.test", "names no port"),
+        ("us:pw@proxy.test", "names no port"),
+        ("http://us:pw@proxy.test:0", "names no port"),
+        ("http://us:pw@proxy.test:99999", "no address"),
+        ("http://us:pw@:80", "names no host"),
+        ("http://us:p w@proxy.test:80", "blanks"),
+    ],
 )
-async def test_a_proxy_that_is_of_no_use_costs_nothing(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", proxy)
+@pytest.mark.parametrize("variable", ["https_proxy", "ALL_PROXY"])
+def test_a_proxy_that_cannot_be_used_is_refused_by_name(
+    variable: str, proxy: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(InputError) as caught:
+        proxy_for("https://api.test")
+    assert fault in str(caught.value)
+    assert f"proxy in {variable}" in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert "p w" not in str(caught.value)
+    monkeypatch.setenv("no_proxy", "api.test")
+    assert proxy_for("https://api.test") is None
+
+
+async def test_a_proxy_that_is_closed_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://us:pw@127.0.0.1:1")
     async with client("http://api.invalid") as api:
         assert "pw" not in await fails(api, "connection", left=0)
 

@@ -10,8 +10,7 @@ from functools import cached_property, partial
 from math import inf
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -21,6 +20,7 @@ from yarl import URL
 
 from crawler.api.answers import read_answer
 from crawler.api.deadlines import Deadlines
+from crawler.api.proxies import proxy_for
 from crawler.errors import CrawlerError, PageError, UnavailableError
 from crawler.models import PAGE_SIZE, Page, SortField, SortOrder
 
@@ -186,7 +186,8 @@ class ApiClient:
     @cached_property
     def _request(self) -> aiohttp.ClientRequest:
         """What every request has in common: whom to connect to, by which proxy, and the headers."""
-        proxy = _proxy_of_environment(self._url)
+        # Looked up once: aiohttp's own `trust_env` reads `.netrc` in a thread before each request.
+        proxy = proxy_for(self._url)
         return aiohttp.ClientRequest(
             "GET",
             URL(self._url),
@@ -256,19 +257,6 @@ def _as_json_spells(key: str) -> re.Pattern[bytes]:
 def _spellings(character: str) -> str:
     backslash = r"\\?" if character in '"/\\' else ""
     return rf"(?:{backslash}{re.escape(character)}|\\u(?i:{ord(character):04x}))"
-
-
-def _proxy_of_environment(url: str) -> str | None:
-    """The proxy that the environment names for a URL.
-
-    Looked up once: aiohttp's own `trust_env` reads `.netrc` in a thread before each request.
-    """
-    parts = urlsplit(url)
-    without_port, with_port = parts.hostname or "", parts.netloc.rpartition("@")[2]
-    if proxy_bypass(without_port) or proxy_bypass(with_port):
-        return None
-    proxy = getproxies().get(parts.scheme)
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 async def _answer(protocol: ResponseHandler) -> tuple[int, str | None, bytes]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from crawler.api.proxies import proxy_for
 from crawler.errors import CrawlerError, InputError
 from crawler.sellers import read_sellers
 from crawler.settings import (
@@ -62,6 +63,7 @@ def check_command(
     settings = loaded.settings
     _list_settings(loaded, found)
     key = _look_at_key(settings, found)
+    _look_at_proxy(settings.api.url, found)
     _look_at_folder(settings.run.data, found)
     _look_at_disk(settings, found)
     _look_at_lock(settings.run.data, found)
@@ -92,6 +94,14 @@ def _look_at_key(settings: Settings, found: _Findings) -> str | None:
     if key is not None and path is not None and origin.startswith("file") and path.stat().st_mode & 0o077:
         found.warnings.append(f"{path} may be read by others than its owner: chmod 600 {path}")
     return key
+
+
+def _look_at_proxy(url: str, found: _Findings) -> None:
+    before = len(found.problems)
+    proxy = found.tried(lambda: proxy_for(url))
+    if len(found.problems) == before:
+        shown = "none" if proxy is None else proxy.rpartition("@")[2].rpartition("/")[2]
+        found.lines.append(("proxy", shown, "environment"))
 
 
 def _look_at_folder(data: Path, found: _Findings) -> None:

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from crawler.api.proxies import proxy_for
 from crawler.errors import InputError
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
@@ -40,6 +41,7 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
     key = read_key(settings, os.environ)
+    proxy_for(settings.api.url)
     loaded, source, crawl_date = source_and_date(loaded, sellers)
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)

@@ -13,6 +13,8 @@ import orjson
 
 LOG = logging.getLogger("crawler")
 LINE_EVERY = 60.0
+_MEDIUM, _WIDE = 80, 110
+"""Columns of a terminal from which on the budget is shown, and the bar."""
 
 
 class Figures(Protocol):
@@ -43,12 +45,27 @@ class _JsonLines(logging.Formatter):
 
 def set_up_logging(form: str, *, quiet: bool) -> None:
     """Send log lines to standard error, in text or JSON; `quiet` leaves warnings and errors."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     handler.setFormatter(_JsonLines() if form == "json" else text)
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.WARNING if quiet else logging.INFO)
     LOG.propagate = False
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes lines to standard error, above the live display where there is one."""
+
+    console: Any = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, which the display must not break: it may hold a command to be pasted."""
+        if self.console is None:
+            super().emit(record)
+        else:
+            self.console.print(
+                self.format(record), soft_wrap=True, markup=False, highlight=False, emoji=False
+            )
 
 
 class Progress:
@@ -57,51 +74,101 @@ class Progress:
     def __init__(self, figures: Figures, *, live: bool) -> None:
         self._figures = figures
         self._live: Any = None
+        self._task: Any = None
         self._wants_live = live
         self._began = time.monotonic()
         self._next_line = self._began + LINE_EVERY
 
     def __enter__(self) -> Self:
         if self._wants_live:
-            from rich.console import Console  # noqa: PLC0415 - a terminal is rare under cron
-            from rich.live import Live  # noqa: PLC0415
-
-            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live = _live_display()
+            self._task = self._live.add_task("", **self._fields())
             self._live.start()
+            self._lines_go_to(self._live.console)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            self._lines_go_to(None)
             self._live.stop()
 
     def tick(self) -> None:
         """Draw the display, or log a line where a minute has passed."""
         if self._live is not None:
-            self._live.update(self._drawn())
+            self._live.update(self._task, **self._fields())
         elif time.monotonic() >= self._next_line:
             self._next_line += LINE_EVERY
             LOG.info("%s", self._line())
 
-    def _drawn(self) -> Any:
-        from rich.console import Group  # noqa: PLC0415 - a terminal is rare under cron
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+    def _fields(self) -> dict[str, Any]:
+        figures = self._figures
+        return {
+            "total": figures.total,
+            "completed": figures.ended,
+            "rows": figures.rows,
+            "credits": _credits(figures),
+            "spent": figures.spent_before + figures.sent,
+            "rate": figures.sent / self._elapsed,
+        }
 
-        return Group(ProgressBar(max(1, self._figures.total), self._figures.ended), Text(self._line()))
+    def _lines_go_to(self, console: Any) -> None:
+        for handler in LOG.handlers:
+            if isinstance(handler, _Lines):
+                handler.console = console
+
+    @property
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self._began, 1e-6)
 
     def _line(self) -> str:
-        f = self._figures
-        elapsed = max(time.monotonic() - self._began, 1e-6)
-        spent = f.spent_before + f.sent
-        budget = "" if f.budget is None else f" of {f.budget}"
+        f, elapsed = self._figures, self._elapsed
         left = (f.total - f.ended) * elapsed / f.ended if f.ended else None
         remaining = "" if left is None else f", about {_duration(left)} left"
         return (
             f"sellers {f.ended}/{f.total}, pages {f.pages}, rows {f.rows}, "
-            f"credits {spent}{budget}, {f.sent / elapsed:.2f} requests/s{remaining}"
+            f"credits {_credits(f)}, {f.sent / elapsed:.2f} requests/s{remaining}"
         )
+
+
+def _live_display() -> Any:
+    """One line on the terminal: the narrower it is, the less it says."""
+    from rich.console import Console  # noqa: PLC0415 - a terminal is rare under cron
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Display  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
+
+    def text(form: str) -> TextColumn:
+        return TextColumn(form, table_column=Column(no_wrap=True))
+
+    console = Console(stderr=True)
+    credit = "{task.fields[credits]} credits"
+    columns: list[ProgressColumn] = [MofNCompleteColumn(table_column=Column(no_wrap=True))]
+    if console.width < _MEDIUM:
+        credit = "{task.fields[spent]} credits"
+    else:
+        columns.append(text("sellers"))
+    if console.width >= _WIDE:
+        columns += [BarColumn(bar_width=None), text("{task.fields[rows]} rows")]
+    columns += [
+        text(credit),
+        text("{task.fields[rate]:.1f}/s"),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        text("left"),
+    ]
+    return Display(*columns, console=console, expand=True, transient=True, redirect_stderr=False)
+
+
+def _credits(figures: Figures) -> str:
+    spent = figures.spent_before + figures.sent
+    return f"{spent}" if figures.budget is None else f"{spent} of {figures.budget}"
 
 
 def _duration(seconds: float) -> str:

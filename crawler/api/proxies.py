@@ -1,0 +1,65 @@
+"""The proxy between us and the API: which one the environment names, checked before anything is sent."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from crawler.addresses import is_loopback
+from crawler.errors import InputError
+
+_USABLE = ("http", "https")
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy for requests to `url`; None where they go straight to the API.
+
+    `https_proxy` or `http_proxy`, by the URL's scheme, comes before `all_proxy`. Loopback and the hosts of
+    `no_proxy` have none, and then no variable is looked at. A proxy without a scheme is an http one.
+
+    Raises `InputError` where the proxy that would be used cannot be.
+    """
+    target = urlsplit(url)
+    if is_loopback(target.hostname or "") or _is_excepted(target):
+        return None
+    proxies = getproxies()
+    kind = target.scheme if proxies.get(target.scheme) else "all"
+    proxy = proxies.get(kind, "").strip()
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    fault = _fault(proxy)
+    if fault is not None:
+        raise InputError(
+            f"the proxy in {_variable(kind)} cannot be used: {fault}; set it as http://host:port, "
+            f"or add {target.hostname} to no_proxy"
+        )
+    return proxy
+
+
+def _is_excepted(target: SplitResult) -> bool:
+    without_port, with_port = target.hostname or "", target.netloc.rpartition("@")[2]
+    return bool(proxy_bypass(without_port) or proxy_bypass(with_port))
+
+
+def _fault(proxy: str) -> str | None:
+    """What is wrong with a proxy's URL, in words that hold no part of its password."""
+    if not proxy.isprintable() or " " in proxy or "\\" in proxy:
+        return "its address holds blanks, control characters or \\"
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "it is no address"
+    if parts.scheme not in _USABLE:
+        return f"{parts.scheme}:// is not supported, only http:// and https://"
+    if not host:
+        return "it names no host"
+    return None if port else "it names no port"
+
+
+def _variable(kind: str) -> str:
+    """The environment variable that names the proxies of a kind, in the spelling that is set."""
+    name = f"{kind}_proxy"
+    return name if os.environ.get(name) else name.upper()
