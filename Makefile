@@ -6,7 +6,7 @@ KILLS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test test-oldest test-newest check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,17 @@ run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
 
 test: setup check ## run every gate and test
 	$(BIN)/pytest -n 4 --dist worksteal -q
+
+test-oldest: ## run the tests on the lowest versions that pyproject.toml allows (PYTHON=python3.12 for another Python)
+	$(PYTHON) -m venv --clear .venv-oldest
+	$(PYTHON) tests/oldest.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[dev]'
+	.venv-oldest/bin/pytest -n 4 --dist worksteal -q
+
+test-newest: ## run the tests on the newest versions that there are
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
+	.venv-newest/bin/pytest -n 4 --dist worksteal -q
 
 check: setup ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -66,4 +77,4 @@ bench-peers: setup ## beside dlt and Scrapy: time, CPU, and what each pays again
 	$(BIN)/python bench/peers.py bench/results
 
 clean: ## remove what was made here, but no data
-	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -124,7 +124,7 @@ out, 4 some sellers failed, 5 key refused, 6 provider's quota used up,
 # pyarrow imports both wherever they happen to be installed: most of a start's time, and 40 MiB.
 _UNNEEDED = ("numpy", "pandas")
 _BROKEN_PIPE = 141  # what a shell tells of a program that SIGPIPE ended
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 class _ReaderLeftError(Exception):
@@ -455,7 +455,24 @@ def _told(error: Exception) -> int:
         return _leave_quietly()
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return _tell_disk(error)
+    short = _shortage(error)
+    if short is not None:
+        sys.stderr.write(f"crawler: {short}, then run the same command again; the journal is kept\n")
+        return OutputError.exit_code
     return _tell_bug(error)
+
+
+def _shortage(error: BaseException) -> str | None:
+    """What the system is short of, where that ended the command."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_shortage, error.exceptions)), None)
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "there is not enough memory (ulimit -v, or the container's limit): give it more"
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "too many files are open (ulimit -n): raise the limit"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no further thread may be started (ulimit -u, or the container's limit): raise the limit"
+    return None
 
 
 def _leave_quietly() -> int:

@@ -6,6 +6,7 @@ holds the API key.
 
 from __future__ import annotations
 
+from signal import Signals
 from typing import ClassVar
 
 
@@ -58,11 +59,11 @@ class ApiDownError(CrawlerError):
 
 
 class InterruptedRunError(CrawlerError):
-    """A signal asked the run to stop; the exit code is 128 + the signal's number."""
+    """A signal asked the run to stop; the exit code is 128 + the signal's number, SIGTERM's for SIGHUP."""
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}")
-        self.exit_code = 128 + signal_number  # type: ignore[misc]  # known only from the signal
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {Signals(number).name}")
+        self.exit_code = 128 + (Signals.SIGTERM if number == Signals.SIGHUP else number)  # type: ignore[misc]  # known only from the signal
 
 
 class PageError(Exception):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,17 @@ from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
 DATE = "2026-11-23"
 SMALL = CatalogueOptions(seed=7, largest=120)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hangups_are_not_ignored() -> Iterator[None]:
+    """Let the programs under test get SIGHUP as usual, though `nohup` has it ignored here."""
+    former = signal.getsignal(signal.SIGHUP)
+    if former is signal.SIG_IGN:
+        # A handler, unlike SIG_IGN, is not inherited by what is started.
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGHUP, former)
 
 
 @contextmanager

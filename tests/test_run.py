@@ -181,7 +181,7 @@ def test_a_second_hangup_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) ->
     with signals.handled():
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
-    assert signals.received == signal.SIGTERM
+    assert signals.received == signal.SIGHUP
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.handled():
@@ -397,14 +397,22 @@ def test_layout(night: Begin) -> None:
         assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
 
 
-def test_the_demo_shows_its_table_as_installed(tmp_path: Path) -> None:
+def test_the_demo_shows_its_table_and_suggests_what_runs(tmp_path: Path) -> None:
     """As a stranger starts it: the whole command in a process of its own, whatever else is installed."""
+    folder = tmp_path / "a stranger's"
+    folder.mkdir()
     command = [sys.executable, "-m", "crawler", "demo", "--sellers", "8", "--qps", "1000"]
-    job = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    job = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert job.returncode == 0, job.stderr
     assert "fault" not in job.stderr
     assert "seller_id" in job.stdout
-    assert list((tmp_path / "data" / "demo" / "videos").rglob("*.parquet"))
+    assert list((folder / "data" / "demo" / "videos").rglob("*.parquet"))
+    suggested = [line.strip() for line in job.stdout.partition("Go on with:")[2].splitlines() if line.strip()]
+    assert len(suggested) >= 3
+    for line in suggested:
+        shown = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, shown.stderr
+        assert "video_id" in shown.stdout
 
 
 def test_times_are_read_though_pandas_is_kept_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ from crawler.settings import (
     Loaded,
     Settings,
     SettingsError,
+    _sections,
     flags_of,
     load,
     mask,
@@ -131,6 +133,20 @@ def test_the_shipped_file_holds_every_setting_at_its_default() -> None:
     loaded: Loaded = load({}, ROOT / "config" / "crawler.toml", {})
     assert loaded.settings == Settings()
     assert tomllib.loads(text)
+
+
+def test_a_range_is_the_same_in_file_readme_and_check() -> None:
+    ranges = {
+        name: found[1]
+        for _, section in _sections()
+        for name, field in section.model_fields.items()
+        if (found := re.search(r"([\d.]+ to \d+)", field.description or ""))
+    }
+    text = (ROOT / "config" / "crawler.toml").read_text()
+    shown = dict(re.findall(r"^(?:# )?(\w+) = .*# .*?\b([\d.]+ to \d+)", text, re.MULTILINE))
+    assert len(shown) > 5
+    assert shown == {name: ranges[name] for name in shown}
+    assert f"sliding second, {ranges['qps']}" in (ROOT / "README.md").read_text()
 
 
 def test_every_flag_is_a_setting_and_is_documented() -> None:

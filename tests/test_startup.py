@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,3 +67,40 @@ def test_a_run_with_nothing_to_do_imports_no_client(night: Begin) -> None:
     modules = imported("run", str(source), "--crawl-date", DATE, environ={**os.environ, **job.environ()})
     assert "crawler.nightly.run" in modules
     assert not modules & ({"aiohttp", "pyarrow.dataset", "rich"} | STRANGERS)
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = re.search(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="handlers are seen in /proc alone")
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.15])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_during_the_start_ends_it_at_once(
+    tmp_path: Path, number: signal.Signals, code: int, pause: float
+) -> None:
+    source = tmp_path / "sellers.csv"
+    os.mkfifo(source)
+    command = [sys.executable, "-m", "crawler", "run", str(source), "--data", str(tmp_path / "data")]
+    environ = {**os.environ, "KEYAPI_API_KEY": "sk_live_any"}
+    job = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    while not handles(job.pid, signal.SIGTERM):
+        time.sleep(0.001)
+    time.sleep(pause)
+    job.send_signal(number)
+    _, err = job.communicate(timeout=10)
+    assert (job.returncode, err) == (
+        code,
+        f"crawler: interrupted by {number.name}; run the same command again\n",
+    )
+
+
+def test_the_handlers_come_before_the_imports() -> None:
+    heavy = "import sys; import crawler.__main__; print(*sys.modules)"
+    job = subprocess.run([sys.executable, "-S", "-c", heavy], capture_output=True, text=True, check=True)
+    assert not set(job.stdout.split()) & {"click", "crawler.cli", "asyncio", "typing"}

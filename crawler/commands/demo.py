@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from crawler.commands.run import run_command
@@ -37,7 +40,7 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
         _show(data)
         stats = simulator.stats
         sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n")
-        _tell_queries(data)
+        _suggest_queries(data)
     return code
 
 
@@ -88,9 +91,23 @@ def _show(data: Path) -> None:
     sys.stdout.write(f"\n{videos.num_rows} videos in {data / 'videos'}\n")
 
 
-def _tell_queries(data: Path) -> None:
-    sys.stdout.write(
-        "\nGo on with:\n"
-        f"  duckdb -c \"SELECT * FROM read_parquet('{data}/videos/*/*/*.parquet', hive_partitioning=true)\"\n"
-        f"  python -c \"import polars as pl; print(pl.scan_parquet('{data}/videos/').collect())\"\n"
-    )
+def _suggest_queries(data: Path) -> None:
+    """Commands that show the dataset, each with a reader that is installed here."""
+    # In double quotes, so that the shell can take all of it in single ones.
+    videos = json.dumps(str(data / "videos"), ensure_ascii=False)
+    files = json.dumps(str(data / "videos" / "*" / "*" / "*.parquet"), ensure_ascii=False)
+    queries = {
+        "pyarrow": f'import pyarrow.dataset as ds; print(ds.dataset({videos}, partitioning="hive").head(3))',
+        "duckdb": f"import duckdb; print(duckdb.read_parquet({files}, hive_partitioning=True))",
+        "polars": f"import polars as pl; print(pl.scan_parquet({files}, hive_partitioning=True).collect())",
+    }
+    sys.stdout.write("\nGo on with:\n")
+    for reader, code in queries.items():
+        if find_spec(reader) is not None:
+            sys.stdout.write(f"  {shlex.join([_interpreter(), '-c', code])}\n")
+
+
+def _interpreter() -> str:
+    """The Python that runs here, by its path from the current folder where it lies below."""
+    path, here = Path(sys.executable), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -16,12 +16,13 @@ from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.errors import InputError
+from crawler.nightly.resources import allow_connections
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers import as_name, read_sellers
-from crawler.settings import Loaded, flags_of, read_key
+from crawler.settings import Loaded, Settings, flags_of, read_key
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 
@@ -42,17 +43,25 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
         LOG.warning("%s", warning)
     key = read_key(settings, os.environ)
     proxy_for(settings.api.url)
+    connections = _connections(settings)
     loaded, source, crawl_date = source_and_date(loaded, sellers)
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
-    signals = Signals()
+    signals, world = Signals(), World(connections=connections)
     with signals.handled(), _rare_collections():
-        run = NightlyRun(settings, key, listed, source, crawl_date, signals, World(), flags_of(loaded))
+        run = NightlyRun(settings, key, listed, source, crawl_date, signals, world, flags_of(loaded))
         report = run.go()
     if settings.run.json_report:
         sys.stdout.buffer.write(report.as_json())
         sys.stdout.flush()
     return report.exit_code
+
+
+def _connections(settings: Settings) -> int:
+    allowed, workers = allow_connections(), settings.run.workers
+    if workers != "auto" and workers > allowed:
+        LOG.warning("%d workers at most: this process may not open more files (ulimit -n)", allowed)
+    return allowed
 
 
 def _share_one_heap() -> None:

@@ -200,7 +200,7 @@ class Session:
             gates,
             journal,
             PagingRule(run.stop, run.max_pages, run.min_value),
-            PoolSize(run.qps, None if run.workers == "auto" else run.workers),
+            PoolSize(run.qps, None if run.workers == "auto" else run.workers, self.world.connections),
             breaker,
             stop,
             run.grace,

@@ -41,7 +41,6 @@ class Signals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._leave_terminals()
-            number = signal.SIGTERM
             if self.received is not None:
                 return
         if self.received is not None:

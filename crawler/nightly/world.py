@@ -60,7 +60,7 @@ class World:
     """What a run takes from outside, but for its files: a simulated night brings its own.
 
     `run` drives a coroutine to its end; `executor` gives one thread; `publish` builds and exchanges a
-    snapshot.
+    snapshot; `connections` is how many may be open at once.
     """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -72,3 +72,4 @@ class World:
     free_bytes: Callable[[Path], int] = free_bytes
     staging: Callable[[Journal], Staging] = _staging
     publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish
+    connections: int = MAX_WORKERS

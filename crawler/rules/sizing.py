@@ -14,10 +14,11 @@ _SMOOTHING = 0.1
 
 
 class PoolSize:
-    """The number of workers: fixed, or following the measured time a page holds its worker."""
+    """The number of workers, `most` at most: fixed, or following the time that a page holds its worker."""
 
-    def __init__(self, qps: float, fixed: int | None = None) -> None:
+    def __init__(self, qps: float, fixed: int | None = None, most: int = MAX_WORKERS) -> None:
         self._qps = qps
+        self._most = most
         self._fixed = fixed
         self._hold: float | None = None
 
@@ -29,6 +30,6 @@ class PoolSize:
     def target(self) -> int:
         """How many workers there should be now."""
         if self._fixed is not None:
-            return self._fixed
+            return min(self._most, self._fixed)
         hold = PRIOR_HOLD if self._hold is None else self._hold
-        return min(MAX_WORKERS, ceil(self._qps * hold * _HEADROOM) + _SPARE)
+        return min(self._most, ceil(self._qps * hold * _HEADROOM) + _SPARE)
