@@ -516,6 +516,6 @@ def _tell_bug(error: Exception) -> int:
 
 
 def _without_key(text: str) -> str:
-    key = os.environ.get("KEYAPI_API_KEY", "").strip()
+    key = os.environ.get("KEYAPI_API_KEY", "").strip("\ufeff\"' \t\r\n")
     bare = text.replace(key, "***") if len(key) >= 8 else text
     return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", bare)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from crawler.addresses import is_loopback
+from crawler.encodings import decoded
 from crawler.errors import InputError
 from crawler.models import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
 
@@ -28,6 +29,12 @@ _SHOWN = 80
 _NEAR = 0.65
 _KEY_HINT = f"the key is never kept here: set {KEY_VARIABLE}, or name its file in api.key_file"
 _KEY_NAMES = {"KEY", "API_KEY", "API_API_KEY", "TOKEN", "API_TOKEN", "KEYAPI_API_KEY"}
+
+_SERVICE_VARIABLE = re.compile(
+    rf"{_PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT = re.compile(rf"{_PREFIX}(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*", re.IGNORECASE | re.DOTALL)
+_ASSIGNMENT = re.compile(rf"(?:export\s+|set\s+|\$env:)?{KEY_VARIABLE}\s*=\s*", re.IGNORECASE)
 
 SECONDS = "a number of seconds from 0"
 POSITIVE_SECONDS = "a number of seconds above 0"
@@ -343,7 +350,7 @@ def read_key(settings: Settings, environ: Mapping[str, str]) -> str:
 
     Raises `InputError` that says what to do, never naming the key.
     """
-    key, where = environ.get(KEY_VARIABLE, "").strip(), KEY_VARIABLE
+    key, where = _key_in(environ), KEY_VARIABLE
     if not key and settings.api.key_file is not None:
         where = f"the file {shown_key_file(settings.api.key_file)}"
         key = _key_from(settings.api.key_file, where)
@@ -359,7 +366,7 @@ def read_key(settings: Settings, environ: Mapping[str, str]) -> str:
 
 def key_origin(settings: Settings, environ: Mapping[str, str]) -> str:
     """Where `read_key` looks for the key."""
-    if environ.get(KEY_VARIABLE, "").strip():
+    if _key_in(environ):
         return f"environment {KEY_VARIABLE}"
     if settings.api.key_file is not None:
         return f"file {shown_key_file(settings.api.key_file)}"
@@ -380,17 +387,31 @@ def shown_key_file(path: Path) -> str:
 def _key_from(path: Path, where: str) -> str:
     try:
         with path.open("rb") as file:
-            key = file.read(65_536).decode("ascii").strip()
+            text = decoded(file.read(65_536)).strip()
     except OSError as error:
         raise InputError(
             f"cannot read the API key from {where} (setting api.key_file): {error.strerror}; "
             f"mend it, or set {KEY_VARIABLE}"
         ) from None
     except UnicodeDecodeError:
-        raise InputError(f"cannot read the API key from {where}: it is no plain ASCII text") from None
+        raise InputError(
+            f"cannot read the API key from {where}: it is no plain ASCII text: save the key alone, as UTF-8"
+        ) from None
+    key = _unquoted(_ASSIGNMENT.sub("", text, count=1) if _ASSIGNMENT.match(text) else text)
     if not key:
         raise InputError(f"no API key: {where} is empty; write the key into it, or set {KEY_VARIABLE}")
     return key
+
+
+def _key_in(environ: Mapping[str, str]) -> str:
+    return _unquoted(environ.get(KEY_VARIABLE, ""))
+
+
+def _unquoted(text: str) -> str:
+    """The text without blanks, byte order mark and quotes around it, which editors and env files leave."""
+    bare = text.strip().strip("\ufeff").strip()
+    is_quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'"
+    return bare[1:-1].strip() if is_quoted else bare
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -430,7 +451,7 @@ def _from_file(named: Path | None, faults: list[str]) -> Iterator[tuple[str, Any
 def _read_toml(path: Path, faults: list[str]) -> dict[str, Any]:
     text = ""
     try:
-        text = path.read_text("utf-8")
+        text = decoded(path.read_bytes())
         return tomllib.loads(text)
     except FileNotFoundError:
         faults.append(f"{path}: cannot be read: no such file")
@@ -438,8 +459,9 @@ def _read_toml(path: Path, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{path}: cannot be read: a folder; name the TOML file in it")
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        faults.append(f"{path}: cannot be read: no UTF-8 text, so no TOML")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        faults.append(f"{path}: cannot be read: no UTF-8 text (line {line}), so no TOML: save it as UTF-8")
     except (ValueError, RecursionError) as error:
         end = f"end of document, line {text.count(chr(10)) + 1}"
         faults.append(f"{path}: cannot be read: no TOML: {error}".replace("end of document", end))
@@ -479,6 +501,8 @@ def _from_environment(
         if not variable.startswith(_PREFIX) or not value:
             continue
         name = names.get(variable.replace("__", "_"))
+        if name is None and _is_of_a_service(variable, value):
+            continue
         if name is None:
             _tell_unknown(variable, names, faults, warnings)
         elif name in seen and seen[name][1] != value:
@@ -492,6 +516,11 @@ def _from_environment(
     config = seen.pop(_CONFIG_VARIABLE, None)
     values = [(name, value, f"environment {variable}") for name, (variable, value) in seen.items()]
     return values, None if config is None else Path(config[1])
+
+
+def _is_of_a_service(variable: str, value: str) -> bool:
+    """Whether Kubernetes sets it in every pod for a service whose name begins with "crawler"."""
+    return bool(_SERVICE_VARIABLE.fullmatch(variable) or _SERVICE_PORT.fullmatch(f"{variable}={value}"))
 
 
 def _tell_unknown(variable: str, names: Mapping[str, str], faults: list[str], warnings: list[str]) -> None:
@@ -565,7 +594,7 @@ def _shown(name: str, value: Any) -> str:
 
 def _without_key(text: str, environ: Mapping[str, str]) -> str:
     """The text with the key struck out, should someone have put it where a setting belongs."""
-    key = environ.get(KEY_VARIABLE, "").strip()
+    key = _key_in(environ)
     return text.replace(key, "***") if len(key) >= 8 else text
 
 

@@ -323,6 +323,67 @@ def test_strange_variables_are_faults_only_where_they_are_near() -> None:
     assert "CRAWLER_HOME" in loaded.warnings[0]
 
 
+KUBERNETES = {
+    "SERVICE_HOST": "10.3.241.7",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_HTTP": "80",
+    "PORT": "tcp://10.3.241.7:80",
+    "PORT_80_TCP": "tcp://10.3.241.7:80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_ADDR": "10.3.241.7",
+    "PORT_53_UDP_ADDR": "10.3.241.7",
+}
+
+
+def test_the_variables_of_kubernetes_services_are_ignored_but_no_slip() -> None:
+    for service in ("CRAWLER_", "CRAWLER_UI_", "CRAWLER_QPS_", "CRAWLER_RUN_DATA_"):
+        loaded = load({}, NO_FILE, {service + name: value for name, value in KUBERNETES.items()})
+        assert (loaded.warnings, loaded.settings) == ((), Settings())
+    message = faults_of({}, {"CRAWLER_QSP": "1", "CRAWLER_PORT": "tcp://10.3.241.7:80"})
+    assert "CRAWLER_QPS?" in message
+    assert "CRAWLER_PORT" not in message
+    assert "CRAWLER_SORT?" in faults_of({}, {"CRAWLER_PORT": "views"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_files_with_a_byte_order_mark_are_read(tmp_path: Path, encoding: str) -> None:
+    """As Notepad saves them, and as PowerShell's `>` does."""
+    settings_file, key_file = tmp_path / "crawler.toml", tmp_path / "key"
+    settings_file.write_bytes("[run]\r\nqps = 9 # é\r\n\r\n".encode(encoding))
+    key_file.write_bytes("sk_live_0123456789\r\n\r\n".encode(encoding))
+    settings = load({"api.key_file": str(key_file)}, settings_file, {}).settings
+    assert settings.run.qps == 9
+    assert read_key(settings, {}) == "sk_live_0123456789"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1252"])
+def test_a_settings_file_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "crawler.toml"
+    path.write_bytes(f"[run]\nqps = 9\n{'# é' if encoding == 'cp1252' else ''}\n".encode(encoding))
+    assert "save it as UTF-8" in faults_of({}, {}, path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"sk_live_0123456789"\n',
+        "'sk_live_0123456789'",
+        "KEYAPI_API_KEY=sk_live_0123456789\n",
+        'export KEYAPI_API_KEY="sk_live_0123456789"\r\n',
+        "\ufeff  sk_live_0123456789 \n\n",
+    ],
+)
+def test_a_key_is_read_without_what_surrounds_it(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(content)
+    settings = load({"api.key_file": str(path)}, NO_FILE, {}).settings
+    assert read_key(settings, {}) == "sk_live_0123456789"
+    environ = {"KEYAPI_API_KEY": content.partition("=")[2] or content}
+    assert read_key(settings, environ) == "sk_live_0123456789"
+    assert "sk_live" not in faults_of({"run.stop": "sk_live_0123456789"}, environ)
+
+
 def test_contradictions_are_told_beside_refused_values() -> None:
     flags = {"api.url": "http://example.com", "run.fresh": True, "run.resume": True, "run.qps": "x"}
     message = faults_of({**flags, "run.crawl_date": "2026-11-23"}, {})

@@ -1,0 +1,31 @@
+"""Text as editors, shells and spreadsheets save it: byte order marks, and encodings that are not UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+
+_MARKS = (
+    # UTF-32's mark begins with UTF-16's.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+
+
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte order mark announces; None without a mark."""
+    return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+
+
+def decoded(content: bytes) -> str:
+    """The text of a whole file: by its byte order mark, which is dropped, or else as UTF-8.
+
+    Raises `UnicodeDecodeError` where it is neither. UTF-16 without a mark may be valid UTF-8: its NUL bytes
+    are refused.
+    """
+    marked = marked_encoding(content)
+    if marked is None and (at := content.find(b"\0")) >= 0:
+        raise UnicodeDecodeError("utf-8", content, at, at + 1, "a NUL byte")
+    return content.decode(marked or "utf-8")
