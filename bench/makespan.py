@@ -73,7 +73,7 @@ class Store:
         """See the engine's port."""
         return [], {}
 
-    async def reserve(self) -> int:
+    async def reserve(self, _in_use: int) -> int:
         """See the engine's port."""
         return 10**9
 

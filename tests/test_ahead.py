@@ -79,7 +79,7 @@ class Journal:
 
 
 class _Ledger:
-    async def reserve(self) -> int:
+    async def reserve(self, _in_use: int) -> int:
         await asyncio.sleep(0)
         return 1000
 

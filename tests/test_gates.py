@@ -113,7 +113,7 @@ class FakeLedger:
     delay: float = 0.01
     reserved: int = 0
 
-    async def reserve(self) -> int:
+    async def reserve(self, in_use: int) -> int:  # noqa: ARG002 - the port's signature
         size = min(self.lease, self.budget - self.reserved)
         self.reserved += size
         await asyncio.sleep(self.delay)
@@ -274,9 +274,9 @@ async def cancel(task: asyncio.Task[Outcome], when: tuple[float, int]) -> None:
 class RealLeases(FakeLedger):
     qps: float = 5
 
-    async def reserve(self) -> int:
-        self.lease = lease_size(self.qps, self.budget - self.reserved)
-        return await super().reserve()
+    async def reserve(self, in_use: int) -> int:
+        self.lease = lease_size(self.qps, in_use, self.budget - self.reserved)
+        return await super().reserve(in_use)
 
 
 @pytest.mark.parametrize("qps", [0.5, 5, 20, 100])

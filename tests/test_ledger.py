@@ -110,7 +110,7 @@ class Spending(RuleBasedStateMachine):
     @initialize(
         start=st.sampled_from(("2024-02-27", "2026-02-27", "2026-11-29", "2026-12-30")),
         begins=st.sampled_from((1, 15, 28)) | st.integers(1, 28),
-        lease=st.sampled_from((partial(lease_size, 3.0), all_of(7), all_of(20))),
+        lease=st.sampled_from((partial(lease_size, 3.0, 9), all_of(7), all_of(20))),
         monthly=st.none() | st.integers(0, 60),
     )
     def begin(self, start: str, begins: int, lease: Callable[[int | None], int], monthly: int | None) -> None:
@@ -459,7 +459,7 @@ async def test_the_engine_passes_on_which_budget_is_spent() -> None:
     class Dry:
         leases = 1
 
-        async def reserve(self) -> int:
+        async def reserve(self, _in_use: int) -> int:
             if self.leases == 0:
                 raise BudgetSpentError("the monthly one")
             self.leases -= 1

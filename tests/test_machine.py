@@ -69,7 +69,7 @@ class Crawling(RuleBasedStateMachine):
 
     def _send(self) -> None:
         if self.credits == 0:
-            lease = partial(lease_size, self.qps)
+            lease = partial(lease_size, self.qps, 4096)
             self.credits = self.ledger.reserve(f"run{self.runs}", DATE, self.budget, lease)
         if self.credits == 0:
             assert self.budget is not None

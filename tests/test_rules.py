@@ -512,9 +512,9 @@ def test_an_answer_closes_it_and_the_next_outage_begins_anew() -> None:
 # --- leases
 
 
-def leases(qps: float, budget: int) -> list[int]:
+def leases(qps: float, budget: int, in_use: int = 4096) -> list[int]:
     sizes = list[int]()
-    while size := lease_size(qps, budget - sum(sizes)):
+    while size := lease_size(qps, in_use, budget - sum(sizes)):
         assert size >= 1
         sizes.append(size)
     return sizes
@@ -536,10 +536,19 @@ def test_a_budget_of_100_buys_97_though_a_lease_be_stranded(qps: float) -> None:
     assert 100 - max(leases(qps, 100)) >= 97
 
 
-@pytest.mark.parametrize(("qps", "size"), [(0.1, 1), (1, 1), (2.5, 3), (5, 5), (2000, 2000)])
-def test_without_a_budget_a_lease_is_a_second_of_requests(qps: float, size: int) -> None:
-    assert lease_size(qps, None) == size
-    assert lease_size(qps, 10**9) == size
+@pytest.mark.parametrize(
+    ("qps", "size"), [(0.1, 1), (1, 1), (2.5, 3), (5, 5), (50, 8), (200, 20), (2000, 200)]
+)
+def test_without_a_budget_a_lease_is_a_second_of_requests_or_a_tenth(qps: float, size: int) -> None:
+    assert lease_size(qps, 4096, None) == size
+    assert lease_size(qps, 4096, 10**9) == size
+
+
+@given(st.floats(0.1, 10_000), st.integers(1, 4096), st.none() | st.integers(0, 10**9))
+def test_a_lease_is_bounded_by_what_can_be_in_flight(qps: float, in_use: int, left: int | None) -> None:
+    size = lease_size(qps, in_use, left)
+    assert size <= max(8, in_use)
+    assert (size > 0) == (left != 0)
 
 
 # --- the pool

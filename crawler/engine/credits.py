@@ -24,6 +24,7 @@ class Credits:
         self._dry = False
         self._told = "the credit budget is spent"
         self._settled = asyncio.Event()
+        self._wanting = 0
         self.spent = 0
 
     @property
@@ -44,10 +45,14 @@ class Credits:
 
         Raises `BudgetSpentError` where the budget has none left.
         """
-        while not self.take_at_once():
-            async with self._refill:
-                if self._left == 0:
-                    await self._more()
+        self._wanting += 1
+        try:
+            while not self.take_at_once():
+                async with self._refill:
+                    if self._left == 0:
+                        await self._more()
+        finally:
+            self._wanting -= 1
 
     def spend(self) -> None:
         """Count a credit whose request was sent."""
@@ -77,7 +82,7 @@ class Credits:
     async def _lease(self) -> None:
         lease = 0
         try:
-            lease = await self._ledger.reserve()
+            lease = await self._ledger.reserve(self._held + self._wanting)
         except BudgetSpentError as spent:
             # others may still give theirs back
             self._told = str(spent)

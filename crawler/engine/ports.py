@@ -50,8 +50,8 @@ class Journal(Protocol):
 class Ledger(Protocol):
     """Counts credits on disk before they are spent."""
 
-    async def reserve(self) -> int:
-        """Reserve a lease and return its size.
+    async def reserve(self, in_use: int) -> int:
+        """Reserve a lease and return its size; `in_use` credits are in use or wanted now.
 
         Where nothing is left it is 0, or a `BudgetSpentError` that says which budget is spent.
         """

@@ -253,11 +253,13 @@ class _LedgerPort:
     """The engine's ledger port: leases are written by a thread of their own."""
 
     def __init__(self, account: Account, qps: float, executor: Executor) -> None:
-        self._reserve: Callable[[], int] = partial(account.reserve, partial(lease_size, qps))
+        self._account = account
+        self._qps = qps
         self._executor = executor
 
-    async def reserve(self) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._reserve)
+    async def reserve(self, in_use: int) -> int:
+        lease = partial(lease_size, self._qps, in_use)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, stop: Stop, number: int) -> None:

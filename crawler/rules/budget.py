@@ -7,22 +7,25 @@ from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
 _SHARE = 32
+_LEASES_A_SECOND = 10
+_FEW = 8
 _IN_HAND = timedelta(hours=1)
 _YOUNG = 3
 _PAST = 30
 _DAY = timedelta(days=1)
 
 
-def lease_size(qps: float, remaining: int | None) -> int:
-    """Credits to reserve on disk before the next requests are sent.
+def lease_size(qps: float, in_use: int, remaining: int | None) -> int:
+    """Credits to reserve on disk before the next requests are sent; `in_use` are in use or wanted now.
 
-    About a second's worth, so that a reservation costs one small write a second, but never more than
-    a small share of what is left: a crash counts the whole lease as spent.
+    A kill counts the whole lease as spent. So it is at most a tenth of a second's worth, at most what can be
+    in flight (but for a few, so that fast answers to few workers do not wait for the disk each time), and
+    at most a small share of what is left.
     """
-    a_second = max(1, ceil(qps))
+    size = min(max(1, ceil(qps)), max(_FEW, min(in_use, ceil(qps / _LEASES_A_SECOND))))
     if remaining is None:
-        return a_second
-    return min(remaining, a_second, max(1, remaining // _SHARE))
+        return size
+    return min(remaining, size, max(1, remaining // _SHARE))
 
 
 def utc_day(now: datetime) -> date:
