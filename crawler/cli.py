@@ -251,8 +251,9 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
     """Tell whether this machine is ready for tonight.
 
     Prints every setting, its value and where it came from; then looks at the key, the data folder, the
-    disk, the lock and, where one is named, the list SELLERS. Sends nothing unless --online. Exits with
-    0 if all is ready, 2 otherwise; --json prints the same for programs.
+    disk, the lock and, where one is named, the list SELLERS. Sends nothing unless --online; that credit
+    counts for the crawl date and the month. Exits with 0 if all is ready, 2 otherwise, or as a run would
+    where only the request of --online failed; --json prints the same for programs.
     """
     from crawler.commands.check import check_command  # noqa: PLC0415 - heavy
     from crawler.settings import SettingsError  # noqa: PLC0415 - heavy

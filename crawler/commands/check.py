@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
-from crawler.errors import CrawlerError, InputError
+from crawler.errors import CrawlerError, DataLockedError, InputError
 from crawler.sellers import read_sellers
 from crawler.settings import (
     Loaded,
@@ -32,11 +33,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Findings:
-    """What was looked at: lines of name, value and origin; warnings; and what keeps tonight from going."""
+    """What was looked at: lines of name, value and origin; warnings; and what keeps tonight from going.
+
+    `exit_code` is that of the error that was found last.
+    """
 
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    exit_code: int = 0
 
     def tried(self, look: Callable[[], T]) -> T | None:
         """What `look` returns; None where it raises, which is then a problem."""
@@ -44,6 +49,7 @@ class _Findings:
             return look()
         except CrawlerError as error:
             self.problems.append(str(error))
+            self.exit_code = error.exit_code
             return None
 
 
@@ -57,6 +63,8 @@ def check_command(
 ) -> int:
     """Print every effective value and its origin, then every problem; 0 if ready, 2 otherwise.
 
+    Where nothing but the request of `online` failed, or was not made as a run holds the folder, the exit
+    code is that of a run which ends for the same reason.
     `faults` are those of the settings: with any, `loaded` is what is usable, and nothing is sent.
     """
     found = _Findings(warnings=list(loaded.warnings), problems=list(faults))
@@ -69,9 +77,14 @@ def check_command(
     _look_at_lock(settings.run.data, found)
     if sellers is not None:
         _look_at_sellers(settings, sellers, found)
+    is_held = any(line[:2] == ("lock", "held") for line in found.lines)
+    offline_problems = len(found.problems) - is_held
     if online:
-        _ask(settings, key if not faults else None, found)
+        is_usable = key is not None and not faults
+        _ask(settings, key if is_usable else None, found, is_held=is_held)
     (_print_json if as_json else _print_text)(found)
+    if online and found.problems and not offline_problems:
+        return found.exit_code
     return InputError.exit_code if found.problems else 0
 
 
@@ -181,13 +194,20 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
         found.lines.append(("seller list", told, listed.name))
 
 
-def _ask(settings: Settings, key: str | None, found: _Findings) -> None:
+def _ask(settings: Settings, key: str | None, found: _Findings, *, is_held: bool) -> None:
     if key is None:
         found.lines.append(("online", "not asked", "the settings and the key must be right first"))
         return
+    if is_held:
+        found.lines.append(("online", "not asked", "the run that holds the data folder must end first"))
+        found.exit_code = DataLockedError.exit_code
+        return
     from crawler.commands.online import ask_once  # noqa: PLC0415 - heavy
+    from crawler.nightly.world import World  # noqa: PLC0415 - heavy
 
-    answer = found.tried(lambda: ask_once(settings, key))
+    world, run = World(), settings.run
+    crawl_date = run.crawl_date or world.now().astimezone(ZoneInfo(run.timezone)).date()
+    answer = found.tried(lambda: ask_once(settings, key, crawl_date, world))
     found.lines.append(("online", "failed" if answer is None else answer, settings.api.url))
 
 

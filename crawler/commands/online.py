@@ -3,35 +3,76 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
 
-from crawler.errors import InputError, PageError
-from crawler.nightly.world import api_client
+from crawler.errors import CrawlerError, InputError, PageError
+from crawler.nightly.session import Account, quiet_seconds
+from crawler.nightly.world import World
 from crawler.settings import Settings
+from crawler.store.database import damage_told
+from crawler.store.ledger import CHECK, Ledger
+from crawler.store.lock import hold_lock
 
 _ANY_SELLER = "7494662098975951181"
 
 
 class _Now:
     label = ""
+    sent = False
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
-        """Send at once: there is no pace for a single request."""
-        return ready()
+        """Send at once: whatever the pace asks for was waited for before the credit was reserved."""
+        self.sent = ready()
+        return self.sent
 
 
-def ask_once(settings: Settings, key: str) -> str:
+def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> str:
     """Ask for one page; returns what came.
 
-    Raises `CrawlerError` with the API's refusal.
+    The request is one of the data folder's: it is sent under its lock, after a pause as between two runs,
+    and by a credit that is reserved on disk and counts for the crawl date and the month.
+
+    Raises `DataLockedError` where a run is under way, `BudgetSpentError` where a budget has no credit left,
+    else the `CrawlerError` with the API's refusal.
     """
-    return asyncio.run(_ask(settings, key))
-
-
-async def _ask(settings: Settings, key: str) -> str:
-    async with api_client(settings, key) as client:
+    data, now = settings.run.data, world.now()
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}{CHECK}"
+    with ExitStack() as stack:
+        stack.enter_context(hold_lock(data, run_id))
+        stack.enter_context(damage_told(data / "state"))
+        ledger = stack.enter_context(Ledger(data))
+        account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
+        pause = quiet_seconds(settings.run.qps, ledger)
+        ledger.begin(run_id, crawl_date, _stamp(now))
+        departure, code = _Now(), CrawlerError.exit_code
         try:
-            page = await client.fetch(_ANY_SELLER, 1, _Now())
+            account.reserve(lambda left: 1 if left is None else min(1, left))
+            answer = asyncio.run(_ask(settings, key, world, departure, pause))
+            code = 0
+        except CrawlerError as error:
+            code = error.exit_code
+            raise
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
+            raise
+        finally:
+            ledger.settle(run_id, int(departure.sent))
+            ledger.finish(run_id, _stamp(world.now()), code)
+    return answer
+
+
+async def _ask(settings: Settings, key: str, world: World, departure: _Now, pause: float) -> str:
+    async with world.api(settings, key) as client:
+        await asyncio.sleep(pause)
+        try:
+            page = await client.fetch(_ANY_SELLER, 1, departure)
         except PageError as error:
             raise InputError(f"the API did not answer well: {error}") from None
     return f"answered with {page.row_count} rows"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

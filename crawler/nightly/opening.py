@@ -43,7 +43,7 @@ def prepare_folders(data: Path) -> None:
 
 def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: int) -> None:
     """Raise `InputError` where pages of the crawl date were paid for, but their journal is gone."""
-    spent = ledger.spent_for(crawl_date)
+    spent = ledger.spent_by_runs(crawl_date)
     path = journal_path(data, crawl_date, max(1, generation))
     if not spent or (generation and _has_begun(path, data, crawl_date, generation)):
         return
@@ -63,7 +63,7 @@ def _has_begun(path: Path, data: Path, crawl_date: date, generation: int) -> boo
 
 def account_for(journal: Journal, ledger: Ledger, crawl_date: date, run_id: str, now: str) -> int:
     """Tell a ledger that was lost of what the journal knows was spent; returns how many credits."""
-    unknown = journal.credits() - ledger.spent_for(crawl_date)
+    unknown = journal.credits() - ledger.spent_by_runs(crawl_date)
     if unknown > 0:
         run_id = f"{run_id}-recovered"
         ledger.begin(run_id, crawl_date, now)

@@ -39,7 +39,7 @@ from crawler.models import (
 )
 from crawler.nightly import tally
 from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
-from crawler.nightly.session import Account, Session, Task, check_room, no_match
+from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG
@@ -71,7 +71,6 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     InterruptedRunError: StopReason.INTERRUPTED,
     OutputError: StopReason.OUTPUT,
 }
-_QUIET = 1.05
 _COUNTED = ("sellers", "stops", "failures", "certain_above", "drift")
 _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
@@ -178,7 +177,7 @@ class NightlyRun:
             self._note(f"{self._listed.bad_count} bad lines of {self._listed.name} were skipped")
         limits = self._settings.credits
         self._account = Account(self._ledger, self._run_id, self._date, limits, self._world.now)
-        self._quiet = self._seconds_of_quiet()
+        self._quiet = quiet_seconds(self._settings.run.qps, self._ledger)
         unknown = account_for(self._journal, self._ledger, self._date, self._run_id, self._report.started_at)
         if unknown:
             self._note(
@@ -193,13 +192,6 @@ class NightlyRun:
             self._settings.run.qps,
             self._account.told(),
         )
-
-    def _seconds_of_quiet(self) -> float:
-        """How long the pace must wait, since an earlier run may have sent right before this one began.
-
-        When it did is not asked: after a step of the clock nobody could tell.
-        """
-        return max(1.0, 1.0 / self._settings.run.qps) * _QUIET if self._ledger.runs() else 0.0
 
     def _crawl(self) -> None:
         begun = list(self._journal.begun(carried=not self._settings.run.carry_forward))

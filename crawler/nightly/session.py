@@ -37,6 +37,7 @@ from crawler.store.ledger import BillingMonth, Ledger
 from crawler.store.segments import Staging
 
 _TICK = 0.25
+_QUIET = 1.05
 
 
 @dataclass(slots=True)
@@ -105,6 +106,14 @@ class Account:
         if month.budget is not None and self.ledger.spent_since(month.began) >= month.budget:
             end = month_end(month.began, self.limits.month_begins)
             yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
+
+
+def quiet_seconds(qps: float, ledger: Ledger) -> float:
+    """How long the pace must wait, since an earlier process may have sent right before this one began.
+
+    When it did is not asked: after a step of the clock nobody could tell.
+    """
+    return max(1.0, 1.0 / qps) * _QUIET if ledger.runs() else 0.0
 
 
 def no_match(_page: Page) -> Match | None:

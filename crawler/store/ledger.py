@@ -20,6 +20,8 @@ from crawler.store.failpoints import reached
 FORMAT = 2
 FINISHED = frozenset({0, 4})
 """Exit codes that leave nothing to go on with."""
+CHECK = "-check"
+"""How the ID of a `check --online` ends: it spends a credit for a crawl date, and leaves nothing of it."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
@@ -67,6 +69,11 @@ class RunRecord:
     reserved: int
     finished_at: str | None
     exit_code: int | None
+
+    @property
+    def is_check(self) -> bool:
+        """Whether this was a `check --online`, so no run that left anything."""
+        return self.run_id.endswith(CHECK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +163,17 @@ class Ledger:
             )
 
     def spent_for(self, crawl_date: date) -> int:
-        """Credits reserved or spent for a crawl date by all its runs."""
+        """Credits reserved or spent for a crawl date by all its runs, and by checks."""
         query = "SELECT coalesce(sum(reserved), 0) FROM run WHERE crawl_date = ?"
         return int(self._db.execute(query, (crawl_date.isoformat(),)).fetchone()[0])
+
+    def spent_by_runs(self, crawl_date: date) -> int:
+        """The part of it that the crawl date's runs reserved or spent, for its sellers' pages."""
+        return sum(
+            run.reserved
+            for run in self.runs()
+            if run.crawl_date == crawl_date.isoformat() and not run.is_check
+        )
 
     def spent_since(self, day: date) -> int:
         """Credits reserved or spent for that day and all later ones.
@@ -185,7 +200,8 @@ class Ledger:
     def _latest(self) -> dict[str, int | None]:
         latest: dict[str, int | None] = {}
         for run in self.runs():
-            latest.setdefault(run.crawl_date, run.exit_code)
+            if not run.is_check:
+                latest.setdefault(run.crawl_date, run.exit_code)
         return latest
 
     def runs(self) -> list[RunRecord]:
