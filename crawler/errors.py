@@ -67,14 +67,21 @@ class InterruptedRunError(CrawlerError):
 
 
 class PageError(Exception):
-    """One request that brought no page; the run goes on."""
+    """One request that brought no page; the run goes on.
+
+    `kind` says what failed in few words, or as a status; empty where only the message says it.
+    """
+
+    def __init__(self, message: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ThrottledError(PageError):
     """429: the API wants us slower; `retry_after` is in seconds, None where it does not say."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, "429")
         self.retry_after = retry_after
 
 

@@ -132,6 +132,7 @@ class Request:
     page_num: int
     failed: bool = True
     throttled: bool = False
+    refused: bool = False
     down: bool = False
 
 
@@ -290,6 +291,7 @@ class FakeApi:
             raise UnavailableError("500")
         if request.seller_id in self._night.bad:
             departure.label = "400"
+            request.refused = True
             raise RefusedError("400")
         return self._page(request, departure, now)
 
@@ -868,10 +870,15 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
         5: weather.refuse_key_after is not None,
         6: weather.quota is not None,
         8: weather.disk_full_after is not None or weather.disk_low_at is not None,
-        9: not weather.is_fair or len(night.sick) >= DOWN_SELLERS,
+        9: not weather.is_fair or len(night.sick) >= DOWN_SELLERS or not has_answer(sent),
         143: weather.signal_at is not None,
     }
     expect(allowed.get(code, code == 0), f"exit {code} in this weather: {report.message}")
+
+
+def has_answer(sent: list[Request]) -> bool:
+    """Whether any request of a run was answered, be it by a 400."""
+    return any(request.refused or not request.failed for request in sent)
 
 
 def check_best(runner: Runner) -> None:

@@ -91,11 +91,12 @@ def crawl(
     stop_at: float | None = None,
     workers: int = 30,
     to_mend: Iterable[str] | None = None,
+    patience: float = 900,
 ) -> tuple[Journal, Crawl]:
     """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a seam before page 2."""
-    journal, stop, breaker = Journal(), Stop(), Breaker(900)
+    journal, stop, breaker = Journal(), Stop(), Breaker(patience)
     pace = Pace(200, 60)
-    gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, 900, Random(0))
+    gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
     frontier = Frontier(iter(list(sellers)), [], Strategy.DEPTH_FIRST)
     size, paging = PoolSize(200, workers), PagingRule()
     job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_mend=to_mend)

@@ -6,9 +6,11 @@ import asyncio
 import gc
 import gzip
 import os
+import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import traceback
 import tracemalloc
@@ -924,3 +926,105 @@ async def test_only_a_trusted_certificate_gets_a_request(
         else:
             assert "CERTIFICATE_VERIFY_FAILED" in await fails(api, "connection", left=0)
             assert not server.requests
+
+
+# Why no answer came
+
+
+async def cause(api: ApiClient) -> tuple[str, str]:
+    """The kind and the message of a fetch that brings no page; neither holds the key or a password."""
+    with pytest.raises(PageError) as caught:
+        await fetch(api)
+    assert not {"pw", KEY} & set(re.findall(r"[\w/]+", str(caught.value)))
+    return caught.value.kind, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        (answer(b"<html>sk</html>"), "HTML", "HTML"),
+        (answer(b'{"code":0,"data":[{"video'), "malformed", "not JSON"),
+        (answer(b"", status="302 Found"), "", "302, a redirect"),
+        (answer(b"<h1>", status="407 Proxy Authentication Required"), "", "407: the proxy asks for a user"),
+        (answer(b"<h1>", status="502 Bad Gateway"), "", "502"),
+        (answer(length=9999), "malformed", "no valid HTTP answer"),
+        (b"rubbish\r\n\r\n", "malformed", "no valid HTTP answer"),
+        (b"", "connection closed", "closed before the answer"),
+    ],
+)
+async def test_the_cause_of_a_bad_answer_is_named(said: bytes, kind: str, words: str) -> None:
+    async with serving(saying(said, stay=False)) as server, client(server.url) as api:
+        found, message = await cause(api)
+        assert found == kind
+        assert words in message
+
+
+async def resets(peer: Peer) -> None:
+    await peer.request()
+    peer.writer.transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [(resets, "connection reset", "reset by peer"), (never, "timeout", "no whole answer within 0.2 s")],
+)
+async def test_the_cause_of_no_answer_is_named(script: Script, kind: str, words: str) -> None:
+    async with serving(script) as server, client(server.url, timeout=0.2) as api:
+        found, message = await cause(api)
+        assert found == kind
+        assert words in message
+
+
+async def speaks_first(peer: Peer) -> None:
+    await peer.say(answer(b"", status="400 Bad Request"))
+
+
+async def test_the_cause_of_no_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as closed:
+        pass
+    refused = closed.url.removeprefix("http://")
+    async with client(closed.url) as api:
+        assert await cause(api) == (
+            "connection refused",
+            f"seller {SELLER}, page 3: {refused} refuses connections: are the address and its port right?",
+        )
+    async with serving(speaks_first) as plain, client(f"https://{plain.url[7:]}") as api:
+        assert (await cause(api))[0] == "TLS"
+    with full_port() as url:
+        async with client(url, connect_timeout=0.1) as api:
+            found, message = await cause(api)
+            assert found == "connect timeout"
+            assert "no connection to 127.0.0.1 within 0.1 s" in message
+    monkeypatch.setenv("https_proxy", closed.url.replace("//", "//us:pw@"))
+    async with client("https://api.invalid") as api:
+        found, message = await cause(api)
+        assert found == "proxy"
+        assert f"no connection to the proxy {refused}" in message
+    async with serving(saying(answer(b"", status="407 Who?"), stay=False)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//us:pw@"))
+        async with client("https://api.invalid") as api:
+            found, message = await cause(api)
+            assert found == "proxy"
+            assert "the proxy answered 407" in message
+
+
+async def test_a_name_that_cannot_be_resolved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_asked: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    async with client("http://api.invalid") as api:
+        found, message = await cause(api)
+        assert found == "DNS"
+        assert "the host name api.invalid cannot be resolved" in message
+
+
+async def test_a_certificate_that_cannot_be_trusted_is_named(certificate: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with serving(saying(PAGE), tls=tls) as server, client(server.url) as api:
+        found, message = await cause(api)
+        assert found == "TLS"
+        assert "the certificate of 127.0.0.1" in message

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from test_ahead import Answer, Api, crawl, rows
 
-from crawler.errors import ApiDownError, UnavailableError
+from crawler.errors import ApiDownError, RefusedError, UnavailableError
 from crawler.models import PAGE_SIZE, SellerStatus
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
@@ -124,12 +124,56 @@ def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:
 
 
 def test_seams_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
-    """The four sellers listed are given up, the first to be mended as well; then the API is back."""
+    """One seller is answered, four are given up, the first to be mended as well; then the API is back."""
 
     def answer(seller: str, _page_num: int, at: float) -> Answer:
+        if seller == "well":
+            return 5
         return UnavailableError("500") if at < 400 or seller.startswith("s") else PAGE_SIZE
 
     api = Api(answer)
-    journal, job = crawl(api, sizes(0, 4), LookaheadRule(), workers=1, to_mend=["m0", "m1", "m2"])
+    listed = ["well", *sizes(0, 4)]
+    journal, job = crawl(api, listed, LookaheadRule(), workers=1, to_mend=["m0", "m1", "m2"])
     assert job._stop.reason is None
-    assert {seller for seller, _ in journal.pages} == {"m1", "m2"}
+    assert {seller for seller, _ in journal.pages} == {"well", "m1", "m2"}
+
+
+@pytest.mark.parametrize("few", [1, 2, 4])
+@pytest.mark.parametrize("patience", [0.0, 60.0, 900.0, 90_000.0])
+def test_few_sellers_are_not_blamed_where_nobody_has_been_answered(few: int, patience: float) -> None:
+    api = Api(lambda *_where: UnavailableError("500"))
+    journal, job = crawl(api, sizes(0, few), LookaheadRule(), patience=patience)
+    assert isinstance(job._stop.reason, ApiDownError)
+    assert not journal.endings
+    # The last probe is sent when patience ends; the first five attempts take up to 16 s.
+    assert patience <= api.ended <= max(patience, 16) + 1
+    assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
+
+
+@pytest.mark.parametrize("few", [1, 3])
+@pytest.mark.parametrize("back", [10, 50, 300, 899])
+def test_few_sellers_are_crawled_once_the_api_is_back(few: int, back: float) -> None:
+    api = Api(lambda _seller, _page, at: UnavailableError("500") if at < back else 5)
+    journal, job = crawl(api, sizes(0, few), LookaheadRule())
+    assert job._stop.reason is None
+    assert {ending.status for ending in journal.endings.values()} == {SellerStatus.COMPLETE}
+    assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
+
+
+def test_a_deep_seller_alone_is_waited_for_with_its_pages_in_flight() -> None:
+    listed = sizes(1, 0)
+    api = Api(down(listed, 0, 500))
+    journal, job = crawl(api, listed, known(listed), workers=30)
+    assert job._stop.reason is None
+    assert journal.endings["deep0"].status is SellerStatus.COMPLETE
+    assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
+
+
+@pytest.mark.parametrize("answer", [5, RefusedError("400")])
+def test_once_somebody_was_answered_few_sellers_who_fail_are_given_up(answer: Answer) -> None:
+    """A 400 is an answer too."""
+    api = Api(lambda seller, *_where: answer if seller == "s0" else UnavailableError("500"))
+    journal, job = crawl(api, sizes(0, 4), LookaheadRule())
+    assert job._stop.reason is None
+    assert all(journal.endings[f"s{n}"].status is SellerStatus.FAILED for n in (1, 2, 3))
+    assert api.ended < 60

@@ -244,6 +244,29 @@ def test_api_down_ends_with_nine_after_patience(night: Begin) -> None:
     assert report["credits"]["spent"] == 0
 
 
+def test_the_cause_of_an_outage_is_in_message_report_and_page_however_few_sellers_there_are(
+    night: Begin,
+) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("html:1")))
+    process = job.start(job.sellers(simulator.catalogue.seller_ids(4)), "--patience", "0", "--quiet")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 9
+    report = orjson.loads(out)
+    sent, last = report["requests"]["sent"], report["errors"]["last"]
+    assert sent >= 5
+    assert report["errors"]["by_kind"] == {"HTML": sent}
+    assert last["kind"] == "HTML"
+    assert last["reason"] == f"seller {last['seller']}, page {last['page']}: malformed answer: HTML"
+    (page,) = job.data.glob("runs/*/report.html")
+    for text in (err, report["message"], page.read_text()):
+        assert last["reason"] in text
+        assert KEY not in text
+    assert f"{sent} x HTML" in report["message"]
+    assert report["sellers"]["pending"] == 4
+    assert not report["published"]
+    assert not list((job.data / "videos").iterdir())
+
+
 def test_one_run_at_a_time(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL, latency=0.2))
     source = job.sellers(simulator.catalogue.seller_ids(60))

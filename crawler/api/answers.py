@@ -31,6 +31,12 @@ _SPENT = re.compile(
 )
 _PER_TIME = re.compile(r"\bqps\b|\brate\b|per (second|minute)|too many requests", re.IGNORECASE)
 
+_ADVICE = {
+    **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
+    407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
+}
+"""What a status that is no answer of the API tells, beside its number."""
+
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _OK = (0, 200)
 _NUMBERS, _STRINGS = {int, float}, {str}
@@ -134,8 +140,9 @@ def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
     try:
         document, kept = load_quickly(body)
     except ValueError:
-        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
-        raise _labelled(UnavailableError(f"{where}: malformed answer: {kind}"), "malformed") from None
+        is_html = body.lstrip()[:1] == b"<"
+        what, kind = ("HTML", "HTML") if is_html else ("not JSON, or cut off", "malformed")
+        raise _labelled(UnavailableError(f"{where}: malformed answer: {what}", kind), "malformed") from None
     if not isinstance(document, dict):
         raise _labelled(UnavailableError(f"{where}: malformed answer: no JSON object"), "malformed")
     return document, kept
@@ -155,7 +162,7 @@ def _failure(status: int, message: str, retry_after: str | None, where: str) -> 
         return ThrottledError(told, read_retry_after(retry_after))
     if status == 400:
         return RefusedError(told)
-    return UnavailableError(told)
+    return UnavailableError(told + _ADVICE.get(status, ""))
 
 
 def _labelled(error: Exception, label: str) -> Exception:

@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from crawler.api.answers import read_answer
+from crawler.api.causes import CONNECT_TIMEOUT, TIMEOUT, cause_of
 from crawler.api.deadlines import Deadlines
 from crawler.api.proxies import proxy_for
 from crawler.errors import CrawlerError, PageError, UnavailableError
@@ -109,16 +110,16 @@ class ApiClient:
             connection = await self._depart(departure)
             status, retry_after, body = await self._exchange(connection, seller_id, page_num)
         except TimeoutError:
-            departure.label = "timeout"
-            raise UnavailableError(
-                f"{_where(seller_id, page_num)}: no whole answer within {self._timeout:g} s"
-            ) from None
+            departure.label = TIMEOUT
+            what = f"no whole answer within {self._timeout:g} s"
+            raise UnavailableError(f"{_where(seller_id, page_num)}: {what}", TIMEOUT) from None
         except (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError) as error:
             departure.label = "connection"
-            raise UnavailableError(f"{_where(seller_id, page_num)}: {_describe(error)}") from None
+            kind, what = cause_of(error)
+            raise UnavailableError(f"{_where(seller_id, page_num)}: {what}", kind) from None
         except UnavailableError as error:
-            departure.label = "connection"
-            raise UnavailableError(f"{_where(seller_id, page_num)}: {error}") from None
+            departure.label = TIMEOUT if error.kind == CONNECT_TIMEOUT else "connection"
+            raise UnavailableError(f"{_where(seller_id, page_num)}: {error}", error.kind) from None
         return self._read(departure, status, retry_after, body, seller_id, page_num)
 
     async def _depart(self, departure: Departure) -> Connection:
@@ -127,7 +128,7 @@ class ApiClient:
         for _ in range(_CONNECTIONS_TRIED):
             connection = self._take_kept()
             if connection is None:
-                connection = await self._connector.connect(self._request, [], self._connecting)
+                connection = await self._connect(self._connector)
             try:
                 if await departure.leave(partial(_is_open, connection)):
                     return connection
@@ -135,7 +136,15 @@ class ApiClient:
                 connection.close()
                 raise
             connection.close()
-        raise UnavailableError("the server closes its connections before a request")
+        raise UnavailableError("the server closes its connections before a request", "connection closed")
+
+    async def _connect(self, connector: aiohttp.TCPConnector) -> Connection:
+        try:
+            return await connector.connect(self._request, [], self._connecting)
+        except TimeoutError:
+            proxy = " through the proxy" if self._request.proxy else ""
+            what = f"no connection to {self._request.url.host}{proxy} within {self._connecting.connect:g} s"
+            raise UnavailableError(what, CONNECT_TIMEOUT) from None
 
     def _take_kept(self) -> Connection | None:
         """The connection that was used last, while it is open and not idle for too long."""
@@ -283,15 +292,8 @@ async def _whole_body(content: aiohttp.StreamReader) -> bytes:
 
 def _require_bound(size: int) -> None:
     if size > MAX_BODY:
-        raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB")
+        raise UnavailableError(f"the answer is larger than {MAX_BODY >> 20} MiB", "too large")
 
 
 def _where(seller_id: str, page_num: int) -> str:
     return f"seller {seller_id}, page {page_num}"
-
-
-def _describe(error: Exception) -> str:
-    """What failed, in none of the peer's words: they might hold the key."""
-    cause = error.__cause__
-    name = type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
-    return f"{name}: {error}"[:200] if isinstance(error, OSError) else name

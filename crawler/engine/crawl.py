@@ -189,6 +189,8 @@ class Crawl:
         seller = self._frontier.take()
         if seller is not None:
             return self._advance(seller)
+        if down and self._breaker.nobody_answered:
+            self._breaker.ration(self._parked.probes_left)
         probe = self._parked.take_probe() if down else None
         if probe is not None:
             return self._ask_again(probe)
@@ -378,13 +380,23 @@ class Crawl:
         return step
 
     async def _after_failure(self, request: PageRequest) -> None:
-        if self._gates.retry.is_at_fault(request):
+        # Where nobody has been answered at all, it is the API that fails, however few sellers there are.
+        if self._gates.retry.is_at_fault(request) and not self._breaker.nobody_answered:
             await self._fail(request, request.reason, retriable=True)
         else:
             self._parked.park(request)
 
     async def _give_up_safely(self) -> None:
-        """Fail what is doubtful: nobody is left whose answer could tell that the API was down."""
+        """Fail what is doubtful: nobody is left whose answer could tell that the API was down.
+
+        Where nobody has been answered at all, wait for the API instead.
+        """
+        if self._breaker.nobody_answered:
+            if self._parked and self._breaker.is_shaky:
+                now = asyncio.get_running_loop().time()
+                self._breaker.open_for_few(now, self._parked.probes_left)
+                self._gates.warn_of_outage()
+            return
         try:
             for request in self._parked.give_up():
                 await self._fail(request, request.reason, retriable=True)

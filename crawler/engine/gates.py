@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from crawler.engine.credits import Credits
 from crawler.engine.pace import Pace
@@ -24,6 +26,7 @@ from crawler.models import Page, PageRequest
 from crawler.rules.breaker import Breaker
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
+_LOG = logging.getLogger("crawler")
 _BURSTS = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
@@ -31,17 +34,35 @@ _GLANCE = 0.2
 """Seconds after which whoever waits for an API that is down looks again."""
 
 
+class RequestError(NamedTuple):
+    """An attempt that brought no page: of which seller and page, its kind, and what happened."""
+
+    seller_id: str
+    page_num: int
+    kind: str
+    reason: str
+
+
 @dataclass(slots=True)
 class RequestCounts:
     """What was sent and how it ended; `by_status` also holds words where no status came.
 
-    `retried` counts the requests for a page that an earlier one had not brought.
+    `retried` counts the requests for a page that an earlier one had not brought. `errors` counts attempts
+    that brought no page by kind, also those that got no connection and cost nothing.
     """
 
     sent: int = 0
     ok: int = 0
     retried: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    last_error: RequestError | None = None
+
+    def describe_errors(self) -> str:
+        """The last error and how many there were of each kind, in words."""
+        counted = ", ".join(f"{count} x {kind}" for kind, count in self.errors.most_common())
+        last = "no error" if self.last_error is None else self.last_error.reason
+        return f"the last error: {last}; errors by kind: {counted or 'none'}"
 
 
 class GaveUpError(Exception):
@@ -163,13 +184,23 @@ class Gates:
         due = self._breaker.probe_in(now) == 0 or self._breaker.given_up(now)
         return self._breaker.is_open and due and not self._probing
 
+    def warn_of_outage(self) -> None:
+        """Log that the API counts as down, and why."""
+        last = self.counts.last_error
+        _LOG.warning(
+            "the API does not answer; waiting for it for up to %g s; the last error: %s",
+            self._patience,
+            "none" if last is None else last.reason,
+        )
+
     def _begin_probe(self) -> None:
         if not self.may_probe:
             raise HeldBackError
         now = asyncio.get_running_loop().time()
         if self._breaker.given_up(now):
             raise ApiDownError(
-                f"the API has not answered for {self._patience:g} s; run the same command again later"
+                f"the API has not answered for {self._patience:g} s; {self.counts.describe_errors()}; "
+                "run the same command again later"
             )
         self._probing = True
         self._breaker.probe_sent(now)
@@ -212,13 +243,17 @@ class Gates:
 
     def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
         loop = asyncio.get_running_loop()
+        kind = getattr(error, "kind", "") or departure.label
+        self.counts.errors[kind] += 1
+        self.counts.last_error = RequestError(request.seller.seller_id, request.page_num, kind, str(error))
         if isinstance(error, RefusedError) and departure.sent_at is not None:
             self._note_answer(request, departure.sent_at)
         if isinstance(error, ThrottledError) and departure.sent_at is not None:
             self._pace.throttled(departure.sent_at, error.retry_after)
             self._give_up_throttled(loop.time())
         if isinstance(error, UnavailableError):
-            self._breaker.failed(request.seller.seller_id, loop.time())
+            if self._breaker.failed(request.seller.seller_id, loop.time()):
+                self.warn_of_outage()
             request.failures += 1
             request.faults += request.streak != self._breaker.streak
             request.streak = self._breaker.streak
@@ -230,5 +265,6 @@ class Gates:
             self._throttled_since = now
         elif self._pace.bursts_in_a_row >= _BURSTS and now - self._throttled_since > self._patience:
             raise ApiDownError(
-                f"the API has answered only 429 for {self._patience:g} s; lower --qps, or run again later"
+                f"the API has answered only 429 for {self._patience:g} s; {self.counts.describe_errors()}; "
+                "lower --qps, or run again later"
             )

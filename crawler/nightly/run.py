@@ -426,6 +426,13 @@ class NightlyRun:
             "retried": counts.retried,
             "by_status": dict(counts.by_status),
         }
+        last = counts.last_error
+        self._report.errors = {
+            "by_kind": dict(counts.errors.most_common()),
+            "last": None
+            if last is None
+            else {"seller": last.seller_id, "page": last.page_num, "kind": last.kind, "reason": last.reason},
+        }
         self._report.qps = {
             "limit": self._settings.run.qps,
             "achieved": round(counts.sent / busy, 3) if busy else 0.0,

@@ -26,7 +26,10 @@ OUTCOMES = {
         "the disk is full, or the output cannot be written",
         "make room or mend permissions, then run again.",
     ),
-    9: ("the API was down for as long as we were to wait", "run again later."),
+    9: (
+        "the API was down for as long as we were to wait, or its address is wrong",
+        "see the last error below; once its cause is gone, run again.",
+    ),
     130: ("interrupted by SIGINT, after a clean stop", "run again."),
     143: ("interrupted by SIGTERM, after a clean stop", "run again."),
 }
@@ -157,6 +160,7 @@ def as_page(report: Mapping[str, Any]) -> str:
         ("Why sellers stopped", _counts(_part(report, "stops"), _STOPS)),
         ("Rows of the snapshot", _rows(_part(report, "rows"))),
         ("Requests and pace", _requests(_part(report, "requests"), _part(report, "qps"))),
+        ("Requests without a page", _errors(_part(report, "errors"))),
         ("Failures", _failures(report)),
         ("Notes", _notes(report)),
     )
@@ -235,6 +239,15 @@ def _counts(told: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[_Mark
     total = sum(_number(count) for count in told.values())
     ordered = sorted(told.items(), key=lambda item: -_number(item[1]))
     yield from _figures((words.get(key, key), _shown(count), _bar(count, total)) for key, count in ordered)
+
+
+def _errors(told: Mapping[str, Any]) -> Iterator[_Markup]:
+    """The last error, and how many there were of each kind."""
+    last, by_kind = _part(told, "last"), _part(told, "by_kind")
+    if last:
+        where = f"seller {_shown(last.get('seller'))}, page {_shown(last.get('page'))}"
+        yield _tag("p", _tag("strong", "The last error: "), f"{_shown(last.get('reason'))} ({where})")
+    yield from _counts(by_kind, {kind: f"HTTP {kind}" for kind in by_kind if kind.isdecimal()})
 
 
 def _failures(report: Mapping[str, Any]) -> Iterator[_Markup]:

@@ -26,6 +26,7 @@ class RunReport:
     published: bool = False
     sellers: dict[str, int] = field(default_factory=dict)
     requests: dict[str, Any] = field(default_factory=dict)
+    errors: dict[str, Any] = field(default_factory=dict)
     credits: dict[str, int | None] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)

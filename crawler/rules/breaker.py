@@ -9,10 +9,14 @@ DOWN_SELLERS = 5
 
 _FIRST_PROBE = 1.0
 _PROBE_GROWTH = 1.5
+_STRETCH = 3.0
+"""How much longer each gap is than the one before where few probes must last for as long as patience."""
 
 
 class Breaker:
     """Opens on failures in a row over several sellers; closes on any answer.
+
+    While nobody has been answered at all, few sellers may open it as well: `open_for_few`.
 
     A seller that has failed is suspect until it is answered itself. Where others were asked and answered
     after it had failed, its further failures do not tell of the API; nor do those of a seller who is sick.
@@ -34,9 +38,15 @@ class Breaker:
         self._probe_at = 0.0
         self._probe_gap = _FIRST_PROBE
         self._in_a_row = 0
+        self._probes_left: int | None = None
         self.is_open = False
         self.is_shaky = False
         self.streak = 0
+
+    @property
+    def nobody_answered(self) -> bool:
+        """Whether no request has been answered at all."""
+        return self._answered_sent == -inf
 
     @property
     def streak_unbroken(self) -> bool:
@@ -69,10 +79,25 @@ class Breaker:
         self._failing.add(seller_id)
         if len(self._failing) < DOWN_SELLERS:
             return False
-        self.is_open = True
-        self._probe_gap = _FIRST_PROBE
-        self._probe_at = min(now + self._probe_gap, self._deadline())
+        self._open(now, None)
         return True
+
+    def open_for_few(self, now: float, probes: int) -> None:
+        """Count the API as down though fewer sellers have failed than `DOWN_SELLERS`.
+
+        `probes` is how many may be sent until patience ends.
+        """
+        self._open(now, probes)
+
+    def ration(self, probes: int) -> None:
+        """Note how many probes may still be sent, the next one included."""
+        self._probes_left = probes
+
+    def _open(self, now: float, probes: int | None) -> None:
+        self.is_open = True
+        self._probes_left = probes
+        self._probe_gap = _FIRST_PROBE
+        self._probe_at = inf if self._out_of_probes else min(now + self._wait(now), self._deadline())
 
     def found_sick(self, seller_id: str) -> None:
         """Note that a page of the seller cannot be had."""
@@ -81,8 +106,10 @@ class Breaker:
     def probe_sent(self, now: float) -> None:
         """Put the next probe off further than the last."""
         self._probe_gap *= _PROBE_GROWTH
-        self._probe_at = now + self._probe_gap
-        if now < self._deadline() < self._probe_at:
+        if self._probes_left is not None:
+            self._probes_left -= 1
+        self._probe_at = inf if self._out_of_probes else now + self._wait(now)
+        if not self._out_of_probes and now < self._deadline() < self._probe_at:
             self._probe_at = self._deadline()
 
     def probe_in(self, now: float) -> float:
@@ -95,3 +122,13 @@ class Breaker:
 
     def _deadline(self) -> float:
         return self._down_since + self._patience
+
+    @property
+    def _out_of_probes(self) -> bool:
+        return self._probes_left is not None and self._probes_left <= 0
+
+    def _wait(self, now: float) -> float:
+        """Seconds until the next probe: where few are left, the last of them is for when patience ends."""
+        if self._probes_left is None:
+            return self._probe_gap
+        return max(self._probe_gap, (self._deadline() - now) / _STRETCH ** (self._probes_left - 1))

@@ -7,7 +7,7 @@ from itertools import count
 
 from crawler.models import PageRequest
 from crawler.rules.breaker import Breaker
-from crawler.rules.retry import RetryRule
+from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
 
 class Parked:
@@ -61,6 +61,12 @@ class Parked:
             self._waiting = [entry for entry in self._waiting if entry[2] is not probe]
             heapify(self._waiting)
         return probe
+
+    @property
+    def probes_left(self) -> int:
+        """How many probes these pages have left, if each but one is to keep an attempt for afterwards."""
+        parked = [*(request for _, _, request in self._waiting), *self._doubtful]
+        return sum(HARD_ATTEMPTS - request.failures for request in parked) - (len(parked) - 1)
 
     def is_due(self, now: float) -> bool:
         """Whether `take` may have something to give."""
