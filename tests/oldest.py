@@ -1,33 +1,33 @@
 """Print constraints that pin each runtime dependency to the lowest version that pyproject.toml allows.
 
-Everything else, the test tools included, stays as `constraints.txt` pins it. Used by `make test-oldest`.
+The test tools stay as `constraints.txt` pins them; what either needs in turn is for pip to find. Used by
+`make test-oldest`.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
 
-def lowest_versions() -> dict[str, str]:
-    """Each runtime dependency's floor, by its name."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = (re.fullmatch(r"([\w-]+)>=([\d.]+)", line) for line in project["dependencies"])
+def floors(requirements: Iterable[str]) -> dict[str, str]:
+    """Each requirement's lowest version, by its name."""
+    found = (re.fullmatch(r"([\w-]+)>=([\d.]+)", line) for line in requirements)
     return {match[1]: match[2] for match in found if match}
 
 
 def main() -> None:
     """Write the constraints to standard output."""
-    floors = lowest_versions()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tools = {name.lower() for name in floors(project["optional-dependencies"]["dev"])}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
-        name = line.partition("==")[0]
-        # What a floor needs of its own companions is for pip to find.
-        if name not in floors and name not in {"pydantic", "pydantic_core"}:
+        if line.partition("==")[0].lower() in tools:
             print(line)
-    for name, version in floors.items():
+    for name, version in floors(project["dependencies"]).items():
         print(f"{name}=={version}")
 
 
