@@ -16,7 +16,8 @@ ROW = with_checksum((7, "7495000000000000007", None, -3, 123456.0, 0.25, "Zoë",
 def test_a_stored_row_has_the_checksum_of_what_was_written() -> None:
     with closing(sqlite3.connect(":memory:")) as db:
         db.execute(
-            "CREATE TABLE t (a INTEGER, b TEXT, c TEXT, d INTEGER, e REAL, f REAL, g TEXT, h INTEGER, i INTEGER)"
+            "CREATE TABLE t (a INTEGER, b TEXT, c TEXT, d INTEGER, e REAL, f REAL, g TEXT, h INTEGER, i "
+            "INTEGER)"
         )
         db.execute("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", ROW)
         *values, checksum = db.execute("SELECT * FROM t").fetchone()

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from datetime import date
 
+from conftest import DATE, SMALL, Night
+
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
-from conftest import DATE, SMALL, Night
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
