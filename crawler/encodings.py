@@ -13,6 +13,12 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
 
+LEGACY_ENCODINGS = (
+    *("gb18030", "cp1252", "cp932", "big5hkscs", "cp949", "cp1251", "cp1250", "cp1258", "cp874", "cp1254"),
+    *("cp1253", "cp1255", "cp1256", "cp1257", "mac-roman", "cp850", "cp437", "koi8-r", "euc-jp"),
+)
+"""What spreadsheets save a CSV in, by their country, the most frequent first."""
+
 
 def marked_encoding(head: bytes) -> str | None:
     """The encoding that a byte order mark announces; None without a mark."""

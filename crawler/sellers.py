@@ -9,14 +9,17 @@ import io
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from crawler.encodings import LEGACY_ENCODINGS, marked_encoding
+from crawler.entries import FAR, Lengths, Rounding, Sign
 from crawler.errors import InputError
 
 _ID = re.compile(r"[0-9]{1,32}")
@@ -29,9 +32,16 @@ _MARKUP = re.compile(r"\s*<[a-z!?]", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _JSON = re.compile(r"\s*[\[{]\s*[\[{\"\]}0-9]")
 
+_SPREADSHEET_ERROR = re.compile(r"#(?:\w/\w|NV|[^\sa-z]+[!?])")
+_ERROR_LINE = re.compile(rf"\s*\"?{_SPREADSHEET_ERROR.pattern}\"?\s*(?:[,;\t|]|$)")
+_NO_VALUES = {"null", "(null)", "nan", "na", "n/a", "n.a.", "none", "nil", "<na>", "nat", "\\n", "-"}
+_NAMELESS = re.compile(r"|unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+
 _HEAD = 65_536
 _BLOCK = 1 << 20
-_LONGEST_LINE = 1 << 20
+_LONGEST_LINE = 8 << 20
+_LONGEST_RECORD = 16 << 20
+_LONG_ID = 10
 _SLICE = 65_536
 _COMPARED = 2
 _SAMPLE = 64
@@ -53,12 +63,6 @@ _FOREIGN = {
     b"%PDF": "a PDF: export a CSV",
     b"SQLite format 3\0": "an SQLite database: export a CSV",
 }
-_ENCODINGS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class SellerList:
     """Seller IDs, unique, in order of first appearance, held once in one Arrow string array.
 
     `repeated` counts the entries that named a seller again; `bad` holds the first 20 entries that
-    were left out, `bad_count` counts them all.
+    were left out, `bad_count` counts them all. `warnings` are for the user: of what was left out, and of
+    IDs that look rounded.
     """
 
     name: str
@@ -83,6 +88,7 @@ class SellerList:
     repeated: int
     bad: tuple[BadId, ...]
     bad_count: int
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,7 +166,7 @@ def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool =
                 found.place = "row"
                 _read_parquet(file, head, column, found)
             else:
-                _TextList(name, column, found).read(_decoded(file, head))
+                _TextList(name, column, found).read(_decoded(file, head, column))
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     return found.result(skip_bad_ids=skip_bad_ids)
@@ -210,12 +216,28 @@ def _refuse_foreign(head: bytes, name: str) -> None:
 # --- text -------------------------------------------------------------------------------------------
 
 
-def _decoded(file: BinaryIO, head: bytes) -> Iterator[str]:
-    encoding = next((codec for mark, codec in _ENCODINGS if head.startswith(mark)), "utf-8-sig")
+def _decoded(file: BinaryIO, head: bytes, column: str | None) -> Iterator[str]:
+    encoding = marked_encoding(head) or _likely_encoding(head, column)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for block in chain([head], iter(lambda: file.read(_BLOCK), b"")):
         yield decoder.decode(block)
     yield decoder.decode(b"", final=True)
+
+
+def _likely_encoding(head: bytes, column: str | None) -> str:
+    """UTF-8, unless a header names the wanted column in another encoding alone; IDs are the same in all."""
+    if column is None or column.isascii():
+        return "utf-8"
+    wanted = _folded(column)
+    for encoding in ("utf-8", *LEGACY_ENCODINGS):
+        lines = io.StringIO(head.decode(encoding, "replace"), newline="").readlines()[:_SAMPLE]
+        for delimiter in _DELIMITERS:
+            # Half a cell at the head's end may be an open quote.
+            with suppress(csv.Error):
+                rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+                if any(_folded(cell) == wanted for row in rows for cell in row):
+                    return encoding
+    return "utf-8"
 
 
 def _lines(texts: Iterator[str], name: str) -> Iterator[list[str]]:
@@ -238,7 +260,7 @@ def _lines(texts: Iterator[str], name: str) -> Iterator[list[str]]:
         if len(rest) > _LONGEST_LINE:
             raise InputError(
                 f"{name}, line {number + len(lines) + 1}: longer than {_LONGEST_LINE:,} characters: "
-                f"begins {_shown(rest)}: put one seller ID on a line"
+                f"begins {_shown(rest)}: shorten it, or put one seller ID on a line"
             )
         if lines:
             yield lines
@@ -257,7 +279,10 @@ def _refuse_markup(text: str, name: str) -> None:
 
 
 class _Records:
-    """The records of a CSV with the lines they begin on; a comment or blank line is an empty record."""
+    """The records of a CSV with the lines they begin on; a blank line is an empty record.
+
+    While `has_comments`, a line that begins with # is one as well, unless it is a spreadsheet's error value.
+    """
 
     def __init__(self, blocks: Iterator[list[str]], name: str) -> None:
         self._blocks = blocks
@@ -268,6 +293,9 @@ class _Records:
         self._between = True
         self.delimiter = ","
         self.line = 1
+        self.has_comments = True
+        self.physical: list[str] = []
+        """The lines of the record read last."""
 
     def more(self) -> bool:
         """Whether any line is left."""
@@ -287,7 +315,7 @@ class _Records:
         self._at += count
         self.line += count
 
-    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+    def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """A reader of `lines` in this list's dialect."""
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
 
@@ -302,9 +330,20 @@ class _Records:
                 self._between = True
                 yield begun, row
         except csv.Error as error:
-            raise InputError(
-                f"{self._name}, line {self.line}: {error}: is a quote missing or one too many on this line?"
-            ) from None
+            cause = f"{error}: is a quote missing or one too many on this line?"
+            if "limit" in str(error):
+                cause = (
+                    f"the text that begins here is longer than {_LONGEST_LINE:,} characters: shorten it, or "
+                    "close its quote if that was left open"
+                )
+            raise InputError(f"{self._name}, line {self._opening()}: {cause}") from None
+
+    def _opening(self) -> int:
+        """The line on which the last quoted text of the record at hand begins."""
+        before: list[str] = []
+        with suppress(csv.Error):
+            *before, _ = next(self.reader([*self.physical[:_SAMPLE], '"']), [""])
+        return self.line + sum(map(_line_breaks, before))
 
     def all(self) -> Iterator[tuple[int, list[str]]]:
         """Every record that is left."""
@@ -313,19 +352,30 @@ class _Records:
 
     def _feed(self) -> Iterator[str]:
         own = self._block
+        length = 0
         while self.more():
             if self._between and self._block is not own:
                 return
             line = self._block[self._at]
             # Inside a quoted field, a line that begins with # is no comment.
-            if self._between and "#" in line and line.lstrip().startswith("#"):
-                line = "\n"
+            if self._between and self.has_comments and line.lstrip().startswith("#"):
+                line = line if _ERROR_LINE.match(line) else "\n"
+            if self._between:
+                self.physical, length = [line], 0
+            else:
+                self.physical.append(line)
+                length += len(line)
+                if length > _LONGEST_RECORD:
+                    raise csv.Error(f"over the limit of {_LONGEST_RECORD} characters")
             self._at += 1
             self._taken += 1
             self._between = False
             yield line
         if not self._between:
             raise csv.Error("the quoted text that begins here never ends")
+
+
+csv.field_size_limit(_LONGEST_LINE)
 
 
 class _TextList:
@@ -363,11 +413,17 @@ class _TextList:
             cells = [cell.strip() for cell in row]
             if not any(cells) or _EXCEL_SEPARATOR.fullmatch(records.delimiter.join(row)):
                 continue
+            records.has_comments = False
             self._width = len(cells)
             self._alone = sum(map(bool, cells)) == 1
             if _is_header(cells, self._column):
                 self._index = _choose(cells, self._column, f"{self._name}, line {line}")
+                # A column without a name may hold something: pandas and R put a nameless index first.
+                self._alone = False
+                self._refuse_swallowed(row, line, records)
             else:
+                self._index = next(at for at, cell in enumerate(cells) if cell)
+                self._refuse_swallowed(row, line, records)
                 self._headless(cells, line, records)
             return
 
@@ -381,21 +437,19 @@ class _TextList:
             self._found.add_text(pieces, [line] * len(pieces))
             return
         if self._column is not None or in_one_line or not self._alone:
+            is_garbled = any("\ufffd" in cell for cell in cells)
             raise InputError(
                 f"{self._name}, line {line}: no header names the column {_shown(self._column or _COLUMN)} "
                 f"(this line begins with {_shown(next(filter(None, cells)))}): add a header line without # "
                 "before it, or keep the seller IDs alone, one a line"
+                + (" (the file is no UTF-8: save it as CSV UTF-8)" if is_garbled else "")
             )
-        self._index = next(at for at, cell in enumerate(cells) if cell)
         self._found.add_text([cells[self._index]], [line])
 
     def _quick(self, lines: list[str], records: _Records) -> list[str] | None:
-        """The cells of lines without quotes, comments and irregularities; None where there are any."""
+        """The cells of lines without quotes and irregularities; None where there are any."""
         text = "".join(lines)
-        if '"' in text or "#" in text or (self._alone and self._width > 1):
-            return None
-        # Longer cells are refused, and so they are here.
-        if max(map(len, lines)) > csv.field_size_limit():
+        if '"' in text or (self._alone and self._width > 1):
             return None
         delimiter, width, index = records.delimiter, self._width, self._index
         if width == 1:
@@ -411,12 +465,40 @@ class _TextList:
         values: list[str] = []
         lines: list[int] = []
         for line, row in records.at_hand():
+            if records.line - line > 1:
+                self._refuse_swallowed(row, line, records)
             cell = row[self._index].strip() if len(row) == regular else ""
             value = cell or self._odd(row, records.delimiter)
             if value is not None:
                 values.append(value)
                 lines.append(line)
         self._found.add_text(values, lines)
+
+    def _refuse_swallowed(self, row: list[str], begun: int, records: _Records) -> None:
+        """Raise `InputError` where a cell spans lines of which two or more look like rows: an open quote."""
+        at = 0
+        for cell in row:
+            breaks = _line_breaks(cell)
+            if breaks and len(self._ids_in(records.physical[at : at + breaks + 1], records.delimiter)) > 1:
+                raise InputError(
+                    f"{self._name}, line {begun + at}: the quote that opens here is closed on line "
+                    f"{begun + at + breaks}, and what lies between looks like rows of their own: close it on "
+                    'its line, or write "" for a quote that belongs to the text'
+                )
+            at += breaks
+
+    def _ids_in(self, lines: list[str], delimiter: str) -> set[str]:
+        """The IDs that stand where a row has its ID, on lines that look like rows."""
+        ids = set[str]()
+        for line in lines:
+            for cells in (next(csv.reader([line], delimiter=delimiter), []), line.split(delimiter)):
+                cell = _cleaned(cells[self._index]).strip('"') if self._index < len(cells) else ""
+                if _ID.fullmatch(cell) and (len(cells) == self._width or len(cell) >= _LONG_ID):
+                    ids.add(cell)
+                    break
+        # A text may hold small numbers where a row has its ID.
+        longest = max(map(len, ids), default=0)
+        return {cell for cell in ids if longest - len(cell) < FAR}
 
     def _odd(self, row: list[str], delimiter: str) -> str | None:
         filled = [at for at, cell in enumerate(row) if cell.strip()]
@@ -426,6 +508,10 @@ class _TextList:
         if filled[-1] >= self._width or (self._alone and filled != [self._index]):
             return delimiter.join(row)
         return row[self._index] if self._index < len(row) else ""
+
+
+def _line_breaks(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def _any_filled(records: _Records) -> bool:
@@ -454,6 +540,8 @@ def _is_header(cells: list[str], column: str | None) -> bool:
     wanted = {_COLUMN, _folded(column or _COLUMN)}
     if any(_folded(cell) in wanted for cell in cells):
         return True
+    if all(not cell or cell.casefold() in _NO_VALUES or _SPREADSHEET_ERROR.fullmatch(cell) for cell in cells):
+        return False
     return not any(map(_looks_numbered, cells)) and any(c.isalpha() for cell in cells for c in cell)
 
 
@@ -470,20 +558,24 @@ def _choose(names: Sequence[str], column: str | None, place: str) -> int:
         raise InputError(f"{place}: several columns are named {_shown(wanted)}: rename all but one")
     if wanted in folded:
         return folded.index(wanted)
-    filled = [at for at, name in enumerate(folded) if name]
+    filled = [at for at, name in enumerate(folded) if not _NAMELESS.fullmatch(name)]
     if len(filled) == 1 and column is None:
         return filled[0]
     near = difflib.get_close_matches(wanted, [folded[at] for at in filled], 1)
-    hint = (
-        f"did you mean --column {_shown(names[folded.index(near[0])])}?" if near else "name it with --column"
-    )
+    if any("\ufffd" in name for name in names):
+        hint = "the file is no UTF-8: save it as CSV UTF-8, then name the column with --column"
+    elif near:
+        hint = f"did you mean --column {_shown(names[folded.index(near[0])])}?"
+    else:
+        hint = "name it with --column"
     told = ", ".join(_shown(names[at]) for at in filled[:20])
     more = f" and {len(filled) - 20} more" if len(filled) > 20 else ""
     raise InputError(f"{place}: no column {_shown(column or _COLUMN)} among {told or 'none'}{more}: {hint}")
 
 
 def _folded(name: str) -> str:
-    return name.strip("'\"\ufeff \t\r\n\xa0").casefold()
+    # A Mac types letters and their accents as two characters.
+    return unicodedata.normalize("NFC", name).strip("'\"\ufeff \t\r\n\xa0").casefold()
 
 
 # --- Parquet ----------------------------------------------------------------------------------------
@@ -557,6 +649,8 @@ class _Found:
         self._chunks: list[Any] = []
         self._bad: list[BadId] = []
         self._bad_count = 0
+        self._rounding = Rounding()
+        self._lengths = Lengths()
 
     def add_text(self, values: Sequence[str], lines: Sequence[int]) -> None:
         """Take cells on, each with its line."""
@@ -569,17 +663,20 @@ class _Found:
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.compute as pc  # noqa: PLC0415
 
-        clean: Any = pc.and_(
-            pc.ascii_is_decimal(array), pc.less_equal(pc.binary_length(array), pa.scalar(32))
-        )
+        lengths: Any = pc.binary_length(array)
+        clean: Any = pc.and_(pc.ascii_is_decimal(array), pc.less_equal(lengths, pa.scalar(32)))
         misses = pc.indices_nonzero(pc.invert(pc.fill_null(clean, False))).to_pylist()
         if misses:
             values = array.to_pylist()
             for at in misses:
                 values[at] = self._judged(values[at] or "", lines[at])
+            lines = [line for line, value in zip(lines, values, strict=True) if value is not None]
             array = pa.array(values, pa.string()).drop_null()
+            lengths = pc.binary_length(array)
         if len(array):
             self._chunks.append(array)
+            self._lengths.add(array, lengths, lines)
+            self._rounding.add(array, lengths, lines)
 
     def _judged(self, value: str, line: int) -> str | None:
         cleaned = _cleaned(value)
@@ -594,32 +691,99 @@ class _Found:
         """The list, without repetitions; raises `InputError` for bad entries and for an empty list."""
         import pyarrow as pa  # noqa: PLC0415
 
+        self._leave_out_far_lengths()
+        total = sum(map(len, self._chunks))
+        rounded = self._rounding.refused(total)
+        if rounded is not None and not self._is_rounded_without_repetitions():
+            rounded = None
         if self._bad_count and not (skip_bad_ids and self._chunks):
-            raise InputError(self._told(skipped=skip_bad_ids))
+            # What is advised must help: without the bad IDs a rounded list would be refused as well.
+            told = self._told(skipped=skip_bad_ids, may_skip=rounded is None)
+            raise InputError(told if rounded is None else f"{told}\n  {self._rounded(rounded, total)}")
+        if rounded is not None:
+            raise InputError(f"{self.name}: {self._rounded(rounded, total)}")
         if not self._chunks:
             raise InputError(f"{self.name} holds no seller ID: write one a line, under a header or without")
         if sum(chunk.nbytes for chunk in self._chunks) > _MOST_BYTES:
             raise InputError(f"{self.name} is too long for one list: split it")
-        total = sum(map(len, self._chunks))
         ids = _unique(_joined(self._chunks))
         pa.default_memory_pool().release_unused()
-        return SellerList(self.name, ids, total - len(ids), tuple(self._bad), self._bad_count)
+        return SellerList(
+            self.name, ids, total - len(ids), tuple(self._bad), self._bad_count, tuple(self._warnings(total))
+        )
 
-    def _told(self, *, skipped: bool) -> str:
+    def _warnings(self, total: int) -> Iterator[str]:
+        noticed = self._rounding.noticed()
+        if noticed is not None:
+            yield f"{self.name}: {self._rounded(noticed, total)}"
+        if self._bad_count:
+            yield f"{_counted(self._bad_count, 'bad line')} of {self.name} skipped (--skip-bad-ids)"
+
+    def _leave_out_far_lengths(self) -> None:
+        """Judge entries bad whose length is far from all the others'."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        far = self._lengths.far()
+        if not far:
+            return
+        usual = self._lengths.usual()
+        others = str(usual[0]) if len(usual) == 1 else f"{usual[0]} to {usual[-1]}"
+        for length, count in far.items():
+            self._bad_count += count
+            reason = f"{_counted(length, 'digit')}, where the others have {others}: a total, or a damaged ID?"
+            self._bad += [BadId(line, _shown(value), reason) for line, value in self._lengths.first(length)]
+        self._bad = sorted(self._bad, key=lambda bad: bad.line)[:_KEPT]
+        lengths = pa.array(list(far), pa.int32())
+        kept = (c.filter(pc.invert(pc.is_in(pc.binary_length(c), value_set=lengths))) for c in self._chunks)
+        self._chunks = [chunk for chunk in kept if len(chunk)]
+
+    def _is_rounded_without_repetitions(self) -> bool:
+        """Whether it is so where each ID counts once: a few that recur prove nothing."""
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        ids = _unique(_concatenated(self._chunks))
+        rounding = Rounding()
+        for start in range(0, len(ids), _SLICE):
+            some = ids.slice(start, _SLICE)
+            rounding.add(some, pc.binary_length(some), range(start, start + len(some)))
+        return rounding.is_beyond_chance(len(ids))
+
+    def _rounded(self, sign: Sign, total: int) -> str:
+        shown = ", ".join(f"{self.place} {line}: {value}" for line, value in sign.first)
+        more = f" and {sign.count - len(sign.first):,} more" if sign.count > len(sign.first) else ""
+        return (
+            f"{sign.count:,} of {_counted(total, 'seller ID')} look rounded ({shown}{more}): a spreadsheet, "
+            "a floating point column or JavaScript keeps 15 to 17 digits of a number, so that they name "
+            "others or nobody: export the list again from its source with the IDs as text (in a spreadsheet "
+            "import the column as text, in pandas read it with dtype=str, in SQL cast it to text)"
+        )
+
+    def _told(self, *, skipped: bool, may_skip: bool) -> str:
         count = f"{self._bad_count:,} bad seller ID{'s' if self._bad_count > 1 else ''}"
         lines = [f"{self.name}: no good seller ID is left: {count}" if skipped else f"{self.name}: {count}"]
         lines += [f"  {self.place} {bad.line}: {bad.value}: {bad.reason}" for bad in self._bad[:_TOLD]]
         if self._bad_count > _TOLD:
             lines.append(f"  and {self._bad_count - _TOLD:,} more")
-        if not skipped and self._chunks:
+        if may_skip and not skipped and self._chunks:
             lines.append("  Correct them, or go on without them: --skip-bad-ids")
         return "\n".join(lines)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _concatenated(chunks: list[Any]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.concat_arrays(chunks)
 
 
 def _joined(chunks: list[Any]) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
-    joined = pa.concat_arrays(chunks)
+    joined = _concatenated(chunks)
     chunks.clear()
     pa.default_memory_pool().release_unused()
     return joined
@@ -654,17 +818,35 @@ def _cleaned(value: str) -> str:
 
 
 def _fault(value: str) -> str:
-    if not value:
-        return "no seller ID in this row: fill it in, or remove the row"
-    if _RUINED.fullmatch(value):
-        return "a spreadsheet ruined this ID: format the column as text and export it again from its source"
-    if _DECIMAL.fullmatch(value):
-        return "a number with decimals: format the column as text and export it again"
-    if value.isascii() and value.isdigit():
-        return "longer than 32 digits: is a separator missing?"
-    if any(delimiter in value for delimiter in _DELIMITERS):
-        return "more values than there are columns: put a text that holds a separator in quotes"
-    return "no number: a seller ID is 1 to 32 digits (0-9), nothing else"
+    reasons = (
+        (
+            not value or value.casefold() in _NO_VALUES,
+            "no seller ID in this row: fill it in, or remove the row",
+        ),
+        (
+            _SPREADSHEET_ERROR.fullmatch(value),
+            "a spreadsheet's error in the place of an ID: repair its formula, or remove the row",
+        ),
+        (
+            value.startswith("#"),
+            "a line that begins with # is a comment only before the header and the first ID: remove it",
+        ),
+        (
+            _RUINED.fullmatch(value),
+            "a spreadsheet ruined this ID: format the column as text and export it again from its source",
+        ),
+        (
+            _DECIMAL.fullmatch(value),
+            "a number with decimals: format the column as text and export it again",
+        ),
+        (value.isascii() and value.isdigit(), "longer than 32 digits: is a separator missing?"),
+        (
+            any(delimiter in value for delimiter in _DELIMITERS),
+            "more values than there are columns: put a text that holds a separator in quotes",
+        ),
+        (True, "no number: a seller ID is 1 to 32 digits (0-9), nothing else"),
+    )
+    return next(reason for applies, reason in reasons if applies)
 
 
 def _shown(value: str, most: int = _SHOWN) -> str:

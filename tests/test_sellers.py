@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -55,10 +59,10 @@ def write_parquet(folder: Path, **columns: Any) -> str:
         f"{A}\n{B}\n{C}",
         f"{A}\r\n{B}\r\n{C}\r\n",
         f"{A}\r{B}\r{C}\r",
-        f'\n\n# a comment, "with an open quote\n{A}\n\n  # one more\n{B}\n   \n{C}\n',
+        f'\n\n# a comment, "with an open quote\n\n  # one more\n{A}\n\n{B}\n   \n{C}\n',
         f"{A},{B},{C}\n",
         f"{A};{B};{C}",
-        f"# all on one line\n{A} {B} {C}\n\n# the end\n",
+        f"# all on one line\n{A} {B} {C}\n\n",
         f"{A},\n{B},\n{C},\n",
         f"  {A}\n{B}  \n\t{C}\t\n",
         f'"{A}"\n"{B}"\n"{C}"\n',
@@ -75,7 +79,16 @@ def write_parquet(folder: Path, **columns: Any) -> str:
         f"a;price;seller_id\nx;1,5;{A}\ny;2,5;{B}\nz;3,5;{C}\n",
         f'shop,seller_id\n"Joe, Inc","{A}"\n"two\nlines\n# no comment\n",{B}\n"say ""hi""",{C}\n',
         f'shop , "seller_id" , n\n"x" , "{A}" , 1\ny , {B},2\nz,{C},3\n',
-        f"seller_id,shop\n{A},x\n,\n\n{B}\n# note\n{C},z,,\n",
+        f"seller_id,shop\n{A},x\n,\n\n{B}\n{C},z,,\n",
+        f",seller_id\n0,{A}\n1,{B}\n2,{C}\n",
+        f'"","seller_id","shop"\n"1","{A}","x"\n"2","{B}",""\n"3","{C}",NA\n',
+        f"\tid\n0\t{A}\n1\t{B}\n2\t{C}\n",
+        f"Unnamed: 0,shop\n0,{A}\n1,{B}\n2,{C}\n",
+        f",,seller_id\nMY,0,{A}\n,1,{B}\nTH,2,{C}\n",
+        f"seller_id,page\n{A},{'<p>' * 70_000}\n{B},\n{C},{'y' * 3_000_000}\n",
+        f'page,seller_id\n"{"<p>" * 70_000}",{A}\n"{"<b>,#" * 400_000}",{B}\n,{C}\n',
+        f'seller_id,text\n{A},"Contents:\n5, pieces\n12, more\n"\n{B},"{B}\n{"2. line" * 9}"\n{C},\n',
+        f'seller_id,a,b\n{A},"x\ny","one, two\nthree, four"\n{B},,\n{C},"\n","\n\n"\n',
         f'seller_id\n="{A}"\n"=""{B}"""\n\'{C}\n',
         f"seller_id\n'{A}'\n\u200b{B}\n\ufeff{C}\u00a0\n",
         f"seller_id,7d views\n{A},1\n{B},2\n{C},3\n",
@@ -149,13 +162,33 @@ def test_a_named_column(tmp_path: Path) -> None:
         (f"{A},{B}\n{B},{C}\n", ["line 1", "no header"]),
         ("7 494 662\n", ["line 1: '7 494 662'"]),
         (f"{A}\t5 shops\n", ["no header"]),
+        (f"{A}\n#N/A\n#REF!\n", ["2 bad", "line 2: '#N/A'", "line 3: '#REF!'", "spreadsheet's error"]),
+        (f"#N/A\n{A}\n", ["line 1: '#N/A'", "spreadsheet's error"]),
+        (f"seller_id,n\n#VALUE!,1\n{A},2\n#BEZUG!,3\n#¿NOMBRE?,4\n", ["3 bad", "line 2", "line 4", "line 5"]),
+        (f"seller_id,n\n{A},1\n# {B},2\n", ["line 3", "only before the header"]),
+        (f"{A}\n# {B}\n", ["line 2", "only before the header"]),
+        (f"n,seller_id\n1,NULL\n2,NaN\n3,None\n4,n/a\n5,{A}\n", ["4 bad", "line 5: 'n/a'", "fill it in"]),
+        (f"NULL\n{A}\n", ["line 1: 'NULL'", "fill it in"]),
+        ('seller_id,n\n1,"Foo\n2,Bar\n3,"Baz\n4,Qux\n', ["line 2", "closed on line 4", "looks like rows"]),
+        ('n,seller_id\nx,1\n"Foo,2\nBaz",3\nQux,4\n', ["line 3", "looks like rows"]),
+        (f'seller_id,n\n{A},"Foo\n{B},"Bar, Inc"\n', ["line 2", "looks like rows"]),
+        (f'"seller_id","n"\n"{A}","Foo\n"{B}","Bar"\n', ["line 2", "looks like rows"]),
+        (f'seller_id,"n\n{A},x\n{B},"y\n', ["line 1", "looks like rows"]),
+        (f'a,seller_id,b\n"x\ny",{A},"Foo\nz,{B},"Bar\n', ["line 3", "looks like rows"]),
+        (f'"{A}\n{B}"\n{C}\n', ["line 1", "looks like rows"]),
+        (f"shop,seller_id\na,{A}\nb,{B}\nc,{A[:-1]}2\nTotal,3\n", ["line 5: '3'", "1 digit, where", "total"]),
         ("", ["no seller ID"]),
         ("\n \n# nothing\n", ["no seller ID"]),
         (BOM, ["no seller ID"]),
         ("seller_id\n", ["no seller ID"]),
         ("seller_id,shop\n,\n", ["no seller ID"]),
         (f'seller_id,shop\n{A},x\n{B},"open\n{C},z\n', ["line 3", "never ends"]),
-        (f"seller_id,shop\n{A},x\n{B},{'y' * 140_000}\n", ["line 3", "field"]),
+        (f'shop,seller_id\nx,{A}\n"two\nlines,{B}\n', ["line 3", "never ends"]),
+        (f'a,b,seller_id\n"x\ny","open,{B}\n', ["line 3", "never ends"]),
+        (
+            f'seller_id,shop\n{A},"{"y" * 90 + chr(10)}{("z" * 9_000 + chr(10)) * 1000}',
+            ["line 2", "8,388,608"],
+        ),
         (f"{A}\n" + "1" * 3_000_000, ["line 2", "longer than"]),
         (b"seller_id\n12\n\0\0\0\n", ["line 3", "NUL"]),
         (b"\x7fELF\0\0\0", ["binary"]),
@@ -254,6 +287,138 @@ def test_parquet_refusals(tmp_path: Path) -> None:
     assert (list(found), found.bad_count) == (["1"], 2)
 
 
+def _random_ids(count: int, length: int) -> list[int]:
+    choose = Random(length)
+    return [choose.randrange(10 ** (length - 1), 10**length) for _ in range(count)]
+
+
+def _by_javascript(number: int) -> str:
+    return str(int(Decimal(repr(float(number)))))
+
+
+ROUNDINGS: list[Callable[[int], str]] = [
+    lambda number: str(number)[:15] + "0" * (len(str(number)) - 15),
+    lambda number: str(int(float(number))),
+    _by_javascript,
+    lambda number: f"{number:.15g}" if number < 10**15 else str(int(Decimal(f"{float(number):.17g}"))),
+]
+
+
+@pytest.mark.parametrize("rounded", ROUNDINGS)
+@pytest.mark.parametrize("length", [18, 19, 20])
+def test_a_list_that_was_rounded_is_refused(
+    tmp_path: Path, rounded: Callable[[int], str], length: int
+) -> None:
+    numbers = _random_ids(40, length)
+    ids = list(map(str, numbers))
+    wrong = [rounded(number) for number in numbers]
+    for content in (wrong, [*ids[:20], *wrong[20:]], wrong[:10]):
+        message = refusal(tmp_path, "seller_id\n" + "\n".join(content), skip_bad_ids=True)
+        assert "look rounded (line" in message
+        assert "as text" in message
+    honest = 36 if length > 18 else 28
+    warned = read(tmp_path, "\n".join([*ids[:honest], *wrong[honest:]])).warnings
+    assert len(warned) == 1
+    assert "of 40 seller IDs look rounded (line " in warned[0]
+    assert "look rounded" in read(tmp_path, "\n".join(wrong[:9])).warnings[0]
+    few = [*wrong[:30], "#N/A"]
+    message = refusal(tmp_path, "\n".join(few))
+    assert "30 of 30 seller IDs look rounded" in message
+    assert "--skip-bad-ids" not in message
+
+
+def test_a_rounded_list_that_was_sorted_or_is_of_numbers_is_refused(tmp_path: Path) -> None:
+    """Neighbours become one ID by rounding; 16 digits lose but one."""
+    neighbours = [str(749466209897595000 + n)[:15] + "0000" for n in range(4_000)]
+    assert "look rounded" in refusal(tmp_path, "\n".join(neighbours))
+    assert "look rounded" in refusal(tmp_path, "\n".join(f"{n // 10}0" for n in _random_ids(12, 16)))
+    numbers = [int(float(number)) for number in _random_ids(12, 18)]
+    for column in (
+        pa.array(numbers),
+        pa.array(numbers).dictionary_encode(),
+        pa.array([str(number) for number in numbers]),
+    ):
+        with pytest.raises(InputError, match=r"12 of 12 seller IDs look rounded \(row 1: "):
+            read_sellers(write_parquet(tmp_path, seller_id=column))
+
+
+@pytest.mark.parametrize("length", [15, 16, 17, 18, 19, 20, 25])
+def test_honest_lists_are_not_taken_for_rounded(tmp_path: Path, length: int) -> None:
+    numbers = _random_ids(6_000, length)
+    for start in range(0, 1_200, 12):
+        read(tmp_path, "\n".join(map(str, numbers[start : start + 12])))
+    assert read(tmp_path, "\n".join(map(str, numbers))).warnings == ()
+    padded = [str(n * 1000).rjust(length, "0") for n in range(1, 60)]
+    assert read(tmp_path, "\n".join(padded)).warnings == ()
+    recurring = [f"{numbers[0] // 100}00", *map(str, numbers[1:3])] * 8
+    assert len(read(tmp_path, "\n".join(recurring[: 12 if length > 17 else 3]))) == 3
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "check"])
+def test_every_command_refuses_a_rounded_list_and_warns_of_a_doubtful_one(
+    tmp_path: Path, command: str
+) -> None:
+    wrong = [f"{number}0000" for number in _random_ids(9, 15)]
+    environ = {**os.environ, "KEYAPI_API_KEY": "sk_live_0123456789", "CRAWLER_API_URL": "http://127.0.0.1:9"}
+
+    def call(ids: list[str], *options: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "sellers.csv").write_text("seller_id\n" + "\n".join(ids) + "\n")
+        words = [sys.executable, "-m", "crawler", command, "sellers.csv", *options]
+        return subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+
+    done = call([*wrong, A])
+    assert done.returncode == 2
+    assert "sellers.csv: 9 of 10 seller IDs look rounded (line 2: " in done.stdout + done.stderr
+    assert not (tmp_path / "data").exists()
+    if command != "run":
+        done = call([*wrong, "#N/A"], "--skip-bad-ids") if command == "plan" else call(wrong)
+        assert done.returncode == 0
+        assert "9 of 9 seller IDs look rounded" in done.stdout + done.stderr
+        assert command == "check" or "1 bad line of sellers.csv skipped" in done.stderr
+
+
+def test_an_id_of_a_far_other_length_is_bad(tmp_path: Path) -> None:
+    ids = list(map(str, _random_ids(40, 19)))
+    for odd in (["4"], ["40", "1234567890"], ["1", "2", "3"], ["1" * 30]):
+        content = "\n".join([*ids[:20], *odd, *ids[20:]])
+        message = refusal(tmp_path, content)
+        assert f"{len(odd)} bad seller ID" in message
+        assert f"line 21: '{odd[0]}': " in message
+        assert "where the others have 19" in message
+        found = read(tmp_path, content, skip_bad_ids=True)
+        assert (list(found), found.bad_count) == (ids, len(odd))
+    for lawful in (["123456789012345678"], ["1" * 15], ["1" * 12, "2" * 12], list("123456789012345")):
+        assert len(read(tmp_path, "\n".join([*ids[:12], *lawful]))) == 12 + len(set(lawful))
+    for short in (["1", "22", "333", "4444", "55555"], [A, B, "5"], [A, "5"]):
+        assert list(read(tmp_path, "\n".join(short))) == short
+
+
+@pytest.mark.parametrize(
+    ("column", "encoding"),
+    [
+        ("店铺编号", "gb18030"),
+        ("店铺编号", "gbk"),
+        ("ショップ番号", "cp932"),
+        ("店鋪編號", "big5"),
+        ("판매자 번호", "cp949"),
+        ("Händler-Nr", "cp1252"),
+        ("Identifiant boutique n°", "cp1252"),
+        ("Магазин", "cp1251"),
+        ("Sprzedawca ł", "cp1250"),
+        ("Mã người bán", "utf-8"),
+        ("รหัสร้าน", "cp874"),
+        ("店铺编号", "utf-16"),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_column_named_in_its_own_script(tmp_path: Path, column: str, encoding: str, delimiter: str) -> None:
+    rows = [(column, column), (column, A), ("x", B)]
+    content = "\n".join(delimiter.join(row) for row in [("a", column), *rows[1:]]).encode(encoding)
+    assert list(read(tmp_path, content, column=column)) == [A, B]
+    if not encoding.startswith("utf"):
+        assert "save it as CSV UTF-8" in refusal(tmp_path, content, column="Ladennummer ß")
+
+
 class _Stdin:
     def __init__(self, content: bytes) -> None:
         self.buffer = io.BytesIO(content)
@@ -308,13 +473,19 @@ def _quoted(cell: str, always: bool) -> str:
     return cell
 
 
-IDS = st.text("0123456789", min_size=1, max_size=32)
+def _of_one_length(least: int) -> st.SearchStrategy[list[str]]:
+    """IDs whose lengths may be of one list, and which no text beside them looks like."""
+    return st.lists(st.text("0123456789", min_size=least, max_size=least + 4), min_size=1)
+
+
 NAMES = st.text(st.sampled_from("abc,;\t|\"'#\n =é1"), max_size=8)
 
 
 @QUICK
 @given(
-    rows=st.lists(st.tuples(IDS, NAMES, st.booleans(), st.sampled_from(["", "\n", '# a, "b\n'])), min_size=1),
+    ids=st.integers(12, 28).flatmap(_of_one_length),
+    names=st.lists(st.tuples(NAMES, st.booleans(), st.sampled_from(["", "\n"])), min_size=1),
+    before=st.sampled_from(["", "\n", '# a, "b\n']),
     delimiter=st.sampled_from(",;\t|"),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
@@ -323,7 +494,9 @@ NAMES = st.text(st.sampled_from("abc,;\t|\"'#\n =é1"), max_size=8)
 )
 def test_any_dialect_reads_back(
     tmp_path: Path,
-    rows: list[tuple[str, str, bool, str]],
+    ids: list[str],
+    names: list[tuple[str, bool, str]],
+    before: str,
     delimiter: str,
     end: str,
     encoding: str,
@@ -336,12 +509,11 @@ def test_any_dialect_reads_back(
         "first": [f"Seller_ID{delimiter}n"],
         "last": [f"n{delimiter}seller_id"],
     }
-    text = "".join(line + end for line in lines[shape])
-    for seller, name, always, between in rows:
+    text = "".join(line + end for line in [before.removesuffix("\n"), *lines[shape]])
+    for seller, (name, always, between) in zip(ids, cycle(names), strict=False):
         cells = [_quoted(seller, always), _quoted(name, always)]
         cells = {"first": cells, "last": cells[::-1]}.get(shape, cells[:1])
         text += between.replace("\n", end) + delimiter.join(cells) + end
-    ids = [seller for seller, *_ in rows]
     found = read(tmp_path, (text if final else text.removesuffix(end)).encode(encoding))
     assert list(found) == list(dict.fromkeys(ids))
     assert found.repeated == len(ids) - len(set(ids))

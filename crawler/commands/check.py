@@ -190,6 +190,7 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
     run = settings.run
     listed = found.tried(lambda: read_sellers(sellers, column=run.column, skip_bad_ids=run.skip_bad_ids))
     if listed is not None:
+        found.warnings += listed.warnings
         told = f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad"
         found.lines.append(("seller list", told, listed.name))
 

@@ -79,6 +79,8 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     loaded, source, crawl_date = source_and_date(loaded, sellers)
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
+    for warning in listed.warnings:
+        LOG.warning("%s", warning)
     told = _Plan(settings, listed, crawl_date).told()
     if settings.run.json_report:
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -173,8 +173,8 @@ class NightlyRun:
         today = self._date.isoformat()
         for earlier in sorted(day for day in self._ledger.unfinished() if day < today):
             self._note(f"crawl date {earlier} is unfinished; go on with it by: {self._command(earlier)}")
-        if self._listed.bad_count:
-            self._note(f"{self._listed.bad_count} bad lines of {self._listed.name} were skipped")
+        for warning in self._listed.warnings:
+            self._note(warning)
         limits = self._settings.credits
         self._account = Account(self._ledger, self._run_id, self._date, limits, self._world.now)
         self._quiet = quiet_seconds(self._settings.run.qps, self._ledger)
