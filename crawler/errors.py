@@ -52,6 +52,10 @@ class OutputError(CrawlerError):
     exit_code = 8
 
 
+class CarriedRowsLostError(OutputError):
+    """Files that rows are carried from were damaged while a snapshot was built from them."""
+
+
 class ApiDownError(CrawlerError):
     """No answer for as long as the run's patience lasts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from crawler.sellers import missing
 from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
+from crawler.store.pins import UNREADABLE
 from crawler.store.snapshot import clean_staging
 
 _STRING = pa.string()
@@ -90,7 +92,8 @@ class Claim:
         """Whether what is published, if anything is, was built from this journal."""
         live = self._data / "videos" / self._partition
         runs = (self._journal.meta("publishing") or "").split()
-        return not live.exists() or any(path.stem in runs for path in live.rglob("*.parquet"))
+        names = [path.stem for path in live.rglob("*.parquet")]
+        return not names or any(name in runs for name in names)
 
     def announce(self, run_id: str) -> None:
         """Note before publishing whose files tell that this journal was published."""
@@ -118,9 +121,24 @@ class Claim:
     def _published(self) -> pa.Array[Any]:
         chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
         for path in (self._data / "sellers" / self._partition).glob("*.parquet"):
-            table = pq.ParquetFile(path).read(["seller_id", "pages"])
-            chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
+            try:
+                table = _read(path, ["seller_id", "pages"])
+                chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
+            except UNREADABLE:
+                chunks += self._with_videos()
         return pa.concat_arrays(chunks)
+
+    def _with_videos(self) -> Iterator[pa.Array[Any]]:
+        """The sellers that `videos/` has rows of, as far as it can be read."""
+        for path in (self._data / "videos" / self._partition).rglob("*.parquet"):
+            with suppress(*UNREADABLE):
+                yield pc.unique(_read(path, ["seller_id"])["seller_id"].combine_chunks().cast(_STRING))
+
+
+def _read(path: Path, names: list[str]) -> pa.Table:
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
+    return pq.ParquetFile(path).read(names)
 
 
 def _slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:

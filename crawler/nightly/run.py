@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -21,6 +22,7 @@ from crawler.api.rows import read_rows
 from crawler.errors import (
     ApiDownError,
     BudgetSpentError,
+    CarriedRowsLostError,
     CrawlerError,
     InterruptedRunError,
     KeyRefusedError,
@@ -50,8 +52,9 @@ from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
 from crawler.sellers import SellerList, as_name, as_text
 from crawler.settings import Settings
-from crawler.store.carrying import CarryRule, Former, pins_stand, require_pins
+from crawler.store.carrying import CarryRule, Former
 from crawler.store.database import damage_told
+from crawler.store.digests import KINDS, damage_of_published
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
 from crawler.store.history import History
@@ -59,6 +62,7 @@ from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.parts import deduplicated
+from crawler.store.pins import Carried
 from crawler.store.segments import Staging
 from crawler.store.snapshot import NOBODY, SnapshotPlan, staging_folder
 from crawler.store.thinning import thin
@@ -71,6 +75,10 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     InterruptedRunError: StopReason.INTERRUPTED,
     OutputError: StopReason.OUTPUT,
 }
+_T = TypeVar("_T")
+_BUILDS = 4
+"""Attempts to build a snapshot: each but the last may find damage in a file that rows are carried from."""
+
 _COUNTED = ("sellers", "stops", "failures", "certain_above", "drift")
 _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
@@ -155,9 +163,23 @@ class NightlyRun:
             max_pages=run.max_pages,
             min_value=run.min_value,
             stop=run.stop,
-            carried_stand=run.carry_forward or pins_stand(journal),
         )
-        require_pins(journal)
+        self._give_up_lost(journal, "they are read in full now, from their second page on")
+
+    def _give_up_lost(self, journal: Journal, then: str) -> int:
+        """Let sellers go on whose rows can no longer be carried; returns how many."""
+        carried = Carried(journal)
+        for damage in carried.damages:
+            self._note(f"{damage}: no rows are carried from it")
+        lost = carried.lost
+        if lost:
+            journal.give_up_carrying(lost)
+            listed = sum(self._listed.contains(lost))
+            told = f"rows of {len(lost)} sellers were to be carried from there: {then}"
+            if listed < len(lost):
+                told += f" ({len(lost) - listed} of them are not in the list and keep their first page only)"
+            self._note(told)
+        return len(lost)
 
     def _publish_former(self, path: Path) -> None:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
@@ -227,13 +249,30 @@ class NightlyRun:
             return Task(BestFirst(fresh, begun, by_bound=True), self._top())
         match = self._matcher()
         if run.strategy is Strategy.BEST_FIRST:
-            return Task(BestFirst(fresh, begun, history.page_values(run.sort)), None, None, match, to_mend)
+            worth: dict[str, array[float]] = {}
+            worth = self._guess(history, lambda: history.page_values(run.sort), worth)
+            return Task(BestFirst(fresh, begun, worth), None, None, match, to_mend)
         if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
             return Task(Frontier(fresh, begun, run.strategy), None, None, match, to_mend)
-        depths = {} if run.lookahead == "off" else history.depths(run.lookahead_pages)
+        depths: dict[str, int] = {}
+        if run.lookahead != "off":
+            depths = self._guess(history, lambda: history.depths(run.lookahead_pages), depths)
         ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
-        ordered = fresh if self._is_budgeted else self._deepest_first(fresh, history)
+        ordered = fresh
+        if not self._is_budgeted:
+            ordered = self._guess(history, lambda: self._deepest_first(fresh, history), fresh)
         return Task(Frontier(ordered, begun, run.strategy), None, ahead, match, to_mend)
+
+    def _guess(self, history: History, read: Callable[[], _T], otherwise: _T) -> _T:
+        """What earlier snapshots advise; `otherwise` where that fails: no night depends on it."""
+        try:
+            found = read()
+        except Exception as error:  # noqa: BLE001 - whatever damage does to statistics
+            self._note(f"earlier snapshots are not used to order this run: {type(error).__name__}: {error}")
+            return otherwise
+        for warning in history.warnings:
+            self._note(warning)
+        return found
 
     @property
     def _is_budgeted(self) -> bool:
@@ -274,12 +313,11 @@ class NightlyRun:
         self._staging.flush()
         names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
         folder = staging_folder(run.data) / f"{self._run_id}-top"
-        for sellers, pieces in deduplicated(self._journal, folder):
+        for sellers, pieces in deduplicated(self._journal, folder, None):
             known = [seller.seller_id for seller in sellers]
             listed = set(compress(known, self._listed.contains(known)))
             for kept in pieces:
-                rows = kept.columns([*names, "carried_from"])
-                own = rows.filter(pc.is_null(rows["carried_from"]))
+                own = kept.columns(names)
                 told: Iterator[Any] = zip(*(own[name].to_pylist() for name in names), strict=True)
                 top.add(((s, video), value or 0.0) for s, video, value in told if s in listed)
         return top
@@ -290,11 +328,8 @@ class NightlyRun:
             raise self._stop_reason
         journal, mark = self._journal, self._journal.mark()
         rows = journal.meta("published_rows")
-        whole = all(
-            (self._settings.run.data / kind / self._partition).is_dir() for kind in ("videos", "sellers")
-        )
         same = journal.meta("published_list") == self._list_digest()
-        if mark == journal.meta("published_mark") and rows is not None and same and whole:
+        if mark == journal.meta("published_mark") and rows is not None and same and self._is_whole():
             self._tell_former_counts(mark)
             self._tell_rows(orjson.loads(rows))
             self._report.published = True
@@ -308,25 +343,50 @@ class NightlyRun:
             self._claim.announce(self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
             told = orjson.dumps({name: getattr(self._report, name) for name in _COUNTED}).decode()
-            journal.note(published_list=self._list_digest(), published_counts=f"{mark}\n{told}")
+            journal.note(published_list=self._list_digest(), published_counts=f"{journal.mark()}\n{told}")
             self._report.published = True
+
+    def _is_whole(self) -> bool:
+        """Whether what was published is there, as it was then."""
+        data = self._settings.run.data
+        if not all((data / kind / self._partition).is_dir() for kind in KINDS):
+            return False
+        damage = damage_of_published(data, self._date)
+        if damage is not None:
+            self._note(f"{damage}: the snapshot of {self._date} is built again from its journal")
+        return damage is None
 
     def _list_digest(self) -> str:
         """Equal where `sellers/` would tell of the same sellers, and the same reason for what they lack."""
         return f"{self._listed.digest()} {self._reason()}"
 
     def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, Any]:
+        for left in reversed(range(_BUILDS)):
+            try:
+                return asdict(self._world.publish(staging, self._plan_of(run_id, counted)))
+            except CarriedRowsLostError:
+                if not left:
+                    raise
+                lost = self._give_up_lost(staging.journal, "the next run of this date reads them in full")
+                if lost and counted is not None:
+                    told = f"rows of {lost} sellers can no longer be carried: run the same command again"
+                    self._stop_reason = self._stop_reason or OutputError(told)
+                    counted = self._count()
+        raise OutputError("the snapshot could not be built")
+
+    def _plan_of(self, run_id: str, counted: tally.Tally | None) -> SnapshotPlan:
         pending = NOBODY if counted is None else counted.pending.ids
         above = None if counted is None else counted.certain_above
         certain = None if above is None else (SORT_COLUMNS[self._settings.run.sort], above)
-        plan = SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason(), certain)
-        return asdict(self._world.publish(staging, plan))
+        return SnapshotPlan(self._settings.run.data, run_id, self._date, pending, self._reason(), certain)
 
     def _tell_rows(self, counts: dict[str, Any]) -> None:
         report = self._report
         report.certain_rows = counts.pop("certain", 0)
         carried, saved = counts.pop("carried_sellers", 0), counts.pop("saved", 0)
         audit = counts.pop("audit", {})
+        for damage in counts.pop("damages", []):
+            self._note(f"{damage}: no rows are compared with it")
         report.rows = counts
         report.carry_forward = {"carried": carried, "credits_saved": saved, **audit}
         if audit.get("wrong"):
@@ -480,8 +540,9 @@ class NightlyRun:
         return "partial" if live.exists() else "failed"
 
     def _note(self, text: str) -> None:
-        self._report.notes.append(text)
-        LOG.warning("%s", text)
+        if text not in self._report.notes:
+            self._report.notes.append(text)
+            LOG.warning("%s", text)
 
     def _command(self, crawl_date: str) -> str:
         """What goes on with a crawl date: its own list, and whatever is not set by default here."""

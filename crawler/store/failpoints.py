@@ -17,6 +17,7 @@ STEPS = (
     "publish.begin",
     "publish.staged",
     "publish.synced",
+    "publish.digests",
     "publish.foretold",
     "publish.videos",
     "publish.sellers",

@@ -78,14 +78,23 @@ def swap_in(staged: Path, live: Path) -> None:
     never a mixture.
     """
     live.parent.mkdir(parents=True, exist_ok=True)
-    if not live.exists():
+    # A dangling link is in the way of a rename as well.
+    if not os.path.lexists(live):
         staged.rename(live)
     elif not _exchange(staged, live):
         aside = staged.with_name(f"{staged.name}.former")
         live.rename(aside)
         staged.rename(live)
-        shutil.rmtree(aside)
+        remove(aside)
     fsync_folder(live.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, or a file, or a link; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def free_bytes(folder: Path) -> int:

@@ -313,7 +313,12 @@ class History:
 
     def _files(self, kind: str, day: date) -> list[Path]:
         found = (self._data / kind / f"{_PARTITION}{day.isoformat()}").rglob("*.parquet")
-        return sorted(path for path in found if not path.name.startswith((".", "_")))
+        paths = sorted(path for path in found if not path.name.startswith((".", "_")))
+        for path in paths:
+            # To open a pipe would wait for ever.
+            if not path.is_file():
+                raise OSError(f"{path} is missing or is no file")
+        return paths
 
     def _warn(self, kind: str, day: date, error: Exception) -> None:
         reason = " ".join(str(error).split())[:200]

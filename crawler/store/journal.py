@@ -117,7 +117,6 @@ SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_r
             WHERE page.seller_id = seller.seller_id GROUP BY page_num)
         WHERE place = page_num)))
     OR (stop_reason = 'short_page' AND :stop = 'empty')
-    OR (stop_reason = 'carried' AND NOT :carried_stand)
 """
 
 # Rows that are carried stand until their seller is read to its end, or cannot be.
@@ -339,19 +338,17 @@ class Journal:
         max_pages: int = MAX_PAGE_NUM,
         min_value: float | None = None,
         stop: StopRule = StopRule.SHORT,
-        carried_stand: bool = True,
     ) -> None:
         """Let listed sellers go on that ended for a reason that no longer holds.
 
         Those that hid nothing of the best K always do: the next run may want another K, and asking the
-        journal again costs nothing. Those that are carried do where what they are carried from is gone.
+        journal again costs nothing.
         """
         told = {
             "retry_refused": retry_refused,
             "max_pages": max_pages,
             "min_value": min_value,
             "stop": stop,
-            "carried_stand": carried_stand,
         }
         self._sort_pages()
         # All are found before any is changed: a query may miss what is deleted under it.
@@ -437,11 +434,21 @@ class Journal:
             WHERE status = 'complete' AND NOT mended"""
         return [row[0] for row in self._db.execute(query)]
 
-    def carried_from(self) -> list[date]:
-        """The crawl dates of the snapshots that sellers' rows are carried from."""
-        query = """SELECT DISTINCT source FROM matched JOIN seller USING (seller_id)
-            WHERE stop_reason = 'carried'"""
-        return [date.fromisoformat(row[0]) for row in self._db.execute(query)]
+    def matched_days(self) -> list[date]:
+        """The crawl dates of the snapshots that sellers are carried from or compared with."""
+        return [date.fromisoformat(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM matched")]
+
+    def carried_of(self, day: date) -> dict[str, int]:
+        """The sellers that are carried from a snapshot, and how many videos each has there."""
+        query = """SELECT seller_id, videos FROM matched JOIN seller USING (seller_id)
+            WHERE stop_reason = 'carried' AND source = ?"""
+        return dict(self._db.execute(query, (day.isoformat(),)).fetchall())
+
+    def give_up_carrying(self, ids: Iterable[str]) -> None:
+        """Let sellers go on that were carried."""
+        query = "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'"
+        with database_errors(self.path), transaction(self._db) as db:
+            db.executemany(query, [(seller_id,) for seller_id in ids])
 
     def summaries(self) -> Iterator[SellerSummary]:
         """Every seller that the journal knows, by seller_id."""

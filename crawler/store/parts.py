@@ -16,10 +16,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.errors import OutputError
-from crawler.store.carrying import Carried
+from crawler.errors import CarriedRowsLostError
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
+from crawler.store.pins import Carried
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
@@ -49,14 +49,17 @@ class PartRows:
             yield folder, videos.take(self.order.filter(inside))
 
 
-def deduplicated(journal: Journal, folder: Path) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
+def deduplicated(
+    journal: Journal, folder: Path, formerly: Carried | None
+) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
     """Range after range of sellers, with their rows: of each video the one received last.
 
-    `folder` is made for what lies between, and removed in the end.
+    Rows that are carried come from `formerly`, and are left out without it. `folder` is made for what lies
+    between, and removed in the end.
     """
     with told_as_output_error(str(folder)):
         folder.mkdir(parents=True)
-        segments, formerly = SegmentRows(journal, folder), Carried(journal)
+        segments = SegmentRows(journal, folder)
     after = ""
     for sellers in _parts(journal.summaries()):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
@@ -82,7 +85,7 @@ class _Source:
     """Where the rows of the sellers above `after`, up to `last`, come from; may be read more than once."""
 
     segments: SegmentRows
-    formerly: Carried
+    formerly: Carried | None
     carried: list[SellerSummary]
     after: str
     last: str
@@ -90,12 +93,14 @@ class _Source:
     def read(self, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """All rows, with some columns, or with all; those that are carried come last."""
         yield from self.segments.between(self.after, self.last, names)
+        if self.formerly is None:
+            return
         missing = sum(seller.matched_videos for seller in self.carried)
         for rows in self.formerly.pieces(by_source(self.carried)):
             missing -= len(rows)
             yield from rows.select(names or rows.column_names).to_batches()
         if missing:
-            raise OutputError(f"{missing} rows that were to be carried from earlier snapshots are gone")
+            raise CarriedRowsLostError(f"{missing} rows to be carried from earlier snapshots are not there")
 
 
 def _parts(sellers: Iterable[SellerSummary]) -> Iterator[list[SellerSummary]]:

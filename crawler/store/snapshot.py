@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -16,13 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import OutputError
+from crawler.errors import CarriedRowsLostError, OutputError
 from crawler.models import PAGE_SIZE, SellerStatus, StopReason
-from crawler.store.carrying import COUNTS, Audit, Carried
+from crawler.store.carrying import COUNTS, Audit
+from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, swap_in, told_as_output_error
+from crawler.store.files import fsync_folder, fsync_tree, remove, swap_in, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.parts import PartRows, by_source, deduplicated
+from crawler.store.pins import Carried
 from crawler.store.region_files import ROW_GROUP, RegionFiles
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
@@ -37,7 +40,7 @@ class RowCounts:
     """Rows that the snapshot was built from: `received` + `carried` = `duplicate` + `rejected` + `written`.
 
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
-    worth more than anything that may be missing.
+    worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
     """
 
     received: int = 0
@@ -49,6 +52,7 @@ class RowCounts:
     carried_sellers: int = 0
     saved: int = 0
     audit: Audit = field(default_factory=Audit)
+    damages: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +75,33 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
     """Build the date's snapshot and put it in place of the former one: `videos/` first, then `sellers/`.
 
     Every page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the former
-    snapshot then stands whole.
+    snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
+    carried: see `Carried.lost`.
     """
     reached("publish.begin")
     damaged = damage_of(journal)
     if damaged is not None:
         raise OutputError(f"{damaged}: restore it, then run the same command again")
+    formerly = Carried(journal)
+    if formerly.lost:
+        raise CarriedRowsLostError("; ".join(formerly.damages))
     staging = staging_folder(plan.data) / plan.run_id
     partition = f"crawl_date={plan.crawl_date.isoformat()}"
     with told_as_output_error(f"the snapshot under {plan.data}"):
         videos, sellers = staging / "videos" / partition, staging / "sellers" / partition
+        shutil.rmtree(staging, ignore_errors=True)
         for folder in (videos, sellers, staging / "aside"):
             folder.mkdir(parents=True)
-        counts = _build(journal, plan, videos, sellers, staging / "aside")
+        counts = _build(journal, plan, videos, sellers, staging / "aside", formerly)
+        # A file may have changed after it was verified, and before it was read.
+        formerly.require_unchanged()
         _collect_rejects(journal, plan.data / "runs" / plan.run_id)
         shutil.rmtree(staging / "aside")
         reached("publish.staged")
         fsync_tree(staging)
         reached("publish.synced")
+        keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staging))
+        reached("publish.digests")
         foretold = _foretell(videos, plan.data / "videos" / partition, staging / "foretold")
         reached("publish.foretold")
         if foretold:
@@ -98,6 +111,7 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
         swap_in(sellers, plan.data / "sellers" / partition)
         reached("publish.sellers")
         fsync_folder(plan.data)
+        forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staging)
     journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
@@ -113,10 +127,7 @@ def clean_staging(data: Path) -> None:
     """Remove what a killed run left half-built."""
     folder = staging_folder(data)
     with told_as_output_error(str(folder)):
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
-        else:
-            folder.unlink(missing_ok=True)
+        remove(folder)
 
 
 def _foretell(staged: Path, live: Path, folder: Path) -> bool:
@@ -126,7 +137,7 @@ def _foretell(staged: Path, live: Path, folder: Path) -> bool:
     region. The files bear the former snapshot's name, and are made durable in `folder`.
     """
     own = next((path.stem for path in live.glob("*/*.parquet")), None)
-    lacking = [region.name for region in staged.iterdir() if not (live / region.name).exists()]
+    lacking = [region.name for region in staged.iterdir() if not os.path.lexists(live / region.name)]
     if own is None or not lacking:
         return False
     for region in lacking:
@@ -139,17 +150,19 @@ def _foretell(staged: Path, live: Path, folder: Path) -> bool:
     return True
 
 
-def _build(journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path) -> RowCounts:
+def _build(
+    journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path, formerly: Carried
+) -> RowCounts:
     """Memory holds one part of the rows, and what waits to become row groups."""
     counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
-    formerly = Carried(journal)
+    counts.damages = formerly.damages
     with (
         RegionFiles(videos, plan.run_id, aside) as regions,
         pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, pieces in deduplicated(journal, aside / "merged"):
-            seen = _Seen.expecting(of_range, formerly)
+        for of_range, pieces in deduplicated(journal, aside / "merged", formerly):
+            seen = _Seen.expecting(of_range)
             for rows in pieces:
                 for folder, own in rows.by_folder():
                     regions.add(folder, own)
@@ -176,9 +189,9 @@ class _Seen:
     crawled: list[pa.Table] = field(default_factory=list)
 
     @classmethod
-    def expecting(cls, sellers: Iterable[SellerSummary], formerly: Carried) -> _Seen:
+    def expecting(cls, sellers: Iterable[SellerSummary]) -> _Seen:
         complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried)
-        return cls([seller for seller in complete if seller.matched and formerly.has(seller.matched)])
+        return cls([seller for seller in complete if seller.matched])
 
     def add(self, kept: PartRows) -> None:
         rows = kept.columns(["seller_id", "carried_from"])
@@ -199,7 +212,11 @@ def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerl
     counts.saved += sum(max(0, s.matched_videos // PAGE_SIZE + 1 - s.pages) for s in carried)
     if seen.crawled:
         former = formerly.rows(by_source(seen.audited))
-        counts.audit.compare(len(seen.audited), pa.concat_tables(seen.crawled), former)
+        found = _rows_by_seller(former)
+        whole = [s.seller_id for s in seen.audited if found.get(s.seller_id) == s.matched_videos]
+        inside: Any = pc.field("seller_id").isin(pa.array(whole, pa.string()))
+        crawled = pa.concat_tables(seen.crawled)
+        counts.audit.compare(len(whole), crawled.filter(inside), former.filter(inside))
 
 
 def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:

@@ -1,0 +1,110 @@
+"""Digests of published files: kept when a snapshot is published, compared before its rows are used again.
+
+Each snapshot has one list under `state/published/crawl_date=…/`, in the format of `sha256sum`, with paths
+below the data folder. It covers whole files: Parquet's page checksums leave out footers and page headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from hashlib import file_digest
+from pathlib import Path, PurePosixPath
+
+from crawler.store.files import told_as_output_error, write_whole
+
+KINDS = ("videos", "sellers")
+_ALGORITHM = "sha256"
+_HEX_DIGITS = 64
+_ENDING = ".sha256"
+
+
+def partition_of(day: date) -> str:
+    """The folder name of a crawl date."""
+    return f"crawl_date={day.isoformat()}"
+
+
+def digests_of(root: Path) -> dict[str, str]:
+    """The digest of each Parquet file below `root`, by its path there. Raises `OSError`."""
+    paths = sorted(path for kind in KINDS for path in (root / kind).rglob("*.parquet"))
+    return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
+
+
+def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str]) -> None:
+    """Keep the digests of what a run is about to publish, beside those of what is published."""
+    path = _folder(data, day) / f"{run_id}{_ENDING}"
+    with told_as_output_error(str(path)):
+        write_whole(path, as_text(digests).encode())
+
+
+def forget_former_digests(data: Path, day: date, run_id: str) -> None:
+    """Remove the lists of a date's snapshots that this run's snapshot has replaced."""
+    for path in _folder(data, day).glob(f"*{_ENDING}"):
+        if path.stem != run_id:
+            path.unlink(missing_ok=True)
+
+
+def published_digests(data: Path, day: date) -> dict[str, str]:
+    """The files of a date's published snapshot with their digests; empty where no list was kept.
+
+    `videos/` and `sellers/` may be of two runs, where one was killed between the two exchanges. Raises
+    `OSError` or `ValueError` where a list cannot be read.
+    """
+    lists = [read_digests(path, day) for path in sorted(_folder(data, day).glob(f"*{_ENDING}"))]
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        of_kind = [{p: d for p, d in listed.items() if p.startswith(f"{kind}/")} for listed in lists]
+        live = [some for some in of_kind if any((data / path).exists() for path in some)]
+        found |= (live or of_kind or [{}])[-1]
+    return found
+
+
+def read_digests(path: Path, day: date) -> dict[str, str]:
+    """A list of digests by path. Raises `OSError`, or `ValueError` where the list is damaged."""
+    found: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        parts = PurePosixPath(name).parts
+        # Links are made by these names: a damaged one must not lead elsewhere.
+        if len(digest) != _HEX_DIGITS or parts[:1] not in {(kind,) for kind in KINDS} or ".." in parts:
+            raise ValueError(f"{path} is damaged")
+        if parts[1:2] != (partition_of(day),):
+            raise ValueError(f"{path} is damaged")
+        found[name] = digest
+    return found
+
+
+def as_text(digests: Mapping[str, str]) -> str:
+    """A list of digests as `sha256sum --check` reads it."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+
+
+def damage_of(path: Path, digest: str, name: str) -> str | None:
+    """What is wrong with a published file, as a sentence that calls it `name`; None where nothing is."""
+    try:
+        if not path.is_file():
+            return f"{name} is missing or is no file"
+        if _digest_of(path) == digest:
+            return None
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror or error}"
+    return f"{name} is damaged and cannot be read: its content has changed since it was published"
+
+
+def damage_of_published(data: Path, day: date) -> str | None:
+    """The first damage of a date's published files; None where there is none, or no list to tell by."""
+    try:
+        digests = published_digests(data, day)
+    except (OSError, ValueError) as error:
+        return str(error)
+    found = (damage_of(data / name, digest, str(data / name)) for name, digest in digests.items())
+    return next((damage for damage in found if damage is not None), None)
+
+
+def _folder(data: Path, day: date) -> Path:
+    return data / "state" / "published" / partition_of(day)
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, _ALGORITHM).hexdigest()
