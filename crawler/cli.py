@@ -90,6 +90,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "Crawl this date anew; the former snapshot stands until the new one is whole.",
     ),
+    (
+        "run.late",
+        "--late",
+        None,
+        "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago.",
+    ),
     ("run.retry_failed", "--retry-failed", None, "Ask again for sellers that failed by a 400."),
     ("run.resume", "--resume", None, "Go on with the latest unfinished crawl date."),
     ("run.json", "--json", None, "The run report on standard output."),
@@ -99,7 +105,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
 )
 
 _GROUPS = {
-    "What is crawled": "column skip-bad-ids crawl-date resume fresh retry-failed sort order",
+    "What is crawled": "column skip-bad-ids crawl-date resume fresh late retry-failed sort order",
     "Where a seller ends": "stop max-pages min-value top probe lookahead strategy",
     "What is read again, or not": "carry-forward max-age audit repair-drift",
     "Credits and pace": "budget qps workers timeout patience",
@@ -274,12 +280,28 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 )
 @_config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(data: str | None, config: str | None, *, as_json: bool) -> int:
-    """List past runs, credits spent, and what is unfinished."""
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many runs to list, the latest first.",
+)
+def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -> int:
+    """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
+    from crawler.settings import flags_of  # noqa: PLC0415 - heavy
 
     loaded = _load(config, {"run__data": data})
-    return status_command(loaded.settings.run.data, as_json=as_json, limits=loaded.settings.credits)
+    return status_command(
+        loaded.settings.run.data,
+        as_json=as_json,
+        limits=loaded.settings.credits,
+        late_after=loaded.settings.run.late_after,
+        limit=limit,
+        place=flags_of(loaded, ["run.data"]),
+    )
 
 
 @cli.command()

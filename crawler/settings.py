@@ -98,7 +98,7 @@ class ApiSettings(_Section):
 
 
 class RunSettings(_Section):
-    """What a run does; times in seconds, `qps` in requests a second."""
+    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second."""
 
     data: Path = Field(Path("data"), description="the path of a folder")
     qps: float = Field(5.0, ge=0.1, le=10_000, allow_inf_nan=False, description="a number from 0.1 to 10000")
@@ -129,6 +129,10 @@ class RunSettings(_Section):
     column: str | None = Field(None, min_length=1, description="the name of a column")
     skip_bad_ids: bool = Field(False, description=YES_NO)
     fresh: bool = Field(False, description=YES_NO)
+    late: bool = Field(False, description=YES_NO)
+    late_after: float = Field(
+        36.0, ge=0, le=876_000, allow_inf_nan=False, description="a number of hours from 0 to 876000"
+    )
     retry_failed: bool = Field(False, description=YES_NO)
     resume: bool = Field(False, description=YES_NO)
     json_report: bool = Field(False, alias="json", description=YES_NO)
@@ -149,6 +153,12 @@ class RunSettings(_Section):
         except UnicodeEncodeError:
             raise ValueError("the path of a folder whose name is UTF-8 is wanted") from None
         return value
+
+    @field_validator("late_after", mode="before")
+    @classmethod
+    def _without_unit(cls, value: Any) -> Any:
+        """A number may be followed by its unit, as in "36 h"."""
+        return value.strip().removesuffix("h") if isinstance(value, str) else value
 
     @field_validator("crawl_date", mode="before")
     @classmethod
@@ -261,7 +271,7 @@ class SettingsError(InputError):
 _RUN_FLAGS = (
     "data qps workers patience stop max_pages lookahead sort order strategy top min_value probe",
     "carry_forward max_age audit repair_drift",
-    "crawl_date column skip_bad_ids fresh retry_failed resume json",
+    "crawl_date column skip_bad_ids fresh late retry_failed resume json",
 )
 
 FLAGS: dict[str, str] = {
@@ -275,7 +285,7 @@ FLAGS: dict[str, str] = {
 }
 """The flag of each setting that has one."""
 
-_NOT_REPEATED = {"run.crawl_date", "run.fresh", "run.resume", "run.json"}
+_NOT_REPEATED = {"run.crawl_date", "run.fresh", "run.late", "run.resume", "run.json"}
 
 
 def setting_names() -> list[str]:
@@ -299,15 +309,15 @@ def value_of(settings: Settings, name: str) -> Any:
     return getattr(getattr(settings, section), "json_report" if key == "json" else key)
 
 
-def flags_of(loaded: Loaded) -> list[str]:
+def flags_of(loaded: Loaded, names: Iterable[str] = FLAGS) -> list[str]:
     """The flags that set again what is not as by default, for a command to be shown; no crawl date.
 
     A default that was asked for is told too: it may stand against the settings file.
     """
     settings, default = loaded.settings, Settings.model_construct()
     words = [] if loaded.config_path in {None, DEFAULT_CONFIG} else ["--config", str(loaded.config_path)]
-    for name, flag in FLAGS.items():
-        value = value_of(settings, name)
+    for name in names:
+        flag, value = FLAGS[name], value_of(settings, name)
         is_asked_for = value is not False and loaded.origins[name].startswith(("flag", "environment"))
         if name in _NOT_REPEATED or (value == value_of(default, name) and not is_asked_for):
             continue

@@ -200,7 +200,9 @@ def test_check_tells_settings_and_problems(tmp_path: Path) -> None:
 
 
 def test_status_of_nothing(tmp_path: Path) -> None:
-    assert "no runs" in call("status", "--data", str(tmp_path)).stdout
+    done = call("status", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert "no data folder" in done.stderr
 
 
 NO_FILE = Path(os.devnull)

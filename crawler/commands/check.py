@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.errors import CrawlerError, DataLockedError, InputError
+from crawler.nightly.dates import require_reached
 from crawler.sellers import read_sellers
 from crawler.settings import (
     Loaded,
@@ -27,6 +28,7 @@ from crawler.settings import (
     value_of,
 )
 from crawler.store.files import free_bytes
+from crawler.store.lock import holder_of
 
 T = TypeVar("T")
 
@@ -70,6 +72,9 @@ def check_command(
     found = _Findings(warnings=list(loaded.warnings), problems=list(faults))
     settings = loaded.settings
     _list_settings(loaded, found)
+    if settings.run.crawl_date is not None:
+        crawl_date = settings.run.crawl_date
+        found.tried(lambda: require_reached(crawl_date, datetime.now(UTC)))
     key = _look_at_key(settings, found)
     _look_at_proxy(settings.api.url, found)
     _look_at_folder(settings.run.data, found)
@@ -159,31 +164,15 @@ def _look_at_disk(settings: Settings, found: _Findings) -> None:
 def _look_at_lock(data: Path, found: _Findings) -> None:
     path = data / "state" / "lock"
     try:
-        with path.open("rb") as file:
-            try:
-                # shared, so that two checks do not take each other for a run
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _holder(file.read(4096))
-                found.problems.append(
-                    f"{data} is held by {holder}: wait for it to end, or stop it with SIGTERM"
-                )
-                found.lines.append(("lock", "held", holder))
-                return
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        holder = holder_of(data)
     except OSError as error:
         found.problems.append(f"{path} cannot be opened: {error.strerror}; mend its permissions")
         return
-    found.lines.append(("lock", "free", str(path)))
-
-
-def _holder(content: bytes) -> str:
-    try:
-        told = json.loads(content)
-        return f"run {told['run_id']} (process {told['pid']})"
-    except (ValueError, KeyError, TypeError):
-        return "another run"
+    if holder is None:
+        found.lines.append(("lock", "free", str(path)))
+        return
+    found.problems.append(f"{data} is held by {holder}: wait for it to end, or stop it with SIGTERM")
+    found.lines.append(("lock", "held", str(holder)))
 
 
 def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None:

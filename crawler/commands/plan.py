@@ -76,7 +76,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     set_up_logging(settings.log.format, quiet=settings.log.quiet)
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
-    loaded, source, crawl_date = source_and_date(loaded, sellers)
+    loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     for warning in listed.warnings:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.errors import InputError
+from crawler.nightly.dates import DateRule, quoted, require_reached
 from crawler.nightly.resources import allow_connections
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
@@ -24,7 +25,7 @@ from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers import as_name, read_sellers
 from crawler.settings import Loaded, Settings, flags_of, read_key
 from crawler.store.journal import Journal, journal_path, latest_generation
-from crawler.store.ledger import Ledger
+from crawler.store.ledger import DateRecord, Ledger
 
 _MOST_ARENAS = -8
 _YOUNG = 50_000
@@ -43,11 +44,11 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
         LOG.warning("%s", warning)
     key = read_key(settings, os.environ)
     proxy_for(settings.api.url)
-    connections = _connections(settings)
-    loaded, source, crawl_date = source_and_date(loaded, sellers)
+    world = World(connections=_connections(settings))
+    loaded, source, crawl_date = source_and_date(loaded, sellers, world.now())
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
-    signals, world = Signals(), World(connections=connections)
+    signals = Signals()
     with signals.handled(), _rare_collections():
         run = NightlyRun(settings, key, listed, source, crawl_date, signals, world, flags_of(loaded))
         report = run.go()
@@ -84,33 +85,56 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def source_and_date(loaded: Loaded, sellers: str | None) -> tuple[Loaded, str, date]:
+def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple[Loaded, str, date]:
     """The seller list and the crawl date of a run; with `--resume`, the latest unfinished one's.
 
     Where its list is left out, the settings returned have that list's column too. Raises `InputError` where
-    there is no list, or nothing to resume.
+    there is no list, nothing to resume, or the date lies in the future.
     """
     settings = loaded.settings
-    today = datetime.now(ZoneInfo(settings.run.timezone)).date()
+    today = now.astimezone(ZoneInfo(settings.run.timezone)).date()
     if not settings.run.resume:
         if sellers is None:
             raise InputError("no seller list: name a CSV file, or - for standard input")
-        return loaded, sellers, settings.run.crawl_date or today
-    source, latest, column = _latest_unfinished(settings.run.data, sellers)
+        crawl_date = settings.run.crawl_date or today
+        require_reached(crawl_date, now)
+        return loaded, sellers, crawl_date
+    latest = _latest_unfinished(loaded, sellers, now)
+    source, column = _list_of(settings.run.data, latest, sellers)
     if settings.run.column is None and column is not None:
         run = settings.run.model_copy(update={"column": column})
         loaded = replace(loaded, settings=settings.model_copy(update={"run": run}))
     return loaded, source, latest
 
 
-def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date, str | None]:
-    found = set[str]()
-    if (data / "state" / "ledger.sqlite").exists():
-        with Ledger(data, only_read=True) as ledger:
-            found = ledger.unfinished()
-    if not found:
-        raise InputError(f"nothing to resume under {data}: every crawl date is finished")
-    latest = date.fromisoformat(max(found))
+def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> date:
+    run = loaded.settings.run
+    days: list[DateRecord] = []
+    if (run.data / "state" / "ledger.sqlite").exists():
+        with Ledger(run.data, only_read=True) as ledger:
+            days = ledger.dates()
+    rule = DateRule(now, run.late_after)
+    if found := rule.unfinished(days, late=run.late, retry_failed=run.retry_failed):
+        return found[0].crawl_date
+    text = f"nothing to resume under {run.data}: "
+    if not days:
+        raise InputError(f"{text}no run was begun there; name another folder with --data")
+    again = ["crawler", "run", *([sellers] if sellers else []), "--resume", *flags_of(loaded)]
+    if run.retry_failed is False and (refused := rule.unfinished(days, late=run.late, retry_failed=True)):
+        raise InputError(
+            f"{text}every crawl date is finished; {refused[0].refused} sellers of {refused[0].crawl_date} "
+            f"were refused for good, and are asked for again by: {quoted([*again, '--retry-failed'])}"
+        )
+    if closed := rule.unfinished(days, late=True, retry_failed=run.retry_failed):
+        raise InputError(
+            f"{text}every crawl date is finished or closed; crawl date {closed[0].crawl_date} "
+            f"{rule.why_closed(closed[0])}; go on with it by: {quoted([*again, '--late'])}"
+        )
+    raise InputError(f"{text}every crawl date is finished")
+
+
+def _list_of(data: Path, latest: date, sellers: str | None) -> tuple[str, str | None]:
+    """The seller list of a date, as named or as its journal notes it, and in the latter case its column."""
     path = journal_path(data, latest, latest_generation(data, latest))
     source, column = sellers, None
     if source is None and path.exists():
@@ -122,4 +146,4 @@ def _latest_unfinished(data: Path, sellers: str | None) -> tuple[str, date, str 
                 raise InputError(f"name the seller list of {latest}: it came from standard input")
     if source is None:
         raise InputError(f"name the seller list of {latest}: its journal {path} does not tell it")
-    return source, latest, column
+    return source, column

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -24,6 +22,7 @@ from crawler.errors import (
     BudgetSpentError,
     CarriedRowsLostError,
     CrawlerError,
+    InputError,
     InterruptedRunError,
     KeyRefusedError,
     OutputError,
@@ -40,6 +39,7 @@ from crawler.models import (
     Strategy,
 )
 from crawler.nightly import tally
+from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of, run_command
 from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
@@ -50,7 +50,7 @@ from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.top import Top
-from crawler.sellers import SellerList, as_name, as_text
+from crawler.sellers import SellerList, as_text
 from crawler.settings import Settings
 from crawler.store.carrying import CarryRule, Former
 from crawler.store.database import damage_told
@@ -59,7 +59,7 @@ from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
 from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
-from crawler.store.ledger import Ledger
+from crawler.store.ledger import Ledger, Outcome
 from crawler.store.lock import hold_lock
 from crawler.store.parts import deduplicated
 from crawler.store.pins import Carried
@@ -113,6 +113,8 @@ class NightlyRun:
         self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
         self._stop_reason: CrawlerError | None = None
         self._partition = f"crawl_date={crawl_date.isoformat()}"
+        self._dates = DateRule(now, settings.run.late_after)
+        self._place = place_of(self._flags)
 
     def go(self) -> RunReport:
         """Do the night's work.
@@ -126,6 +128,7 @@ class NightlyRun:
             prepare_folders(data)
             check_room(self._settings, self._world)
             self._ledger = stack.enter_context(Ledger(data))
+            self._require_open_date()
             self._open_journal(data, stack)
             self._begin()
             try:
@@ -134,7 +137,7 @@ class NightlyRun:
             except OutputError as error:
                 self._stop_reason = error
             self._conclude()
-            thin(data, self._settings.run.keep_days, self._ledger.unfinished())
+            thin(data, self._settings.run.keep_days, self._ledger.unpublished())
         return self._report
 
     def _open_journal(self, data: Path, stack: ExitStack) -> None:
@@ -192,9 +195,7 @@ class NightlyRun:
                 self._build(staging, f"{self._run_id}-former", None)
 
     def _begin(self) -> None:
-        today = self._date.isoformat()
-        for earlier in sorted(day for day in self._ledger.unfinished() if day < today):
-            self._note(f"crawl date {earlier} is unfinished; go on with it by: {self._command(earlier)}")
+        self._note_unfinished()
         for warning in self._listed.warnings:
             self._note(warning)
         limits = self._settings.credits
@@ -213,6 +214,32 @@ class NightlyRun:
             self._date,
             self._settings.run.qps,
             self._account.told(),
+        )
+
+    def _note_unfinished(self) -> None:
+        """Note all unfinished earlier dates in one line, which --quiet leaves to the report."""
+        days = [day for day in self._dates.unfinished(self._ledger.dates()) if day.crawl_date < self._date]
+        if not days:
+            return
+        newest, oldest = days[0], days[-1]
+        failed = failed_sellers(newest)
+        text = f"crawl date {newest.crawl_date} is unfinished{f' ({failed})' if failed else ''}"
+        if len(days) > 1:
+            text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
+        close = close_command(newest.crawl_date, self._place)
+        go_on = run_command(self._ledger, self._settings.run.data, newest.crawl_date, self._place)
+        self._report.notes.append(f"{text}; end it as it is by: {close}; go on with it by: {go_on}")
+        LOG.info("%s", self._report.notes[-1])
+
+    def _require_open_date(self) -> None:
+        """Raise `InputError` where only `--late` goes on with the crawl date."""
+        day = self._ledger.date(self._date)
+        if day is None or self._settings.run.late or not self._dates.is_closed(day):
+            return
+        fresh = ["--fresh"] if self._settings.run.fresh else []
+        raise InputError(
+            f"crawl date {self._date} {self._dates.why_closed(day)}: nothing was sent; "
+            f"go on with it by: {self._command(*fresh)}"
         )
 
     def _crawl(self) -> None:
@@ -446,24 +473,34 @@ class NightlyRun:
         self._tell_probes()
         self._tell_drift()
         if self._settings.run.fresh and not report.published:
-            self._note(f"go on with it by: {self._command(report.crawl_date)} (--fresh would pay again)")
+            self._note(f"go on with it by: {self._command()} (--fresh would pay again)")
+        outcome = self._outcome()
         try:
-            self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
+            self._ledger.finish(self._run_id, report.finished_at, report.exit_code, outcome)
             reached("ledger.finish")
             report.credits = self._credit_figures()
-            report.go_on = self._command(report.crawl_date) if self._is_unfinished else ""
+            report.go_on = self._command() if self._is_unfinished else ""
             write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
             reached("report.written")
         except (CrawlerError, OSError) as error:
             LOG.error("cannot write the report: %s", error)
             report.exit_code = OutputError.exit_code
             with suppress(CrawlerError):
-                self._ledger.finish(self._run_id, report.finished_at, report.exit_code)
+                self._ledger.finish(self._run_id, report.finished_at, report.exit_code, outcome)
             report.credits = report.credits or self._credit_figures()
         else:
             self._write_page()
         level = LOG.info if report.exit_code in {0, 3, 130, 143} else LOG.error
         level("%s", report.summary())
+
+    def _outcome(self) -> Outcome:
+        sellers = self._report.sellers
+        refused = 0
+        if sellers["failed"]:
+            batches: Iterator[Any] = self._journal.refused()
+            refused = sum(self._listed.contains(ids.to_pylist()).count(True) for ids in batches)
+        rows = self._report.rows["written"]
+        return Outcome(rows, sellers["total"], sellers["complete"], sellers["failed"], refused)
 
     def _write_page(self) -> None:
         """Show the report to people.
@@ -544,29 +581,13 @@ class NightlyRun:
             self._report.notes.append(text)
             LOG.warning("%s", text)
 
-    def _command(self, crawl_date: str) -> str:
-        """What goes on with a crawl date: its own list, and whatever is not set by default here."""
-        data = self._settings.run.data
-        day = date.fromisoformat(crawl_date)
-        source, flags = self._source, self._flags
-        path = journal_path(data, day, latest_generation(data, day))
-        if day != self._date and path.exists():
-            with suppress(CrawlerError), Journal(path, only_read=True) as journal:
-                source = as_name(journal.meta("source") or as_text(source))
-                told = journal.meta("flags")
-                flags = flags if told is None else json.loads(told)
-        words = " ".join(map(_quoted, ["crawler", "run", source, *flags, "--crawl-date", crawl_date]))
-        words += " < the list" if source == "-" else ""
-        if "--budget" in flags and self._ledger.spent_for(day) >= int(flags[flags.index("--budget") + 1]):
-            words += "  # with a larger --budget"
-        return words
-
-
-def _quoted(word: str) -> str:
-    """A word as a shell reads it; printable, though a file's name need not be."""
-    if word.isprintable():
-        return shlex.quote(word)
-    return "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
+    def _command(self, *extra: str) -> str:
+        """What goes on with this run's crawl date: its own list, and whatever is not set by default here."""
+        day = self._ledger.date(self._date)
+        if day is not None and self._dates.is_closed(day):
+            extra = (*extra, "--late")
+        own = (self._source, self._flags)
+        return run_command(self._ledger, self._settings.run.data, self._date, self._place, own, extra)
 
 
 def _stamp(moment: datetime) -> str:

@@ -9,6 +9,20 @@ from typing import Any
 import orjson
 
 FAILURES_TOLD = 1000
+VERDICTS = {
+    0: "complete",
+    1: "a fault of the program",
+    3: "credit budget spent",
+    4: "some sellers failed",
+    5: "key refused",
+    6: "quota used up",
+    8: "output not writable, or damaged",
+    9: "API down",
+    129: "interrupted",
+    130: "interrupted",
+    143: "interrupted",
+}
+"""A run's exit code in a few words."""
 
 
 @dataclass(slots=True)

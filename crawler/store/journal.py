@@ -370,6 +370,10 @@ class Journal:
         """IDs of the sellers that have ended, and that no later run of itself tries again."""
         return self._ids("SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)")
 
+    def refused(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the failed sellers that only `retry_refused` opens again."""
+        return self._ids("SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable")
+
     def answered(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have a page or have ended."""
         return self._ids("SELECT seller_id FROM seller UNION SELECT seller_id FROM page")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
 
+from crawler.errors import OutputError
 from crawler.store.database import (
     database_errors,
     open_database,
@@ -40,6 +41,15 @@ CREATE TABLE IF NOT EXISTS lease (
     PRIMARY KEY (run_id, day)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
+CREATE TABLE IF NOT EXISTS outcome (
+    run_id TEXT PRIMARY KEY,
+    rows INTEGER,
+    sellers INTEGER,
+    complete INTEGER,
+    failed INTEGER,
+    refused INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS closed (crawl_date TEXT PRIMARY KEY, closed_at TEXT NOT NULL) WITHOUT ROWID;
 -- format 1 had no leases: a run's credits count for the day on which it began
 INSERT INTO lease
     SELECT run_id, substr(started_at, 1, 10), reserved FROM run
@@ -59,9 +69,41 @@ ON CONFLICT (run_id, day) DO UPDATE SET credits = credits + excluded.credits
 """
 
 
+_SET_OUTCOME = """
+UPDATE outcome
+    SET rows = :rows, sellers = :sellers, complete = :complete, failed = :failed, refused = :refused
+    WHERE run_id = :run_id
+"""
+_RUNS = """
+SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code,
+        rows, sellers, complete, failed, refused
+    FROM run LEFT JOIN outcome USING (run_id) ORDER BY run.rowid DESC
+"""
+_RUNS_WITHOUT_OUTCOME = """
+SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run ORDER BY rowid DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left: rows published for its crawl date, and the listed sellers by how they ended.
+
+    `failed` counts all failed sellers, `refused` those of them that only `--retry-failed` asks for again.
+    """
+
+    rows: int
+    sellers: int
+    complete: int
+    failed: int
+    refused: int
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A past run; `finished_at` is None where it was killed or still goes on."""
+    """A past run; `finished_at` is None where it was killed or is still running.
+
+    The figures are those of its `Outcome`; None where there is none, as in ledgers of earlier formats.
+    """
 
     run_id: str
     crawl_date: str
@@ -69,6 +111,41 @@ class RunRecord:
     reserved: int
     finished_at: str | None
     exit_code: int | None
+    rows: int | None = None
+    sellers: int | None = None
+    complete: int | None = None
+    failed: int | None = None
+    refused: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DateRecord:
+    """A crawl date: when its first run began, its latest run, and when it was closed by hand, if it was."""
+
+    crawl_date: date
+    began: datetime
+    latest: RunRecord
+    closed_at: str | None
+
+    @property
+    def refused(self) -> int:
+        """Sellers that only `--retry-failed` asks for again."""
+        return self.latest.refused or 0
+
+    @property
+    def retriable(self) -> int:
+        """Failed sellers that any later run of the date asks for again."""
+        return (self.latest.failed or 0) - self.refused
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the latest run ended in a way that leaves nothing unpublished."""
+        return self.closed_at is not None or self.latest.exit_code in FINISHED
+
+    @property
+    def leaves_work(self) -> bool:
+        """Whether a later run of the date would ask for anything, as far as the ledger knows."""
+        return self.latest.exit_code not in FINISHED or self.retriable > 0
 
     @property
     def is_check(self) -> bool:
@@ -95,6 +172,9 @@ class Ledger:
         self._path = data / "state" / "ledger.sqlite"
         reading = read_database(self._path, FORMAT) if only_read else None
         self._db = reading or open_database(self._path, _SCHEMA, FORMAT)
+        # A file that is only read may come from a program without these tables.
+        names = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('outcome', 'closed')"
+        self._has_outcomes = self._db.execute(names).fetchone()[0] == 2
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +189,8 @@ class Ledger:
                 "INSERT INTO run (run_id, crawl_date, started_at) VALUES (?, ?, ?)",
                 (run_id, crawl_date.isoformat(), started_at),
             )
+            # So that `finish` needs no new room on a full disk.
+            db.execute("INSERT INTO outcome (run_id) VALUES (?)", (run_id,))
 
     def reserve(
         self,
@@ -154,13 +236,20 @@ class Ledger:
                 )
             db.execute("UPDATE run SET reserved = ? WHERE run_id = ?", (spent, run_id))
 
-    def finish(self, run_id: str, finished_at: str, exit_code: int) -> None:
-        """Note how a run ended."""
+    def finish(self, run_id: str, finished_at: str, exit_code: int, outcome: Outcome | None = None) -> None:
+        """Note how a run ended, and what it left."""
         with database_errors(self._path), transaction_without_growing(self._db) as db:
             db.execute(
                 "UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?",
                 (finished_at, exit_code, run_id),
             )
+            if outcome is not None:
+                db.execute(_SET_OUTCOME, {**asdict(outcome), "run_id": run_id})
+
+    def close(self, crawl_date: date, closed_at: str) -> None:
+        """Note that a crawl date is closed; once closed, it keeps its first time."""
+        with database_errors(self._path), transaction(self._db) as db:
+            db.execute("INSERT OR IGNORE INTO closed VALUES (?, ?)", (crawl_date.isoformat(), closed_at))
 
     def spent_for(self, crawl_date: date) -> int:
         """Credits reserved or spent for a crawl date by all its runs, and by checks."""
@@ -191,20 +280,52 @@ class Ledger:
 
     def unfinished(self) -> set[str]:
         """Crawl dates whose latest run left something to do."""
-        return {day for day, code in self._latest().items() if code not in FINISHED}
+        return {str(day.crawl_date) for day in self.dates() if day.leaves_work and day.closed_at is None}
+
+    def unpublished(self) -> set[str]:
+        """Crawl dates whose journal may hold what is in no snapshot."""
+        return {str(day.crawl_date) for day in self.dates() if not day.is_published}
 
     def latest_exit_code(self, crawl_date: date) -> int | None:
         """How the date's latest run ended; None where it was killed, or there was none."""
-        return self._latest().get(crawl_date.isoformat())
+        found = self.date(crawl_date)
+        return None if found is None else found.latest.exit_code
 
-    def _latest(self) -> dict[str, int | None]:
-        latest: dict[str, int | None] = {}
+    def date(self, crawl_date: date) -> DateRecord | None:
+        """A crawl date; None where no run of it ever began."""
+        return next((day for day in self.dates() if day.crawl_date == crawl_date), None)
+
+    def dates(self) -> list[DateRecord]:
+        """Every crawl date that a run was begun for, the latest date first.
+
+        Raises `OutputError` where a date or a time in the file cannot be read.
+        """
+        latest: dict[str, RunRecord] = {}
+        began: dict[str, str] = {}
         for run in self.runs():
-            if not run.is_check:
-                latest.setdefault(run.crawl_date, run.exit_code)
-        return latest
+            if run.is_check:
+                continue
+            latest.setdefault(run.crawl_date, run)
+            began[run.crawl_date] = min(run.started_at, began.get(run.crawl_date, run.started_at))
+        closed = {}
+        if self._has_outcomes:
+            closed = dict(self._db.execute("SELECT crawl_date, closed_at FROM closed").fetchall())
+        try:
+            return [
+                DateRecord(date.fromisoformat(day), _moment(began[day]), latest[day], closed.get(day))
+                for day in sorted(latest, reverse=True)
+            ]
+        except ValueError as error:
+            raise OutputError(
+                f"{self._path} is damaged: {error}; restore it from a copy, then run again"
+            ) from error
 
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""
-        query = "SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run"
-        return [RunRecord(*row) for row in self._db.execute(f"{query} ORDER BY rowid DESC")]
+        query = _RUNS if self._has_outcomes else _RUNS_WITHOUT_OUTCOME
+        return [RunRecord(*row) for row in self._db.execute(query)]
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

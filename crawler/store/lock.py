@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from crawler.errors import DataLockedError
 from crawler.store.files import told_as_output_error
+
+_PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
+"""Seconds between tries to take the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a data folder, as its lock file names it; None where it does not."""
+
+    run_id: str | None
+    pid: int | None
+
+    def __str__(self) -> str:
+        return "another run" if self.pid is None else f"run {self.run_id} (process {self.pid})"
 
 
 @contextmanager
@@ -25,12 +41,10 @@ def hold_lock(data: Path, run_id: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(handle):
             raise DataLockedError(
                 f"{data} is held by {_holder(handle)}; wait for it to end, or stop it with SIGTERM"
-            ) from None
+            )
         with told_as_output_error(str(path)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, orjson.dumps({"pid": os.getpid(), "run_id": run_id}), 0)
@@ -39,9 +53,41 @@ def hold_lock(data: Path, run_id: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _holder(handle: int) -> str:
+def holder_of(data: Path) -> Holder | None:
+    """Who holds the data folder now; None where nobody does, or there is no such folder.
+
+    Raises `OSError` where the lock file cannot be opened.
+    """
     try:
-        told = orjson.loads(os.pread(handle, 4096, 0))
-        return f"run {told['run_id']} (process {told['pid']})"
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return "another run"
+        handle = os.open(data / "state" / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        # Shared, so that those who only look do not take each other for a run.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(handle)
+    else:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    """Take the lock; tried for a while, since `holder_of` takes it for an instant as well."""
+    for pause in _PAUSES:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause)
+        else:
+            return True
+    return False
+
+
+def _holder(handle: int) -> Holder:
+    try:
+        content = orjson.loads(os.pread(handle, 4096, 0))
+        return Holder(str(content["run_id"]), int(content["pid"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return Holder(None, None)

@@ -1,0 +1,132 @@
+"""Which crawl dates are unfinished or closed, and the commands that go on with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from crawler.errors import CrawlerError, InputError
+from crawler.rules.dates import is_late, latest_date
+from crawler.sellers import as_name, as_text
+from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.ledger import DateRecord, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class DateRule:
+    """What may be done with a crawl date now; `late_after` in hours."""
+
+    now: datetime
+    late_after: float
+
+    def is_late(self, day: DateRecord) -> bool:
+        """Whether the date closed by itself, as its first run began too long ago."""
+        return is_late(day.began, self.now, self.late_after)
+
+    def is_closed(self, day: DateRecord) -> bool:
+        """Whether only `--late` goes on with the date."""
+        return day.closed_at is not None or self.is_late(day)
+
+    def unfinished(
+        self, days: Iterable[DateRecord], *, late: bool = False, retry_failed: bool = False
+    ) -> list[DateRecord]:
+        """The dates that a run with these options can go on with, in the order given."""
+        today = latest_date(self.now)
+        return [
+            day
+            for day in days
+            if day.crawl_date <= today
+            and (late or not self.is_closed(day))
+            and (day.leaves_work or (retry_failed and day.refused > 0))
+        ]
+
+    def why_closed(self, day: DateRecord) -> str:
+        """Why the date is closed, in words."""
+        if day.closed_at is not None:
+            return f"was closed by `crawler close` at {day.closed_at}"
+        return (
+            f"closed by itself, as its first run began more than {self.late_after:g} h ago, "
+            f"at {day.began:%Y-%m-%d %H:%M} UTC (setting run.late_after)"
+        )
+
+
+def require_reached(crawl_date: date, now: datetime) -> None:
+    """Raise `InputError` where a crawl date lies in the future everywhere on earth."""
+    latest = latest_date(now)
+    if crawl_date > latest:
+        raise InputError(
+            f"crawl date {crawl_date} is later than today anywhere on earth ({latest} at UTC+14): "
+            "nothing was sent; name a date that has begun in --crawl-date, or set this machine's clock right"
+        )
+
+
+def failed_sellers(day: DateRecord) -> str:
+    """How many sellers of the date failed, in words; empty where none did."""
+    counts = [(day.retriable, "failed"), (day.refused, "refused for good")]
+    words = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"sellers: {words}" if words else ""
+
+
+def run_command(
+    ledger: Ledger,
+    data: Path,
+    crawl_date: date,
+    place: Sequence[str],
+    own: tuple[str, Sequence[str]] | None = None,
+    extra: Sequence[str] = (),
+) -> str:
+    """The command that goes on with a crawl date, as a shell reads it.
+
+    By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
+    `place` is the flags that lead to this data folder and its settings.
+    """
+    source, flags = _begun_with(data, crawl_date, place) if own is None else own
+    words = ["crawler", "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
+    words += [flag for flag in extra if flag not in flags]
+    command = quoted(words) + (" < the list" if source == "-" else "")
+    if "--budget" in flags and ledger.spent_for(crawl_date) >= int(flags[flags.index("--budget") + 1]):
+        command += "  # with a larger --budget"
+    return command
+
+
+def close_command(crawl_date: date, place: Sequence[str]) -> str:
+    """The command that closes a crawl date."""
+    return quoted(["crawler", "close", crawl_date.isoformat(), *place])
+
+
+def place_of(flags: Sequence[str]) -> list[str]:
+    """Of a run's flags those that lead to its data folder and its settings file."""
+    words: list[str] = []
+    for name in ("--config", "--data"):
+        if name in flags:
+            at = flags.index(name)
+            words += flags[at : at + 2]
+    return words
+
+
+def quoted(words: Iterable[str]) -> str:
+    """Words as a shell reads them; printable, though a file's name need not be."""
+    return " ".join(map(_quoted, words))
+
+
+def _begun_with(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
+    path = journal_path(data, crawl_date, latest_generation(data, crawl_date))
+    source, flags = "SELLERS", list(place)
+    if path.exists():
+        with suppress(CrawlerError), Journal(path, only_read=True) as journal:
+            source = as_name(journal.meta("source") or as_text(source))
+            noted = journal.meta("flags")
+            flags = flags if noted is None else json.loads(noted)
+    return source, flags
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
