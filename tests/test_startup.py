@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 from conftest import DATE, SMALL, Night
 
 from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.ledger import Ledger
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -56,6 +58,9 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str], code: 
 
 def test_status_and_faulty_settings_import_no_arrow(tmp_path: Path) -> None:
     unwanted = {"aiohttp", "rich"} | ARROW | STRANGERS
+    with Ledger(tmp_path) as ledger:
+        ledger.begin("r", date(2026, 11, 23), "2026-11-23T01:00:00.000Z")
+        ledger.finish("r", "2026-11-23T01:00:01.000Z", 0)
     assert not imported("status", "--data", str(tmp_path)) & unwanted
     assert not imported("run", "list.csv", "--qps", "many", code=2) & unwanted
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from crawler.errors import InputError
-from crawler.nightly.dates import DateRule, close_command, failed_sellers, run_command
+from crawler.nightly.dates import DateRule, close_command, failed_sellers
 from crawler.report.run_report import VERDICTS
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings import CreditSettings
@@ -120,14 +120,18 @@ def _date_figures(
         state = "finished"
     if day.refused and not day.retriable:
         extra = [*extra, "--retry-failed"]
-    has_command = state != "running" and (day.leaves_work or day.refused)
+    command = None
+    if state != "running" and (day.leaves_work or day.refused):
+        from crawler.nightly.going_on import run_command  # noqa: PLC0415 - heavy
+
+        command = run_command(ledger, data, day.crawl_date, place, extra=extra)
     return {
         "crawl_date": day.crawl_date.isoformat(),
         "state": state,
         "reason": reason,
         "failed": day.latest.failed,
         "refused": day.latest.refused,
-        "go_on": run_command(ledger, data, day.crawl_date, place, extra=extra) if has_command else None,
+        "go_on": command,
         "close": close_command(day.crawl_date, place) if state == "unfinished" else None,
     }
 

@@ -1,21 +1,16 @@
-"""Which crawl dates are unfinished or closed, and the commands that go on with them."""
+"""Which crawl dates are unfinished or closed, and why."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
-from crawler.errors import CrawlerError, InputError
+from crawler.errors import InputError
 from crawler.rules.dates import is_late, latest_date
-from crawler.sellers import as_name, as_text
-from crawler.store.journal import Journal, journal_path, latest_generation
-from crawler.store.ledger import DateRecord, Ledger
+from crawler.store.ledger import DateRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +68,6 @@ def failed_sellers(day: DateRecord) -> str:
     return f"sellers: {words}" if words else ""
 
 
-def run_command(
-    ledger: Ledger,
-    data: Path,
-    crawl_date: date,
-    place: Sequence[str],
-    own: tuple[str, Sequence[str]] | None = None,
-    extra: Sequence[str] = (),
-) -> str:
-    """The command that goes on with a crawl date, as a shell reads it.
-
-    By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
-    `place` is the flags that lead to this data folder and its settings.
-    """
-    source, flags = _begun_with(data, crawl_date, place) if own is None else own
-    words = ["crawler", "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
-    words += [flag for flag in extra if flag not in flags]
-    command = quoted(words) + (" < the list" if source == "-" else "")
-    if "--budget" in flags and ledger.spent_for(crawl_date) >= int(flags[flags.index("--budget") + 1]):
-        command += "  # with a larger --budget"
-    return command
-
-
 def close_command(crawl_date: date, place: Sequence[str]) -> str:
     """The command that closes a crawl date."""
     return quoted(["crawler", "close", crawl_date.isoformat(), *place])
@@ -113,17 +86,6 @@ def place_of(flags: Sequence[str]) -> list[str]:
 def quoted(words: Iterable[str]) -> str:
     """Words as a shell reads them; printable, though a file's name need not be."""
     return " ".join(map(_quoted, words))
-
-
-def _begun_with(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
-    path = journal_path(data, crawl_date, latest_generation(data, crawl_date))
-    source, flags = "SELLERS", list(place)
-    if path.exists():
-        with suppress(CrawlerError), Journal(path, only_read=True) as journal:
-            source = as_name(journal.meta("source") or as_text(source))
-            noted = journal.meta("flags")
-            flags = flags if noted is None else json.loads(noted)
-    return source, flags
 
 
 def _quoted(word: str) -> str:

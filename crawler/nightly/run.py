@@ -39,7 +39,8 @@ from crawler.models import (
     Strategy,
 )
 from crawler.nightly import tally
-from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of, run_command
+from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of
+from crawler.nightly.going_on import run_command
 from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
