@@ -97,7 +97,9 @@ def _run_figures(run: RunRecord, holder: Holder | None, now: datetime) -> dict[s
     end = None if state == "killed" else now if run.finished_at is None else _moment(run.finished_at)
     minutes = None if end is None else round((end - _moment(run.started_at)).total_seconds() / 60, 1)
     verdict = state
-    if run.exit_code is not None:
+    if run.is_check:
+        verdict = "check --online"
+    elif run.exit_code is not None:
         verdict = VERDICTS.get(run.exit_code, "unknown exit code")
     return {**asdict(run), "minutes": minutes, "state": state, "verdict": verdict}
 

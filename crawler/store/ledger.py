@@ -117,6 +117,11 @@ class RunRecord:
     failed: int | None = None
     refused: int | None = None
 
+    @property
+    def is_check(self) -> bool:
+        """Whether this was a `check --online`, so no run that left anything."""
+        return self.run_id.endswith(CHECK)
+
 
 @dataclass(frozen=True, slots=True)
 class DateRecord:
@@ -146,11 +151,6 @@ class DateRecord:
     def leaves_work(self) -> bool:
         """Whether a later run of the date would ask for anything, as far as the ledger knows."""
         return self.latest.exit_code not in FINISHED or self.retriable > 0
-
-    @property
-    def is_check(self) -> bool:
-        """Whether this was a `check --online`, so no run that left anything."""
-        return self.run_id.endswith(CHECK)
 
 
 @dataclass(frozen=True, slots=True)
