@@ -433,16 +433,16 @@ class _TextList:
         in_one_line = len(pieces) > 1 and all(map(_ID.fullmatch, pieces))
         # Groups of three are one number, as some countries write it.
         in_one_line &= not self._alone or any(len(piece) > 3 for piece in pieces)
+        # A number and an ID are no list of two: the number may count rows.
+        in_one_line &= len(pieces) != 2 or abs(len(pieces[0]) - len(pieces[1])) < FAR
         if self._column is None and in_one_line and not _any_filled(records):
             self._found.add_text(pieces, [line] * len(pieces))
             return
         if self._column is not None or in_one_line or not self._alone:
-            is_garbled = any("\ufffd" in cell for cell in cells)
             raise InputError(
                 f"{self._name}, line {line}: no header names the column {_shown(self._column or _COLUMN)} "
                 f"(this line begins with {_shown(next(filter(None, cells)))}): add a header line without # "
                 "before it, or keep the seller IDs alone, one a line"
-                + (" (the file is no UTF-8: save it as CSV UTF-8)" if is_garbled else "")
             )
         self._found.add_text([cells[self._index]], [line])
 
@@ -542,7 +542,9 @@ def _is_header(cells: list[str], column: str | None) -> bool:
         return True
     if all(not cell or cell.casefold() in _NO_VALUES or _SPREADSHEET_ERROR.fullmatch(cell) for cell in cells):
         return False
-    return not any(map(_looks_numbered, cells)) and any(c.isalpha() for cell in cells for c in cell)
+    # A letter in another encoding than UTF-8 is decoded as U+FFFD.
+    has_letters = any(c.isalpha() or c == "\ufffd" for cell in cells for c in cell)
+    return has_letters and not any(map(_looks_numbered, cells))
 
 
 def _looks_numbered(cell: str) -> bool:

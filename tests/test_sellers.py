@@ -160,6 +160,8 @@ def test_a_named_column(tmp_path: Path) -> None:
         ("seller_id,SELLER_ID\n1,2\n", ["several columns"]),
         (f"{A},x\n{B},y\n", ["line 1", "no header", A, "one a line"]),
         (f"{A},{B}\n{B},{C}\n", ["line 1", "no header"]),
+        (f"0,{A}\n", ["line 1", "no header"]),
+        (f"0,{A}\n1,{B}\n", ["line 1", "no header"]),
         ("7 494 662\n", ["line 1: '7 494 662'"]),
         (f"{A}\t5 shops\n", ["no header"]),
         (f"{A}\n#N/A\n#REF!\n", ["2 bad", "line 2: '#N/A'", "line 3: '#REF!'", "spreadsheet's error"]),
@@ -283,6 +285,8 @@ def test_parquet_refusals(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             read_sellers(write_parquet(tmp_path, **columns))
         assert words in str(caught.value)
+    indexed = write_parquet(tmp_path, id=["1", "2"], __index_level_0__=[0, 1])
+    assert list(read_sellers(indexed)) == ["1", "2"]
     found = read_sellers(write_parquet(tmp_path, x=["1", None, "y"]), skip_bad_ids=True)
     assert (list(found), found.bad_count) == (["1"], 2)
 
@@ -417,6 +421,8 @@ def test_a_column_named_in_its_own_script(tmp_path: Path, column: str, encoding:
     assert list(read(tmp_path, content, column=column)) == [A, B]
     if not encoding.startswith("utf"):
         assert "save it as CSV UTF-8" in refusal(tmp_path, content, column="Ladennummer ß")
+        assert "save it as CSV UTF-8" in refusal(tmp_path, content)
+        assert list(read(tmp_path, f"{column}\n{A}\n".encode(encoding))) == [A]
 
 
 class _Stdin:
