@@ -92,9 +92,9 @@ class Page:
     received and is `None` where `data` was null; `fingerprint` is equal for two pages exactly when they
     hold the same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
 
-    `ids` and `values` are each row's ID and what the API sorts by; `total` sums them, `least` is the last
-    one's (`None` where the rows are not in descending order, or there is none). `edge` is the last row's
-    mark, where its page was read back and no ID is known.
+    `ids` are those of all rows; `rejected` counts those that cannot be kept. `values` are what the API sorts
+    the other rows by; `total` sums them, `least` is the last one (`None` where they are not in descending
+    order, or there is none). `edge` is the last row's mark, where its page was read back and no ID is known.
     """
 
     seller_id: str
@@ -109,6 +109,7 @@ class Page:
     ids: Sequence[str] = field(default=(), compare=False, repr=False)
     values: Sequence[float] = field(default=(), compare=False, repr=False)
     edge: int = field(default=0, compare=False, repr=False)
+    rejected: int = field(default=0, compare=False)
 
 
 def edge_of(page: Page) -> int:
@@ -201,6 +202,7 @@ API_COLUMNS = (
 class SellerProgress:
     """How far one seller has been read in the order of its pages; `rows` counts them as received.
 
+    `last_page_rejected`: some of its last page's rows could not be kept.
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
     journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
     same. `total`, `least` and `edge` are the last page's, `marks` its IDs' hashes; no video still to come
@@ -215,6 +217,7 @@ class SellerProgress:
     credits: int = 0
     last_page_full: bool = False
     last_page_empty: bool = False
+    last_page_rejected: bool = False
     null_seen: bool = False
     probing: bool = False
     total: float = 0.0
@@ -240,6 +243,7 @@ class SellerProgress:
         self.pages += 1
         self.rows += count
         self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
+        self.last_page_rejected = page.rejected > 0
         self.null_seen = False
         self.total, self.least = page.total, page.least
         self.marks = array("q", map(hash, page.ids))

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from crawler.api import answers, lenient, rows
+from crawler.api import answers, lenient, messages, rows
 from crawler.errors import CrawlerError, PageError
 from crawler.models import API_COLUMNS, Page, PageRows
 from crawler.store.schema import VIDEO_SCHEMA
@@ -31,6 +31,7 @@ _SEEDS = (
     b'a\xef\xbb\xbf{"data":[]} ',
     b"a<html><body>502 Bad Gateway</body></html>",
     b'e{"code":500.0,"message":"Usage Limit Exceeded"}',
+    b'a{"success":false,"error":{"code":"quota_exceeded","details":[{"msg":"x"}]},"data":[]}',
     b'r{"video_id":"1","create_time":"1662218112","total_views_cnt":1.5,"total_video_sale_gmv_amt":2627.73}',
     b'r{"video_id":"\\ud800\\udc00\\ud800\x01\xff\\\\\\"","a":[NaN,-Infinity,1e999,-0,0.0,1E-5]},{"video_id":7}',
     b'r{"video_id":99999999999999999999,"seller_id":7494662098975951181,"total_digg_cnt":"1e18","x":true}',
@@ -53,11 +54,19 @@ def check_answer(status: int, retry_after: str | None, body: bytes) -> None:
 
 
 def check_page(page: Page) -> None:
-    """Hold a page to the promise that nothing of it is lost on the way to its columns."""
+    """Hold a page to the promise that it counts its rows, and those that are rejected, as they end up."""
+    result = check_body(page.body)
     data = lenient.load_tolerant(page.body)[0]["data"]
     assert page.row_count == (None if data is None else len(data))
-    received = data or []
-    result = rows.read_rows(SELLER, page.body)
+    assert page.rejected == len(result.rejects)
+    assert len(page.values) == len(result.places)
+    assert not data or any(map(messages.is_row, data))
+
+
+def check_body(body: bytes) -> PageRows:
+    """Hold a body to the promise that nothing of it is lost on the way to its columns, which are returned."""
+    received = lenient.load_tolerant(body)[0]["data"] or []
+    result = rows.read_rows(SELLER, body)
     assert sorted([*result.places, *(r.place for r in result.rejects)]) == list(range(1, len(received) + 1))
     for reject in result.rejects:
         assert reject.row == received[reject.place - 1]
@@ -68,6 +77,7 @@ def check_page(page: Page) -> None:
         pa.array(values, kind).validate(full=True)
     for index, place in enumerate(result.places):
         _check_row(received[place - 1], result, index)
+    return result
 
 
 def _check_row(row: dict[str, Any], result: PageRows, index: int) -> None:
@@ -87,6 +97,9 @@ def _check_row(row: dict[str, Any], result: PageRows, index: int) -> None:
     }
     assert extra.keys() <= row.keys()
     told = row.get("seller_id")
+    same = (SELLER, int(SELLER), float(SELLER), int(float(SELLER)), int(Decimal(repr(float(SELLER)))))
+    usable = isinstance(told, str | int | float) and not isinstance(told, bool)
+    assert not usable or str(told).strip("0 ") in ("", SELLER) or told in same
     assert told is None or str(told) == SELLER or extra["seller_id"] == told
 
 
@@ -119,7 +132,7 @@ def _one_input(data: bytes) -> None:
 def _fuzz(seconds: str, folder: str) -> None:
     """Runs in a process of its own: the fuzzer ends it without leave."""
     atheris = import_module("atheris")
-    for part in (lenient, answers, rows):
+    for part in (lenient, messages, answers, rows):
         for value in vars(part).values():
             if isinstance(value, FunctionType) and value.__module__ == part.__name__:
                 atheris.instrument_func(value)

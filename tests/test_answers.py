@@ -7,6 +7,7 @@ import json
 import time
 import tracemalloc
 from datetime import UTC, datetime
+from itertools import product
 from math import isfinite
 from typing import Any
 
@@ -160,7 +161,7 @@ def test_a_code_that_is_no_number_is_a_fault_of_the_server(code: Any) -> None:
 
 @pytest.mark.parametrize("code", [0, "0", 200, "200", None, 0.0, -0.0])
 def test_codes_of_a_page(code: Any) -> None:
-    assert read({"code": code, "data": [1, {}]}).row_count == 2
+    assert read({"code": code, "data": [1, {"video_id": "1"}]}).row_count == 2
     assert read({"data": []}).row_count == 0
 
 
@@ -198,6 +199,217 @@ def test_what_a_page_knows() -> None:
 )
 def test_malformed(body: Any, told: str) -> None:
     assert told in str(fails(UnavailableError, "malformed", body))
+
+
+QUOTA_MESSAGES = (
+    "Usage Limit Exceeded",
+    "USAGE_LIMIT_EXCEEDED",
+    "You have exceeded the MONTHLY quota for Requests on your current plan, BASIC",
+    "insufficient_quota",
+    "insufficientCredits",
+    "apiKey quota is not enough",
+    "You do not have enough credits",
+    "Your credit balance is too low",
+    "You have reached your usage limit.",
+    "No credits left",
+    "Daily limit reached",
+    "You exceeded your current quota, please see https://example.com/docs/rate-limits.",
+)
+
+
+@pytest.mark.parametrize("message", QUOTA_MESSAGES)
+def test_a_quota_message_stops_the_run_whatever_code_and_status_say(message: str) -> None:
+    rests: list[dict[str, Any]] = [
+        {"code": 0, "data": None},
+        {"data": []},
+        {"code": "x", "data": [5]},
+        {"code": 9},
+    ]
+    places: list[dict[str, Any]] = [
+        {"message": message},
+        {"message": "error", "msg": message},
+        {"error": message},
+        {"error": {"message": message}},
+        {"error": {"code": message, "type": "x"}},
+        {"errors": [{"detail": message}]},
+        {"detail": [{"msg": message}]},
+        {"Message": "failure", "ErrorMessage": message},
+    ]
+    for rest, place, status in product(rests, places, (200, 403, 404, 422, 500)):
+        with pytest.raises(QuotaUsedUpError):
+            read({**rest, **place}, status)
+    for data in (message, {"message": message}, [{"error": message}], [message]):
+        with pytest.raises(QuotaUsedUpError):
+            read({"code": 0, "data": data})
+    shown = fails(QuotaUsedUpError, "200", {"code": 0, "data": [], "detail": {"message": message}})
+    assert message in str(shown)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "success",
+        "1 credit used; the end of the list was reached",
+        "12 credits used, 988 credits remaining",
+        "No credits were charged for this request",
+        "quota not exceeded",
+        "page limit exceeded",
+        "The usage limit is 1000, of which 3 are used",
+        "you have reached 80% of your quota",
+        "no more videos",
+        "invalid page token, the first page is shown",
+    ],
+)
+def test_a_message_that_merely_speaks_of_credits_stops_nothing(message: str) -> None:
+    assert read({"code": 0, "message": message, "data": []}).row_count == 0
+    assert read({"code": 0, "message": message, "data": None}).row_count is None
+    assert read({"code": 0, "error": "", "msg": message, "data": []}).row_count == 0
+
+
+@pytest.mark.parametrize("message", [*QUOTA_MESSAGES, "too many requests", "apiKey is invalid"])
+def test_rows_are_an_answer_whatever_stands_beside_them(message: str) -> None:
+    rows = [{"video_id": "1", "video_desc": "quota exceeded"}, 5]
+    assert read({"code": 0, "message": message, "data": rows}).row_count == 2
+    assert read({"code": 0, "detail": message, "error": {"x": message}, "data": rows}).rejected == 1
+    fails(UnavailableError, "500", {"code": 500, "data": rows})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "too many requests",
+        "qps limit exceeded",
+        "Rate limit reached",
+        "TOO_MANY_REQUESTS",
+        "API rate exceeded",
+        "Request was throttled.",
+        "quota of 5 requests per second exceeded",
+    ],
+)
+def test_a_200_that_says_too_fast_is_a_429(message: str) -> None:
+    for data in ([], None, {}, "x", [7]):
+        fails(ThrottledError, "429", {"code": 0, "message": message, "data": data})
+        fails(ThrottledError, "429", {"msg": message, "success": False, "status": 429, "data": data})
+    fails(ThrottledError, "1001", {"code": 1001, "message": message, "data": None})
+    with pytest.raises(ThrottledError) as caught:
+        read({"message": message, "data": []}, 200, "7")
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("message", ["apiKey is null", "Invalid API key", "api_key_expired", "Unauthorized"])
+def test_a_200_without_rows_that_refuses_the_key_stops_the_run(message: str) -> None:
+    fails(KeyRefusedError, "200", {"code": 0, "message": message, "data": None})
+    fails(KeyRefusedError, "10001", {"code": 10001, "message": message, "data": None})
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        {"success": False},
+        {"success": "false"},
+        {"success": 0},
+        {"ok": False},
+        {"is_success": False},
+        {"Succeeded": False},
+        {"status": "error"},
+        {"status": "FAILED"},
+        {"status": False},
+        {"error": True},
+        {"error": "something went wrong"},
+        {"error": {"message": "backend is gone"}},
+        {"error": {"code": "backend_gone", "message": ""}},
+        {"error": {"code": 7}},
+        {"errors": ["x"]},
+        {"errors": [{"code": 0}, {"code": 12}]},
+        {"errcode": 40001},
+        {"error_code": "17"},
+        {"status": 503},
+        {"statusCode": 500},
+    ],
+    ids=str,
+)
+def test_a_200_that_says_it_failed_is_no_answer(flag: dict[str, Any]) -> None:
+    rests: list[dict[str, Any]] = [{"data": None}, {"data": []}, {}, {"code": 0, "data": [], "message": "x"}]
+    for rest in rests:
+        with pytest.raises(UnavailableError):
+            read({**rest, **flag})
+
+
+def test_a_200_that_names_a_status_is_that_status() -> None:
+    fails(RefusedError, "400", {"status": 400, "data": []})
+    fails(KeyRefusedError, "401", {"error": {"code": 401, "message": "x"}, "data": None})
+    fails(QuotaUsedUpError, "402", {"statusCode": "402", "data": None})
+    fails(ThrottledError, "429", {"error": 429, "data": None})
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        {"success": True},
+        {"success": None},
+        {"success": "true", "ok": 1},
+        {"status": "ok"},
+        {"status": 200},
+        {"status": 1},
+        {"status": True},
+        {"error": None},
+        {"error": ""},
+        {"error": False, "errors": []},
+        {"error": {}},
+        {"error": {"code": "ok", "message": "nothing", "log_id": "7"}},
+        {"error": {"code": 0, "message": "success"}},
+        {"error": "none"},
+        {"errcode": 0, "errmsg": "ok"},
+        {"error_code": "0"},
+        {"result": {"error": "x"}},
+        {"cost": 1, "quota": {"used": 1000, "left": 0}},
+    ],
+    ids=str,
+)
+def test_a_200_that_says_it_went_well_is_an_answer(flag: dict[str, Any]) -> None:
+    assert read({"code": 0, "data": [], **flag}).row_count == 0
+    assert read({"data": [{"video_id": "1"}], **flag}).row_count == 1
+
+
+def test_success_false_is_no_answer_though_there_are_rows() -> None:
+    fails(UnavailableError, "500", {"code": 0, "success": False, "data": [{"video_id": "1"}]})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[[{"video_id": "1"}]]],
+        [1, 2],
+        ["1"],
+        [None] * 10,
+        [{}],
+        [{"x": 1}],
+        [{"video_id": None}],
+        [True, [], {}],
+    ],
+    ids=str,
+)
+def test_a_page_of_which_no_element_is_a_row_is_malformed(rows: list[Any]) -> None:
+    assert "no element" in str(fails(UnavailableError, "malformed", {"code": 0, "data": rows}))
+    page = read({"code": 0, "data": [*rows, {"nick_name": "x"}]})
+    assert page.rejected == page.row_count == len(rows) + 1
+    page = read({"code": 0, "data": [*rows, {"video_id": "1", "total_views_cnt": 5}]})
+    assert (page.rejected, page.row_count, page.least) == (len(rows), len(rows) + 1, 5)
+
+
+def test_a_page_of_another_sellers_rows_is_misdelivered() -> None:
+    own, foreign = (
+        {"video_id": "1", "seller_id": 7},
+        {"video_id": "2", "seller_id": "8", "total_views_cnt": 9},
+    )
+    misdelivered: list[list[Any]] = [[foreign], [foreign] * 10, [foreign, None, {}], [{"seller_id": 8}]]
+    for rows in misdelivered:
+        assert "another seller's" in str(fails(UnavailableError, "misdelivered", {"data": rows}))
+    for row in (own, {"video_id": "1"}, {"nick_name": "x", "seller_id": "7"}):
+        page = read({"data": [foreign, row]})
+        assert page.rejected == 1 + ("video_id" not in row)
+        assert page.total == 0
+    assert read({"data": [own, {"video_id": "2"}, {"video_id": "3", "seller_id": None}]}).rejected == 0
 
 
 @pytest.mark.parametrize(
@@ -263,7 +475,7 @@ def test_any_retry_after_is_seconds_or_nothing(value: str) -> None:
 
 def test_fingerprints_tell_video_ids_and_their_order() -> None:
     def of(*rows: Any) -> int:
-        return read({"data": list(rows)}).fingerprint
+        return read({"data": [{"video_id": "0"}, *rows]}).fingerprint
 
     def ids(*video_ids: Any) -> int:
         return of(*({"video_id": i, "total_views_cnt": time.perf_counter_ns()} for i in video_ids))
@@ -455,6 +667,7 @@ def test_any_answer_is_a_page_or_a_typed_error(status: int, retry_after: str | N
 @example([LONE, {"video_id": 2**80}, float("nan")], None, False)
 @settings(deadline=None, max_examples=300)
 def test_a_page_counts_its_rows_as_received(rows: list[Any], indent: int | None, damaged: bool) -> None:
+    rows = [*rows, {"video_id": "1"}]
     text = json.dumps({"code": 0, "data": rows, "x": nested(400)}, indent=indent)
     page = read(text.replace("\\n", "\n").replace("\\u0000", "\0").encode() if damaged else text.encode())
     assert page.row_count == len(rows)

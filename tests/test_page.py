@@ -226,6 +226,7 @@ REPORTS = st.fixed_dictionaries(
         "certain_above": FIGURES,
         "certain_rows": FIGURES,
         "probes": figures_of("sent", "rows_found"),
+        "after_rejects": figures_of("pages", "rows_found"),
         "carry_forward": figures_of("carried", "credits_saved", "audited", "wrong"),
         "drift": figures_of("overlap", "seams", "sellers"),
         "failures": st.none() | st.lists(figures_of("seller", "page", "reason"), max_size=3),

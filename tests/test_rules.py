@@ -33,11 +33,12 @@ from crawler.rules.sizing import MAX_WORKERS, PRIOR_HOLD, PoolSize
 # --- paging
 
 Rows = tuple[int, ...] | None
-"""A page's video IDs; None where `data` is null."""
+"""A page's video IDs, below 0 those of rows that are rejected; None where `data` is null."""
 
 FULL = tuple(range(PAGE_SIZE))
 NEXT = tuple(range(PAGE_SIZE, 2 * PAGE_SIZE))
 SHORT = (1, 2, 3)
+REJECTS = (4, -5)
 
 
 def answer(rows: Rows, page_num: int) -> Page:
@@ -49,6 +50,7 @@ def answer(rows: Rows, page_num: int) -> Page:
         fingerprint=hash(rows or ()),
         received_at=0,
         request_id="",
+        rejected=sum(number < 0 for number in rows or ()),
     )
 
 
@@ -82,7 +84,10 @@ PARTIAL = Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
     [
         ([SHORT], [1], complete(StopReason.SHORT_PAGE)),
         ([()], [1], complete(StopReason.EMPTY_PAGE)),
-        ([None], [1], complete(StopReason.EMPTY_PAGE)),
+        ([None, None], [1, 1], complete(StopReason.EMPTY_PAGE)),
+        ([None, ()], [1, 1], complete(StopReason.EMPTY_PAGE)),
+        ([None, SHORT], [1, 1], complete(StopReason.SHORT_PAGE)),
+        ([None, FULL, None, None], [1, 1, 2, 2], complete(StopReason.EMPTY_PAGE)),
         ([FULL[1:]], [1], complete(StopReason.SHORT_PAGE)),
         ([FULL, SHORT], [1, 2], complete(StopReason.SHORT_PAGE)),
         ([FULL, ()], [1, 2], complete(StopReason.EMPTY_PAGE)),
@@ -93,6 +98,12 @@ PARTIAL = Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
         ([FULL, None, ()], [1, 2, 2], complete(StopReason.EMPTY_PAGE)),
         ([FULL, None, NEXT, None, SHORT], [1, 2, 2, 3, 3], complete(StopReason.SHORT_PAGE)),
         ([(*FULL, 10)], [1], None),
+        ([REJECTS], [1], None),
+        ([REJECTS, SHORT], [1, 2], complete(StopReason.SHORT_PAGE)),
+        ([REJECTS, ()], [1, 2], complete(StopReason.EMPTY_PAGE)),
+        ([REJECTS, None, None], [1, 2, 2], complete(StopReason.EMPTY_PAGE)),
+        ([REJECTS, REJECTS], [1, 2], complete(StopReason.REPEATED_PAGE)),
+        ([FULL, REJECTS, (6, -7), SHORT], [1, 2, 3, 4], complete(StopReason.SHORT_PAGE)),
     ],
 )
 def test_what_ends_a_seller(pages: list[Rows], asked: list[int], ending: Ending | None) -> None:
@@ -118,6 +129,7 @@ def test_what_ends_a_seller_that_is_read_to_the_empty_page(
     ("pages", "asked", "ending"),
     [
         ([FULL, NEXT, SHORT], [1, 2], PARTIAL),
+        ([FULL, REJECTS, SHORT], [1, 2], PARTIAL),
         ([FULL, SHORT], [1, 2], complete(StopReason.SHORT_PAGE)),
         ([FULL, ()], [1, 2], complete(StopReason.EMPTY_PAGE)),
         ([FULL, None, NEXT], [1, 2, 2], PARTIAL),

@@ -7,12 +7,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from math import fsum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from crawler.api.lenient import load_quickly, load_tolerant
-from crawler.api.rows import as_number
+from crawler.api.messages import (
+    OK_CODES,
+    Message,
+    is_row,
+    message_of,
+    on_one_line,
+    says_refused,
+    status_named,
+)
+from crawler.api.rows import FOREIGN, as_number, reject_reason
 from crawler.errors import (
     KeyRefusedError,
     QuotaUsedUpError,
@@ -22,15 +31,6 @@ from crawler.errors import (
 )
 from crawler.models import SORT_COLUMNS, Page, SortField
 
-_SPENT = re.compile(
-    r"(quota|usage limit|credits?|balance)\b.{0,40}?"
-    r"\b(exceeded|exhausted|used up|not enough|insufficient|reached|run out|ran out|depleted)"
-    r"|(insufficient|not enough|no more|no remaining|out of|exceeded)\b.{0,20}?"
-    r"(quota|usage limit|credits?|balance)",
-    re.IGNORECASE,
-)
-_PER_TIME = re.compile(r"\bqps\b|\brate\b|per (second|minute)|too many requests", re.IGNORECASE)
-
 _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
     407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
@@ -38,8 +38,10 @@ _ADVICE = {
 """What a status that is no answer of the API tells, beside its number."""
 
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
-_OK = (0, 200)
 _NUMBERS, _STRINGS = {int, float}, {str}
+_SILENCE = Message("", ())
+_NO_ROWS = "malformed answer: no element of `data` is a row"
+_MISDELIVERED = "misdelivered answer: its rows are another seller's"
 _MOST = 1e300
 """What a value counts for at most where a page's sum would be beyond all floats."""
 
@@ -65,24 +67,35 @@ def read_answer(
         raise _labelled(_failure(status, _message_of(body), retry_after, where), str(status))
     document, kept = _parse(body, where)
     code = _code_of(document)
-    if code not in _OK:
-        raise _labelled(_failure(code, _text(document.get("message")), retry_after, where), str(code))
-    if "data" not in document or not isinstance(document["data"], list | None):
+    if code not in OK_CODES:
+        raise _labelled(_failure(code, message_of(document), retry_after, where), str(code))
+    rows: list[Any] | None = document.get("data")
+    ranking = None
+    if isinstance(rows, list) and rows:
+        ranking = _ranking(seller_id, rows, SORT_COLUMNS[sort], kept)
+    if ranking is None or ranking.fault or says_refused(document):
+        _require_success(document, retry_after, where)
+    if "data" not in document or not isinstance(rows, list | None):
         raise _labelled(UnavailableError(f"{where}: malformed answer: `data` is no list"), "malformed")
-    rows: list[Any] | None = document["data"]
-    ids, values = _ranking(rows or [], SORT_COLUMNS[sort], kept)
+    if ranking is None:
+        ranking = _Ranking([], [])
+    if ranking.fault:
+        label = "misdelivered" if ranking.fault is _MISDELIVERED else "malformed"
+        raise _labelled(UnavailableError(f"{where}: {ranking.fault}"), label)
+    values = ranking.values
     page = Page(
         seller_id=seller_id,
         page_num=page_num,
         body=kept,
         row_count=None if rows is None else len(rows),
-        fingerprint=_fingerprint(ids),
+        fingerprint=_fingerprint(ranking.ids),
         received_at=received_at,
-        request_id=_text(document.get("requestId")),
+        request_id=on_one_line(document.get("requestId")),
         total=_sum(values),
         least=values[-1] if values and values == sorted(values, reverse=True) else None,
-        ids=ids,
+        ids=ranking.ids,
         values=values,
+        rejected=ranking.rejected,
     )
     return "200", page
 
@@ -104,24 +117,43 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
     return seconds if seconds > 0 else None
 
 
-def _ranking(rows: list[Any], column: str, body: bytes) -> tuple[list[str], list[float]]:
-    """What each row is known by, and what it is worth."""
+class _Ranking(NamedTuple):
+    """What each row is known by, what those that are kept are worth, and how many are not.
+
+    `fault` says why the rows are no page of the seller's at all.
+    """
+
+    ids: list[str]
+    values: list[float]
+    rejected: int = 0
+    fault: str = ""
+
+
+def _ranking(seller_id: str, rows: list[Any], column: str, body: bytes) -> _Ranking:
     try:
         ids = [row["video_id"] for row in rows]
         values = [row[column] for row in rows]
+        sellers = {row.get("seller_id", seller_id) for row in rows}
     except (KeyError, TypeError):
-        return _odd_ranking(body, column)
-    if set(map(type, ids)) <= _STRINGS and all(ids) and set(map(type, values)) <= _NUMBERS:
-        return ids, [float(value) for value in values]
-    return _odd_ranking(body, column)
+        return _odd_ranking(seller_id, column, body)
+    plain = set(map(type, ids)) <= _STRINGS and set(map(type, values)) <= _NUMBERS
+    if plain and sellers == {seller_id} and all(map(str.strip, ids)):
+        return _Ranking(ids, [float(value) for value in values])
+    return _odd_ranking(seller_id, column, body)
 
 
-def _odd_ranking(body: bytes, column: str) -> tuple[list[str], list[float]]:
+def _odd_ranking(seller_id: str, column: str, body: bytes) -> _Ranking:
     """The same of any rows: what has no ID is known by all of it, what has no number is worth nothing."""
     # Of numbers all digits may be needed to tell one from another.
     rows = load_tolerant(body)[0]["data"]
-    objects = [row if isinstance(row, dict) else {} for row in rows]
-    return [_identity(row) for row in rows], [as_number(row.get(column)) or 0.0 for row in objects]
+    reasons = [reject_reason(seller_id, row) for row in rows]
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    own = [row for row, reason in zip(rows, reasons, strict=True) if reason != FOREIGN and is_row(row)]
+    fault = ""
+    if not own:
+        fault = _MISDELIVERED if FOREIGN in reasons else _NO_ROWS
+    values = [as_number(row.get(column)) or 0.0 for row in kept]
+    return _Ranking([_identity(row) for row in rows], values, len(rows) - len(kept), fault)
 
 
 def _identity(row: Any) -> str:
@@ -148,18 +180,31 @@ def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
     return document, kept
 
 
-def _failure(status: int, message: str, retry_after: str | None, where: str) -> Exception:
-    told = f"{where}: {status}" + (f" ({message})" if message else "")
-    if status == 402 or (_SPENT.search(message) and not _PER_TIME.search(message)):
+def _require_success(document: dict[str, Any], retry_after: str | None, where: str) -> None:
+    """Raise what an answer with `code` 0 but without rows says of itself in other words."""
+    status, message = status_named(document), message_of(document)
+    if status is None:
+        if not (message.says_quota_used_up or message.says_too_fast or message.says_key_refused):
+            return
+        status = 200
+    error = _failure(status, message, retry_after, where)
+    raise _labelled(error, "429" if isinstance(error, ThrottledError) else str(status))
+
+
+def _failure(status: int, message: Message, retry_after: str | None, where: str) -> Exception:
+    told = f"{where}: {status}" + (f" ({message.text})" if message.text else "")
+    if status == 402 or message.says_quota_used_up:
         return QuotaUsedUpError(
             f"the provider's quota is used up: {told}; top it up, then run the same command again"
         )
-    if status in (401, 403):
+    # A code of the API's own says nothing by itself: its message does.
+    speaks_http = 400 <= status < 600
+    if status == 429 or (not speaks_http and message.says_too_fast):
+        return ThrottledError(told, read_retry_after(retry_after))
+    if status in (401, 403) or (not speaks_http and message.says_key_refused):
         return KeyRefusedError(
             f"the API refused the key: {told}; check KEYAPI_API_KEY, then run the same command again"
         )
-    if status == 429:
-        return ThrottledError(told, read_retry_after(retry_after))
     if status == 400:
         return RefusedError(told)
     return UnavailableError(told + _ADVICE.get(status, ""))
@@ -174,25 +219,18 @@ def _code_of(document: dict[str, Any]) -> int:
     code = document.get("code")
     if code is None:
         return 0
-    if type(code) is int and code in _OK:
+    if type(code) is int and code in OK_CODES:
         return code
     told = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
     return int(told[1]) if told else 500
 
 
-def _message_of(body: bytes) -> str:
+def _message_of(body: bytes) -> Message:
     try:
         document, _ = load_tolerant(body)
     except ValueError:
-        return ""
-    return _text(document.get("message")) if isinstance(document, dict) else ""
-
-
-def _text(value: Any) -> str:
-    text = (value if isinstance(value, str) else "" if value is None else str(value))[:200]
-    if text.isprintable():
-        return text.strip()
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+        return _SILENCE
+    return message_of(document) if isinstance(document, dict) else _SILENCE
 
 
 def _fingerprint(ids: list[str]) -> int:

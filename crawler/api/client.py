@@ -31,6 +31,10 @@ _SORT_FIELDS = {SortField.VIEWS: 1, SortField.SALES: 2, SortField.GMV: 3}
 _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
 _CONNECTIONS_TRIED = 3
 _READ_AT_ONCE = 256 * 1024
+_LONGEST_HEADER = 256 * 1024
+_MOST_HEADERS = 256
+"""Bounds of an answer's header lines: gateways add cookies that are longer than aiohttp's 8,190 bytes."""
+
 _SWITCHING_PROTOCOLS = 101
 _KEEP_ALIVE = 15.0
 """Seconds after which a connection that was not used may have been closed on the way."""
@@ -177,7 +181,13 @@ class ApiClient:
         task = self._deadlines.begin()
         try:
             # A new parser: the last one may hold the beginning of an answer that nobody asked for.
-            protocol.set_response_params(read_until_eof=True, read_bufsize=_READ_AT_ONCE)
+            protocol.set_response_params(
+                read_until_eof=True,
+                read_bufsize=_READ_AT_ONCE,
+                max_line_size=_LONGEST_HEADER,
+                max_field_size=_LONGEST_HEADER,
+                max_headers=_MOST_HEADERS,
+            )
             transport.write(self._head(seller_id, page_num))
             answer = await _answer(protocol)
         except BaseException:

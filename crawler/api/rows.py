@@ -20,26 +20,60 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
 
 
+FOREIGN = "the row is another seller's"
+"""Why a row is rejected that carries another `seller_id` than the one asked for."""
+
+
 def read_rows(seller_id: str, body: bytes) -> PageRows:
     """Read the rows of a page's body (JSON, as the API client left it).
 
-    A row without a usable `video_id`, or that is no object, is a reject; it is never dropped.
+    A row for which `reject_reason` has a reason is a reject; none is ever dropped.
     """
     rows = load_tolerant(body)[0]["data"] or []
     result = PageRows([], {name: [] for name in (*(c.name for c in API_COLUMNS), "extra")}, [])
     for place, row in enumerate(rows, start=1):
-        _read_row(seller_id, place, row, result)
+        reason = reject_reason(seller_id, row)
+        if reason is None:
+            _read_row(seller_id, place, row, result)
+        else:
+            result.rejects.append(Reject(place, row, reason))
     return result
 
 
-def _read_row(seller_id: str, place: int, row: Any, result: PageRows) -> None:
+def reject_reason(seller_id: str, row: Any) -> str | None:
+    """Why a row of a seller's page cannot be kept; None where it can."""
     if not isinstance(row, dict):
-        result.rejects.append(Reject(place, row, "the row is no JSON object"))
-        return
+        return "the row is no JSON object"
+    if _is_foreign(row.get("seller_id"), seller_id):
+        return FOREIGN
     video_id = _as_string(row.get("video_id"))
-    if not isinstance(video_id, str) or not video_id.strip():
-        result.rejects.append(Reject(place, row, "no usable video_id"))
-        return
+    return None if isinstance(video_id, str) and video_id.strip() else "no usable video_id"
+
+
+def _is_foreign(told: Any, seller_id: str) -> bool:
+    """Whether a row's `seller_id` is another seller's: a usable one, in whatever form, that differs.
+
+    A number that passed through a double cannot be told from the ID that it was rounded from.
+    """
+    if told == seller_id or isinstance(told, bool) or not isinstance(told, str | int | float):
+        return False
+    text = (told if isinstance(told, str) else str(int(told)) if isfinite(told) else "").strip()
+    if text in ("", "0", seller_id):
+        return False
+    return isinstance(told, str) or not _is_rounded(told, seller_id)
+
+
+def _is_rounded(number: float, seller_id: str) -> bool:
+    """Whether a number is what a double makes of the ID: its exact value, or the shortest digits for it."""
+    if not seller_id.isdecimal() or len(seller_id) > 300:
+        return False
+    double = float(seller_id)
+    return (
+        number == double if isinstance(number, float) else number in (int(double), int(Decimal(repr(double))))
+    )
+
+
+def _read_row(seller_id: str, place: int, row: dict[str, Any], result: PageRows) -> None:
     extra = {name: value for name, value in row.items() if name not in _KNOWN}
     told = row.get("seller_id")
     if told is not None and told != seller_id and _as_string(told) != seller_id:

@@ -54,7 +54,7 @@ class Failure:
 
 @dataclass(slots=True)
 class ProbeCounts:
-    """Pages asked for after a short one, and the rows that they held: the short-page rule loses these."""
+    """Pages asked for beyond a short one, and the rows that they held: the short-page rule loses these."""
 
     sent: int = 0
     rows_found: int = 0
@@ -112,6 +112,7 @@ class Crawl:
         self._reading = 0
         self.failures: list[Failure] = []
         self.probes = ProbeCounts()
+        self.after_rejects = ProbeCounts()
         self._probes_begun = 0
 
     async def run(self) -> None:
@@ -362,6 +363,9 @@ class Crawl:
         if seller.probing:
             self.probes.sent += 1
             self.probes.rows_found += page.row_count or 0
+        elif self._paging.is_after_rejects(seller):
+            self.after_rejects.sent += 1
+            self.after_rejects.rows_found += page.row_count or 0
 
     def _unless_probed(self, seller: SellerProgress, page: Page, step: Step | Ending) -> Step | Ending:
         """What follows: where the page after a short one is tried, the seller goes on."""

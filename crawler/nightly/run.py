@@ -544,6 +544,13 @@ class NightlyRun:
                 f"{probes.sent} pages after a short one held {probes.rows_found} rows: "
                 "the short-page rule loses such rows; use --stop empty"
             )
+        beyond = self._session.after_rejects
+        self._report.after_rejects = {"pages": beyond.sent, "rows_found": beyond.rows_found}
+        if beyond.sent:
+            self._note(
+                f"{beyond.sent} pages were asked for because the page before, a short one, held rows that "
+                f"could not be kept (rejects.jsonl has them); rows found on them: {beyond.rows_found}"
+            )
 
     def _tell_drift(self) -> None:
         drift = self._report.drift

@@ -151,6 +151,7 @@ class Session:
     busy: float = 0.0
     stop_reason: CrawlerError | None = None
     probes: ProbeCounts = field(default_factory=ProbeCounts)
+    after_rejects: ProbeCounts = field(default_factory=ProbeCounts)
 
     async def crawl(self, task: Task, total: int, ended: int) -> None:
         """Crawl what the frontier holds; `total` and `ended` count the listed sellers for the display."""
@@ -221,7 +222,7 @@ class Session:
             on_page=partial(_count_page, figures),
             on_end=partial(_count_end, figures),
         )
-        self.probes = crawl.probes
+        self.probes, self.after_rejects = crawl.probes, crawl.after_rejects
         await self._watch(crawl, figures, stop)
 
     async def _watch(self, crawl: Crawl, figures: LiveFigures, stop: Stop) -> None:

@@ -86,6 +86,10 @@ _ASIDES = {
         "gone": "their videos that would have been too many",
     },
     "probes": {"sent": "pages after a short one, as a probe", "rows_found": "rows found on them"},
+    "after_rejects": {
+        "pages": "pages after a short one that held rejected rows",
+        "rows_found": "rows found on them",
+    },
 }
 _CERTAIN = "every video worth more than this is in the snapshot, by what the API sorts by"
 

@@ -48,6 +48,7 @@ class RunReport:
     certain_above: float | None = None
     certain_rows: int = 0
     probes: dict[str, int] = field(default_factory=dict)
+    after_rejects: dict[str, int] = field(default_factory=dict)
     carry_forward: dict[str, int] = field(default_factory=dict)
     drift: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)

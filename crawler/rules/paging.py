@@ -41,14 +41,15 @@ class PagingRule:
         A repeated page ends its seller before its length is looked at: under `StopRule.EMPTY` an API
         that repeats its short last page would otherwise never end.
         """
-        if page.row_count is None and progress.last_page_full and not progress.null_seen:
+        if page.row_count is None and self._expects_rows(progress) and not progress.null_seen:
             return Step.ASK_AGAIN
         count = page.row_count or 0
         if count == 0:
             return _complete(StopReason.SHORT_PAGE if progress.probing else StopReason.EMPTY_PAGE)
         if page.fingerprint in progress.fingerprints:
             return _complete(StopReason.REPEATED_PAGE)
-        if count < PAGE_SIZE and self.stop is StopRule.SHORT and not progress.probing:
+        ends_by_short = self.stop is StopRule.SHORT and not progress.probing and not page.rejected
+        if count < PAGE_SIZE and ends_by_short:
             return _complete(StopReason.SHORT_PAGE)
         limit = self._limit(page)
         return Step.NEXT_PAGE if limit is None else Ending(SellerStatus.PARTIAL, limit)
@@ -61,6 +62,16 @@ class PagingRule:
     def _falls_short(self, least: float | None) -> bool:
         return self.min_value is not None and least is not None and least < self.min_value
 
+    def is_after_rejects(self, progress: SellerProgress) -> bool:
+        """Whether the next page is asked for only because the last one, a short page, held rejects."""
+        is_short = progress.pages > 0 and not progress.last_page_full
+        return is_short and progress.last_page_rejected and self.stop is StopRule.SHORT
+
+    @staticmethod
+    def _expects_rows(progress: SellerProgress) -> bool:
+        """Whether a page without `data` comes as a surprise, which is asked for once more."""
+        return not progress.pages or progress.last_page_full or progress.last_page_rejected
+
     def allows(self, progress: SellerProgress) -> bool:
         """Whether the seller's next page may be asked for at all."""
         return progress.next_page <= self.max_pages
@@ -70,7 +81,7 @@ class PagingRule:
         if progress.last_page_empty:
             return _complete(StopReason.EMPTY_PAGE)
         is_short = progress.pages > 0 and not progress.last_page_full and not progress.probing
-        if is_short and self.stop is StopRule.SHORT:
+        if is_short and self.stop is StopRule.SHORT and not progress.last_page_rejected:
             return _complete(StopReason.SHORT_PAGE)
         if self._falls_short(progress.least):
             return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)

@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS page (
     total REAL NOT NULL,
     least REAL,
     edge INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
     body_checksum INTEGER NOT NULL,
     checksum INTEGER NOT NULL
 );
@@ -253,7 +254,7 @@ class Journal:
         reached("commit.begin")
         with database_errors(self.path), transaction(self._db) as db:
             db.executemany(
-                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
             db.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", bodies)
@@ -392,14 +393,14 @@ class Journal:
         Of a page that was received twice, the later reading counts.
         """
         self._sort_pages()
-        query = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, max(seq)
+        query = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, max(seq)
             FROM page LEFT JOIN seller USING (seller_id)
             WHERE seller.seller_id IS NULL OR (:carried AND seller.stop_reason = 'carried')
             GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
         drifted = {row[0] for row in self._db.execute("SELECT seller_id FROM seam WHERE NOT mended")}
         progress: SellerProgress | None = None
         rows = self._db.execute(query, {"carried": carried})
-        for seller_id, page_num, row_count, fingerprint, total, least, edge, _ in rows:
+        for seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, _ in rows:
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress
@@ -415,6 +416,7 @@ class Journal:
                 total,
                 least,
                 edge=edge,
+                rejected=rejected,
             )
             if page_num == progress.next_page:
                 progress.received(page)
@@ -555,6 +557,7 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
             _as_stored(page.total),
             None if page.least is None else _as_stored(page.least),
             edge_of(page),
+            page.rejected,
             page_checksum(page.seller_id, page.page_num, page.body),
         )
     )
