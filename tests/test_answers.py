@@ -238,7 +238,8 @@ def test_a_quota_message_stops_the_run_whatever_code_and_status_say(message: str
     for rest, place, status in product(rests, places, (200, 403, 404, 422, 500)):
         with pytest.raises(QuotaUsedUpError):
             read({**rest, **place}, status)
-    for data in (message, {"message": message}, [{"error": message}], [message]):
+    datas: list[Any] = [message, {"message": message}, [{"error": message}], [message]]
+    for data in datas:
         with pytest.raises(QuotaUsedUpError):
             read({"code": 0, "data": data})
     shown = fails(QuotaUsedUpError, "200", {"code": 0, "data": [], "detail": {"message": message}})
@@ -287,7 +288,8 @@ def test_rows_are_an_answer_whatever_stands_beside_them(message: str) -> None:
     ],
 )
 def test_a_200_that_says_too_fast_is_a_429(message: str) -> None:
-    for data in ([], None, {}, "x", [7]):
+    datas: list[Any] = [[], None, {}, "x", [7]]
+    for data in datas:
         fails(ThrottledError, "429", {"code": 0, "message": message, "data": data})
         fails(ThrottledError, "429", {"msg": message, "success": False, "status": 429, "data": data})
     fails(ThrottledError, "1001", {"code": 1001, "message": message, "data": None})

@@ -82,7 +82,7 @@ def data(tmp_path: Path) -> Path:
         row("5", total_digg_cnt=2**64 - 1, region=None),
         {"region": "MY"},
         "no row",
-        row("6", create_time=1662218112, seller_id="other", region="S G"),
+        row("6", create_time=1662218112, seller_id=["other"], region="S G"),
     ]
     published(tmp_path, [page("7", 1, odd), page("8", 1, [row("1", nick_name="\x00é🔖")])])
     return tmp_path

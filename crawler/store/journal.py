@@ -15,6 +15,7 @@ from crawler.errors import InputError
 from crawler.models import (
     MAX_PAGE_NUM,
     NO_NOTES,
+    PAGE_SIZE,
     Ending,
     Page,
     PageNotes,
@@ -484,6 +485,22 @@ class Journal:
             matched = None if source is None else date.fromisoformat(source)
             summary = SellerSummary._make([seller_id, known, stopped, *rest, matched, videos, missing])
             yield self._up_to_gap(summary) if gaps else summary
+
+    @property
+    def has_long_pages(self) -> bool:
+        """Whether the API sent more rows on some page than a page is to have."""
+        return self._one("SELECT coalesce(max(row_count), 0) FROM page") > PAGE_SIZE
+
+    def page_sizes(self, after: str, last: str) -> Iterator[tuple[str, int, int]]:
+        """Seller, number and rows of each page of the sellers above `after`, up to `last`, in that order.
+
+        Of a page that was received more than once, the longest reading counts.
+        """
+        self._sort_pages()
+        query = """SELECT seller_id, page_num, max(row_count) FROM page
+            WHERE seller_id > ? AND seller_id <= ?
+            GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
+        yield from self._db.execute(query, (after, last))
 
     def _up_to_gap(self, seller: SellerSummary) -> SellerSummary:
         """A seller whose pages have gaps: only those before the first one bound what is missing."""

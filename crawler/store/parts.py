@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.errors import CarriedRowsLostError
+from crawler.models import PAGE_SIZE
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.pins import Carried
@@ -25,6 +26,7 @@ from crawler.store.segment_file import SegmentRows
 
 _PART_BYTES = 8 * 1024 * 1024
 _PART_SELLERS = 16_384
+_PLACED = ("seller_id", "page_num", "position")
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
 _Way = Literal["ascending", "descending"]
@@ -60,10 +62,11 @@ def deduplicated(
     with told_as_output_error(str(folder)):
         folder.mkdir(parents=True)
         segments = SegmentRows(journal, folder)
-    after = ""
+    after, has_long_pages = "", journal.has_long_pages
     for sellers in _parts(journal.summaries()):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
-        source = _Source(segments, formerly, [s for s in sellers if s.is_carried], after, last)
+        shifts = _shifts(journal.page_sizes(after, last)) if has_long_pages else {}
+        source = _Source(segments, shifts, formerly, [s for s in sellers if s.is_carried], after, last)
         yield sellers, _kept(source, size)
         after = last
         # What is left of a part in the allocator adds up otherwise.
@@ -85,6 +88,7 @@ class _Source:
     """Where the rows of the sellers above `after`, up to `last`, come from; may be read more than once."""
 
     segments: SegmentRows
+    shifts: dict[tuple[str, int], int]
     formerly: Carried | None
     carried: list[SellerSummary]
     after: str
@@ -92,7 +96,12 @@ class _Source:
 
     def read(self, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """All rows, with some columns, or with all; those that are carried come last."""
-        yield from self.segments.between(self.after, self.last, names)
+        if not self.shifts:
+            yield from self.segments.between(self.after, self.last, names)
+        else:
+            wanted = [*dict.fromkeys((*names, *_PLACED))] if names else ()
+            for batch in self.segments.between(self.after, self.last, wanted):
+                yield _shifted(batch, self.shifts).select(names or batch.schema.names)
         if self.formerly is None:
             return
         missing = sum(seller.matched_videos for seller in self.carried)
@@ -101,6 +110,30 @@ class _Source:
             yield from rows.select(names or rows.column_names).to_batches()
         if missing:
             raise CarriedRowsLostError(f"{missing} rows to be carried from earlier snapshots are not there")
+
+
+def _shifts(sizes: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:
+    """How far the rows of each page move on, where pages before it have more rows than a page should.
+
+    `sizes` tells each page's seller, number and rows, in the order of sellers and numbers.
+    """
+    shifts: dict[tuple[str, int], int] = {}
+    reader, end = "", 0
+    for seller_id, page_num, rows in sizes:
+        nominal = (page_num - 1) * PAGE_SIZE
+        begin = max(nominal, end if seller_id == reader else 0)
+        if begin > nominal:
+            shifts[seller_id, page_num] = begin - nominal
+        reader, end = seller_id, begin + rows
+    return shifts
+
+
+def _shifted(batch: pa.RecordBatch, shifts: dict[tuple[str, int], int]) -> pa.RecordBatch:
+    """Rows of segments with the positions that take long pages into account."""
+    pages: Any = zip(batch["seller_id"].to_pylist(), batch["page_num"].to_pylist(), strict=True)
+    moved: Any = pc.add(batch["position"], pa.array([shifts.get(page, 0) for page in pages], pa.int64()))
+    place = batch.schema.get_field_index("position")
+    return batch.set_column(place, batch.schema.field(place), moved)
 
 
 def _parts(sellers: Iterable[SellerSummary]) -> Iterator[list[SellerSummary]]:
