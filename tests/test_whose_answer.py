@@ -135,7 +135,7 @@ ALWAYS: dict[str, Callable[[Rows, int], Any]] = {
     "109": lambda page, _number: [{**row, "seller_id": 109} for row in page],
     "110": lambda _page, number: rows("110", number, told="101"),
 }
-"""Whose pages are odd: 104 has a row of another seller's, 106 long pages, 110 only rows of another seller's."""
+"""Odd pages: 104 has a row of another seller's, 106 long pages, 110 only rows of another seller's."""
 
 
 def odd(seller_id: str, page_num: int, attempt: int) -> Any:
