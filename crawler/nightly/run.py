@@ -414,7 +414,8 @@ class NightlyRun:
         carried, saved = counts.pop("carried_sellers", 0), counts.pop("saved", 0)
         audit = counts.pop("audit", {})
         for damage in counts.pop("damages", []):
-            self._note(f"{damage}: no rows are compared with it")
+            if not any(note.startswith(damage) for note in report.notes):
+                self._note(f"{damage}: no rows are compared with it")
         report.rows = counts
         report.carry_forward = {"carried": carried, "credits_saved": saved, **audit}
         if audit.get("wrong"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from crawler.models import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SellerStatus, SortField, StopReason
 from crawler.store.carrying import COMPARED, first_page_digests
+from crawler.store.pins import UNREADABLE
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
 DEPTH = 7
@@ -42,7 +44,7 @@ _READ = pc.field("pages") > 0
 _ENDED: Any = pc.field("stop_reason").isin(
     [reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE]
 )
-_UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class History:
         rows = self._videos(day, _FIRST, is_first)
         try:
             return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self._without_pages.add(day)
             self._warn("videos", day, error)
             return {}
@@ -186,7 +188,7 @@ class History:
                     read = table.filter(_READ)
                     older = pc.coalesce(older, _aligned(ids, read, _column(read, "videos")))
                 videos = older
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._warn("sellers", day, error)
         pa.default_memory_pool().release_unused()
         return videos
@@ -201,7 +203,7 @@ class History:
         for day in reversed(self._openable()):
             try:
                 newer = self._depths_of(day, least_pages, depths)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._warn("sellers", day, error)
             else:
                 depths |= newer
@@ -213,8 +215,9 @@ class History:
         found: list[date] = []
         for day in self.dates:
             try:
-                rows = sum(pq.read_metadata(path).num_rows for path in self._files("sellers", day))
-            except _UNREADABLE as error:
+                files = self._files("sellers", day)
+                rows = sum(_naming(path, partial(pq.read_metadata, path)).num_rows for path in files)
+            except UNREADABLE as error:
                 self._warn("sellers", day, error)
             else:
                 found += [day] if rows else []
@@ -239,12 +242,11 @@ class History:
     def _parts(self, day: date, least: int) -> Iterator[pa.Table]:
         """A snapshot's sellers, at least so many at a time."""
         waiting: list[pa.RecordBatch] = []
-        for path in self._files("sellers", day):
-            for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=list(_NAMES)):
-                waiting.append(batch)
-                if sum(map(len, waiting)) >= least:
-                    yield _sellers(waiting)
-                    waiting = []
+        for batch in self._batches("sellers", day, _BATCH, list(_NAMES)):
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= least:
+                yield _sellers(waiting)
+                waiting = []
         if waiting:
             yield _sellers(waiting)
 
@@ -271,12 +273,14 @@ class History:
 
     def _read(self, day: date) -> pa.Table | None:
         try:
-            files = [pq.ParquetFile(path) for path in self._files("sellers", day)]
-            parts = [file.read(list(_NAMES)).select(_NAMES).cast(_COLUMNS) for file in files]
+            paths = self._files("sellers", day)
+            files = [_naming(path, partial(_with_columns, path, _NAMES)) for path in paths]
+            read = (_naming(p, partial(f.read, list(_NAMES))) for p, f in zip(paths, files, strict=True))
+            parts = [table.select(_NAMES).cast(_COLUMNS) for table in read]
             told = {(file.metadata.metadata or {}).get(SORTING.encode(), b"") for file in files}
             self._sortings[day] = told.pop().decode() if len(told) == 1 else ""
             return _plausible(pa.concat_tables(parts))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self._warn("sellers", day, error)
             return None
 
@@ -286,11 +290,10 @@ class History:
             return None
         parts = [_SUMS.empty_table()]
         try:
-            for path in self._files("videos", day):
-                for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=[*_SUMS.names[:2], column]):
-                    named = pa.Table.from_batches([batch]).select([*_SUMS.names[:2], column])
-                    parts.append(_summed(named.rename_columns(_SUMS.names).cast(_SUMS, safe=False)))
-        except _UNREADABLE as error:
+            for batch in self._batches("videos", day, _ROWS, [*_SUMS.names[:2], column]):
+                named = pa.Table.from_batches([batch]).select([*_SUMS.names[:2], column])
+                parts.append(_summed(named.rename_columns(_SUMS.names).cast(_SUMS, safe=False)))
+        except UNREADABLE as error:
             self._without_pages.add(day)
             self._warn("videos", day, error)
             return None
@@ -302,14 +305,20 @@ class History:
         if day in self._without_pages:
             return parts[0]
         try:
-            for path in self._files("videos", day):
-                batches = pq.ParquetFile(path).iter_batches(_ROWS, columns=schema.names)
-                parts += [pa.Table.from_batches([b]).filter(wanted).select(schema.names) for b in batches]
+            batches = self._batches("videos", day, _ROWS, schema.names)
+            parts += [pa.Table.from_batches([b]).filter(wanted).select(schema.names) for b in batches]
             return pa.concat_tables(part.cast(schema) for part in parts)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self._without_pages.add(day)
             self._warn("videos", day, error)
             return schema.empty_table()
+
+    def _batches(self, kind: str, day: date, size: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of a snapshot. Raises `OSError`, which names the file, where one cannot be read."""
+        for path in self._files(kind, day):
+            batches = _naming(path, partial(_opened, path, size, names))
+            while (batch := _naming(path, partial(next, batches, None))) is not None:
+                yield batch
 
     def _files(self, kind: str, day: date) -> list[Path]:
         found = (self._data / kind / f"{_PARTITION}{day.isoformat()}").rglob("*.parquet")
@@ -321,10 +330,31 @@ class History:
         return paths
 
     def _warn(self, kind: str, day: date, error: Exception) -> None:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:400]
         warning = f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}"
         if warning not in self.warnings:
             self.warnings.append(warning)
+
+
+def _opened(path: Path, size: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    return iter(_with_columns(path, names).iter_batches(size, columns=names))
+
+
+def _with_columns(path: Path, names: Iterable[str]) -> pq.ParquetFile:
+    """A file that has some columns. Raises `LookupError` where it lacks one."""
+    file = pq.ParquetFile(path)
+    missing = set(names) - set(file.schema_arrow.names)
+    if missing:
+        raise LookupError(f"it has no column {', '.join(sorted(missing))}")
+    return file
+
+
+def _naming(path: Path, read: Callable[[], _T]) -> _T:
+    """What `read` returns. Raises `OSError`, which names the file, where it cannot be read."""
+    try:
+        return read()
+    except UNREADABLE as error:
+        raise OSError(f"{path}: {error}") from None
 
 
 def _dates(folder: Path, before: date) -> Iterator[date]:
