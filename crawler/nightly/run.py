@@ -172,9 +172,13 @@ class NightlyRun:
 
     def _give_up_lost(self, journal: Journal, then: str) -> int:
         """Let sellers go on whose rows can no longer be carried; returns how many."""
-        carried = Carried(journal)
+        carried = Carried(journal, self._settings.run.data, self._date)
         for damage in carried.damages:
             self._note(f"{damage}: no rows are carried from it")
+        if carried.kept:
+            self._note(
+                f"{len(carried.kept)} sellers keep the carried rows that {self._date} was published with"
+            )
         lost = carried.lost
         if lost:
             journal.give_up_carrying(lost)

@@ -104,7 +104,7 @@ class _Source:
                 yield _shifted(batch, self.shifts).select(names or batch.schema.names)
         if self.formerly is None:
             return
-        missing = sum(seller.matched_videos for seller in self.carried)
+        missing = sum(map(self.formerly.expected, self.carried))
         for rows in self.formerly.pieces(by_source(self.carried)):
             missing -= len(rows)
             yield from rows.select(names or rows.column_names).to_batches()

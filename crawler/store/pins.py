@@ -14,12 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from crawler.errors import CarriedRowsLostError
 from crawler.store.digests import KINDS, as_text, damage_of, partition_of, published_digests, read_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, told_as_output_error
-from crawler.store.journal import Journal
+from crawler.store.journal import Journal, SellerSummary
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, VIDEO_SCHEMA
 
 UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
@@ -60,19 +61,24 @@ class Carried:
     """The rows that a journal's sellers take from pinned snapshots, or are compared with.
 
     All files are verified here: `damages` says what is wrong with them, `lost` names the sellers whose
-    rows can no longer be carried. Files that are damaged are not read.
+    rows can no longer be carried. Files that are damaged are not read: what the journal has published for
+    its own `crawl_date` before is used instead, for the sellers that are `kept` by that.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
         self._pins = {day: Pin(pin_of(journal, day), day) for day in journal.matched_days()}
         self._good: dict[date, list[Path]] = {}
         self.damages: list[str] = []
         self.lost: list[str] = []
+        self.kept: dict[str, int] = {}
+        self._published: dict[Path, str] = {}
         for day, pin in self._pins.items():
             self._good[day], damages = pin.check("videos")
             if damages:
                 self.damages += damages
                 self.lost += self._short(day, journal.carried_of(day))
+        if self.lost:
+            self._keep(journal, data, crawl_date)
 
     def rows(self, sellers: dict[date, list[str]]) -> pa.Table:
         """Rows of sellers, by the snapshot that they are in; each with the date it was crawled for."""
@@ -80,12 +86,21 @@ class Carried:
 
     def pieces(self, sellers: dict[date, list[str]]) -> Iterator[pa.Table]:
         """The same some rows at a time. Raises `CarriedRowsLostError` where a file cannot be read."""
-        for day, ids in sellers.items():
-            for path in self._good.get(day, ()):
-                try:
-                    yield from _rows_of_file(path, day, ids)
-                except UNREADABLE as error:
-                    raise CarriedRowsLostError(f"{path} cannot be read: {error}") from None
+        kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in self.kept]
+        pinned_files = [
+            (path, day, [seller_id for seller_id in ids if seller_id not in self.kept])
+            for day, ids in sellers.items()
+            for path in self._good.get(day, ())
+        ]
+        for path, day, ids in [*pinned_files, *((path, None, kept) for path in self._published)]:
+            try:
+                yield from _rows_of_file(path, day, ids)
+            except UNREADABLE as error:
+                raise CarriedRowsLostError(f"{path} cannot be read: {error}") from None
+
+    def expected(self, seller: SellerSummary) -> int:
+        """How many rows `pieces` has of a seller that is carried."""
+        return self.kept.get(seller.seller_id, seller.matched_videos)
 
     def require_unchanged(self) -> None:
         """Raise `CarriedRowsLostError` where a file has changed since it was verified."""
@@ -93,6 +108,31 @@ class Carried:
             good, damages = pin.check("videos")
             if good != self._good[day]:
                 raise CarriedRowsLostError("; ".join(damages))
+        for path, digest in self._published.items():
+            damage = damage_of(path, digest, str(path))
+            if damage is not None:
+                raise CarriedRowsLostError(damage)
+
+    def _keep(self, journal: Journal, data: Path, day: date) -> None:
+        """Find the lost sellers of which the date's own snapshot has every row that was carried."""
+        ours = (journal.meta("publishing") or "").split()
+        found = Counter[str]()
+        with suppress(*UNREADABLE):
+            good = {
+                data / name: digest
+                for name, digest in published_digests(data, day).items()
+                if Path(name).stem in ours and damage_of(data / name, digest, name) is None
+            }
+            videos = {
+                path: digest for path, digest in good.items() if path.parent.parent.parent.name == KINDS[0]
+            }
+            carried = _carried_rows([path for path in good if path not in videos], self.lost)
+            for path in videos:
+                for rows in _batches_of_file(path, ["seller_id", "carried_from"], self.lost):
+                    found.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+            self.kept = {s: rows for s, rows in carried.items() if rows and found[s] == rows}
+            self._published = videos if self.kept else {}
+            self.lost = [seller_id for seller_id in self.lost if seller_id not in self.kept]
 
     def _short(self, day: date, expected: dict[str, int]) -> list[str]:
         """The sellers of whose rows some are in no good file."""
@@ -100,9 +140,7 @@ class Carried:
         for path in self._good[day] if expected else ():
             with suppress(*UNREADABLE):
                 for rows in _batches_of_file(path, ["seller_id"], list(expected)):
-                    counted = pc.value_counts(rows["seller_id"])
-                    told = (counted.field(name).to_pylist() for name in (0, 1))
-                    found.update(dict(zip(*told, strict=True)))
+                    found.update(_rows_by_seller(rows))
         return [seller_id for seller_id, videos in expected.items() if found[seller_id] != videos]
 
 
@@ -167,6 +205,22 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(real, target)
 
 
+def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
+    counted: Any = pc.value_counts(rows["seller_id"])
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+
+
+def _carried_rows(paths: list[Path], sellers: list[str]) -> dict[str, int]:
+    """How many rows were carried of some sellers, as `sellers/` has it."""
+    found: dict[str, int] = {}
+    wanted = pc.field("seller_id").isin(pa.array(sellers, pa.string()))
+    for path in paths:
+        rows = pq.ParquetFile(path).read(["seller_id", "carried"]).filter(wanted)
+        told = zip(rows["seller_id"].to_pylist(), rows["carried"].to_pylist(), strict=True)
+        found |= {str(seller_id): carried or 0 for seller_id, carried in told}
+    return found
+
+
 def _batches_of_file(path: Path, names: list[str] | None, sellers: Iterable[str]) -> Iterator[pa.Table]:
     """Rows of some sellers in a file, batch by batch, with all columns or those named."""
     import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
@@ -181,10 +235,12 @@ def _batches_of_file(path: Path, names: list[str] | None, sellers: Iterable[str]
         yield pa.Table.from_batches([batch])
 
 
-def _rows_of_file(path: Path, day: date, sellers: list[str]) -> Iterator[pa.Table]:
-    """Rows of sellers in a pinned file, as a segment would have them."""
+def _rows_of_file(path: Path, day: date | None, sellers: list[str]) -> Iterator[pa.Table]:
+    """Rows of sellers in a file, as a segment would have them; without a day those that were carried."""
     for batch in _batches_of_file(path, None, sellers):
         rows = batch.cast(VIDEO_SCHEMA)
+        if day is None:
+            rows = rows.filter(pc.is_valid(rows["carried_from"]))
         crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
         place = VIDEO_SCHEMA.get_field_index("carried_from")
         rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)

@@ -82,7 +82,7 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
     damaged = damage_of(journal)
     if damaged is not None:
         raise OutputError(f"{damaged}: restore it, then run the same command again")
-    formerly = Carried(journal)
+    formerly = Carried(journal, plan.data, plan.crawl_date)
     if formerly.lost:
         raise CarriedRowsLostError("; ".join(formerly.damages))
     staging = staging_folder(plan.data) / plan.run_id
