@@ -96,7 +96,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago.",
     ),
-    ("run.retry_failed", "--retry-failed", None, "Ask again for sellers that failed by a 400."),
+    (
+        "run.retry_failed",
+        "--retry-failed",
+        None,
+        "Ask again for sellers that failed by a 400, 404 or the like.",
+    ),
     ("run.resume", "--resume", None, "Go on with the latest unfinished crawl date."),
     ("run.json", "--json", None, "The run report on standard output."),
     ("log.format", "--log-format", "text|json", "How log lines are written.  [default: text]"),

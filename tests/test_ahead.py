@@ -25,6 +25,7 @@ from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
+from crawler.rules.spread import spread_places
 
 Answer = Exception | int | None
 """How a request ends: so many rows, none told (`data` is null), or an error."""
@@ -91,13 +92,17 @@ def crawl(
     stop_at: float | None = None,
     workers: int = 30,
     to_mend: Iterable[str] | None = None,
+    *,
     patience: float = 900,
+    spread: int = 0,
 ) -> tuple[Journal, Crawl]:
     """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a seam before page 2."""
     journal, stop, breaker = Journal(), Stop(), Breaker(patience)
     pace = Pace(200, 60)
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
-    frontier = Frontier(iter(list(sellers)), [], Strategy.DEPTH_FIRST)
+    listed = list(sellers)
+    apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
+    frontier = Frontier(iter(listed), [], Strategy.DEPTH_FIRST, apart)
     size, paging = PoolSize(200, workers), PagingRule()
     job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_mend=to_mend)
 

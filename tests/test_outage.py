@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from test_ahead import Answer, Api, crawl, rows
 
-from crawler.errors import ApiDownError, RefusedError, UnavailableError
-from crawler.models import PAGE_SIZE, SellerStatus
+from crawler.errors import ApiDownError, RefusedError, ThrottledError, UnavailableError
+from crawler.models import PAGE_SIZE, Ending, SellerStatus, StopReason
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
 
@@ -114,6 +115,71 @@ def test_a_seller_who_fails_while_others_are_answered_is_given_up_after_its_atte
     journal, _ = crawl(api, ["sick", "well"], LookaheadRule(), workers=2)
     assert journal.endings["sick"].status is SellerStatus.FAILED
     assert api.sent.count(("sick", 1)) == ATTEMPTS
+
+
+def gone(*_where: object) -> Answer:
+    return RefusedError("404", "404", of_address=True)
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+@pytest.mark.parametrize("count", [5, 24, 25, 26, 5000])
+def test_a_wrong_path_is_found_out_by_sellers_spread_over_the_list(workers: int, count: int) -> None:
+    listed = [f"s{n}" for n in range(count)]
+    api = Api(gone)
+    journal, job = crawl(api, listed, LookaheadRule(), workers=workers, spread=25)
+    assert isinstance(job._stop.reason, ApiDownError)
+    asked = [int(seller[1:]) for seller, _ in api.sent]
+    assert f"every one of {len(asked)} sellers was answered 404, none otherwise" in str(job._stop.reason)
+    # The fifth refusal finds the other workers with a seller each.
+    assert min(25, count) <= len(asked) == len(set(asked)) <= min(25 + workers - 1, count)
+    if count == 5000:
+        assert max(late - early for early, late in pairwise([*sorted(asked), count])) <= count / 12
+    assert not journal.endings
+
+
+@pytest.mark.parametrize("workers", [1, 5, 64])
+def test_dead_sellers_at_the_head_of_a_good_list_fail_and_cost_one_request_each(workers: int) -> None:
+    listed = [f"s{n}" for n in range(200)]
+    dead = {f"s{n}" for n in (*range(12), 150, 199)}
+    api = Api(lambda seller, *_where: gone() if seller in dead else 5)
+    journal, job = crawl(api, listed, LookaheadRule(), workers=workers, spread=25)
+    assert job._stop.reason is None
+    assert {s for s, ending in journal.endings.items() if ending.status is SellerStatus.FAILED} == dead
+    assert not any(ending.retriable for ending in journal.endings.values())
+    assert sorted(api.sent) == sorted((seller, 1) for seller in listed)
+
+
+@pytest.mark.parametrize("other", [UnavailableError("500"), ThrottledError("429", 1.0), RefusedError("400")])
+def test_what_else_is_answered_beside_a_404(other: Answer) -> None:
+    """A 400 proves the address; errors that may pass neither prove it nor hold the run up."""
+    api = Api(lambda seller, _page, at: other if seller == "s3" and at < 100 else gone())
+    journal, job = crawl(api, [f"s{n}" for n in range(30)], LookaheadRule(), spread=25)
+    if isinstance(other, RefusedError):
+        assert job._stop.reason is None
+        assert len(journal.endings) == 30
+    else:
+        assert isinstance(job._stop.reason, ApiDownError)
+        assert not any(ending.error == "404" for ending in journal.endings.values())
+
+
+def test_too_few_dead_sellers_to_tell_fail_and_may_be_tried_again() -> None:
+    journal, job = crawl(Api(gone), ["a", "b", "c", "d"], LookaheadRule(), spread=25)
+    assert job._stop.reason is None
+    assert [(e.status, e.retriable) for e in journal.endings.values()] == [(SellerStatus.FAILED, True)] * 4
+
+
+@pytest.mark.parametrize("first", ["404", "page"])
+def test_a_deep_seller_whose_pages_are_refused_fails_once(first: str) -> None:
+    """Its pages are asked for concurrently; the first answer of another seller proves the address."""
+    listed = {**sizes(1, 0), "last": 5}
+    api = Api(
+        lambda seller, *_where: gone() if seller == "deep0" else 5,
+        lambda seller, _page: 5.0 if (seller == "last") == (first == "404") else 0.1,
+    )
+    journal, job = crawl(api, listed, known(listed), spread=25)
+    assert job._stop.reason is None
+    assert journal.endings["deep0"] == Ending(SellerStatus.FAILED, StopReason.ERROR, "404", retriable=False)
+    assert journal.endings["last"].status is SellerStatus.COMPLETE
 
 
 def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:

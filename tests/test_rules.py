@@ -22,6 +22,7 @@ from crawler.models import (
     StopRule,
     Strategy,
 )
+from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import DOWN_SELLERS, Breaker
 from crawler.rules.budget import lease_size
 from crawler.rules.frontier import Frontier
@@ -29,6 +30,7 @@ from crawler.rules.paging import PagingRule, Step
 from crawler.rules.parked import Parked
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule, throttle_wait
 from crawler.rules.sizing import MAX_WORKERS, PRIOR_HOLD, PoolSize
+from crawler.rules.spread import spread_places
 
 # --- paging
 
@@ -310,6 +312,27 @@ def test_backoff_doubles_up_to_its_cap_with_jitter(failures: int, backoff: float
 )
 def test_a_throttled_run_waits(bursts: int, retry_after: float | None, wait: float) -> None:
     assert throttle_wait(bursts, retry_after, cap=60.0) == wait
+
+
+@pytest.mark.parametrize("best_first", [False, True])
+@given(st.integers(0, 40), st.integers(1, 25), st.lists(st.booleans(), max_size=50))
+def test_each_new_seller_is_taken_once_in_turn_or_before(
+    best_first: bool, count: int, most: int, spread: list[bool]
+) -> None:
+    ids = [f"s{n}" for n in range(count)]
+    apart = [ids[place] for place in spread_places(count, most)] if count else []
+    assert len(set(apart)) == min(count, most)
+    frontier: Frontier | BestFirst
+    if best_first:
+        frontier = BestFirst(ids, [], {seller: [1.0] for seller in ids[::3]}, spread=apart)
+    else:
+        frontier = Frontier(ids, [], Strategy.DEPTH_FIRST, apart)
+    first = [frontier.take_spread() if before else frontier.take() for before in spread]
+    taken = [seller.seller_id for seller in first if seller is not None]
+    while (seller := frontier.take()) is not None:
+        taken.append(seller.seller_id)
+    assert sorted(taken) == sorted(ids)
+    assert frontier.empty
 
 
 # --- what is parked

@@ -267,6 +267,26 @@ def test_the_cause_of_an_outage_is_in_message_report_and_page_however_few_seller
     assert not list((job.data / "videos").iterdir())
 
 
+def test_a_wrong_path_ends_the_run_and_fails_nobody(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(60)
+    source, url = job.sellers(ids), job.url
+    job.url = f"{url}/v9"
+    report = job.run(source, "--workers", "1", code=9)
+    assert report["requests"]["by_status"] == report["errors"]["by_kind"] == {"404": 25}
+    assert f"is --api-url right? requests went to {url}/v9" in report["message"]
+    assert report["sellers"]["pending"] == 60
+    assert not report["published"]
+    few = job.folder / "few.csv"
+    few.write_text("\n".join(["seller_id", *ids[:4]]))
+    report = job.run(few, code=4)
+    assert report["sellers"]["failed"] == 4
+    assert any("is --api-url right?" in note for note in report["notes"])
+    job.url = url
+    report = job.run(source)
+    assert report["sellers"]["complete"] == 60
+
+
 def test_one_run_at_a_time(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL, latency=0.2))
     source = job.sellers(simulator.catalogue.seller_ids(60))

@@ -31,6 +31,13 @@ from crawler.errors import (
 )
 from crawler.models import SORT_COLUMNS, Page, SortField
 
+_OF_SELLER = frozenset({400, 422})
+_OF_ADDRESS = frozenset({404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 426, 428, 431, 451})
+"""Refusals that a single seller may get, and all do where the address is wrong or no longer served.
+
+Other statuses from 400 to 499 say nothing of the seller, or may pass (408, 425): they are asked again.
+"""
+
 _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
     407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
@@ -205,8 +212,8 @@ def _failure(status: int, message: Message, retry_after: str | None, where: str)
         return KeyRefusedError(
             f"the API refused the key: {told}; check KEYAPI_API_KEY, then run the same command again"
         )
-    if status == 400:
-        return RefusedError(told)
+    if status in _OF_SELLER or status in _OF_ADDRESS:
+        return RefusedError(told, str(status), of_address=status in _OF_ADDRESS)
     return UnavailableError(told + _ADVICE.get(status, ""))
 
 

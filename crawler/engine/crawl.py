@@ -11,6 +11,7 @@ from crawler.engine.gates import Gates, GaveUpError, HeldBackError
 from crawler.engine.ports import Journal
 from crawler.engine.stop import Stop
 from crawler.errors import (
+    ApiDownError,
     CrawlerError,
     InterruptedRunError,
     RefusedError,
@@ -30,6 +31,7 @@ from crawler.models import (
     SellerStatus,
     StopReason,
 )
+from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import DOWN_SELLERS, Breaker
 from crawler.rules.drift import Repair, seam_before
@@ -66,6 +68,7 @@ class Crawl:
     `top` ends sellers that hide nothing better than what is certain; `probe_share` is how large a share
     of the credits goes to the page after a short one; `match` compares first pages with an earlier
     snapshot. `to_mend` are ended sellers whose seams are still to be mended; None leaves every seam.
+    `address` tells whether the API's address is proven to be right.
     `on_page` and `on_end` tell a progress display about journaled pages and ended sellers.
     """
 
@@ -85,6 +88,7 @@ class Crawl:
         lookahead: LookaheadRule | None = None,
         match: Callable[[Page], Match | None] = lambda _page: None,
         to_mend: Iterable[str] | None = None,
+        address: AddressCheck | None = None,
         on_page: Callable[[Page], None] = lambda _page: None,
         on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None,
     ) -> None:
@@ -102,6 +106,7 @@ class Crawl:
         self._match = match
         self._mends = to_mend is not None
         self._to_mend = deque(to_mend or ())
+        self._address = address or AddressCheck()
         self._on_page = on_page
         self._on_end = on_end
         # Ordered, so that a simulated night replays exactly.
@@ -127,8 +132,10 @@ class Crawl:
         if self._stop.reason is not None:
             self._end_grace()
             return bool(self._workers)
-        if not self._workers and not self._breaker.is_open and self._frontier.empty:
+        if not self._workers and not self._breaker.is_open and not self._may_take:
             await self._give_up_safely()
+        if not self._workers and not self._parked and not self._has_work:
+            self._conclude_on_address()
         for _ in range(self._wanted):
             worker = group.create_task(self._work())
             self._workers[worker] = None
@@ -147,14 +154,19 @@ class Crawl:
     def _most_workers(self) -> int:
         """Few while nobody is answered: what tells whether the API is down must not cost much."""
         target = self._size.target
-        return min(target, DOWN_SELLERS) if self._breaker.is_shaky else target
+        return min(target, DOWN_SELLERS) if self._breaker.is_shaky or self._address.is_doubtful else target
 
     @property
     def _has_work(self) -> bool:
-        if not self._frontier.empty or self._may_mend:
+        if self._may_take or self._may_mend or self._address.at_fault:
             return True
         down = self._breaker.is_open
         return bool(self._parked) if down else self._parked.is_due(asyncio.get_running_loop().time())
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether the frontier may have a seller to ask: few more where the address may be wrong."""
+        return not self._frontier.empty and (not self._address.is_suspect or self._address.may_ask)
 
     @property
     def _may_mend(self) -> bool:
@@ -182,12 +194,15 @@ class Crawl:
 
     def _next_work(self) -> Coroutine[None, None, None] | None:
         """What is next: pages that are due again; to probe the API, rather sellers who have not failed."""
+        if self._address.at_fault:
+            request, retriable = self._address.at_fault.popleft()
+            return self._fail(request, request.reason, retriable=retriable)
         down = self._breaker.is_open
         if self._parked and not down:
             due = self._parked.take(asyncio.get_running_loop().time())
             if due is not None:
                 return self._ask_again(due)
-        seller = self._frontier.take()
+        seller = self._take_seller()
         if seller is not None:
             return self._advance(seller)
         if down and self._breaker.nobody_answered:
@@ -197,9 +212,25 @@ class Crawl:
             return self._ask_again(probe)
         return self._mend(self._to_mend.popleft()) if self._may_mend else None
 
+    def _take_seller(self) -> SellerProgress | None:
+        if not self._address.is_suspect:
+            return self._frontier.take()
+        seller = self._frontier.take_spread() if self._address.may_ask else None
+        if seller is not None:
+            self._address.asks(seller.seller_id)
+        return seller
+
+    def _conclude_on_address(self) -> None:
+        """Stop where everybody was refused as by a wrong path, and nobody is left to ask."""
+        if self._address.is_doubtful and self._address.conclude():
+            self._stop.set(ApiDownError(self._address.doubt))
+
     async def _settle(self) -> None:
         """Tell the journal what was spent on pages that never came, and who has ended without them."""
         try:
+            while self._address.at_fault:
+                request, retriable = self._address.at_fault.popleft()
+                await self._fail(request, request.reason, retriable=retriable)
             for ahead in list(self._ahead.values()):
                 if ahead.ending is not None:
                     await self._end(ahead.seller, ahead.ending)
@@ -211,7 +242,7 @@ class Crawl:
 
     async def _advance(self, seller: SellerProgress) -> None:
         """Read one page of the seller and decide what follows."""
-        if seller.ended:
+        if seller.ended or self._address.holds(seller.seller_id):
             return
         ahead = self._ahead_of(seller)
         if ahead is not None and ahead.flying and self._breaker.suspects(seller.seller_id):
@@ -286,8 +317,9 @@ class Crawl:
             await self._after_failure(request)
             return
         except RefusedError as refusal:
-            await self._fail(request, str(refusal), retriable=False)
+            await self._after_refusal(request, refusal)
             return
+        self._address.prove()
         if self._parked.trials:
             self._parked.release(seller.seller_id)
         notes, step = self._decide(seller, page)
@@ -390,6 +422,14 @@ class Crawl:
         else:
             self._parked.park(request)
 
+    async def _after_refusal(self, request: PageRequest, refusal: RefusedError) -> None:
+        if refusal.of_address and not self._address.is_proven:
+            request.reason = str(refusal)
+            self._address.hold(request, refusal.kind)
+            return
+        self._address.prove()
+        await self._fail(request, str(refusal), retriable=False)
+
     async def _give_up_safely(self) -> None:
         """Fail what is doubtful: nobody is left whose answer could tell that the API was down.
 
@@ -449,6 +489,7 @@ class Crawl:
         try:
             while self._stop.reason is None and repair.page_num is not None:
                 page, _ = await self._gates.fetch(PageRequest(seller, repair.page_num))
+                self._address.prove()
                 if page.row_count is None:
                     return
                 notes = PageNotes(mended=repair.after(page))

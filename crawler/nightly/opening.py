@@ -74,6 +74,18 @@ def account_for(journal: Journal, ledger: Ledger, crawl_date: date, run_id: str,
     return max(0, unknown)
 
 
+def is_address_proven(journal: Journal, url: str) -> bool:
+    """Whether pages of this journal came from the API's address `url`; notes that it is asked from now on.
+
+    Which run brought pages is seen when the next one begins: a killed run cannot note it.
+    """
+    asked, before = journal.meta("asked_url"), int(journal.meta("asked_from") or 0)
+    if asked is not None and journal.last_seq > before:
+        journal.note(answered_url=asked)
+    journal.note(asked_url=url, asked_from=str(journal.last_seq))
+    return journal.meta("answered_url") == url
+
+
 class Claim:
     """Which sellers a journal must have ended before it may replace a snapshot that it did not build.
 

@@ -41,15 +41,17 @@ from crawler.models import (
 from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of
 from crawler.nightly.going_on import run_command
-from crawler.nightly.opening import Claim, account_for, prepare_folders, require_journal
+from crawler.nightly.opening import Claim, account_for, is_address_proven, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG
 from crawler.report.run_report import RunReport, count_stops
+from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.spread import spread_places
 from crawler.rules.top import Top
 from crawler.sellers import SellerList, as_text
 from crawler.settings import Settings
@@ -255,8 +257,16 @@ class NightlyRun:
         if len(fresh):
             fresh = fresh.without(self._journal.answered())
         account = self._account
+        url = self._settings.api.url.replace(self._key, "***")
         self._session = Session(
-            self._settings, self._key, self._world, self._signals, account, self._staging, self._quiet
+            self._settings,
+            self._key,
+            self._world,
+            self._signals,
+            account,
+            self._staging,
+            self._quiet,
+            AddressCheck(url, is_proven=is_address_proven(self._journal, url)),
         )
         to_mend = self._sellers_to_mend()
         if not begun and not len(fresh) and not to_mend:
@@ -277,15 +287,16 @@ class NightlyRun:
 
     def _task(self, fresh: SellerList, begun: list[SellerProgress], to_mend: list[str] | None) -> Task:
         run, history = self._settings.run, History(self._settings.run.data, self._date)
+        spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
         if run.top is not None:
-            return Task(BestFirst(fresh, begun, by_bound=True), self._top())
+            return Task(BestFirst(fresh, begun, by_bound=True, spread=spread), self._top())
         match = self._matcher()
         if run.strategy is Strategy.BEST_FIRST:
             worth: dict[str, array[float]] = {}
             worth = self._guess(history, lambda: history.page_values(run.sort), worth)
-            return Task(BestFirst(fresh, begun, worth), None, None, match, to_mend)
+            return Task(BestFirst(fresh, begun, worth, spread=spread), None, None, match, to_mend)
         if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
-            return Task(Frontier(fresh, begun, run.strategy), None, None, match, to_mend)
+            return Task(Frontier(fresh, begun, run.strategy, spread), None, None, match, to_mend)
         depths: dict[str, int] = {}
         if run.lookahead != "off":
             depths = self._guess(history, lambda: history.depths(run.lookahead_pages), depths)
@@ -293,7 +304,7 @@ class NightlyRun:
         ordered = fresh
         if not self._is_budgeted:
             ordered = self._guess(history, lambda: self._deepest_first(fresh, history), fresh)
-        return Task(Frontier(ordered, begun, run.strategy), None, ahead, match, to_mend)
+        return Task(Frontier(ordered, begun, run.strategy, spread), None, ahead, match, to_mend)
 
     def _guess(self, history: History, read: Callable[[], _T], otherwise: _T) -> _T:
         """What earlier snapshots advise; `otherwise` where that fails: no night depends on it."""
@@ -478,6 +489,8 @@ class NightlyRun:
         self._count_requests()
         self._tell_probes()
         self._tell_drift()
+        if (doubt := self._session.address.doubt) and not isinstance(self._stop_reason, ApiDownError):
+            self._note(f"{doubt}; a later run asks for them again")
         if self._settings.run.fresh and not report.published:
             self._note(f"go on with it by: {self._command()} (--fresh would pay again)")
         outcome = self._outcome()

@@ -22,6 +22,7 @@ from crawler.models import Ending, Match, Page
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import Progress
+from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
@@ -147,6 +148,7 @@ class Session:
     account: Account
     staging: Staging
     quiet: float
+    address: AddressCheck = field(default_factory=AddressCheck)
     counts: RequestCounts = field(default_factory=RequestCounts)
     busy: float = 0.0
     stop_reason: CrawlerError | None = None
@@ -219,6 +221,7 @@ class Session:
             lookahead=task.lookahead,
             match=task.match,
             to_mend=task.to_mend,
+            address=self.address,
             on_page=partial(_count_page, figures),
             on_end=partial(_count_end, figures),
         )

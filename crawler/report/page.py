@@ -18,7 +18,7 @@ OUTCOMES = {
     ),
     4: (
         "some sellers failed, the rest is complete",
-        "read the failures below, then run again (a 400 is asked for again only with --retry-failed).",
+        "read the failures below, then run again (a 400, 404 or the like only by --retry-failed).",
     ),
     5: ("the API refused the key (401, 403)", "check the key, then run again."),
     6: ("the provider's quota is used up", "top up the account, then run again."),

@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from math import exp, inf, log
 
 from crawler.models import PAGE_SIZE, Page, SellerProgress
+from crawler.rules.spread import Spread
 
 _STEEPEST = 8.0
 _SCALES = (0.5, 2.0)
@@ -46,6 +47,7 @@ class BestFirst:
     A seller not seen yet is worth what its first page was in `history` (sums by page, the first page
     first) or, unknown there, what first pages of such sellers have brought so far; until one has, they
     go before all others. With `by_bound` it is the most that the next row can be worth that counts.
+    `spread` are some of the fresh ones, for `take_spread`.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class BestFirst:
         history: Mapping[str, Sequence[float]] | None = None,
         *,
         by_bound: bool = False,
+        spread: Iterable[str] = (),
     ) -> None:
+        self._spread = Spread(spread)
         self._history = history or {}
         self._by_bound = by_bound
         self._count = 0
@@ -70,20 +74,25 @@ class BestFirst:
 
     def take(self) -> SellerProgress | None:
         """Give the seller whose page is next; None where every seller has ended or is in hand."""
+        while (seller_id := self._take_new()) is not None:
+            if self._spread.in_turn(seller_id):
+                return SellerProgress(seller_id)
+        return heappop(self._heap)[2] if self._heap else None
+
+    def take_spread(self) -> SellerProgress | None:
+        """Give a seller before its turn, from another part of the list; else the next one."""
+        seller_id = self._spread.take()
+        return self.take() if seller_id is None else SellerProgress(seller_id)
+
+    def _take_new(self) -> str | None:
+        """Take the seller not begun that is next; None where one that is begun is, or nobody."""
         begun = -self._heap[0][0] if self._heap else -1.0
         known = -self._known[0][0] if self._known else -1.0
         unknown = -1.0 if self._next_unknown is None else self._worth_of_unknown()
-        if max(begun, known, unknown) < 0:
-            return None
-        if unknown >= max(begun, known):
-            return self._take_unknown()
-        if known >= begun:
-            return SellerProgress(heappop(self._known)[2])
-        return heappop(self._heap)[2]
-
-    def _take_unknown(self) -> SellerProgress | None:
-        seller_id, self._next_unknown = self._next_unknown, next(self._unknown, None)
-        return None if seller_id is None else SellerProgress(seller_id)
+        if self._next_unknown is not None and unknown >= max(begun, known):
+            seller_id, self._next_unknown = self._next_unknown, next(self._unknown, None)
+            return seller_id
+        return heappop(self._known)[2] if self._known and known >= begun else None
 
     def _split(self, fresh: Iterable[str]) -> list[str]:
         """Set apart the sellers that last night knew; returns the others."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from crawler.models import Page, SellerProgress, Strategy
+from crawler.rules.spread import Spread
 
 
 class Frontier:
@@ -14,10 +15,19 @@ class Frontier:
     Sellers not begun are drawn from their iterator one at a time, so that a list of millions costs
     nothing here. Depth-first finishes what is begun before it begins another; breadth-first reads one
     page of every seller before the second page of any.
+
+    `spread` are some of the fresh sellers, for `take_spread`.
     """
 
-    def __init__(self, fresh: Iterable[str], begun: Iterable[SellerProgress], strategy: Strategy) -> None:
+    def __init__(
+        self,
+        fresh: Iterable[str],
+        begun: Iterable[SellerProgress],
+        strategy: Strategy,
+        spread: Iterable[str] = (),
+    ) -> None:
         self._fresh: Iterator[str] = iter(fresh)
+        self._spread = Spread(spread)
         self._begun = deque(begun)
         self._depth_first = strategy is Strategy.DEPTH_FIRST
         self._dry = False
@@ -27,6 +37,11 @@ class Frontier:
         if self._depth_first:
             return self._take_begun() or self._take_fresh()
         return self._take_fresh() or self._take_begun()
+
+    def take_spread(self) -> SellerProgress | None:
+        """Give a seller before its turn, from another part of the list; else the next one."""
+        seller_id = self._spread.take()
+        return self.take() if seller_id is None else SellerProgress(seller_id)
 
     def put_back(self, seller: SellerProgress) -> None:
         """Take back a seller whose next page is still to be asked for."""
@@ -47,8 +62,8 @@ class Frontier:
         return self._begun.popleft() if self._begun else None
 
     def _take_fresh(self) -> SellerProgress | None:
-        seller_id = next(self._fresh, None)
-        if seller_id is None:
-            self._dry = True
-            return None
-        return SellerProgress(seller_id)
+        for seller_id in self._fresh:
+            if self._spread.in_turn(seller_id):
+                return SellerProgress(seller_id)
+        self._dry = True
+        return None

@@ -295,6 +295,11 @@ class Journal:
         return [Segment(*row) for row in self._db.execute(query)]
 
     @property
+    def last_seq(self) -> int:
+        """How many pages were received so far."""
+        return self._last_seq
+
+    @property
     def has_pages(self) -> bool:
         """Whether any page was received."""
         return self._last_seq > 0
