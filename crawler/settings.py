@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -249,14 +252,23 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
+_Layer = dict[str, tuple[Any, str]]
+_LEVELS = ("file", "environment", "flags")
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings with the origin of each value (by section.name), and what is worth a warning."""
+    """Settings with the origin of each value (by section.name), and what is worth a warning.
+
+    `layers` has the raw values with their origins, those of the file first, those of the flags last.
+    """
 
     settings: Settings
     origins: dict[str, str]
     warnings: tuple[str, ...]
     config_path: Path | None
+    layers: tuple[_Layer, ...] = ()
+    is_config_named: bool = False
 
 
 class SettingsError(InputError):
@@ -286,6 +298,14 @@ FLAGS: dict[str, str] = {
 """The flag of each setting that has one."""
 
 _NOT_REPEATED = {"run.crawl_date", "run.fresh", "run.late", "run.resume", "run.json"}
+_NOT_RESUMED = _NOT_REPEATED | {
+    "run.data",
+    "api.key_file",
+    "log.format",
+    "log.quiet",
+    "log.no_progress",
+}
+"""What `--resume` does not restore: where it looks, what is done once, what is printed, the key's place."""
 
 
 def setting_names() -> list[str]:
@@ -334,25 +354,113 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
     """
     faults: list[str] = []
     warnings: list[str] = []
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(setting_names(), "default")
     from_environment, path = _from_environment(environ, faults, warnings)
     if config is not None:
         path = config
-    sources: tuple[Iterable[tuple[str, Any, str]], ...] = (
-        _from_file(path, faults),
-        from_environment,
-        ((name, value, f"flag --{FLAGS.get(name, name)}") for name, value in flags.items()),
+    layers = (
+        _layer(_from_file(path, faults)),
+        _layer(from_environment),
+        _layer((name, value, f"flag --{FLAGS.get(name, name)}") for name, value in flags.items()),
     )
-    found_path = path or _default_config()
-    for source in sources:
-        for name, value, origin in source:
-            values[name], origins[name] = value, origin
-    settings = _validate(values, origins, faults)
-    loaded = Loaded(settings, origins, tuple(_without_key(w, environ) for w in warnings), found_path)
+    return _merged(layers, path, environ, faults, warnings)
+
+
+def _layer(values: Iterable[tuple[str, Any, str]]) -> _Layer:
+    return {name: (value, origin) for name, value, origin in values}
+
+
+def _merged(
+    layers: tuple[_Layer, ...],
+    named: Path | None,
+    environ: Mapping[str, str],
+    faults: list[str],
+    warnings: Iterable[str],
+) -> Loaded:
+    """Later layers over earlier ones, validated; `named` is the settings file where one was named."""
+    merged = {name: pair for layer in layers for name, pair in layer.items()}
+    origins = dict.fromkeys(setting_names(), "default") | {name: pair[1] for name, pair in merged.items()}
+    settings = _validate({name: pair[0] for name, pair in merged.items()}, origins, faults)
+    told = tuple(_without_key(warning, environ) for warning in warnings)
+    loaded = Loaded(settings, origins, told, named or _default_config(), layers, named is not None)
     if faults:
         raise SettingsError(tuple(_without_key(fault, environ) for fault in faults), loaded)
     return loaded
+
+
+def options_of(loaded: Loaded) -> str:
+    """What of these settings `resumed` sets again: JSON of the raw values, by where they came from.
+
+    Neither the key nor the path of its file is in it.
+    """
+    options: dict[str, Any] = {
+        level: {name: value for name, (value, _) in layer.items() if name not in _NOT_RESUMED}
+        for level, layer in zip(_LEVELS, loaded.layers, strict=True)
+    }
+    if loaded.is_config_named:
+        options["config"] = os.path.abspath(loaded.config_path or "")  # noqa: PTH100 - links stay as they are
+    return json.dumps(options, default=str)
+
+
+def resumed(loaded: Loaded, options: str, environ: Mapping[str, str], left_out: Iterable[str] = ()) -> Loaded:
+    """These settings over the `options` of the run that is gone on with (see `options_of`).
+
+    A flag then beats variable and file now, as if it were given again; of the same source the value now
+    beats the one then; what is `left_out` is not restored. The settings file that was named then is read,
+    unless another one is named now.
+    Raises `InputError` where the options cannot be read, `SettingsError` where they cannot be used.
+    """
+    layers, config = _stored_options(options)
+    not_resumed = _NOT_RESUMED.union(left_out)
+    faults: list[str] = []
+    now, named = list(loaded.layers), loaded.config_path if loaded.is_config_named else None
+    if named is None and config is not None:
+        named = Path(config)
+        now[0] = _layer(_from_file(named, faults))
+    words = {"file": "settings file", "environment": "environment", "flags": "flag"}
+    merged = tuple(
+        {
+            name: (value, f"{words[level]} of the run that is gone on with")
+            for name, value in then.items()
+            if name not in not_resumed
+        }
+        | layer
+        for level, then, layer in zip(_LEVELS, layers, now, strict=True)
+    )
+    return _merged(merged, named, environ, faults, loaded.warnings)
+
+
+def _stored_options(options: str) -> tuple[list[dict[str, Any]], str | None]:
+    """The values of each level, and the settings file that was named."""
+    fault, stored = "", None
+    try:
+        stored = json.loads(options)
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    values = stored if isinstance(stored, dict) else {}
+    config = values.get("config")
+    layers: list[dict[str, Any]] = [v for level in _LEVELS if isinstance(v := values.get(level), dict)]
+    if len(layers) == len(_LEVELS) and isinstance(config, str | None):
+        unknown = sorted({name for layer in layers for name in layer} - set(setting_names()))
+        if not unknown:
+            return layers, config
+        fault = f"unknown setting {unknown[0]}"
+    raise InputError(
+        f"the options of the run to go on with cannot be read{f' ({fault})' if fault else ''}: in the place "
+        "of --resume name its --crawl-date, its list and every option that is to hold"
+    )
+
+
+def in_words(loaded: Loaded) -> str:
+    """Every setting that is not as by default, for people: flags as such, the others by their names."""
+    default = Settings.model_construct()
+    others = [
+        f"{name}={value_of(loaded.settings, name)}"
+        for name in setting_names()
+        if name not in FLAGS
+        and name not in _NOT_RESUMED
+        and value_of(loaded.settings, name) != value_of(default, name)
+    ]
+    return shlex.join([*flags_of(loaded), *others]) or "the default options"
 
 
 def read_key(settings: Settings, environ: Mapping[str, str]) -> str:

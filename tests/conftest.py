@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,12 @@ def _hangups_are_not_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     yield
     signal.signal(signal.SIGHUP, former)
+
+
+def as_printed() -> list[str]:
+    """The words by which a command that is printed starts the program that `python -m crawler` started."""
+    script = str(Path(sys.executable).with_name("crawler"))
+    return ["crawler"] if shutil.which("crawler") == script else [sys.executable, "-m", "crawler"]
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def test_the_command_to_go_on_with_names_the_settings_that_the_date_was_begun_wi
     report = job.run(source)
     (note,) = (note for note in report["notes"] if "2026-11-20 is unfinished" in note)
     assert f"--config {config}" in note
-    assert "--budget 1 " in note
+    assert "--budget 2 " in note, "the budget of 1 is spent"
     assert "--crawl-date 2026-11-20" in note
 
 

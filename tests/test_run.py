@@ -18,7 +18,7 @@ from unittest.mock import Mock
 
 import orjson
 import pytest
-from conftest import DATE, SMALL, Night
+from conftest import DATE, SMALL, Night, as_printed
 
 from crawler.cli import cli
 from crawler.nightly import tally
@@ -355,7 +355,7 @@ def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
     import sys  # noqa: PLC0415
 
     done = subprocess.run(
-        [sys.executable, "-m", "crawler", "run", "--resume", "--qps", "500"],
+        [sys.executable, "-m", "crawler", "run", "--resume", "--qps", "500", "--budget", "500"],
         env=job.environ(),
         cwd=job.folder,
         capture_output=True,
@@ -392,14 +392,14 @@ def test_names_that_are_no_text_work(night: Begin) -> None:
     options = ("--config", str(config), "--budget", "1")
     job.run(source, *options, code=3)
     later = job.run(source, *options, "--crawl-date", "2026-11-24", code=3)
-    (told,) = [note.partition(" by: ")[2] for note in later["notes"] if DATE in note]
-    command = told.removesuffix(", with a larger --budget").removeprefix("crawler ")
+    (told,) = [note.rpartition("go on with it by: ")[2] for note in later["notes"] if DATE in note]
+    command = told.removeprefix(f"{' '.join(as_printed())} ")
     words = subprocess.run(
         ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
     ).stdout.split(b"\0")
     assert words[:2] == [b"run", os.fsencode(source)]
     assert os.fsencode(config) in words
-    resumed = [sys.executable, "-m", "crawler", "run", "--resume"]
+    resumed = [sys.executable, "-m", "crawler", "run", "--resume", "--budget", "99"]
     subprocess.run(resumed, env=job.environ(), cwd=job.folder, capture_output=True, check=True)
     assert {row[0] for row in job.ids()} >= {i for i in ids if simulator.catalogue.size(i)}
 

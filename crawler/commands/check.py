@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from crawler.api.proxies import proxy_for
 from crawler.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
+from crawler.nightly.shell import quoted
 from crawler.sellers import read_sellers
 from crawler.settings import (
     Loaded,
@@ -110,7 +111,9 @@ def _look_at_key(settings: Settings, found: _Findings) -> str | None:
     found.lines.append(("API key", "missing" if key is None else mask(key), origin))
     path = settings.api.key_file
     if key is not None and path is not None and origin.startswith("file") and path.stat().st_mode & 0o077:
-        found.warnings.append(f"{path} may be read by others than its owner: chmod 600 {path}")
+        found.warnings.append(
+            f"{path} may be read by others than its owner: {quoted(['chmod', '600', str(path)])}"
+        )
     return key
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.errors import InputError
-from crawler.nightly.dates import DateRule, quoted, require_reached
+from crawler.nightly.dates import DateRule, require_reached
+from crawler.nightly.going_on import kept_list
 from crawler.nightly.resources import allow_connections
 from crawler.nightly.run import NightlyRun
+from crawler.nightly.shell import program, quoted
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
-from crawler.sellers import as_name, read_sellers
-from crawler.settings import Loaded, Settings, flags_of, read_key
+from crawler.sellers import as_name, as_text, read_sellers
+from crawler.settings import Loaded, Settings, flags_of, in_words, options_of, read_key, resumed
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import DateRecord, Ledger
 
@@ -42,15 +42,18 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
     set_up_logging(settings.log.format, quiet=settings.log.quiet)
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
+    loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
+    settings = loaded.settings
     key = read_key(settings, os.environ)
     proxy_for(settings.api.url)
     world = World(connections=_connections(settings))
-    loaded, source, crawl_date = source_and_date(loaded, sellers, world.now())
-    settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
     with signals.handled(), _rare_collections():
-        run = NightlyRun(settings, key, listed, source, crawl_date, signals, world, flags_of(loaded))
+        # A pipe, as `<(…)` names one, can be read only once.
+        kept = source if Path(source).is_file() else "-"
+        flags, options = flags_of(loaded), options_of(loaded)
+        run = NightlyRun(settings, key, listed, kept, crawl_date, signals, world, flags, options)
         report = run.go()
     if settings.run.json_report:
         sys.stdout.buffer.write(report.as_json())
@@ -88,7 +91,8 @@ def _rare_collections() -> Iterator[None]:
 def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple[Loaded, str, date]:
     """The seller list and the crawl date of a run; with `--resume`, the latest unfinished one's.
 
-    Where its list is left out, the settings returned have that list's column too. Raises `InputError` where
+    The settings returned are those of the run that is gone on with, under what is given now (the column only
+    for the same list). Raises `InputError` where
     there is no list, nothing to resume, or the date lies in the future.
     """
     settings = loaded.settings
@@ -100,10 +104,10 @@ def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple
         require_reached(crawl_date, now)
         return loaded, sellers, crawl_date
     latest = _latest_unfinished(loaded, sellers, now)
-    source, column = _list_of(settings.run.data, latest, sellers)
-    if settings.run.column is None and column is not None:
-        run = settings.run.model_copy(update={"column": column})
-        loaded = replace(loaded, settings=settings.model_copy(update={"run": run}))
+    source, options, is_same_list = _begun_with(settings.run.data, latest, sellers)
+    if options is not None:
+        loaded = resumed(loaded, options, os.environ, () if is_same_list else ("run.column",))
+    LOG.info("crawl date %s goes on with %s under: %s", latest, as_text(source), in_words(loaded))
     return loaded, source, latest
 
 
@@ -119,7 +123,7 @@ def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> da
     text = f"nothing to resume under {run.data}: "
     if not days:
         raise InputError(f"{text}no run was begun there; name another folder with --data")
-    again = ["crawler", "run", *([sellers] if sellers else []), "--resume", *flags_of(loaded)]
+    again = [*program(), "run", *([sellers] if sellers else []), "--resume", *flags_of(loaded)]
     if run.retry_failed is False and (refused := rule.unfinished(days, late=run.late, retry_failed=True)):
         raise InputError(
             f"{text}every crawl date is finished; {refused[0].refused} sellers of {refused[0].crawl_date} "
@@ -133,17 +137,17 @@ def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> da
     raise InputError(f"{text}every crawl date is finished")
 
 
-def _list_of(data: Path, latest: date, sellers: str | None) -> tuple[str, str | None]:
-    """The seller list of a date, as named or as its journal notes it, and in the latter case its column."""
+def _begun_with(data: Path, latest: date, sellers: str | None) -> tuple[str, str | None, bool]:
+    """A date's list, as named now or noted; the options noted with it; whether the list is the same."""
     path = journal_path(data, latest, latest_generation(data, latest))
-    source, column = sellers, None
-    if source is None and path.exists():
+    source, options = None, None
+    if path.exists():
         with Journal(path, only_read=True) as journal:
-            source, flags = journal.meta("source"), json.loads(journal.meta("flags") or "[]")
-            column = flags[flags.index("--column") + 1] if "--column" in flags else None
-            source = None if source is None else as_name(source)
-            if source == "-":
-                raise InputError(f"name the seller list of {latest}: it came from standard input")
-    if source is None:
+            source, options = journal.meta("source"), journal.meta("options")
+    source = None if source is None else as_name(source)
+    if source == "-":
+        source = str(kept_list(path))
+    if sellers is None and source is None:
         raise InputError(f"name the seller list of {latest}: its journal {path} does not tell it")
-    return source, column
+    is_same = sellers is None or (source is not None and Path(sellers).absolute() == Path(source).absolute())
+    return sellers or source or "", options, is_same

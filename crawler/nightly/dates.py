@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from crawler.errors import InputError
+from crawler.nightly.shell import program, quoted
 from crawler.rules.dates import is_late, latest_date
 from crawler.store.ledger import DateRecord
 
@@ -70,7 +69,7 @@ def failed_sellers(day: DateRecord) -> str:
 
 def close_command(crawl_date: date, place: Sequence[str]) -> str:
     """The command that closes a crawl date."""
-    return quoted(["crawler", "close", crawl_date.isoformat(), *place])
+    return quoted([*program(), "close", crawl_date.isoformat(), *place])
 
 
 def place_of(flags: Sequence[str]) -> list[str]:
@@ -81,14 +80,3 @@ def place_of(flags: Sequence[str]) -> list[str]:
             at = flags.index(name)
             words += flags[at : at + 2]
     return words
-
-
-def quoted(words: Iterable[str]) -> str:
-    """Words as a shell reads them; printable, though a file's name need not be."""
-    return " ".join(map(_quoted, words))
-
-
-def _quoted(word: str) -> str:
-    if word.isprintable():
-        return shlex.quote(word)
-    return "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"

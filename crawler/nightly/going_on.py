@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from crawler.errors import CrawlerError
-from crawler.nightly.dates import quoted
+from crawler.nightly.shell import program, quoted
 from crawler.sellers import as_name, as_text
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
@@ -22,27 +22,61 @@ def run_command(
     place: Sequence[str],
     own: tuple[str, Sequence[str]] | None = None,
     extra: Sequence[str] = (),
+    variables: Sequence[str] = (),
 ) -> str:
     """The command that goes on with a crawl date, as a shell reads it.
 
     By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
-    `place` is the flags that lead to this data folder and its settings.
+    `place` is the flags that lead to this data folder and its settings, `variables` are set for the command
+    alone. Where the budget in the flags is spent, it is raised by as much again.
     """
     source, flags = _begun_with(data, crawl_date, place) if own is None else own
-    words = ["crawler", "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
+    if source == "-":
+        source = str(kept_list(journal_path(data, crawl_date, latest_generation(data, crawl_date))))
+    elif source.startswith("-"):
+        source = f"./{source}"
+    flags = _with_credit(flags, ledger, crawl_date)
+    words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
     words += [flag for flag in extra if flag not in flags]
-    command = quoted(words) + (" < the list" if source == "-" else "")
-    if "--budget" in flags and ledger.spent_for(crawl_date) >= int(flags[flags.index("--budget") + 1]):
-        command += "  # with a larger --budget"
-    return command
+    return " ".join([*variables, quoted(words)])
+
+
+def kept_list(journal: Path) -> Path:
+    """Where the seller list of a crawl date is kept that came from standard input."""
+    return journal.with_name(f"{journal.name}.stdin.parquet")
+
+
+def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list[str]:
+    """The flags with a budget that lets a run of the date go on."""
+    words = list(flags)
+    if "--budget" not in words:
+        return words
+    at, spent = words.index("--budget") + 1, ledger.spent_for(crawl_date)
+    budget = int(words[at])
+    if spent >= budget:
+        day = ledger.date(crawl_date)
+        left = 0 if day is None else day.pending
+        words[at] = str(spent + (budget or left or 1))
+    return words
 
 
 def _begun_with(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
+    """The list and the flags that the date's journal notes; the data folder is where it is now."""
     path = journal_path(data, crawl_date, latest_generation(data, crawl_date))
     source, flags = "SELLERS", list(place)
     if path.exists():
-        with suppress(CrawlerError), Journal(path, only_read=True) as journal:
+        with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:
             source = as_name(journal.meta("source") or as_text(source))
             noted = journal.meta("flags")
-            flags = flags if noted is None else json.loads(noted)
+            flags = flags if noted is None else [*_without_data(json.loads(noted)), *_data_of(place)]
     return source, flags
+
+
+def _data_of(flags: Sequence[str]) -> list[str]:
+    at = flags.index("--data") if "--data" in flags else len(flags)
+    return list(flags[at : at + 2])
+
+
+def _without_data(flags: Sequence[str]) -> list[str]:
+    at = flags.index("--data") if "--data" in flags else len(flags)
+    return [*flags[:at], *flags[at + 2 :]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from crawler.api.rows import read_rows
 from crawler.errors import (
@@ -40,7 +42,7 @@ from crawler.models import (
 )
 from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of
-from crawler.nightly.going_on import run_command
+from crawler.nightly.going_on import kept_list, run_command
 from crawler.nightly.opening import Claim, account_for, is_address_proven, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
@@ -59,7 +61,7 @@ from crawler.store.carrying import CarryRule, Former
 from crawler.store.database import damage_told
 from crawler.store.digests import KINDS, damage_of_published
 from crawler.store.failpoints import reached
-from crawler.store.files import write_whole
+from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger, Outcome
@@ -81,7 +83,8 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
 _T = TypeVar("_T")
 _BUILDS = 4
 """Attempts to build a snapshot: each but the last may find damage in a file that rows are carried from."""
-
+_SECRET = 8
+"""Characters from which on a key is struck out of what is printed: a shorter one may be part of any word."""
 _COUNTED = ("sellers", "stops", "failures", "certain_above", "drift")
 _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 
@@ -89,7 +92,8 @@ _NO_ROWS = {"received": 0, "duplicate": 0, "rejected": 0, "written": 0}
 class NightlyRun:
     """Crawl, publish, report; `go` may be called once.
 
-    `flags` are what sets these settings again, for commands to be shown.
+    `flags` are what sets these settings again, for commands to be shown; `options` is the same for
+    `--resume`, kept in the journal.
     """
 
     def __init__(
@@ -102,9 +106,11 @@ class NightlyRun:
         signals: Signals,
         world: World,
         flags: Sequence[str] = (),
+        options: str = "{}",
     ) -> None:
         self._settings = settings
         self._flags = list(flags)
+        self._options = options
         self._key = key
         self._listed = listed
         self._source = source
@@ -158,7 +164,17 @@ class NightlyRun:
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
         journal.require(sort=run.sort, order=run.order)
-        journal.note(source=as_text(self._source), flags=json.dumps(self._flags))
+        self._keep_list(path)
+        journal.note(
+            source=as_text(_lasting(self._source)),
+            flags=json.dumps(
+                [
+                    _lasting(word) if before == "--config" else word
+                    for before, word in zip(["", *self._flags], self._flags, strict=False)
+                ]
+            ),
+            options=self._options,
+        )
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
         self._staging = self._world.staging(journal)
@@ -190,6 +206,16 @@ class NightlyRun:
                 told += f" ({len(lost) - listed} of them are not in the list and keep their first page only)"
             self._note(told)
         return len(lost)
+
+    def _keep_list(self, journal: Path) -> None:
+        """Keep a list that came from standard input: the command that goes on with the date needs one."""
+        if self._source != "-":
+            return
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({self._settings.run.column or "seller_id": self._listed.ids}), sink)
+        kept = kept_list(journal)
+        with told_as_output_error(str(kept)):
+            write_whole(kept, memoryview(sink.getvalue()))
 
     def _publish_former(self, path: Path) -> None:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
@@ -498,7 +524,8 @@ class NightlyRun:
             self._ledger.finish(self._run_id, report.finished_at, report.exit_code, outcome)
             reached("ledger.finish")
             report.credits = self._credit_figures()
-            report.go_on = self._command() if self._is_unfinished else ""
+            retried = ["--retry-failed"] if report.exit_code == 4 and outcome.refused else []
+            report.go_on = self._command(*retried) if self._is_unfinished else ""
             write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
             reached("report.written")
         except (CrawlerError, OSError) as error:
@@ -612,8 +639,23 @@ class NightlyRun:
         day = self._ledger.date(self._date)
         if day is not None and self._dates.is_closed(day):
             extra = (*extra, "--late")
-        own = (self._source, self._flags)
-        return run_command(self._ledger, self._settings.run.data, self._date, self._place, own, extra)
+        data, own, variables = self._settings.run.data, (self._source, self._flags), self._more_of_the_month()
+        command = run_command(self._ledger, data, self._date, self._place, own, extra, variables)
+        return command.replace(self._key, "***") if len(self._key) >= _SECRET else command
+
+    def _more_of_the_month(self) -> list[str]:
+        """What lets a command spend at least a credit for each seller, where the month's budget is spent."""
+        monthly = self._settings.credits.monthly_budget
+        if monthly is None or not isinstance(self._stop_reason, BudgetSpentError):
+            return []
+        spent, day = self._ledger.spent_since(self._account.month.began), self._ledger.date(self._date)
+        left = 0 if day is None else day.pending
+        return [f"CRAWLER_CREDITS_MONTHLY_BUDGET={spent + max(1, left)}"] if spent >= monthly else []
+
+
+def _lasting(path: str) -> str:
+    """A path that leads to the same file from every folder."""
+    return path if path == "-" else os.path.abspath(path)  # noqa: PTH100 - links stay as they are
 
 
 def _stamp(moment: datetime) -> str:

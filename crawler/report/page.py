@@ -14,11 +14,11 @@ OUTCOMES = {
     0: ("every seller was crawled to its end, or as far as was asked for", "nothing."),
     3: (
         "our own credit budget ran out",
-        "raise it and run again, or leave it: what was paid for is published, sellers/ tells what is not.",
+        "go on with a larger one, as below; or leave it: what was paid for is published.",
     ),
     4: (
         "some sellers failed, the rest is complete",
-        "read the failures below, then run again (a 400, 404 or the like only by --retry-failed).",
+        "read the failures below, then ask for these sellers again.",
     ),
     5: ("the API refused the key (401, 403)", "check the key, then run again."),
     6: ("the provider's quota is used up", "top up the account, then run again."),

@@ -333,7 +333,7 @@ class Journal:
             if found is not None and found != value and self.has_pages:
                 raise InputError(
                     f"this crawl date was begun with {name} {found}, not {value}: their pages do not fit "
-                    f"together; use {name} {found}, or crawl the date anew with --fresh"
+                    f"together; use --{name} {found}, or crawl the date anew with --fresh"
                 )
         self.note(**expected)
 

@@ -143,6 +143,12 @@ class DateRecord:
         return (self.latest.failed or 0) - self.refused
 
     @property
+    def pending(self) -> int:
+        """Listed sellers that have not ended, as far as the ledger knows."""
+        run = self.latest
+        return max(0, (run.sellers or 0) - (run.complete or 0) - (run.failed or 0))
+
+    @property
     def is_published(self) -> bool:
         """Whether the latest run ended in a way that leaves nothing unpublished."""
         return self.closed_at is not None or self.latest.exit_code in FINISHED
