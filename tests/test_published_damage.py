@@ -159,30 +159,29 @@ def test_whatever_is_at_a_published_file_s_place_costs_its_rows_only(
 
 
 def test_a_snapshot_without_digests_is_not_carried_and_said_so(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(base, tmp_path)
-    shutil.rmtree(folder / "data" / "state")
-    report = crawl(folder, ids_of(60), 1, *ALL)
-    assert report["carry_forward"]["carried"] == 0
-    assert [on(0) in note and "digests" in note for note in report["notes"]] == [True]
+    data = copy_of(base, tmp_path) / "data"
+    shutil.rmtree(data / "state")
+    with Journal(tmp_path / "j.sqlite") as journal:
+        former = former_of(journal, data)
+        assert all(former.match(first_page(seller_id)) is None for seller_id in ids_of(60))
+    (warning,) = former.warnings
+    assert on(0) in warning
+    assert "no digests" in warning
 
 
 def test_a_night_after_damage_reads_what_it_cannot_carry(base: Path, tmp_path: Path) -> None:
     folder, ids = copy_of(base, tmp_path), ids_of(60)
     path = max(published(folder, "videos"), key=lambda p: p.stat().st_size)
     flip(path, path.stat().st_size // 3)
-    cut = crawl(folder, ids, 1, *ALL, "--budget", "70", code=3)
-    assert any(path.name in note and path.parent.name in note for note in cut["notes"])
-    carried = {s for s, row in sellers_of(folder, 1).items() if row["stop_reason"] == "carried"}
     report = crawl(folder, ids, 1, *ALL, "--strategy", "best-first")
-    full = values(rows_of(folder, 1))
-    assert carried
-    assert full.keys() == truth(ids, 1)
+    assert any(path.name in note and path.parent.name in note for note in report["notes"])
+    rows = values(rows_of(folder, 1))
     views = {(s, v["video_id"]): v["total_views_cnt"] for s in ids for v in Catalogue(STILL, 1).videos(s)}
-    assert {key: row["total_views_cnt"] for key, row in full.items()} == views
+    assert {key: row["total_views_cnt"] for key, row in rows.items()} == views
     assert report["sellers"]["complete"] == 60
-    assert cut["served"] + report["served"] + report["carry_forward"]["credits_saved"] == sum(
-        len(Catalogue(STILL, 1).videos(s)) // 10 + 1 for s in ids
-    )
+    pages = sum(len(Catalogue(STILL, 1).videos(s)) // 10 + 1 for s in ids)
+    assert report["carry_forward"]["carried"] > 0
+    assert report["served"] + report["carry_forward"]["credits_saved"] == pages
 
 
 def test_rows_that_were_published_are_not_lost_with_the_snapshot_that_they_came_from(
@@ -243,7 +242,7 @@ def test_the_date_s_own_damaged_snapshot_is_built_again_for_nothing(
             flip(path, path.stat().st_size - 20)
         else:
             HARMS[harm](path)
-        report = crawl(folder, ids_of(60), 0)
-        assert report["served"] == 0
-        assert values(rows_of(folder, 0)) == values(rows)
-        assert sellers_of(folder, 0).keys() == sellers.keys()
+    report = crawl(folder, ids_of(60), 0)
+    assert report["served"] == 0
+    assert values(rows_of(folder, 0)) == values(rows)
+    assert sellers_of(folder, 0).keys() == sellers.keys()
