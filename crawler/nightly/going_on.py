@@ -32,7 +32,9 @@ def run_command(
     """
     source, flags = _begun_with(data, crawl_date, place) if own is None else own
     if source == "-":
-        source = str(kept_list(journal_path(data, crawl_date, latest_generation(data, crawl_date))))
+        kept = kept_list(journal_path(data, crawl_date, latest_generation(data, crawl_date)))
+        # A run that was refused has kept none: then the list must be piped in again.
+        source = str(kept) if kept.is_file() else source
     elif source.startswith("-"):
         source = f"./{source}"
     flags = _with_credit(flags, ledger, crawl_date)
