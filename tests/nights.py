@@ -301,7 +301,7 @@ class FakeApi:
         rows: list[Any] | None = self._night.rows(request.seller_id, request.page_num)
         if rows == [] and self._rng.random() < 0.5:
             rows = None
-        if rows and request.page_num > 1 and self._rng.random() < self._weather.null:
+        if rows and self._rng.random() < self._weather.null:
             rows = None
             self._nulls[request.seller_id, request.page_num] += 1
             # Null twice after a full page ends its seller, and what follows is rightly missing.
