@@ -310,6 +310,24 @@ def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -
 
 
 @cli.command()
+@click.argument("crawl_date", metavar="DATE")
+@click.option(
+    "--data", metavar="DIR", type=click.Path(), default=None, help="The data folder.  [default: data]"
+)
+@_config_option
+def close(crawl_date: str, data: str | None, config: str | None) -> int:
+    """End a crawl date as it is: DATE is one that a run was begun for, such as 2026-11-23.
+
+    What was paid for is published, if it is not yet. No later run mentions the date, and none goes on
+    with it but by --late. Nothing is sent, and no key is needed. Closing it again changes nothing.
+    """
+    loaded = _load(config, {"run__data": data})
+    from crawler.commands.close import close_command  # noqa: PLC0415 - heavy
+
+    return close_command(loaded.settings.run.data, crawl_date)
+
+
+@cli.command()
 @click.option(
     "--data",
     metavar="DIR",
@@ -465,6 +483,7 @@ def _run() -> int:
     try:
         code: int | None = cli.main(prog_name="crawler", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
+        sys.stderr.write("crawler: interrupted; run the same command again\n")
         return 130
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug becomes an exit code
         return _told(error)

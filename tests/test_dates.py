@@ -24,11 +24,19 @@ import pytest
 from conftest import DATE, SMALL, Night, as_printed
 
 from crawler.rules.dates import is_late, latest_date
+from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 DAY = timedelta(days=1)
+OUTCOMES = [
+    ("", ("--budget", "4"), 3),
+    ("status=400@2", ("--log-format", "json"), 4),
+    ("status=401:1", (), 5),
+    ("status=402:1", (), 6),
+    ("status=500:1", ("--patience", "0.2"), 9),
+]
 
 
 def call(job: Night, *words: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +109,7 @@ def test_an_old_date_is_closed_by_itself_and_goes_on_by_late_alone(night: Begin)
     job.run(source, "--budget", "4", code=3)
     age(job, DATE, 36.1)
     sent = simulator.stats.requests
-    for options in ((), ("--fresh",), ("--retry-failed",)):
+    for options in ((), ("--fresh",)):
         err = job.run(source, *options, code=2)["stderr"]
         assert "more than 36 h ago" in err
         assert "nothing was sent" in err
@@ -118,8 +126,6 @@ def test_an_old_date_is_closed_by_itself_and_goes_on_by_late_alone(night: Begin)
     err = job.run(source, code=2)["stderr"]
     pasted(job, err)
     assert len(job.ids()) >= sum(simulator.catalogue.size(i) for i in ids)
-    job.run(source, code=2)
-    assert job.run(source, "--late")["requests"]["sent"] == 0
 
 
 def test_late_after_is_a_setting_and_resume_takes_late(night: Begin) -> None:
@@ -229,9 +235,10 @@ def test_failed_sellers_are_known_to_status_to_resume_and_to_the_next_night(tmp_
         (line,) = (line for line in night.splitlines() if f"{DATE} is unfinished" in line)
         assert "sellers: 1 failed, 1 refused for good" in line
         api.sick.pop("103")
+        call(job, "close", "2026-11-24")
         resumed = call(job, "run", "--resume", "--json", code=4)
         report = orjson.loads(resumed.stdout)
-        assert report["requests"]["sent"] == 1
+        assert (report["crawl_date"], report["requests"]["sent"]) == (DATE, 1)
 
 
 def test_sellers_refused_for_good_are_gone_on_with_by_retry_failed(tmp_path: Path) -> None:
@@ -244,6 +251,7 @@ def test_sellers_refused_for_good_are_gone_on_with_by_retry_failed(tmp_path: Pat
         assert (day["state"], day["failed"], day["refused"]) == ("finished", 1, 1)
         assert "sellers: 1 refused for good" in call(job, "status").stdout
         assert job.run(source, "--crawl-date", "2026-11-24", code=4)["notes"] == []
+        call(job, "close", "2026-11-24")
         err = call(job, "run", "--resume", code=2).stderr
         assert "--retry-failed" in err
         api.sick.clear()
@@ -267,6 +275,7 @@ def test_a_running_run_is_told_from_a_killed_one(night: Begin) -> None:
         text = call(job, "status").stdout
         assert f"running: run {run['run_id']} (process {process.pid})" in text
         assert "unfinished: nothing" in text
+        call(job, "close", DATE, code=7)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -277,10 +286,12 @@ def test_a_running_run_is_told_from_a_killed_one(night: Begin) -> None:
 
 def test_status_limits_the_runs_and_refuses_what_is_no_data_folder(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
-    for folder in (job.data, job.folder):
-        done = call(job, "status", "--json", "--data", str(folder), code=2)
-        assert str(folder) in done.stderr
-        assert done.stdout == ""
+    for command in ("status", "close"):
+        words = [command, "2026-11-20"] if command == "close" else [command, "--json"]
+        for folder in (job.data, job.folder):
+            done = call(job, *words, "--data", str(folder), code=2)
+            assert str(folder) in done.stderr
+            assert done.stdout == ""
     assert not job.data.exists()
     source = job.sellers(simulator.catalogue.seller_ids(1))
     runs = [job.run(source)["run_id"] for _ in range(3)]
@@ -301,3 +312,76 @@ def test_status_of_a_ledger_without_outcomes_changes_nothing(night: Begin) -> No
     assert (told["runs"][0]["rows"], told["unfinished"]) == (None, [DATE])
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'closed'").fetchone() == (0,)
+    call(job, "close", DATE)
+    assert status(job)["unfinished"] == []
+
+
+def test_close_ends_a_date_as_it_is(night: Begin) -> None:
+    """What a killed run had paid for is published; nothing is sent, and no key is needed."""
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.02))
+    ids = simulator.catalogue.seller_ids(30)
+    source = job.sellers(ids)
+    process = job.start(source, "--qps", "50")
+    while simulator.stats.requests < 20:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    sent = simulator.stats.requests
+    assert not (job.data / "videos").exists() or not job.ids()
+    for word, why in (
+        ("2026-11-22", "nothing to close"),
+        ("2026-11-31", "no such day"),
+        ("soon", "2026-11-23"),
+    ):
+        assert why in call(job, "close", word, code=2).stderr
+    done = call(job, "close", DATE, KEYAPI_API_KEY="")
+    assert f"crawl date {DATE} is closed" in done.stdout
+    rows = job.ids()
+    assert 0 < len(rows) < sum(simulator.catalogue.size(i) for i in ids)
+    states = {row["status"] for row in job.seller_rows().values()}
+    assert states <= {"complete", "partial"}
+    files = {path: path.stat().st_mtime_ns for path in job.data.glob("videos/**/*.parquet")}
+    assert f"crawl date {DATE} is closed" in call(job, "close", DATE).stdout
+    assert {path: path.stat().st_mtime_ns for path in job.data.glob("videos/**/*.parquet")} == files
+    assert status(job)["unfinished"] == []
+    for options in ((), ("--fresh",)):
+        assert "closed by `crawler close`" in job.run(source, *options, code=2)["stderr"]
+    call(job, "run", "--resume", code=2)
+    notes = job.run(source, "--crawl-date", "2026-11-24", "--budget", "1", code=3)["notes"]
+    assert not [note for note in notes if DATE in note]
+    assert simulator.stats.requests == sent + 1
+    job.run(source, "--late")
+    assert len(job.ids()) > len(rows)
+
+
+def test_close_keeps_pending_sellers_and_a_whole_snapshot_before_fresh(night: Begin) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    ids = simulator.catalogue.seller_ids(10)
+    source = job.sellers(ids)
+    job.run(source, "--budget", "4", code=3)
+    before = job.seller_rows()
+    call(job, "close", DATE)
+    assert job.seller_rows() == before
+    assert {row["status"] for row in before.values()} > {"pending"}
+    job.run(source, "--late")
+    rows = job.ids()
+    job.run(source, "--late", "--fresh", "--budget", str(simulator.stats.requests + 2), code=3)
+    done = call(job, "close", DATE)
+    assert "former snapshot" in done.stderr
+    assert job.ids() == rows
+
+
+@pytest.mark.parametrize(("faults", "options", "code"), OUTCOMES)
+def test_whatever_is_not_exit_0_says_why_on_standard_error(
+    night: Begin, faults: str, options: tuple[str, ...], code: int
+) -> None:
+    job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults(faults)))
+    source = job.sellers(simulator.catalogue.seller_ids(10))
+    words = ("--qps", "1000", "--crawl-date", DATE, "--quiet", "--json", *options)
+    done = call(job, "run", str(source), *words, code=code)
+    assert orjson.loads(done.stdout)["exit_code"] == code
+    line = done.stderr.splitlines()[-1]
+    line = orjson.loads(line)["message"] if "json" in options else line
+    assert f"exit code {code}, " in line
+    assert re.search(r"go on with it by: \S+ (-m crawler )?run ", line)
+    assert ("the first" in line) == (code == 4)

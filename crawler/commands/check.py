@@ -91,7 +91,11 @@ def check_command(
     (_print_json if as_json else _print_text)(found)
     if online and found.problems and not offline_problems:
         return found.exit_code
-    return InputError.exit_code if found.problems else 0
+    if not found.problems:
+        return 0
+    count = f"{len(found.problems)} problems" if len(found.problems) > 1 else "a problem"
+    sys.stderr.write(f"crawler: not ready, {count}: {'; '.join(found.problems)}\n")
+    return InputError.exit_code
 
 
 def _list_settings(loaded: Loaded, found: _Findings) -> None:

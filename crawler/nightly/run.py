@@ -536,8 +536,10 @@ class NightlyRun:
             report.credits = report.credits or self._credit_figures()
         else:
             self._write_page()
-        level = LOG.info if report.exit_code in {0, 3, 130, 143} else LOG.error
-        level("%s", report.summary())
+        if report.exit_code == 0:
+            LOG.info("%s", report.summary())
+        else:
+            LOG.error("%s", report.reason())
 
     def _outcome(self) -> Outcome:
         sellers = self._report.sellers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -44,6 +44,8 @@ class Signals:
             if self.received is not None:
                 return
         if self.received is not None:
+            with suppress(OSError):
+                os.write(2, b"crawler: ended at once by a second signal; run the same command again\n")
             os._exit(128 + number)
         self.receive(number)
 

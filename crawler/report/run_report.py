@@ -69,6 +69,16 @@ class RunReport:
         told += f"; {credit['spent']} credits ({credit['spent_for_date']}{budget} for the date)"
         return told + (f"; {self.message}" if self.message else "")
 
+    def reason(self) -> str:
+        """One line for people that says why the exit code is not 0, and what goes on."""
+        words = f"exit code {self.exit_code}, {VERDICTS.get(self.exit_code, 'unknown')}: {self.summary()}"
+        if self.exit_code == 4 and self.failures:
+            first = self.failures[0]
+            words += (
+                f"; the first that failed: seller {first['seller']}, page {first['page']}: {first['reason']}"
+            )
+        return words + (f"; go on with it by: {self.go_on}" if self.go_on else "")
+
 
 def count_stops(reasons: Counter[str]) -> dict[str, int]:
     """How many sellers stopped for which reason, most first."""

@@ -1,0 +1,118 @@
+"""Closing a crawl date: what was paid for is published, and no run goes on with it but by `--late`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.errors import CarriedRowsLostError, InputError, OutputError
+from crawler.models import SellerStatus, StopReason
+from crawler.nightly.opening import Claim, prepare_folders
+from crawler.nightly.world import World
+from crawler.sellers import missing
+from crawler.store.database import damage_told
+from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.ledger import Ledger
+from crawler.store.lock import hold_lock
+from crawler.store.pins import UNREADABLE, Carried
+from crawler.store.snapshot import NOBODY, SnapshotPlan
+
+_BUILDS = 3
+"""How often publishing is tried where rows that it was to carry are found to be lost."""
+
+
+@dataclass(slots=True)
+class Closing:
+    """What closing a date did: rows published just now (None: nothing was to be published), and notes."""
+
+    crawl_date: date
+    closed_at: str
+    rows: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def close_date(data: Path, crawl_date: date, world: World) -> Closing:
+    """End a crawl date as it is; once closed, it is published again only where its journal has more.
+
+    Sends nothing. Raises `InputError` where no run of the date ever began, `DataLockedError` while a run
+    holds the folder, `OutputError` where it cannot be published: then it is not closed.
+    """
+    now = world.now()
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-close"
+    with ExitStack() as stack:
+        stack.enter_context(hold_lock(data, run_id))
+        stack.enter_context(damage_told(data / "state"))
+        if not (data / "state" / "ledger.sqlite").exists():
+            raise InputError(f"no run was begun under {data}: nothing to close")
+        ledger = stack.enter_context(Ledger(data))
+        if ledger.date(crawl_date) is None:
+            raise InputError(
+                f"no run under {data} was begun for crawl date {crawl_date}: there is nothing to close"
+            )
+        prepare_folders(data)
+        closing = Closing(crawl_date, "")
+        _publish(data, run_id, world, closing)
+        ledger.close(crawl_date, now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+        closed = ledger.date(crawl_date)
+        closing.closed_at = (closed and closed.closed_at) or ""
+    return closing
+
+
+def _publish(data: Path, run_id: str, world: World, closing: Closing) -> None:
+    """Publish what the date's journal has, where it differs from what is published."""
+    path = journal_path(data, closing.crawl_date, latest_generation(data, closing.crawl_date))
+    if not path.exists():
+        return
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(path))
+        claim = Claim(journal, data, closing.crawl_date)
+        if not journal.has_pages or journal.meta("published_mark") == journal.mark():
+            return
+        if not claim.is_ours:
+            closing.notes.append(
+                "the former snapshot stays, as the crawl that was to replace it is not complete; what that "
+                f"crawl paid for is in {path} alone, and a run with --late goes on with it"
+            )
+            return
+        claim.announce(run_id)
+        staging = world.staging(journal)
+        stack.callback(staging.close)
+        pending = _pending(data, closing.crawl_date, journal)
+        plan = SnapshotPlan(data, run_id, closing.crawl_date, pending, StopReason.INTERRUPTED)
+        for _ in range(_BUILDS):
+            lost = Carried(journal, data, closing.crawl_date).lost
+            if lost:
+                journal.give_up_carrying(lost)
+                closing.notes.append(
+                    f"rows of {len(lost)} sellers can no longer be carried, and are not published"
+                )
+            try:
+                closing.rows = world.publish(staging, plan).written
+            except CarriedRowsLostError:
+                continue
+            return
+        raise OutputError(
+            f"the snapshot of {closing.crawl_date} could not be built; run the same command again"
+        )
+
+
+def _pending(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
+    """The sellers that the present snapshot has as pending, and that the journal does not know either."""
+    chunks: list[pa.Array[Any]] = []
+    for path in (data / "sellers" / f"crawl_date={crawl_date}").glob("*.parquet"):
+        try:
+            table = pq.ParquetFile(path).read(["seller_id", "status"])
+        except UNREADABLE:
+            continue
+        chunks += table.filter(pc.field("status") == SellerStatus.PENDING.value)["seller_id"].chunks
+    if not chunks:
+        return NOBODY
+    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.known())
+    return found
