@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
 KILLS ?= 200
+TRIALS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test test-oldest test-newest check simulate-nights fuzz crash bench bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test test-oldest test-newest check simulate-nights fuzz crash damage bench bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,6 +57,9 @@ fuzz: setup ## fuzz the reading of answers for FUZZ seconds
 
 crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
+
+damage: setup ## damage state of runs that were cut off TRIALS times, and go on
+	cd tests && ../$(BIN)/python -W ignore damage.py --trials $(TRIALS)
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results

@@ -26,7 +26,7 @@ from conftest import DATE, SMALL, Night, as_printed
 from crawler.rules.dates import is_late, latest_date
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.ledger import Ledger
+from crawler.store.ledger import Ledger, _update_run
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 DAY = timedelta(days=1)
@@ -70,8 +70,10 @@ def status(job: Night, *words: str) -> dict[str, Any]:
 def age(job: Night, crawl_date: str, hours: float) -> None:
     """Let the runs of a crawl date have begun earlier."""
     began = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="milliseconds")
-    with closing(sqlite3.connect(job.data / "state" / "ledger.sqlite", isolation_level=None)) as db:
-        db.execute("UPDATE run SET started_at = ? WHERE crawl_date = ?", (began, crawl_date))
+    with Ledger(job.data) as ledger:
+        for run in ledger.runs():
+            if run.crawl_date == crawl_date:
+                _update_run(ledger._db, run.run_id, "started_at = ?", began)
 
 
 def test_all_unfinished_dates_make_one_line_and_none_under_quiet(night: Begin) -> None:

@@ -272,7 +272,8 @@ class _Plan:
         if (data / "state" / "ledger.sqlite").exists():
             with Ledger(data, only_read=True) as ledger:
                 spent = ledger.spent_for(self._date)
-                of_month = ledger.spent_since(month_begin(utc_day(datetime.now(UTC)), limits.month_begins))
+                today = utc_day(datetime.now(UTC))
+                of_month = ledger.spent_since(month_begin(today, limits.month_begins), today)
         rests = [] if limits.budget is None else [limits.budget - spent]
         if limits.monthly_budget is not None:
             rests.append(limits.monthly_budget - of_month)

@@ -148,8 +148,8 @@ def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
     today = utc_day(now)
     began = month_begin(today, limits.month_begins)
     since = pace_since(today, began, ledger.first_day() or today)
-    a_day = ledger.spent_since(since) / ((today - since).days + 1)
-    spent = ledger.spent_since(began)
+    a_day = ledger.spent_since(since, today) / ((today - since).days + 1)
+    spent = ledger.spent_since(began, today)
     return forecast(today, limits.month_begins, limits.monthly_budget, spent, a_day)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,7 @@ from crawler.store.snapshot import clean_staging
 
 _STRING = pa.string()
 _SLICE = 65_536
+_CHECKSUM_BYTES = 4
 
 
 def prepare_folders(data: Path) -> None:
@@ -113,21 +115,30 @@ class Claim:
 
     def stake(self, listed: pa.Array[Any], *, fresh: bool) -> None:
         """Note once which sellers must end."""
-        if self.is_ours or self._path.exists():
+        if self.is_ours or self._required() is not None:
             return
         others = [] if fresh else [pc.unique(missing(self._published(), _slices(listed)))]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, *others])}), sink)
+        content = bytes(sink.getvalue())
         with told_as_output_error(str(self._path)):
-            write_whole(self._path, memoryview(sink.getvalue()))
+            write_whole(self._path, content + crc32(content).to_bytes(_CHECKSUM_BYTES), private=True)
+
+    def _required(self) -> pa.Array[Any] | None:
+        """The sellers that were noted; None where none were, or the file is damaged."""
+        with told_as_output_error(str(self._path)), suppress(FileNotFoundError):
+            content, checksum = _halves(self._path.read_bytes())
+            if crc32(content) == int.from_bytes(checksum):
+                return pq.ParquetFile(pa.BufferReader(content)).read()["seller_id"].combine_chunks()
+        return None
 
     def may_replace(self, listed: pa.Array[Any]) -> bool:
         """Whether this journal may publish."""
         if self.is_ours:
             return True
         wanted = [listed]
-        if self._path.exists():
-            wanted.append(pq.ParquetFile(self._path).read()["seller_id"].combine_chunks())
+        required = self._required()
+        wanted += [] if required is None else [required]
         return not any(len(missing(ids, self._journal.settled())) for ids in wanted)
 
     def _published(self) -> pa.Array[Any]:
@@ -151,6 +162,10 @@ def _read(path: Path, names: list[str]) -> pa.Table:
     if not path.is_file():
         raise OSError(f"{path} is no file")
     return pq.ParquetFile(path).read(names)
+
+
+def _halves(content: bytes) -> tuple[bytes, bytes]:
+    return content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
 
 
 def _slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:

@@ -163,6 +163,11 @@ class NightlyRun:
             generation += 1
         path = journal_path(data, self._date, max(1, generation))
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
+        # First of all: the claim is only as good as what the journal says of itself.
+        self._staging = self._world.staging(journal)
+        stack.callback(self._staging.close)
+        if repaired := str(self._staging.repairs):
+            self._note(f"{journal.path} was damaged: {repaired}")
         journal.require(sort=run.sort, order=run.order)
         self._keep_list(path)
         journal.note(
@@ -177,8 +182,6 @@ class NightlyRun:
         )
         self._claim = Claim(journal, data, self._date)
         self._claim.stake(self._listed.ids, fresh=run.fresh)
-        self._staging = self._world.staging(journal)
-        stack.callback(self._staging.close)
         journal.reopen(
             self._listed.contains,
             retry_refused=run.retry_failed,
@@ -613,7 +616,9 @@ class NightlyRun:
             "spent": self._session.counts.sent,
             "spent_for_date": self._ledger.spent_for(self._date),
             "monthly_budget": self._settings.credits.monthly_budget,
-            "spent_for_month": self._ledger.spent_since(self._account.month.began),
+            "spent_for_month": self._ledger.spent_since(
+                self._account.month.began, self._account.month.lease_day
+            ),
         }
 
     def _exit_code(self) -> int:

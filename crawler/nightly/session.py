@@ -98,13 +98,14 @@ class Account:
         if self.budget is not None:
             told = f"{self.ledger.spent_for(self.crawl_date)} of {self.budget} credits spent"
         if month.budget is not None:
-            told += f", {self.ledger.spent_since(month.began)} of {month.budget} since {month.began}"
+            spent = self.ledger.spent_since(month.began, month.lease_day)
+            told += f", {spent} of {month.budget} since {month.began}"
         return told
 
     def _spent(self, month: BillingMonth) -> Iterator[str]:
         if self.budget is not None and self.ledger.spent_for(self.crawl_date) >= self.budget:
             yield "the credit budget is spent: raise --budget, or run again on another crawl date"
-        if month.budget is not None and self.ledger.spent_since(month.began) >= month.budget:
+        if month.budget is not None and self.ledger.spent_since(month.began, month.lease_day) >= month.budget:
             end = month_end(month.began, self.limits.month_begins)
             yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
 

@@ -6,13 +6,15 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crawler.errors import OutputError
 
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -27,6 +29,77 @@ def told_as_output_error(what: str) -> Iterator[None]:
             f"cannot write {what}: {error.strerror or error}; make room or mend the permissions, "
             "then run the same command again: nothing that was paid for is lost"
         ) from error
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that its owner alone can enter, whatever the umask; one that exists becomes so.
+
+    What a link leads to is left as it is. Raises `OSError`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=_PRIVATE_FOLDER)
+    if folder.is_symlink():
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _tighten(handle, _PRIVATE_FOLDER)
+    finally:
+        os.close(handle)
+
+
+def make_private_file(path: Path) -> None:
+    """Make a file that its owner alone can read, where there is none; one that exists becomes so.
+
+    Raises `OSError`, also where it is a link or no regular file.
+    """
+    os.close(open_private(path))
+
+
+def open_private(path: Path) -> int:
+    """Open such a file to read and write; returns its descriptor. Raises as `make_private_file` does."""
+    # Non-blocking: a pipe in its place would be waited on for ever.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags, _PRIVATE_FILE)
+    try:
+        _require_regular(handle, path)
+        _tighten(handle, _PRIVATE_FILE)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def tighten_tree(root: Path) -> None:
+    """Take from everything below a folder, itself included, what others may do with it.
+
+    No link is followed. Left as they are: files with a second name, which others may read by that, and what
+    belongs to another user.
+    """
+    for name, _, names in os.walk(root):
+        folder = Path(name)
+        _tighten_path(folder, _PRIVATE_FOLDER)
+        for file in names:
+            _tighten_path(folder / file, _PRIVATE_FILE)
+
+
+def _tighten_path(path: Path, mode: int) -> None:
+    with suppress(OSError):
+        found = path.lstat()
+        is_linked = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+        if found.st_mode & 0o077 and not stat.S_ISLNK(found.st_mode) and not is_linked:
+            path.chmod(mode)
+
+
+def _require_regular(handle: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def _tighten(handle: int, mode: int) -> None:
+    if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
+        with suppress(PermissionError):
+            os.fchmod(handle, mode)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -55,12 +128,16 @@ def fsync_tree(root: Path) -> None:
         fsync_folder(Path(folder))
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that a crash leaves the former content or this one."""
+def write_whole(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
+    """Write a file so that a crash leaves the former content or this one; `private`: for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Where something has this name, a link perhaps, it is not written to.
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
+            if private:
+                os.fchmod(file.fileno(), _PRIVATE_FILE)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

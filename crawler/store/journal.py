@@ -26,8 +26,8 @@ from crawler.models import (
     StopRule,
     edge_of,
 )
-from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
-from crawler.store.database import database_errors, open_database, read_database, transaction
+from crawler.store.checksums import corrected, page_checksum, with_checksum
+from crawler.store.database import damaged, database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
 
 FORMAT = 5
@@ -221,8 +221,6 @@ class Journal:
             oldest=FORMAT,
             survive_power_loss=survive_power_loss,
         )
-        with database_errors(path):
-            self._db.create_function("row_checksum", -1, _row_checksum, deterministic=True)
         self._codec = pa.Codec("lz4")
         self._is_sorted = only_read
         self._last_seq = self._one(_LAST_SEQ)
@@ -247,7 +245,7 @@ class Journal:
         numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         bodies = [
-            (last, first, len(joined), self._codec.compress(joined, asbytes=True))
+            (last, first, len(joined), self.compressed(joined))
             for first, last, joined in _joined((seq, page.body) for seq, (_, page) in numbered)
         ]
         outlays = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
@@ -268,6 +266,23 @@ class Journal:
         self._last_seq += len(numbered)
         return [_stored(seq, record, page) for seq, (record, page) in numbered]
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The database, for whoever checks and repairs it."""
+        return self._db
+
+    def compressed(self, joined: bytes) -> bytes:
+        """Joined bodies as they are stored."""
+        return self._codec.compress(joined, asbytes=True)
+
+    def decompressed(self, blob: bytes, size: int) -> bytes:
+        """Stored bodies of `size` bytes."""
+        return self._codec.decompress(blob, size, asbytes=True)
+
+    def add_outlays(self, credit: Iterable[tuple[str, int]]) -> None:
+        """Note, in a transaction that is open, what sellers cost beside their pages."""
+        self._db.executemany(_OUTLAY, [with_checksum(item) for item in credit if item[1]])
+
     def waiting(self) -> Iterator[StoredPage]:
         """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
         query = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size FROM page
@@ -276,7 +291,7 @@ class Journal:
         last = self._one("SELECT coalesce(max(last_seq), 0) FROM segment")
         while body := self._db.execute(next_body, (last,)).fetchone():
             pages = self._db.execute(query, (last, body[0])).fetchall()
-            joined = self._codec.decompress(body[1], sum(page[-1] for page in pages), asbytes=True)
+            joined = self.decompressed(body[1], sum(page[-1] for page in pages))
             begin = 0
             for *page, size in pages:
                 yield StoredPage._make([*page, joined[begin : begin + size]])
@@ -326,10 +341,13 @@ class Journal:
     def require(self, **expected: str) -> None:
         """Hold a resumed crawl to what its pages were asked for with.
 
-        Raises `InputError` where sorting, order or page size differ from the first run's.
+        Raises `InputError` where sorting, order or page size differ from the first run's, `OutputError` where
+        damage left it unknown.
         """
         for name, value in expected.items():
             found = self.meta(name)
+            if found is None and self.has_pages:
+                raise damaged(self.path, f"{name} of its pages is lost")
             if found is not None and found != value and self.has_pages:
                 raise InputError(
                     f"this crawl date was begun with {name} {found}, not {value}: their pages do not fit "
@@ -542,10 +560,6 @@ class Journal:
         cursor = self._db.execute(query, told or {})
         while rows := cursor.fetchmany(65_536):
             yield pa.array([row[0] for row in rows], pa.string())
-
-
-def _row_checksum(*values: object) -> int:
-    return row_checksum(values)
 
 
 def _joined(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from crawler.errors import DataLockedError
-from crawler.store.files import told_as_output_error
+from crawler.store.files import make_private_folder, open_private, told_as_output_error
 
 _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
@@ -38,8 +38,8 @@ def hold_lock(data: Path, run_id: str) -> Iterator[None]:
     """
     path = data / "state" / "lock"
     with told_as_output_error(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_private_folder(path.parent)
+        handle = open_private(path)
     try:
         if not _taken(handle):
             raise DataLockedError(

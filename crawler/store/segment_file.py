@@ -5,17 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import EIO
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zlib import crc32
 
 import orjson
 import pyarrow as pa
 
-from crawler.errors import InputError
-from crawler.store.files import fsync_file
+from crawler.store.files import fsync_file, make_private_file
 from crawler.store.journal import Journal, Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 
@@ -36,6 +36,9 @@ _RANGE = 16
 
 # zstd would save two fifths of the room, and takes twice as long.
 _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_HEAD = len(b"ARROW1\0\0") + SEGMENT_SCHEMA.serialize().size
+"""Bytes of a file of rows before the first batch."""
+
 _ROWS, _REJECTS = ".arrow", ".jsonl"
 _ENDINGS = {"rows": _ROWS, "rejects": _REJECTS}
 
@@ -49,6 +52,7 @@ def write_segment(
     names are not yet.
     """
     rows, told = folder / f"{name}{_ROWS}", folder / f"{name}{_REJECTS}"
+    make_private_file(rows)
     rejects: list[list[bytes]] = []
     with _written(rows) as (write, ends):
         for table, lines in blocks:
@@ -58,6 +62,7 @@ def write_segment(
     fsync_file(rows)
     pieces = {"rows": _pieces(rows, [*ends, rows.stat().st_size]), "rejects": []}
     if any(rejects):
+        make_private_file(told)
         told.write_bytes(b"".join(chain.from_iterable(rejects)))
         fsync_file(told)
         sizes = [sum(map(len, lines)) for lines in rejects if lines]
@@ -85,7 +90,8 @@ def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]
         def write(table: pa.Table) -> None:
             for batch in table.to_batches(_rows_of_a_batch(table)):
                 if batch.num_rows:
-                    ends.extend([] if ends else [file.tell()])
+                    # The head is written with the first batch.
+                    ends.extend([] if ends else [_HEAD])
                     out.write_batch(batch)
                     ends.append(file.tell())
 
@@ -107,20 +113,13 @@ def reject_files(journal: Journal) -> list[Path]:
     return [folder / f"{segment.name}{_REJECTS}" for segment in journal.segments() if segment.rejected]
 
 
-def require_segments(journal: Journal) -> None:
-    """Raise `InputError` where a segment is missing or damaged: what was paid for could not be published."""
-    damaged = damage_of(journal)
-    if damaged is not None:
-        raise InputError(f"{damaged}: restore it, or pay for the crawl date again with --fresh")
-
-
 def damage_of(journal: Journal) -> str | None:
     """What is wrong with the journal's segments, by their checksums; None where nothing is."""
     folder = segment_folder(journal.path)
     for segment in journal.segments():
         told = f"{folder / segment.name}{_ROWS} is missing or damaged"
         try:
-            if not _is_intact(folder, segment):
+            if not is_intact(folder, segment):
                 return f"{told} (its content has changed)"
         except OSError as error:
             return f"{told} ({error})"
@@ -223,15 +222,64 @@ def _place_after(batch: pa.RecordBatch, seller_id: str) -> int:
     return bisect_right(range(len(ids)), seller_id, key=lambda row: str(ids[row]))
 
 
-def _is_intact(folder: Path, segment: Segment) -> bool:
+def is_intact(folder: Path, segment: Segment) -> bool:
     """Whether every piece of a segment's files has its checksum, and nothing follows the last one."""
-    pieces: dict[str, list[list[int]]] = orjson.loads(segment.pieces)
-    for kind, ending in _ENDINGS.items():
-        expected = [tuple(piece) for piece in pieces[kind]]
-        path = folder / f"{segment.name}{ending}"
-        if not expected:
-            continue
-        ends = list(accumulate(length for length, _ in expected))
-        if path.stat().st_size != ends[-1] or _pieces(path, ends) != expected:
+    for kind in _ENDINGS:
+        sizes = _sizes(segment, kind)
+        if sizes and _size_of(_path(folder, segment, kind)) != sum(sizes):
+            return False
+        if None in _intact(folder, segment, kind):
             return False
     return True
+
+
+def intact_batches(folder: Path, segment: Segment) -> Iterator[pa.RecordBatch]:
+    """The rows of a segment that are not damaged."""
+    # Neither the file's head nor its foot is needed: each batch is a message of its own.
+    for piece in _intact(folder, segment, "rows")[1:-1]:
+        if piece is not None:
+            yield pa.ipc.read_record_batch(pa.py_buffer(piece), SEGMENT_SCHEMA)
+
+
+def intact_lines(folder: Path, segment: Segment) -> list[bytes]:
+    """The rejects of a segment that are not damaged, each as its line."""
+    pieces = _intact(folder, segment, "rejects")
+    return [line for piece in pieces if piece is not None for line in piece.splitlines(keepends=True)]
+
+
+def _sizes(segment: Segment, kind: str) -> list[int]:
+    return [size for size, _ in orjson.loads(segment.pieces)[kind]]
+
+
+def _path(folder: Path, segment: Segment, kind: str) -> Path:
+    return folder / f"{segment.name}{_ENDINGS[kind]}"
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _intact(folder: Path, segment: Segment, kind: str) -> list[bytes | None]:
+    """The pieces of a file, with None for each that is damaged or not there."""
+    pieces: list[tuple[int, int]] = orjson.loads(segment.pieces)[kind]
+    found: list[bytes | None] = [None] * len(pieces)
+    with suppress(FileNotFoundError), _path(folder, segment, kind).open("rb") as file:
+        for number, (size, checksum) in enumerate(pieces):
+            content = _read(file, size)
+            found[number] = content if crc32(content) == checksum and len(content) == size else None
+    return found
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """The next bytes; none, and the place behind them, where the disk cannot read them."""
+    begin = file.tell()
+    try:
+        return file.read(size)
+    except OSError as error:
+        if error.errno != EIO:
+            raise
+        file.seek(begin + size)
+        return b""

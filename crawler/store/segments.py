@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from crawler.errors import OutputError
 from crawler.models import PAGE_SIZE, Reject
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, told_as_output_error
+from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
+from crawler.store.repair import repair
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
-from crawler.store.segment_file import require_segments, segment_folder, write_segment
+from crawler.store.segment_file import segment_folder, write_segment
 
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -63,7 +64,7 @@ class Staging:
 
     What it holds in memory is always what the journal holds as bodies. Used by one thread at a time; with an
     `executor` (of one thread) segments are written beside further commits, one at a time, and `close` must
-    be called.
+    be called. `repairs` says what of the journal was found damaged at first.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Staging:
         self._waiting: list[StoredPage] = []
         self._bytes = 0
         self._begun: tuple[list[StoredPage], Future[Segment]] | None = None
-        require_segments(journal)
+        self.repairs = repair(journal)
         self._remove_strays()
         self._take(journal.waiting())
 
@@ -144,7 +145,7 @@ class Staging:
         first_seq, last_seq = pages[0].seq, pages[-1].seq
         name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
-            folder.mkdir(exist_ok=True)
+            make_private_folder(folder)
             rejected, pieces = write_segment(folder, name, self._read(pages))
             fsync_folder(folder)
             fsync_folder(folder.parent)

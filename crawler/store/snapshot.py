@@ -81,7 +81,7 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
     reached("publish.begin")
     damaged = damage_of(journal)
     if damaged is not None:
-        raise OutputError(f"{damaged}: restore it, then run the same command again")
+        raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
     formerly = Carried(journal, plan.data, plan.crawl_date)
     if formerly.lost:
         raise CarriedRowsLostError("; ".join(formerly.damages))
