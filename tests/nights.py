@@ -109,13 +109,14 @@ class Weather:
     stall_for: float = 0.0
     clock_jump: float = 0.0
     disk_delay: float = 0.002
+    wrong_path: bool = False
     bug_at_request: int | None = None
     bug_at_commit: int | None = None
 
     @property
     def is_fair(self) -> bool:
         """Whether every request is answered, but for sellers that never are."""
-        return self.failing + self.lost + self.throttling + self.down_for == 0
+        return self.failing + self.lost + self.throttling + self.down_for + self.wrong_path == 0
 
 
 class UnforeseenError(Exception):
@@ -289,10 +290,11 @@ class FakeApi:
         if request.page_num >= self._night.sick.get(request.seller_id, request.page_num + 1):
             departure.label = "500"
             raise UnavailableError("500")
-        if request.seller_id in self._night.bad:
-            departure.label = "400"
+        gone = weather.wrong_path or self._night.seed % 2 == 1
+        if weather.wrong_path or request.seller_id in self._night.bad:
+            departure.label = "404" if gone else "400"
             request.refused = True
-            raise RefusedError("400")
+            raise RefusedError(departure.label, departure.label, of_address=gone)
         return self._page(request, departure, now)
 
     def _page(self, request: Request, departure: Departure, now: float) -> Page:
@@ -420,6 +422,7 @@ EVENTS: list[Callable[[Weather, Random], None]] = [
     _setter(disk_full_after=(0, 1, 4)),
     _setter(disk_low_at=(1000.5, 1003.0)),
     _setter(stall_at=(1000.5, 1002.0), stall_for=(1.5, 20.0, 3600.0)),
+    _setter(wrong_path=(True,)),
     _setter(clock_jump=(-7200.0, 86_400.0)),
     _setter(bug_at_request=(1, 5, 30)),
     _setter(bug_at_commit=(1, 2, 5)),
@@ -615,10 +618,12 @@ def play(seed: int, folder: Path) -> Night:
         fresh = number > 0 and rng.random() < 0.05
         if rng.random() < 0.2:
             fixed["top"] = rng.choice((None, 1, 4, 30))
-        settings = settings_of(folder, fixed, (budget, monthly), fresh=fresh)
+        weather = weather_of(rng, number, deep=night.is_deep)
+        url = "https://wrong.test" if weather.wrong_path else "https://right.test"
+        settings = settings_of(folder, fixed, (budget, monthly), url, fresh=fresh)
         shorter = rng.random() >= 0.9 and number < MOST_RUNS - 1
         some = rng.sample(listed, k=max(1, len(listed) - 1)) if shorter else listed
-        runner = Runner(night, settings, some, weather_of(rng, number, deep=night.is_deep), rng, whole)
+        runner = Runner(night, settings, some, weather, rng, whole)
         before = Before.look(night, folder, fresh=fresh)
         runner.go()
         night.clean &= not fresh and runner.report is not None and runner.report.exit_code != 8
@@ -663,10 +668,10 @@ def tell(runner: Runner, before: Before) -> None:
 
 
 def settings_of(
-    folder: Path, fixed: dict[str, Any], budgets: tuple[int | None, int | None], *, fresh: bool
+    folder: Path, fixed: dict[str, Any], budgets: tuple[int | None, int | None], url: str, *, fresh: bool
 ) -> Settings:
     """Settings of one run."""
-    api = {"timeout": fixed["timeout"]}
+    api = {"timeout": fixed["timeout"], "url": url}
     run = {k: v for k, v in fixed.items() if k != "timeout"}
     run.update(data=str(folder), fresh=fresh)
     log = {"quiet": True, "no_progress": True}
@@ -776,6 +781,15 @@ def check_blame(runner: Runner, report: RunReport) -> None:
         expect(left <= night.sick.keys(), f"exit 9, and others would answer: {sorted(left)}")
 
 
+def check_wrong_path(runner: Runner) -> None:
+    """No seller has failed for good by a wrong path."""
+    data = runner.settings.run.data
+    query = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
+    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+        failed = {row[0] for row in journal._db.execute(query)}
+    expect(failed <= runner.night.bad, f"failed for good by a wrong path: {sorted(failed)}")
+
+
 def check_paging(runner: Runner, sent: list[Request]) -> None:
     """After a page that ends its seller no later one is asked for in the same run, but for the look-ahead."""
     last_good: dict[str, int] = defaultdict(int)
@@ -864,9 +878,14 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
             expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
     check_certain(runner, report)
     check_blame(runner, report)
+    if weather.wrong_path:
+        check_wrong_path(runner)
     allowed = {
         3: (runner.settings.credits.budget, runner.settings.credits.monthly_budget) != (None, None),
-        4: bool(night.bad or night.sick) or weather.failing + weather.lost > 0 or weather.down_for > 0,
+        4: bool(night.bad or night.sick)
+        or weather.wrong_path
+        or weather.failing + weather.lost > 0
+        or weather.down_for > 0,
         5: weather.refuse_key_after is not None,
         6: weather.quota is not None,
         8: weather.disk_full_after is not None or weather.disk_low_at is not None,

@@ -981,6 +981,11 @@ async def speaks_first(peer: Peer) -> None:
     await peer.say(answer(b"", status="400 Bad Request"))
 
 
+async def hangs_up(peer: Peer) -> None:
+    peer.writer.close()
+    await peer.silence()
+
+
 async def test_the_cause_of_no_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving() as closed:
         pass
@@ -992,6 +997,10 @@ async def test_the_cause_of_no_connection_is_named(monkeypatch: pytest.MonkeyPat
         )
     async with serving(speaks_first) as plain, client(f"https://{plain.url[7:]}") as api:
         assert (await cause(api))[0] == "TLS"
+    async with serving(hangs_up) as closing, client(f"https://{closing.url[7:]}") as api:
+        found, message = await cause(api)
+        assert found == "connection reset"
+        assert "reset by peer" in message
     with full_port() as url:
         async with client(url, connect_timeout=0.1) as api:
             found, message = await cause(api)

@@ -25,7 +25,7 @@ def cause_of(error: Exception) -> tuple[str, str]:
 
 def _unconnected(error: aiohttp.ClientConnectorError) -> tuple[str, str]:
     where, why = f"{error.host}:{error.port}", _reason(error.os_error)
-    kind, what = _kind_of(error.errno), f"no connection to {where} ({why})"
+    kind, what = _kind_of(error.os_error), f"no connection to {where} ({why})"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         kind, what = (
             "DNS",
@@ -47,7 +47,7 @@ def _broken(error: Exception) -> tuple[str, str]:
     if isinstance(error, ssl.SSLError):
         return "TLS", f"TLS failed ({_reason(error)})"
     if isinstance(error, OSError):
-        return _kind_of(error.errno), f"the connection broke ({_reason(error)})"
+        return _kind_of(error), f"the connection broke ({_reason(error)})"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.EofStream):
         return "connection closed", "the connection was closed before the answer"
     cause = error.__cause__
@@ -57,11 +57,15 @@ def _broken(error: Exception) -> tuple[str, str]:
     return "malformed", f"no valid HTTP answer: {name}"
 
 
-def _kind_of(number: int | None) -> str:
-    return "connection reset" if number in _RESET else "connection"
+def _kind_of(error: OSError) -> str:
+    # asyncio raises some without a number.
+    is_reset = error.errno in _RESET or isinstance(error, ConnectionResetError | BrokenPipeError)
+    return "connection reset" if is_reset else "connection"
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, ConnectionResetError) and not error.errno:
+        return os.strerror(errno.ECONNRESET)
     if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
         return (error.strerror or type(error).__name__)[:160]
     return os.strerror(error.errno)

@@ -43,6 +43,8 @@ from crawler.rules.sizing import PoolSize
 from crawler.rules.top import Top
 
 _TICK = 0.1
+_GOLDEN = 0.618034
+"""Multiples of it, without their whole part, are spread evenly however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Crawl:
         self._mends = to_mend is not None
         self._to_mend = deque(to_mend or ())
         self._address = address or AddressCheck()
+        gates.holds_back = self._address.holds_back
+        self._held_back: list[PageRequest] = []
         self._on_page = on_page
         self._on_end = on_end
         # Ordered, so that a simulated night replays exactly.
@@ -165,8 +169,9 @@ class Crawl:
 
     @property
     def _may_take(self) -> bool:
-        """Whether the frontier may have a seller to ask: few more where the address may be wrong."""
-        return not self._frontier.empty and (not self._address.is_suspect or self._address.may_ask)
+        """Whether there may be a seller to ask first: few more where the address may be wrong."""
+        some = bool(self._held_back) or not self._frontier.empty
+        return some and (not self._address.is_suspect or self._address.may_ask)
 
     @property
     def _may_mend(self) -> bool:
@@ -197,14 +202,20 @@ class Crawl:
         if self._address.at_fault:
             request, retriable = self._address.at_fault.popleft()
             return self._fail(request, request.reason, retriable=retriable)
+        if self._held_back and not self._address.is_suspect:
+            return self._ask_again(self._held_back.pop())
         down = self._breaker.is_open
         if self._parked and not down:
             due = self._parked.take(asyncio.get_running_loop().time())
             if due is not None:
                 return self._ask_again(due)
-        seller = self._take_seller()
-        if seller is not None:
-            return self._advance(seller)
+        if self._address.is_suspect:
+            work = self._next_spread()
+        else:
+            seller = self._frontier.take()
+            work = None if seller is None else self._advance(seller)
+        if work is not None:
+            return work
         if down and self._breaker.nobody_answered:
             self._breaker.ration(self._parked.probes_left)
         probe = self._parked.take_probe() if down else None
@@ -212,13 +223,21 @@ class Crawl:
             return self._ask_again(probe)
         return self._mend(self._to_mend.popleft()) if self._may_mend else None
 
-    def _take_seller(self) -> SellerProgress | None:
-        if not self._address.is_suspect:
-            return self._frontier.take()
-        seller = self._frontier.take_spread() if self._address.may_ask else None
-        if seller is not None:
-            self._address.asks(seller.seller_id)
-        return seller
+    def _next_spread(self) -> Coroutine[None, None, None] | None:
+        """Ask a seller from another part of the list: those not taken yet, then those held back."""
+        if not self._address.may_ask:
+            return None
+        seller = self._frontier.take_spread()
+        if seller is None and self._held_back:
+            place = int(len(self._held_back) * (self._address.asked * _GOLDEN % 1.0))
+            request = self._held_back.pop(place)
+            self._address.asks(request.seller.seller_id)
+            return self._ask_again(request)
+        seller = seller or self._frontier.take()
+        if seller is None:
+            return None
+        self._address.asks(seller.seller_id)
+        return self._advance(seller)
 
     def _conclude_on_address(self) -> None:
         """Stop where everybody was refused as by a wrong path, and nobody is left to ask."""
@@ -311,7 +330,10 @@ class Crawl:
         try:
             page, sent_at = await self._gates.ask(request)
         except (HeldBackError, ThrottledError):
-            self._parked.park(request)
+            if self._address.holds_back(request):
+                self._held_back.append(request)
+            else:
+                self._parked.park(request)
             return
         except UnavailableError:
             await self._after_failure(request)

@@ -70,7 +70,7 @@ class GaveUpError(Exception):
 
 
 class HeldBackError(Exception):
-    """The API turned out to be down while an attempt was on its way; nothing was sent."""
+    """The API turned out to be down, or its address wrong, before an attempt left; nothing was sent."""
 
 
 class PacedDeparture:
@@ -116,7 +116,10 @@ class PacedDeparture:
 
 
 class Gates:
-    """Fetches pages, one request at a time for each of them, through all gates."""
+    """Fetches pages, one request at a time for each of them, through all gates.
+
+    `holds_back` is asked right before a request leaves: where it is true, nothing is sent.
+    """
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class Gates:
         self._rng = rng
         self._probing = False
         self._throttled_since: float | None = None
+        self.holds_back: Callable[[PageRequest], bool] = lambda _request: False
         self.counts = RequestCounts()
 
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
@@ -210,7 +214,11 @@ class Gates:
         if not self._credits.take_at_once():
             with self._stop.interruptible():
                 await self._credits.take()
-        departure = PacedDeparture(self._pace, self._stop, lambda: self._breaker.is_open and not probing)
+        departure = PacedDeparture(
+            self._pace,
+            self._stop,
+            lambda: (self._breaker.is_open and not probing) or self.holds_back(request),
+        )
         try:
             await departure.approach()
             page = await self._api.fetch(request.seller.seller_id, request.page_num, departure)

@@ -249,8 +249,7 @@ def _errors(told: Mapping[str, Any]) -> Iterator[_Markup]:
     """The last error, and how many there were of each kind."""
     last, by_kind = _part(told, "last"), _part(told, "by_kind")
     if last:
-        where = f"seller {_shown(last.get('seller'))}, page {_shown(last.get('page'))}"
-        yield _tag("p", _tag("strong", "The last error: "), f"{_shown(last.get('reason'))} ({where})")
+        yield _tag("p", _tag("strong", "The last error: "), _shown(last.get("reason")))
     yield from _counts(by_kind, {kind: f"HTTP {kind}" for kind in by_kind if kind.isdecimal()})
 
 

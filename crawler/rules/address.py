@@ -65,7 +65,17 @@ class AddressCheck:
     @property
     def may_ask(self) -> bool:
         """Whether one more seller may be asked while the address is suspect."""
-        return len(self._spread) < SPREAD_REFUSED
+        return self.asked < SPREAD_REFUSED
+
+    @property
+    def asked(self) -> int:
+        """How many sellers were asked because the address is suspect."""
+        return len(self._spread)
+
+    def holds_back(self, request: PageRequest) -> bool:
+        """Whether a request that was to be the first for its page must not leave now."""
+        is_first = request.sent == 0
+        return is_first and self.is_suspect and request.seller.seller_id not in self._spread
 
     def asks(self, seller_id: str) -> None:
         """Note a seller that is asked because the address is suspect."""

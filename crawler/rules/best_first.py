@@ -80,9 +80,9 @@ class BestFirst:
         return heappop(self._heap)[2] if self._heap else None
 
     def take_spread(self) -> SellerProgress | None:
-        """Give a seller before its turn, from another part of the list; else the next one."""
+        """Give a seller before its turn, from another part of the list; None where all were taken."""
         seller_id = self._spread.take()
-        return self.take() if seller_id is None else SellerProgress(seller_id)
+        return None if seller_id is None else SellerProgress(seller_id)
 
     def _take_new(self) -> str | None:
         """Take the seller not begun that is next; None where one that is begun is, or nobody."""

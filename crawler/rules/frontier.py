@@ -39,9 +39,9 @@ class Frontier:
         return self._take_fresh() or self._take_begun()
 
     def take_spread(self) -> SellerProgress | None:
-        """Give a seller before its turn, from another part of the list; else the next one."""
+        """Give a seller before its turn, from another part of the list; None where all were taken."""
         seller_id = self._spread.take()
-        return self.take() if seller_id is None else SellerProgress(seller_id)
+        return None if seller_id is None else SellerProgress(seller_id)
 
     def put_back(self, seller: SellerProgress) -> None:
         """Take back a seller whose next page is still to be asked for."""
