@@ -88,7 +88,7 @@ def test_all_unfinished_dates_make_one_line_and_none_under_quiet(night: Begin) -
     for part in (
         "3 crawl dates",
         "2026-11-18",
-        "crawl date 2026-11-20 is unfinished",
+        "crawl date 2026-11-20 is unfinished (credit budget spent)",
         "crawler close 2026-11-20",
     ):
         assert part in line

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from crawler.errors import InputError
-from crawler.nightly.dates import DateRule, close_command, failed_sellers
+from crawler.nightly.dates import DateRule, close_command, what_is_left
 from crawler.report.run_report import VERDICTS
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings import CreditSettings
@@ -109,15 +109,13 @@ def _date_figures(
 ) -> dict[str, Any]:
     """A crawl date for programs: its state, its failed sellers, and the command that goes on with it."""
     extra = ["--late"] if rule.is_closed(day) else []
-    reason = failed_sellers(day)
+    reason = what_is_left(day)
     if holder is not None and holder.run_id == day.latest.run_id:
-        state = "running"
+        state, reason = "running", ""
     elif rule.is_closed(day) and (day.leaves_work or day.closed_at is not None):
         state, reason = "closed", "; ".join(filter(None, (rule.why_closed(day), reason)))
     elif day.leaves_work:
         state = "unfinished"
-        code = day.latest.exit_code
-        reason = reason or ("killed" if code is None else VERDICTS.get(code, f"exit {code}"))
     else:
         state = "finished"
     if day.refused and not day.retriable:

@@ -8,8 +8,9 @@ from datetime import date, datetime
 
 from crawler.errors import InputError
 from crawler.nightly.shell import program, quoted
+from crawler.report.run_report import VERDICTS
 from crawler.rules.dates import is_late, latest_date
-from crawler.store.ledger import DateRecord
+from crawler.store.ledger import FINISHED, DateRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,14 @@ def require_reached(crawl_date: date, now: datetime) -> None:
         )
 
 
-def failed_sellers(day: DateRecord) -> str:
+def what_is_left(day: DateRecord) -> str:
+    """Why the date's latest run left something, and how many sellers failed, in words; maybe empty."""
+    code = day.latest.exit_code
+    ended = "" if code in FINISHED else "killed" if code is None else VERDICTS.get(code, f"exit code {code}")
+    return "; ".join(filter(None, (ended, _failed_sellers(day))))
+
+
+def _failed_sellers(day: DateRecord) -> str:
     """How many sellers of the date failed, in words; empty where none did."""
     counts = [(day.retriable, "failed"), (day.refused, "refused for good")]
     words = ", ".join(f"{count} {what}" for count, what in counts if count)

@@ -41,7 +41,7 @@ from crawler.models import (
     Strategy,
 )
 from crawler.nightly import tally
-from crawler.nightly.dates import DateRule, close_command, failed_sellers, place_of
+from crawler.nightly.dates import DateRule, close_command, place_of, what_is_left
 from crawler.nightly.going_on import kept_list, run_command
 from crawler.nightly.opening import Claim, account_for, is_address_proven, prepare_folders, require_journal
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
@@ -258,8 +258,8 @@ class NightlyRun:
         if not days:
             return
         newest, oldest = days[0], days[-1]
-        failed = failed_sellers(newest)
-        text = f"crawl date {newest.crawl_date} is unfinished{f' ({failed})' if failed else ''}"
+        left = what_is_left(newest)
+        text = f"crawl date {newest.crawl_date} is unfinished ({left})"
         if len(days) > 1:
             text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
         close = close_command(newest.crawl_date, self._place)

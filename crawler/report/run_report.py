@@ -73,10 +73,7 @@ class RunReport:
         """One line for people that says why the exit code is not 0, and what goes on."""
         words = f"exit code {self.exit_code}, {VERDICTS.get(self.exit_code, 'unknown')}: {self.summary()}"
         if self.exit_code == 4 and self.failures:
-            first = self.failures[0]
-            words += (
-                f"; the first that failed: seller {first['seller']}, page {first['page']}: {first['reason']}"
-            )
+            words += f"; the first that failed: {self.failures[0]['reason']}"
         return words + (f"; go on with it by: {self.go_on}" if self.go_on else "")
 
 
