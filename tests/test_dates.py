@@ -23,10 +23,12 @@ import orjson
 import pytest
 from conftest import DATE, SMALL, Night, as_printed
 
+from crawler.commands.status import status_command
+from crawler.errors import OutputError
 from crawler.rules.dates import is_late, latest_date
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.ledger import Ledger, _update_run
+from crawler.store.ledger import Ledger, Outcome, _update_run
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 DAY = timedelta(days=1)
@@ -309,7 +311,11 @@ def test_status_of_a_ledger_without_outcomes_changes_nothing(night: Begin) -> No
     job.run(job.sellers(simulator.catalogue.seller_ids(3)), "--budget", "1", code=3)
     path = job.data / "state" / "ledger.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript("DROP TABLE outcome; DROP TABLE closed")
+        for table in ("outcome", "closed"):
+            db.execute(f"DROP TABLE {table}")
+        for table in ("run", "lease"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+        db.execute("PRAGMA user_version = 2")
     told = status(job)
     assert (told["runs"][0]["rows"], told["unfinished"]) == (None, [DATE])
     with closing(sqlite3.connect(path)) as db:
@@ -387,3 +393,16 @@ def test_whatever_is_not_exit_0_says_why_on_standard_error(
     assert f"exit code {code}, " in line
     assert re.search(r"go on with it by: \S+ (-m crawler )?run ", line)
     assert ("the first" in line) == (code == 4)
+
+
+def test_damage_of_what_the_ledger_says_of_dates_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.begin("r", date(2026, 11, 23), "2026-11-23T01:00:00.000Z")
+        ledger.finish("r", "2026-11-23T01:01:00.000Z", 4, Outcome(7, 3, 2, 1, 0))
+        ledger.close(date(2026, 11, 23), "2026-11-24T01:00:00Z")
+        ledger._db.execute("UPDATE outcome SET failed = x'ff', rows = -1")
+        (day,) = ledger.dates()
+        assert (day.latest.failed, day.latest.rows, day.latest.complete) == (None, None, 2)
+        ledger._db.execute("UPDATE closed SET closed_at = CAST(x'ff' AS TEXT)")
+    with pytest.raises(OutputError, match=r"ledger\.sqlite"):
+        status_command(tmp_path, as_json=False)

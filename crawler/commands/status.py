@@ -16,6 +16,7 @@ from crawler.nightly.dates import DateRule, close_command, what_is_left
 from crawler.report.run_report import VERDICTS
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings import CreditSettings
+from crawler.store.database import damage_told
 from crawler.store.files import told_as_output_error
 from crawler.store.ledger import DateRecord, Ledger, RunRecord
 from crawler.store.lock import Holder, holder_of
@@ -54,7 +55,7 @@ def status_command(
         sys.stdout.write(_as_json(empty) if as_json else f"no runs under {data}\n")
         return 0
     now = now or datetime.now(UTC)
-    with Ledger(data, only_read=True) as ledger:
+    with damage_told(data / "state"), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
         month = None if limits is None else month_of(ledger, limits, now)
         rule = DateRule(now, late_after)

@@ -175,7 +175,7 @@ class DateRecord:
     @property
     def retriable(self) -> int:
         """Failed sellers that any later run of the date asks for again."""
-        return (self.latest.failed or 0) - self.refused
+        return max(0, (self.latest.failed or 0) - self.refused)
 
     @property
     def pending(self) -> int:
@@ -385,7 +385,9 @@ class Ledger:
             began[run.crawl_date] = min(run.started_at, began.get(run.crawl_date, run.started_at))
         closed = {}
         if self._has_outcomes:
-            closed = dict(self._db.execute("SELECT crawl_date, closed_at FROM closed").fetchall())
+            query = "SELECT crawl_date, CAST(closed_at AS TEXT) FROM closed"
+            with database_errors(self.path):
+                closed = dict(self._db.execute(query).fetchall())
         try:
             return [
                 DateRecord(date.fromisoformat(day), _moment(began[day]), latest[day], closed.get(day))
@@ -397,7 +399,14 @@ class Ledger:
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""
         query = _RUNS if self._has_outcomes else _RUNS_WITHOUT_OUTCOME
-        return [RunRecord(*row) for row in self._db.execute(query)]
+        with database_errors(self.path):
+            rows = self._db.execute(query).fetchall()
+        return [RunRecord(*row[:6], *map(_count_or_none, row[6:])) for row in rows]
+
+
+def _count_or_none(value: object) -> int | None:
+    """A figure of an outcome, whose rows have no checksum: damage costs the figure alone."""
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _moment(text: str) -> datetime:
