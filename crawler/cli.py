@@ -88,7 +88,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "run.fresh",
         "--fresh",
         None,
-        "Crawl this date anew; the former snapshot stands until the new one is whole.",
+        "Crawl the listed sellers of this date anew; its other sellers stay as they are.",
     ),
     (
         "run.late",

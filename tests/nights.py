@@ -156,6 +156,7 @@ class Night:
     requests: list[Request] = field(default_factory=list)
     published: dict[tuple[str, str], int] = field(default_factory=dict)
     known: dict[str, int] = field(default_factory=dict)
+    renewed: set[str] = field(default_factory=set)
     false_ends: bool = False
     clean: bool = True
     clock: float = 0.0
@@ -615,7 +616,7 @@ def play(seed: int, folder: Path) -> Night:
     night.write_history(folder)
     for number in range(MOST_RUNS):
         night.run_number = number
-        fresh = number > 0 and rng.random() < 0.05
+        fresh = number > 0 and rng.random() < 0.15
         if rng.random() < 0.2:
             fixed["top"] = rng.choice((None, 1, 4, 30))
         weather = weather_of(rng, number, deep=night.is_deep)
@@ -623,10 +624,13 @@ def play(seed: int, folder: Path) -> Night:
         settings = settings_of(folder, fixed, (budget, monthly), url, fresh=fresh)
         shorter = rng.random() >= 0.9 and number < MOST_RUNS - 1
         some = rng.sample(listed, k=max(1, len(listed) - 1)) if shorter else listed
+        if fresh:
+            some = rng.sample(listed, k=rng.randint(1, len(listed)))
+            night.renewed |= set(some)
         runner = Runner(night, settings, some, weather, rng, whole)
         before = Before.look(night, folder, fresh=fresh)
         runner.go()
-        night.clean &= not fresh and runner.report is not None and runner.report.exit_code != 8
+        night.clean &= runner.report is not None and runner.report.exit_code != 8
         if TELL:
             tell(runner, before)
         check(runner, before)
@@ -687,7 +691,6 @@ class Before:
     complete: set[str]
     published: dict[tuple[str, str], int]
     requests: int
-    fresh: bool
 
     @classmethod
     def look(cls, night: Night, folder: Path, *, fresh: bool) -> Before:
@@ -697,11 +700,15 @@ class Before:
         if (folder / "state" / "ledger.sqlite").exists():
             with Ledger(folder) as ledger:
                 spent = ledger.spent_for(DATE)
-        if generation and not fresh:
+        if generation:
             with Journal(journal_path(folder, DATE, generation)) as journal:
-                pages = pages_of(journal)
-                complete = {s.seller_id for s in journal.summaries() if s.status == "complete"}
-        return cls(spent, pages, complete, dict(night.published), len(night.requests), generation > 1)
+                journal.replace_former()
+                # What `--fresh` has not ended yet it goes on with, and all else it crawls anew.
+                known = [s for s in journal.summaries() if not fresh or s.is_renewing]
+                complete = {s.seller_id for s in known if s.status == "complete"}
+                going_on = {s.seller_id for s in known}
+                pages = {page for page in pages_of(journal) if page[0] in going_on}
+        return cls(spent, pages, complete, dict(night.published), len(night.requests))
 
 
 def pages_of(journal: Journal) -> set[tuple[str, int]]:
@@ -732,12 +739,10 @@ def check(runner: Runner, before: Before) -> None:
     check_paging(runner, sent)
     check_durability(night, settings.run.data, sent, ahead=settings.run.lookahead != "off")
     lost = before.published.keys() - night.published.keys()
-    if runner.settings.run.fresh or before.fresh:
-        with Journal(
-            journal_path(settings.run.data, DATE, latest_generation(settings.run.data, DATE))
-        ) as journal:
-            finished = set(runner.listed) <= {i for ids in journal.ended() for i in ids.to_pylist()}
-        lost = {key for key in lost if not finished}
+    if lost:
+        with Journal(journal_path(settings.run.data, DATE, 1)) as journal:
+            kept = {s.seller_id for s in journal.summaries() if s.former is not None}
+        lost = {key for key in lost if key[0] in kept or key[0] not in night.renewed}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:
         check_report(runner, runner.report, sent, spent, before)

@@ -149,20 +149,21 @@ class _Plan:
     def _read_journal(self) -> dict[str, _Today]:
         run = self._settings.run
         path = journal_path(run.data, self._date, latest_generation(run.data, self._date))
-        if run.fresh or not path.exists():
+        if not path.exists():
             return {}
         with Journal(path, only_read=True) as journal:
             settled = {seller_id for some in journal.settled() for seller_id in some.to_pylist()}
             return {
                 s.seller_id: _Today(s.pages, s.seller_id in settled and self._stays_ended(s))
                 for s in journal.summaries()
+                if not run.fresh or s.is_renewing
             }
 
     def _stays_ended(self, seller: SellerSummary) -> bool:
         """Whether tonight's settings ask for no more of a seller that ended before."""
         run = self._settings.run
         if seller.status is SellerStatus.FAILED:
-            return not run.retry_failed
+            return not (run.retry_failed or run.fresh)
         goes_on = {
             StopReason.SHORT_PAGE: run.stop is StopRule.EMPTY,
             StopReason.CARRIED: not run.carry_forward,

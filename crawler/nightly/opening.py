@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.errors import InputError, OutputError
-from crawler.sellers import missing
+from crawler.sellers import SellerList, missing
 from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.pins import UNREADABLE
+from crawler.store.repair import repair
 from crawler.store.snapshot import clean_staging
+from crawler.store.takeover import PublishedDate
 
 _STRING = pa.string()
 _SLICE = 65_536
@@ -65,6 +67,53 @@ def _has_begun(path: Path, data: Path, crawl_date: date, generation: int) -> boo
         return journal.meta("source") is not None
 
 
+def has_begun(path: Path) -> bool:
+    """Whether a journal is there that a run has begun to use.
+
+    Raises `CrawlerError` where it cannot be read.
+    """
+    if not path.exists():
+        return False
+    with Journal(path) as journal:
+        return journal.meta("source") is not None or journal.has_pages or journal.has_endings
+
+
+def require_usable(path: Path, **sorting: str) -> str:
+    """Raise `CrawlerError` where a journal is gone, or its pages are sorted in another way.
+
+    Returns what was repaired of it, as a sentence; empty where nothing was damaged.
+    """
+    if not has_begun(path):
+        raise InputError(f"{path} is lost")
+    with Journal(path) as journal:
+        repaired = str(repair(journal))
+        journal.require(**sorting)
+        return repaired
+
+
+def published_before(data: Path, crawl_date: date, listed: SellerList, sorting: str) -> PublishedDate | None:
+    """The snapshot of a date that a new journal is to take over; None where there is none.
+
+    Raises `InputError` where it cannot be used, or has sellers beyond the list, sorted in another way.
+    """
+    published = PublishedDate.found(data, crawl_date)
+    if published is None or published.sorting in {"", sorting}:
+        return published
+    others = sum(len(missing(ids, slices(listed.ids))) for ids in published.with_rows())
+    if others:
+        was, now = (_as_flags(told) for told in (published.sorting, sorting))
+        raise InputError(
+            f"crawl date {crawl_date} was crawled with {was}, not {now}, and {others} of its sellers are not "
+            f"in the list: use {was}, or a list with all of its sellers"
+        )
+    return published
+
+
+def _as_flags(sorting: str) -> str:
+    sort, _, order = sorting.partition(" ")
+    return f"--sort {sort} --order {order}"
+
+
 def account_for(journal: Journal, ledger: Ledger, crawl_date: date, run_id: str, now: str) -> int:
     """Tell a ledger that was lost of what the journal knows was spent; returns how many credits."""
     unknown = journal.credits() - ledger.spent_by_runs(crawl_date)
@@ -91,8 +140,8 @@ def is_address_proven(journal: Journal, url: str) -> bool:
 class Claim:
     """Which sellers a journal must have ended before it may replace a snapshot that it did not build.
 
-    Those of the list that it was begun with and, unless that was a `--fresh` crawl, those that the
-    snapshot has pages of. They are kept beside the journal.
+    Those of the list that it was begun with, and those that the snapshot has pages of. They are kept beside
+    the journal.
     """
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
@@ -113,13 +162,13 @@ class Claim:
         """Note before publishing whose files tell that this journal was published."""
         self._journal.note(publishing=f"{self._journal.meta('publishing') or ''} {run_id}")
 
-    def stake(self, listed: pa.Array[Any], *, fresh: bool) -> None:
+    def stake(self, listed: pa.Array[Any]) -> None:
         """Note once which sellers must end."""
         if self.is_ours or self._required() is not None:
             return
-        others = [] if fresh else [pc.unique(missing(self._published(), _slices(listed)))]
+        others = pc.unique(missing(self._published(), slices(listed)))
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, *others])}), sink)
+        pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, others])}), sink)
         content = bytes(sink.getvalue())
         with told_as_output_error(str(self._path)):
             write_whole(self._path, content + crc32(content).to_bytes(_CHECKSUM_BYTES), private=True)
@@ -168,6 +217,7 @@ def _halves(content: bytes) -> tuple[bytes, bytes]:
     return content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
 
 
-def _slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
+def slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
+    """Some IDs of an array at a time."""
     for start in range(0, len(ids), _SLICE):
         yield ids.slice(start, _SLICE)

@@ -43,7 +43,17 @@ from crawler.models import (
 from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, place_of, what_is_left
 from crawler.nightly.going_on import kept_list, run_command
-from crawler.nightly.opening import Claim, account_for, is_address_proven, prepare_folders, require_journal
+from crawler.nightly.opening import (
+    Claim,
+    account_for,
+    has_begun,
+    is_address_proven,
+    prepare_folders,
+    published_before,
+    require_journal,
+    require_usable,
+    slices,
+)
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
@@ -152,17 +162,23 @@ class NightlyRun:
     def _open_journal(self, data: Path, stack: ExitStack) -> None:
         run = self._settings.run
         power_loss = self._settings.journal.sync == "power-loss"
+        sorting = f"{run.sort} {run.order}"
         generation = latest_generation(data, self._date)
-        if not run.fresh:
+        if run.fresh:
+            generation = self._usable(data, generation, sorting)
+        else:
             require_journal(self._ledger, data, self._date, generation)
-        elif generation:
-            try:
-                self._publish_former(journal_path(data, self._date, generation))
-            except CrawlerError as error:
-                self._note(f"what the crawl before had paid for last is not published: {error}")
-            generation += 1
         path = journal_path(data, self._date, max(1, generation))
+        published = None
+        if not has_begun(path):
+            published = published_before(data, self._date, self._listed, sorting)
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
+        if published is not None:
+            published.take_over(journal)
+            self._note(
+                f"the journal of {self._date} is lost: the former snapshot stands for the sellers that it "
+                "has, and those that it has in full are not paid for again"
+            )
         # First of all: the claim is only as good as what the journal says of itself.
         self._staging = self._world.staging(journal)
         stack.callback(self._staging.close)
@@ -181,7 +197,10 @@ class NightlyRun:
             options=self._options,
         )
         self._claim = Claim(journal, data, self._date)
-        self._claim.stake(self._listed.ids, fresh=run.fresh)
+        self._claim.stake(self._listed.ids)
+        journal.replace_former()
+        if run.fresh:
+            self._renew()
         journal.reopen(
             self._listed.contains,
             retry_refused=run.retry_failed,
@@ -219,6 +238,33 @@ class NightlyRun:
         kept = kept_list(journal)
         with told_as_output_error(str(kept)):
             write_whole(kept, memoryview(sink.getvalue()))
+
+    def _usable(self, data: Path, generation: int, sorting: str) -> int:
+        """The generation of the journal that a `--fresh` crawl goes on with; a new one where it cannot."""
+        if not generation:
+            return generation
+        run, path = self._settings.run, journal_path(data, self._date, generation)
+        try:
+            if repaired := require_usable(path, sort=run.sort, order=run.order):
+                self._note(f"{path} was damaged: {repaired}")
+        except CrawlerError as error:
+            self._note(f"the journal of {self._date} cannot be used any further, a new one is begun: {error}")
+        else:
+            return generation
+        # Refused before anything is changed, where the rest of the date could not be kept.
+        published_before(data, self._date, self._listed, sorting)
+        try:
+            self._publish_former(path)
+        except CrawlerError as error:
+            self._note(f"what the crawl before had paid for last is not published: {error}")
+        return generation + 1
+
+    def _renew(self) -> None:
+        """Crawl the listed sellers anew, where the date has been crawled before."""
+        journal = self._journal
+        if journal.has_pages or journal.has_endings or journal.has_renewed:
+            self._staging.flush()
+            journal.renew(slices(self._listed.ids))
 
     def _publish_former(self, path: Path) -> None:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
@@ -398,25 +444,49 @@ class NightlyRun:
         """Publish what the journal has, where it differs from what is published."""
         if isinstance(self._stop_reason, OutputError):
             raise self._stop_reason
-        journal, mark = self._journal, self._journal.mark()
-        rows = journal.meta("published_rows")
-        same = journal.meta("published_list") == self._list_digest()
+        journal = self._journal
+        journal.replace_former()
+        mark, rows = journal.mark(), journal.meta("published_rows")
+        hidden = self._tell_hidden()
+        same = hidden or journal.meta("published_list") == self._list_digest()
         if mark == journal.meta("published_mark") and rows is not None and same and self._is_whole():
-            self._tell_former_counts(mark)
+            if hidden:
+                self._count()
+            else:
+                self._tell_former_counts(mark)
             self._tell_rows(orjson.loads(rows))
-            self._report.published = True
+            self._report.published = not hidden
             return
         counted = self._count()
         if not self._claim.may_replace(self._listed.ids):
             self._note(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
-        elif journal.has_pages or journal.has_endings:
+        elif journal.has_pages or journal.has_endings or journal.has_renewed:
             self._claim.announce(self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
             told = orjson.dumps({name: getattr(self._report, name) for name in _COUNTED}).decode()
             journal.note(published_list=self._list_digest(), published_counts=f"{journal.mark()}\n{told}")
-            self._report.published = True
+            self._report.published = not hidden
+
+    def _tell_hidden(self) -> bool:
+        """Say whose new rows are not published yet; returns whether any of them are listed."""
+        total = listed = 0
+        for ids in self._journal.hidden():
+            total += len(ids)
+            listed += sum(self._listed.contains([str(i) for i in ids.to_pylist()]))
+        if total:
+            text = (
+                f"the former snapshot stands for the {total} sellers of a --fresh crawl that has not ended, "
+                "until all of them have"
+            )
+            if listed < total:
+                text += (
+                    f"; {total - listed} of them are not in this list: a run with the list of that crawl "
+                    "goes on with them"
+                )
+            self._note(text)
+        return listed > 0
 
     def _is_whole(self) -> bool:
         """Whether what was published is there, as it was then."""
@@ -494,6 +564,8 @@ class NightlyRun:
         self._report.sellers = {
             "total": len(self._listed),
             **{status.value: counted.statuses[status] for status in SellerStatus},
+            "not_listed": counted.not_listed,
+            "kept": counted.kept,
         }
         self._tell_list()
         self._report.stops = count_stops(+counted.stops)
@@ -520,8 +592,9 @@ class NightlyRun:
         self._tell_drift()
         if (doubt := self._session.address.doubt) and not isinstance(self._stop_reason, ApiDownError):
             self._note(f"{doubt}; a later run asks for them again")
+        self._tell_kept()
         if self._settings.run.fresh and not report.published:
-            self._note(f"go on with it by: {self._command()} (--fresh would pay again)")
+            self._note(f"go on with it by: {self._command()}")
         outcome = self._outcome()
         try:
             self._ledger.finish(self._run_id, report.finished_at, report.exit_code, outcome)
@@ -608,6 +681,18 @@ class NightlyRun:
             self._note(
                 f"the lists of {drift['sellers']} sellers moved while they were read, at {drift['seams']} "
                 "pairs of pages: rows may have slipped through there; --repair-drift reads such pages again"
+            )
+
+    def _tell_kept(self) -> None:
+        """Say which sellers of the date are published as they were before this run."""
+        others, failed = self._report.sellers["not_listed"], self._report.sellers["kept"]
+        if others:
+            text = f"{others} sellers of {self._date} are not in the list: they stay as they are"
+            self._report.notes.append(text)
+            LOG.info("%s", text)
+        if failed:
+            self._note(
+                f"{failed} sellers that failed keep the rows of their crawl before (kept_status in sellers/)"
             )
 
     def _credit_figures(self) -> dict[str, int | None]:

@@ -23,6 +23,8 @@ class Tally:
     Every video worth more than `certain_above` is in the
     journal, by what the API sorts by; None where that cannot be said of all sellers. `overlap`: rows that
     came again as lists moved. `drift`: seams that are not mended, `drifted`: sellers that have some.
+    `not_listed`: sellers of the date that are not in the list. `kept`: listed ones that failed, and keep the
+    rows of their crawl before.
     """
 
     pending: SellerList
@@ -33,6 +35,8 @@ class Tally:
     overlap: int = 0
     drift: int = 0
     drifted: int = 0
+    not_listed: int = 0
+    kept: int = 0
 
 
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
@@ -40,7 +44,7 @@ def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Ta
     known = Counter[str]()
     pending = listed.without(_counted(journal.known(), known))
     strangers = known.total() - (len(listed) - len(pending))
-    tally = Tally(pending, certain_above=None if len(pending) else 0.0)
+    tally = Tally(pending, certain_above=None if len(pending) else 0.0, not_listed=strangers)
     summaries = journal.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
         for seller in _listed(chunk, listed) if strangers else chunk:
@@ -67,11 +71,14 @@ def _add(tally: Tally, seller: SellerSummary, reason: StopReason | None) -> None
     stopped = seller.stop_reason or reason
     if stopped is not None:
         tally.stops[stopped] += 1
-    unread = seller.status is not SellerStatus.COMPLETE or seller.is_carried
+    # What is certain of a seller, and what slipped through, is told by the rows that are published.
+    shown = seller.shown
+    unread = shown.status is not SellerStatus.COMPLETE or shown.is_carried
     if unread and tally.certain_above is not None:
-        tally.certain_above = None if seller.bound is None else max(tally.certain_above, seller.bound)
-    tally.overlap += seller.overlap
-    tally.drift += seller.drift
-    tally.drifted += seller.drift > 0
+        tally.certain_above = None if shown.bound is None else max(tally.certain_above, shown.bound)
+    tally.overlap += shown.overlap
+    tally.drift += shown.drift
+    tally.drifted += shown.drift > 0
+    tally.kept += seller.status is SellerStatus.FAILED and shown.attempt is not None
     if seller.status is SellerStatus.FAILED and len(tally.failures) < FAILURES_TOLD:
         tally.failures.append({"seller": seller.seller_id, "page": seller.missing, "reason": seller.error})

@@ -26,7 +26,16 @@ def partition_of(day: date) -> str:
 
 def digests_of(root: Path) -> dict[str, str]:
     """The digest of each Parquet file below `root`, by its path there. Raises `OSError`."""
-    paths = sorted(path for kind in KINDS for path in (root / kind).rglob("*.parquet"))
+    return _digests_below(root, [root / kind for kind in KINDS])
+
+
+def digests_of_date(data: Path, day: date) -> dict[str, str]:
+    """The digest of each live file of a date, by its path below the data folder. Raises `OSError`."""
+    return _digests_below(data, [data / kind / partition_of(day) for kind in KINDS])
+
+
+def _digests_below(root: Path, folders: list[Path]) -> dict[str, str]:
+    paths = sorted(path for folder in folders for path in folder.rglob("*.parquet"))
     return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
 
 

@@ -26,6 +26,7 @@ DEPTH = 7
 _PARTITION = "crawl_date="
 _NAMES = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
 _COLUMNS = pa.schema([SELLER_SCHEMA.field(name) for name in _NAMES])
+_OTHER_CREDITS = "other_credits"
 _SUM_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
     pa.field("page_num", pa.int32()),
@@ -275,8 +276,11 @@ class History:
         try:
             paths = self._files("sellers", day)
             files = [_naming(path, partial(_with_columns, path, _NAMES)) for path in paths]
-            read = (_naming(p, partial(f.read, list(_NAMES))) for p, f in zip(paths, files, strict=True))
-            parts = [table.select(_NAMES).cast(_COLUMNS) for table in read]
+            read = (
+                _naming(p, partial(f.read, [*_NAMES, _OTHER_CREDITS]))
+                for p, f in zip(paths, files, strict=True)
+            )
+            parts = [_of_published_crawls(table) for table in read]
             told = {(file.metadata.metadata or {}).get(SORTING.encode(), b"") for file in files}
             self._sortings[day] = told.pop().decode() if len(told) == 1 else ""
             return _plausible(pa.concat_tables(parts))
@@ -369,6 +373,16 @@ def _dates(folder: Path, before: date) -> Iterator[date]:
 
 def _sellers(batches: list[pa.RecordBatch]) -> pa.Table:
     return _plausible(pa.Table.from_batches(batches).select(_NAMES).cast(_COLUMNS))
+
+
+def _of_published_crawls(read: pa.Table) -> pa.Table:
+    """Sellers with the credits of the crawl whose rows are published; older snapshots know of no other."""
+    table = read.select(_NAMES).cast(_COLUMNS)
+    if _OTHER_CREDITS not in read.column_names:
+        return table
+    other: Any = pc.coalesce(read[_OTHER_CREDITS].cast(pa.int64()), pa.scalar(0, pa.int64()))
+    own: Any = pc.subtract(table["credits"], other)
+    return table.set_column(_NAMES.index("credits"), _COLUMNS.field("credits"), own)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from math import inf
 from pathlib import Path
@@ -32,10 +32,7 @@ from crawler.store.failpoints import reached
 
 FORMAT = 5
 _JOINED_BYTES = 1024 * 1024
-# The last column of each table is the checksum of the others in their order.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS page (
+_PAGE_COLUMNS = """
     seq INTEGER PRIMARY KEY,
     seller_id TEXT NOT NULL,
     page_num INTEGER NOT NULL,
@@ -51,7 +48,11 @@ CREATE TABLE IF NOT EXISTS page (
     edge INTEGER NOT NULL,
     rejected INTEGER NOT NULL,
     body_checksum INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL"""
+# The last column of each table is the checksum of the others in their order.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS page ({page_columns}
 );
 CREATE TABLE IF NOT EXISTS body (
     seq INTEGER PRIMARY KEY,
@@ -95,9 +96,46 @@ CREATE TABLE IF NOT EXISTS matched (
     videos INTEGER NOT NULL,
     checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS anew (
+    seller_id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former (
+    seller_id TEXT PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    final INTEGER NOT NULL,
+    snapshot INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    stop_reason TEXT,
+    pages INTEGER NOT NULL,
+    credits INTEGER NOT NULL,
+    error TEXT,
+    first INTEGER,
+    last INTEGER,
+    run_id TEXT,
+    rows INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    bound REAL,
+    overlap INTEGER NOT NULL,
+    drift INTEGER NOT NULL,
+    source TEXT,
+    videos INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former_page ({page_columns}
+);
+CREATE INDEX IF NOT EXISTS former_page_of_seller ON former_page (seller_id);
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
+    UNION SELECT seller_id FROM former
 """
+_SCHEMA = _TABLES.replace("{page_columns}", _PAGE_COLUMNS)
+
+FAILED_BATCH, TAKEN_BATCH = 0, -1
+"""See `Former`; numbers from 1 are those of `--fresh` crawls that have not ended."""
 
 # Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
 _PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
@@ -134,6 +172,92 @@ INSERT INTO outlay VALUES (?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
     credits = credits + excluded.credits,
     checksum = row_checksum(seller_id, credits + excluded.credits)
 """
+
+
+_SUMMARIES = """
+SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0) AS pages,
+    coalesce(outlay.credits, 0) + coalesce(p.credits, 0) AS credits, seller.error, p.first, p.last,
+    coalesce(p.run_id, seller.run_id) AS run_id, coalesce(p.rows, 0) AS rows, coalesce(p.size, 0) AS size,
+    p.bound AS bound, coalesce(s.overlap, 0) AS overlap, coalesce(s.drift, 0) AS drift,
+    matched.source AS source, coalesce(matched.videos, 0) AS videos, coalesce(p.deepest, 0) + 1 AS missing,
+    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps AS gaps
+FROM {sellers}
+LEFT JOIN seller USING (seller_id)
+LEFT JOIN outlay USING (seller_id)
+LEFT JOIN matched USING (seller_id)
+LEFT JOIN anew USING (seller_id)
+LEFT JOIN (SELECT seller_id, sum(overlap) AS overlap, sum(NOT mended) AS drift
+    FROM seam GROUP BY seller_id) AS s USING (seller_id)
+LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
+    min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
+    sum(row_count) AS rows, sum(size) AS size,
+    CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
+    max(page_num) AS deepest, max(page_num) > count(DISTINCT page_num) AS gaps
+    FROM page {pages} GROUP BY seller_id) AS p USING (seller_id)
+ORDER BY seller_id"""
+
+# `listed` are the sellers to crawl anew; those of them that have no former crawl yet are `moved`.
+_OF_MOVED = _SUMMARIES.format(sellers="moved", pages="WHERE seller_id IN (SELECT seller_id FROM moved)")
+_MOVE = """INSERT INTO former
+    SELECT seller_id, :batch, 0, 0, after,
+        coalesce(status, CASE WHEN pages THEN 'partial' ELSE 'pending' END), stop_reason, pages, credits,
+        error, first, last, run_id, rows, size, CASE WHEN NOT gaps THEN bound END, overlap, drift, source,
+        videos, 0
+    FROM ({})"""
+_RENEW = (
+    """INSERT INTO moved SELECT seller_id FROM listed
+        WHERE seller_id NOT IN (SELECT seller_id FROM former) AND (seller_id IN (SELECT seller_id FROM seller)
+            OR EXISTS (SELECT 1 FROM page WHERE page.seller_id = listed.seller_id))""",
+    """DELETE FROM seller WHERE status = 'failed' AND seller_id IN (SELECT seller_id FROM former)
+        AND seller_id IN (SELECT seller_id FROM listed)""",
+    """UPDATE former SET batch = :batch, final = 0, checksum = 0
+        WHERE seller_id IN (SELECT seller_id FROM listed)""",
+    _MOVE.format(_OF_MOVED),
+    """INSERT OR REPLACE INTO anew
+        SELECT seller_id, :last_seq, spent, row_checksum(seller_id, :last_seq, spent) FROM
+            (SELECT seller_id, former.credits + coalesce(anew.credits, 0) AS spent
+            FROM moved JOIN former USING (seller_id) LEFT JOIN anew USING (seller_id))""",
+    "INSERT INTO former_page SELECT * FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM outlay WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM seam WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM moved)",
+    """INSERT OR IGNORE INTO former
+        SELECT seller_id, :batch, 0, 0, 0, 'pending', NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0,
+            NULL, 0, 0
+        FROM listed""",
+)
+
+_REPLACE_FORMER = (
+    """UPDATE former SET batch = :failed, checksum = 0 WHERE batch > 0 AND batch NOT IN
+        (SELECT batch FROM former LEFT JOIN seller USING (seller_id) WHERE seller.seller_id IS NULL)""",
+    """UPDATE former SET batch = :failed, checksum = 0
+        WHERE batch = :taken AND seller_id IN (SELECT seller_id FROM seller)""",
+    # A crawl that brought nothing takes the place of none.
+    """DELETE FROM former WHERE batch = :failed AND (pages = 0 OR seller_id IN
+        (SELECT seller_id FROM seller WHERE status = 'complete' OR (status = 'partial'
+            AND EXISTS (SELECT 1 FROM page WHERE page.seller_id = seller.seller_id))))""",
+    "DELETE FROM former_page WHERE seller_id NOT IN (SELECT seller_id FROM former)",
+)
+
+_TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 1, 0, :status, :stop_reason,
+    :pages, :credits, :error, :first, :last, :run_id, :rows, 0, NULL, :overlap,
+    :drift, :source, :videos, 0)"""
+
+
+_PAGES = ("page", "former_page")
+
+# Follows each change of that table.
+_CHECK_FORMER = """UPDATE former SET checksum = row_checksum(seller_id, batch, final, snapshot, after, status,
+        stop_reason, pages, credits, error, first, last, run_id, rows, size, bound, overlap, drift, source,
+        videos)
+    WHERE checksum = 0"""
+
+_LOSE_FORMER_PAGES = """UPDATE former SET status = 'partial', stop_reason = NULL, bound = NULL, checksum = 0,
+        (pages, rows) = (SELECT count(*), coalesce(sum(row_count), 0) FROM former_page
+            WHERE former_page.seller_id = former.seller_id)
+    WHERE seller_id = ?"""
 
 
 class Record(NamedTuple):
@@ -179,6 +303,12 @@ class SellerSummary(NamedTuple):
     that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
     that were not mended. `matched`: the snapshot with the same first page, and how many videos it has.
     `missing`: the first page that was not received.
+
+    Its pages are those received after the page `after`, up to the page `upto` where that is set. `credits`
+    counts all that was spent on the seller for this date, `other_credits` what of it went to other crawls of
+    the seller. `is_published`: its rows are those of the date's snapshot as it was published, from `matched`.
+    `former`: the crawl whose rows are published in place of this one's. `attempt`: how the crawl that was to
+    replace these rows has gone.
     """
 
     seller_id: str
@@ -198,11 +328,71 @@ class SellerSummary(NamedTuple):
     matched: date | None
     matched_videos: int
     missing: int
+    after: int = 0
+    upto: int | None = None
+    other_credits: int = 0
+    is_published: bool = False
+    former: Former | None = None
+    attempt: Attempt | None = None
 
     @property
     def is_carried(self) -> bool:
         """Whether its rows beyond the first page are those of the snapshot that it matched."""
-        return self.stop_reason is StopReason.CARRIED
+        return self.stop_reason is StopReason.CARRIED and not self.is_published
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether `--fresh` goes on with this crawl of the seller, since it has not succeeded yet."""
+        return self.former is not None and self.former.batch >= FAILED_BATCH
+
+    @property
+    def shown(self) -> SellerSummary:
+        """The crawl of the seller whose rows are to be published."""
+        if self.former is None:
+            return self
+        kept, batch = self.former
+        kept = kept._replace(credits=self.credits, other_credits=self.credits - kept.credits)
+        failed = batch == FAILED_BATCH
+        return kept._replace(attempt=Attempt(self.status, self.stop_reason, self.error)) if failed else kept
+
+
+class Former(NamedTuple):
+    """A crawl of a seller that another one is to replace, together with all others of its `batch`.
+
+    In `FAILED_BATCH` are the sellers whose new crawl failed, in `TAKEN_BATCH` those that were taken over
+    from the date's snapshot: of these each is replaced by itself.
+    """
+
+    seller: SellerSummary
+    batch: int
+
+
+class Attempt(NamedTuple):
+    """How the crawl of a seller has gone that was to replace its published rows."""
+
+    status: SellerStatus
+    stop_reason: StopReason | None
+    error: str | None
+
+
+class PublishedSeller(NamedTuple):
+    """A seller of the date's snapshot, of which the journal is lost; `final`: it needs no further page."""
+
+    seller_id: str
+    final: bool
+    status: str
+    stop_reason: str | None
+    pages: int
+    credits: int
+    error: str | None
+    first: int | None
+    last: int | None
+    run_id: str | None
+    rows: int
+    overlap: int
+    drift: int
+    source: str
+    videos: int
 
 
 class Journal:
@@ -388,12 +578,16 @@ class Journal:
         """Credits that are known to have been spent on this generation."""
         return self._one(
             "SELECT coalesce(sum(credits), 0) FROM "
-            "(SELECT credits FROM page UNION ALL SELECT credits FROM outlay)"
+            "(SELECT credits FROM page UNION ALL SELECT credits FROM outlay "
+            "UNION ALL SELECT credits FROM anew)"
         )
 
     def settled(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have ended, and that no later run of itself tries again."""
-        return self._ids("SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)")
+        return self._ids(
+            "SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable) "
+            "UNION SELECT seller_id FROM former WHERE final"
+        )
 
     def refused(self) -> Iterator[pa.Array[Any]]:
         """IDs of the failed sellers that only `retry_refused` opens again."""
@@ -409,7 +603,7 @@ class Journal:
 
     def ended(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that need no further page."""
-        return self._ids("SELECT seller_id FROM seller")
+        return self._ids("SELECT seller_id FROM seller UNION SELECT seller_id FROM former WHERE final")
 
     def begun(self, *, carried: bool = False) -> Iterator[SellerProgress]:
         """Sellers with pages that have not ended, ready to go on; also those that are `carried`.
@@ -466,64 +660,140 @@ class Journal:
 
     def matched_days(self) -> list[date]:
         """The crawl dates of the snapshots that sellers are carried from or compared with."""
-        return [date.fromisoformat(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM matched")]
+        query = """SELECT source FROM matched
+            UNION SELECT source FROM former WHERE snapshot OR stop_reason = 'carried'"""
+        return [date.fromisoformat(row[0]) for row in self._db.execute(query)]
 
     def carried_of(self, day: date) -> dict[str, int]:
         """The sellers that are carried from a snapshot, and how many videos each has there."""
         query = """SELECT seller_id, videos FROM matched JOIN seller USING (seller_id)
-            WHERE stop_reason = 'carried' AND source = ?"""
-        return dict(self._db.execute(query, (day.isoformat(),)).fetchall())
+            WHERE stop_reason = 'carried' AND source = :day
+            UNION SELECT seller_id, videos FROM former
+            WHERE (snapshot OR stop_reason = 'carried') AND source = :day"""
+        return dict(self._db.execute(query, {"day": day.isoformat()}).fetchall())
 
     def give_up_carrying(self, ids: Iterable[str]) -> None:
         """Let sellers go on that were carried."""
-        query = "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'"
+        of_seller = "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'"
+        of_former = "DELETE FROM former WHERE seller_id = ? AND (snapshot OR stop_reason = 'carried')"
+        lost = [(seller_id,) for seller_id in ids]
         with database_errors(self.path), transaction(self._db) as db:
-            db.executemany(query, [(seller_id,) for seller_id in ids])
+            db.executemany(of_seller, lost)
+            db.executemany(of_former, lost)
 
     def summaries(self) -> Iterator[SellerSummary]:
-        """Every seller that the journal knows, by seller_id."""
+        """Every seller that the journal knows, by seller_id, as it is being crawled."""
         self._sort_pages()
-        query = """SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0),
-                coalesce(outlay.credits, 0) + coalesce(p.credits, 0), seller.error, p.first, p.last,
-                coalesce(p.run_id, seller.run_id), coalesce(p.rows, 0), coalesce(p.size, 0), p.bound,
-                coalesce(s.overlap, 0), coalesce(s.drift, 0), matched.source, coalesce(matched.videos, 0),
-                coalesce(p.deepest, 0) + 1, p.gaps
-            FROM known
-            LEFT JOIN seller USING (seller_id)
-            LEFT JOIN outlay USING (seller_id)
-            LEFT JOIN matched USING (seller_id)
-            LEFT JOIN (SELECT seller_id, sum(overlap) AS overlap, sum(NOT mended) AS drift
-                FROM seam GROUP BY seller_id) AS s USING (seller_id)
-            LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
-                min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
-                sum(row_count) AS rows, sum(size) AS size,
-                CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
-                max(page_num) AS deepest, max(page_num) > count(DISTINCT page_num) AS gaps
-                FROM page GROUP BY seller_id) AS p USING (seller_id)
-            ORDER BY seller_id"""
-        for seller_id, status, reason, *rest, source, videos, missing, gaps in self._db.execute(query):
-            begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
-            known = begun if status is None else SellerStatus(status)
-            stopped = None if reason is None else StopReason(reason)
-            matched = None if source is None else date.fromisoformat(source)
-            summary = SellerSummary._make([seller_id, known, stopped, *rest, matched, videos, missing])
-            yield self._up_to_gap(summary) if gaps else summary
+        formers = self._formers()
+        former = next(formers, None)
+        for *told, after, earlier, gaps in self._db.execute(_SUMMARIES.format(sellers="known", pages="")):
+            summary = _summary(told)
+            summary = self._up_to_gap(summary) if gaps else summary
+            summary = summary._replace(after=after, credits=summary.credits + earlier, other_credits=earlier)
+            if former is not None and former[0].seller.seller_id == summary.seller_id:
+                (kept, is_final), former = former, next(formers, None)
+                kept = kept._replace(seller=kept.seller._replace(upto=after))
+                summary = summary._replace(former=kept)
+                summary = summary.shown if is_final else summary
+            yield summary
+
+    def _formers(self) -> Iterator[tuple[Former, bool]]:
+        """The sellers of which a former crawl is published, by seller_id, and whether that one is final."""
+        query = """SELECT seller_id, status, stop_reason, pages, credits, error, first, last, run_id, rows,
+            size, bound, overlap, drift, source, videos, pages + 1, after, snapshot, batch, final
+            FROM former ORDER BY seller_id"""
+        for *told, after, snapshot, batch, final in self._db.execute(query):
+            seller = _summary(told)._replace(after=after, is_published=bool(snapshot))
+            yield Former(seller, batch), bool(final)
+
+    def renew(self, listed: Iterable[pa.Array[Any]]) -> None:
+        """Crawl sellers anew: each is published as it is until all of them have ended.
+
+        Every page must be in a segment. A seller whose new crawl has not succeeded yet goes on with that.
+        """
+        self._sort_pages()
+        with database_errors(self.path), transaction(self._db) as db:
+            for name in ("listed", "moved"):
+                db.execute(f"CREATE TEMP TABLE {name} (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            for ids in listed:
+                db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+            is_published = self.meta("published_mark") == self.mark()
+            newest = self._one("SELECT max(0, coalesce(max(batch), 0)) FROM former")
+            told = {"batch": newest + 1, "last_seq": self._last_seq}
+            for statement in _RENEW:
+                db.execute(statement, told)
+            db.execute(_CHECK_FORMER)
+            if is_published:
+                mark = with_checksum(("published_mark", self.mark()))
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", mark)
+            for name in ("listed", "moved"):
+                db.execute(f"DROP TABLE {name}")
+
+    def replace_former(self) -> None:
+        """Let crawls that have ended take the place of the former ones; where one failed, those stay."""
+        with database_errors(self.path), transaction(self._db) as db:
+            for statement in _REPLACE_FORMER:
+                db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
+            db.execute(_CHECK_FORMER)
+
+    def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:
+        """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them."""
+        with database_errors(self.path), transaction(self._db) as db:
+            for seller in sellers:
+                db.execute(_TAKE_OVER, {**seller._asdict(), "batch": TAKEN_BATCH})
+                spent = with_checksum((seller.seller_id, 0, seller.credits))
+                db.execute("INSERT OR IGNORE INTO anew VALUES (?, ?, ?, ?)", spent)
+            db.execute(_CHECK_FORMER)
+            rows = [with_checksum(item) for item in facts.items()]
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
+
+    def lose_former_pages(self, pages: Iterable[int]) -> None:
+        """Forget, in a transaction that is open, damaged pages of former crawls."""
+        for seq in pages:
+            row = self._db.execute("SELECT seller_id FROM former_page WHERE seq = ?", (seq,)).fetchone()
+            if row is not None:
+                self._db.execute("DELETE FROM former_page WHERE seq = ?", (seq,))
+                self._db.execute(_LOSE_FORMER_PAGES, row)
+        self._db.execute(_CHECK_FORMER)
+
+    def hidden(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers whose new crawl is published only when all that began with it have ended."""
+        return self._ids("SELECT seller_id FROM former WHERE batch > 0")
+
+    @property
+    def has_renewed(self) -> bool:
+        """Whether any seller was crawled anew, so that segments hold rows that are not published."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM anew) OR EXISTS (SELECT 1 FROM former)"))
+
+    def is_shown(self, seller_id: str, last_seq: int) -> bool:
+        """Whether rows of a seller in the segment up to `last_seq` are of the crawl that is published."""
+        query = """SELECT (SELECT seq FROM anew WHERE seller_id = :id),
+            (SELECT after FROM former WHERE seller_id = :id)"""
+        begun, after = self._db.execute(query, {"id": seller_id}).fetchone()
+        begun = begun or 0
+        return last_seq > begun if after is None else after < last_seq <= begun
 
     @property
     def has_long_pages(self) -> bool:
         """Whether the API sent more rows on some page than a page is to have."""
-        return self._one("SELECT coalesce(max(row_count), 0) FROM page") > PAGE_SIZE
+        longest = (self._one(f"SELECT coalesce(max(row_count), 0) FROM {table}") for table in _PAGES)  # noqa: S608 - our names
+        return max(longest) > PAGE_SIZE
 
-    def page_sizes(self, after: str, last: str) -> Iterator[tuple[str, int, int]]:
+    def page_sizes(self, after: str, last: str, *, shown: bool = False) -> Iterator[tuple[str, int, int]]:
         """Seller, number and rows of each page of the sellers above `after`, up to `last`, in that order.
 
-        Of a page that was received more than once, the longest reading counts.
+        Of a seller the crawl under way counts, or with `shown` the one that is to be published; of a page
+        that was received more than once, the longest reading.
         """
         self._sort_pages()
-        query = """SELECT seller_id, page_num, max(row_count) FROM page
-            WHERE seller_id > ? AND seller_id <= ?
+        query = """SELECT seller_id, page_num, max(row_count) FROM
+            (SELECT seller_id, page_num, row_count FROM page
+            WHERE seller_id > :after AND seller_id <= :last
+                AND NOT (:shown AND seller_id IN (SELECT seller_id FROM former))
+            UNION ALL SELECT seller_id, page_num, row_count FROM former_page
+            WHERE :shown AND seller_id > :after AND seller_id <= :last)
             GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
-        yield from self._db.execute(query, (after, last))
+        yield from self._db.execute(query, {"after": after, "last": last, "shown": shown})
 
     def _up_to_gap(self, seller: SellerSummary) -> SellerSummary:
         """A seller whose pages have gaps: only those before the first one bound what is missing."""
@@ -538,12 +808,26 @@ class Journal:
         return seller._replace(bound=bound if wanted > 1 else None, missing=wanted)
 
     def mark(self) -> str:
-        """Tells one state of the journal from another: equal marks, equal snapshot."""
+        """Tells one state of what is to be published from another: equal marks, equal snapshot."""
+        last_seq = self._last_seq
+        if self._one("SELECT EXISTS (SELECT 1 FROM former WHERE batch > 0)"):
+            last_seq = self._one(
+                "SELECT coalesce(max(seq), 0) FROM page "
+                "WHERE seller_id NOT IN (SELECT seller_id FROM former WHERE batch > 0)"
+            )
         sellers = self._db.execute(
-            "SELECT status, stop_reason, count(*) FROM seller GROUP BY status, stop_reason"
+            "SELECT status, stop_reason, count(*) FROM seller "
+            "WHERE seller_id NOT IN (SELECT seller_id FROM former WHERE batch > 0) "
+            "GROUP BY status, stop_reason"
         ).fetchall()
-        outlay = self._one("SELECT coalesce(sum(credits), 0) FROM outlay")
-        return f"{self._last_seq} {outlay} {sorted(sellers)}"
+        outlay = self._one(
+            "SELECT coalesce(sum(credits), 0) FROM outlay "
+            "WHERE seller_id NOT IN (SELECT seller_id FROM former WHERE batch > 0)"
+        )
+        formers = self._db.execute(
+            "SELECT batch, count(*), sum(pages) FROM former WHERE batch <= 0 GROUP BY batch ORDER BY batch"
+        ).fetchall()
+        return f"{last_seq} {outlay} {sorted(sellers)}" + (f" {formers}" if formers else "")
 
     def _sort_pages(self) -> None:
         if not self._is_sorted and self.has_pages:
@@ -560,6 +844,16 @@ class Journal:
         cursor = self._db.execute(query, told or {})
         while rows := cursor.fetchmany(65_536):
             yield pa.array([row[0] for row in rows], pa.string())
+
+
+def _summary(told: Sequence[Any]) -> SellerSummary:
+    seller_id, status, reason, *rest, source, videos, missing = told
+    begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
+    known = begun if status is None else SellerStatus(status)
+    stopped = None if reason is None else StopReason(reason)
+    matched = None if source is None else date.fromisoformat(source)
+    values: list[Any] = [seller_id, known, stopped, *rest, matched, videos, missing]
+    return SellerSummary(*values)
 
 
 def _joined(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
@@ -637,7 +931,7 @@ def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
 
 
 def journal_path(data: Path, crawl_date: date, generation: int) -> Path:
-    """Where the journal of a date's generation lies: 1, and one more with each `--fresh`."""
+    """Where the journal of a date's generation lies: 1, and one more where `--fresh` cannot use it."""
     return data / "state" / "journal" / f"{crawl_date.isoformat()}.{generation}.sqlite"
 
 

@@ -27,6 +27,7 @@ from crawler.store.segment_file import SegmentRows
 _PART_BYTES = 8 * 1024 * 1024
 _PART_SELLERS = 16_384
 _PLACED = ("seller_id", "page_num", "position")
+_ALL = 2**63 - 1
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
 _Way = Literal["ascending", "descending"]
@@ -52,21 +53,23 @@ class PartRows:
 
 
 def deduplicated(
-    journal: Journal, folder: Path, formerly: Carried | None
+    journal: Journal, folder: Path, formerly: Carried | None, *, shown: bool = False
 ) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
     """Range after range of sellers, with their rows: of each video the one received last.
 
-    Rows that are carried come from `formerly`, and are left out without it. `folder` is made for what lies
-    between, and removed in the end.
+    Of each seller the crawl under way counts, or with `shown` the one that is to be published. Rows of
+    snapshots come from `formerly`, and are left out without it. `folder` is made for what lies between, and
+    removed in the end.
     """
     with told_as_output_error(str(folder)):
         folder.mkdir(parents=True)
         segments = SegmentRows(journal, folder)
     after, has_long_pages = "", journal.has_long_pages
-    for sellers in _parts(journal.summaries()):
+    summaries = journal.summaries()
+    for sellers in _parts((s.shown for s in summaries) if shown else summaries):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
-        shifts = _shifts(journal.page_sizes(after, last)) if has_long_pages else {}
-        source = _Source(segments, shifts, formerly, [s for s in sellers if s.is_carried], after, last)
+        shifts = _shifts(journal.page_sizes(after, last, shown=shown)) if has_long_pages else {}
+        source = _Source(segments, shifts, formerly, sellers, after, last)
         yield sellers, _kept(source, size)
         after = last
         # What is left of a part in the allocator adds up otherwise.
@@ -90,26 +93,48 @@ class _Source:
     segments: SegmentRows
     shifts: dict[tuple[str, int], int]
     formerly: Carried | None
-    carried: list[SellerSummary]
+    sellers: list[SellerSummary]
     after: str
     last: str
 
     def read(self, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """All rows, with some columns, or with all; those that are carried come last."""
+        """All rows, with some columns, or with all; those of snapshots come last."""
         if not self.shifts:
-            yield from self.segments.between(self.after, self.last, names)
+            yield from self._received(names)
         else:
             wanted = [*dict.fromkeys((*names, *_PLACED))] if names else ()
-            for batch in self.segments.between(self.after, self.last, wanted):
+            for batch in self._received(wanted):
                 yield _shifted(batch, self.shifts).select(names or batch.schema.names)
         if self.formerly is None:
             return
-        missing = sum(map(self.formerly.expected, self.carried))
-        for rows in self.formerly.pieces(by_source(self.carried)):
-            missing -= len(rows)
-            yield from rows.select(names or rows.column_names).to_batches()
-        if missing:
-            raise CarriedRowsLostError(f"{missing} rows to be carried from earlier snapshots are not there")
+        for is_published in (False, True):
+            taken = [s for s in self.sellers if (s.is_published if is_published else s.is_carried)]
+            expected = (s.matched_videos if is_published else self.formerly.expected(s) for s in taken)
+            missing = sum(expected)
+            for rows in self.formerly.pieces(by_source(taken), carried=not is_published):
+                missing -= len(rows)
+                yield from rows.select(names or rows.column_names).to_batches()
+            if missing:
+                raise CarriedRowsLostError(f"{missing} rows to be taken from earlier snapshots are not there")
+
+    def _received(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Rows of pages that belong to the sellers' crawls, and not to other crawls of them."""
+        bounded = [s for s in self.sellers if s.after or s.upto is not None]
+        if not bounded:
+            yield from self.segments.between(self.after, self.last, names)
+            return
+        ids = pa.array([s.seller_id for s in bounded], pa.string())
+        lows = pa.array([s.after for s in bounded], pa.int64())
+        highs = pa.array([_ALL if s.upto is None else s.upto for s in bounded], pa.int64())
+        read = [*names, *({"seller_id", "seq"} - set(names))] if names else []
+        for batch in self.segments.between(self.after, self.last, read):
+            place: Any = pc.index_in(batch["seller_id"], value_set=ids)
+            low: Any = pc.coalesce(lows.take(place), pa.scalar(0, pa.int64()))
+            high: Any = pc.coalesce(highs.take(place), pa.scalar(_ALL, pa.int64()))
+            inside: Any = pc.and_(pc.greater(batch["seq"], low), pc.less_equal(batch["seq"], high))
+            rows = batch.filter(inside)
+            if rows.num_rows:
+                yield rows.select(list(names)) if names else rows
 
 
 def _shifts(sizes: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:

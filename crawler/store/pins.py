@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -72,29 +72,39 @@ class Carried:
         self.lost: list[str] = []
         self.kept: dict[str, int] = {}
         self._published: dict[Path, str] = {}
+        taken_over: list[str] = []
         for day, pin in self._pins.items():
             self._good[day], damages = pin.check("videos")
             if damages:
                 self.damages += damages
-                self.lost += self._short(day, journal.carried_of(day))
+                lost = self._short(day, journal.carried_of(day))
+                if day == crawl_date:
+                    taken_over += lost
+                else:
+                    self.lost += lost
         if self.lost:
             self._keep(journal, data, crawl_date)
+        self.lost += taken_over
 
     def rows(self, sellers: dict[date, list[str]]) -> pa.Table:
         """Rows of sellers, by the snapshot that they are in; each with the date it was crawled for."""
         return pa.concat_tables([SEGMENT_SCHEMA.empty_table(), *self.pieces(sellers)])
 
-    def pieces(self, sellers: dict[date, list[str]]) -> Iterator[pa.Table]:
-        """The same some rows at a time. Raises `CarriedRowsLostError` where a file cannot be read."""
-        kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in self.kept]
+    def pieces(self, sellers: dict[date, list[str]], *, carried: bool = True) -> Iterator[pa.Table]:
+        """The same some rows at a time; without `carried` none gets a date that it did not have.
+
+        Raises `CarriedRowsLostError` where a file cannot be read.
+        """
+        kept = self.kept if carried else {}
+        of_kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in kept]
         pinned_files = [
-            (path, day, [seller_id for seller_id in ids if seller_id not in self.kept])
+            (path, day, [seller_id for seller_id in ids if seller_id not in kept])
             for day, ids in sellers.items()
             for path in self._good.get(day, ())
         ]
-        for path, day, ids in [*pinned_files, *((path, None, kept) for path in self._published)]:
+        for path, day, ids in [*pinned_files, *((path, None, of_kept) for path in self._published)]:
             try:
-                yield from _rows_of_file(path, day, ids)
+                yield from _rows_of_file(path, day, ids, carried=carried)
             except UNREADABLE as error:
                 raise CarriedRowsLostError(f"{path} cannot be read: {error}") from None
 
@@ -144,11 +154,11 @@ class Carried:
         return [seller_id for seller_id, videos in expected.items() if found[seller_id] != videos]
 
 
-def pinned(journal: Journal, data: Path, day: date) -> Pin | None:
+def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | None = None) -> Pin | None:
     """A snapshot's files as they were when the journal first asked; None where there is none.
 
-    Raises `NoDigestsError`, `OSError` or `ValueError` where the snapshot cannot be used, and `OutputError`
-    where it cannot be pinned.
+    `known` are the files' digests, where they are not to be those that were kept. Raises `NoDigestsError`,
+    `OSError` or `ValueError` where the snapshot cannot be used, and `OutputError` where it cannot be pinned.
     """
     folder = pin_of(journal, day)
     if folder.is_dir():
@@ -156,7 +166,7 @@ def pinned(journal: Journal, data: Path, day: date) -> Pin | None:
     partition = partition_of(day)
     if not all((data / kind / partition).is_dir() for kind in KINDS):
         return None
-    digests = published_digests(data, day)
+    digests = published_digests(data, day) if known is None else known
     if {name.partition("/")[0] for name in digests} != set(KINDS):
         raise NoDigestsError
     half = folder.with_name(f".{partition}")
@@ -235,15 +245,19 @@ def _batches_of_file(path: Path, names: list[str] | None, sellers: Iterable[str]
         yield pa.Table.from_batches([batch])
 
 
-def _rows_of_file(path: Path, day: date | None, sellers: list[str]) -> Iterator[pa.Table]:
-    """Rows of sellers in a file, as a segment would have them; without a day those that were carried."""
+def _rows_of_file(path: Path, day: date | None, sellers: list[str], *, carried: bool) -> Iterator[pa.Table]:
+    """Rows of sellers in a file, as a segment would have them; without a day those that were carried.
+
+    Without `carried` they keep the date that they have.
+    """
     for batch in _batches_of_file(path, None, sellers):
         rows = batch.cast(VIDEO_SCHEMA)
-        if day is None:
+        if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
-        crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
-        place = VIDEO_SCHEMA.get_field_index("carried_from")
-        rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
+        if carried:
+            crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
+            place = VIDEO_SCHEMA.get_field_index("carried_from")
+            rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
         region = path.parent.name if path.parent.name.startswith("region=") else NO_REGION
         added: tuple[tuple[str, Any], ...] = (("folder", region), ("seq", 0))
         for name, value in added:

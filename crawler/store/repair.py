@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
+from crawler.store.database import damaged as database_damaged
 from crawler.store.database import database_errors, transaction
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Segment
@@ -29,8 +30,14 @@ _KEYS = {
     "seller": ("seller_id",),
     "seam": ("seller_id", "page_num"),
     "matched": ("seller_id",),
+    "anew": ("seller_id",),
+    "former": ("seller_id",),
+    "former_page": ("seq",),
 }
 """The tables whose rows have checksums, and what identifies a row."""
+
+_OF_FORMER_CRAWLS = {"anew", "former", "former_page"}
+"""Without one of these rows it is not known which of a seller's crawls are to be published."""
 
 _MOST_JOINED = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""
@@ -121,7 +128,7 @@ def repair(journal: Journal) -> Repairs:
     with database_errors(journal.path), told_as_output_error(f"a segment below {folder}"):
         damaged = {table: _damaged_rows(journal.db, table) for table in _KEYS}
         if any(damaged.values()):
-            _correct(journal.db, damaged, lost, repairs)
+            _correct(journal, damaged, lost, repairs)
         rebuilt, remains = _check_segments(journal, lost), _check_bodies(journal, lost)
         if lost.pages or lost.has_unknown_sellers or rebuilt:
             _drop(journal, lost, rebuilt, remains)
@@ -149,16 +156,18 @@ def _tolerant(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _correct(
-    db: sqlite3.Connection, damaged: dict[str, list[tuple[Any, ...]]], lost: _Lost, repairs: Repairs
+    journal: Journal, damaged: dict[str, list[tuple[Any, ...]]], lost: _Lost, repairs: Repairs
 ) -> None:
     """Correct the damaged rows that can be, and remove the others."""
-    with transaction(db):
+    with transaction(journal.db) as db:
         for table, rows in damaged.items():
             for row in rows:
                 _delete(db, table, row)
                 better = corrected(row)
                 if better is not None and _insert(db, table, better):
                     repairs.corrected += 1
+                elif table in _OF_FORMER_CRAWLS:
+                    raise database_damaged(journal.path, f"table {table}, {row[0]}")
                 else:
                     _remember(table, row, lost, repairs)
 
@@ -201,9 +210,12 @@ def _remember(table: str, row: tuple[Any, ...], lost: _Lost, repairs: Repairs) -
 
 
 def _pages(db: sqlite3.Connection, first: int, last: int) -> list[_Page]:
+    # What a former crawl cost is noted beside it.
     query = """SELECT seq, seller_id, page_num, row_count, credits, size, body_checksum FROM page
-        WHERE seq BETWEEN ? AND ? ORDER BY seq"""
-    return [_Page(*row) for row in db.execute(query, (first, last))]
+        WHERE seq BETWEEN :first AND :last
+        UNION ALL SELECT seq, seller_id, page_num, row_count, 0, size, body_checksum FROM former_page
+        WHERE seq BETWEEN :first AND :last ORDER BY seq"""
+    return [_Page(*row) for row in db.execute(query, {"first": first, "last": last})]
 
 
 def _check_segments(journal: Journal, lost: _Lost) -> list[tuple[Segment, Segment]]:
@@ -357,6 +369,7 @@ def _drop(
     """Remove what is lost in one transaction: its sellers then go on where a page is missing."""
     with transaction(journal.db) as db:
         db.executemany("DELETE FROM page WHERE seq = ?", [(seq,) for seq in lost.pages])
+        journal.lose_former_pages(lost.pages)
         for seq, rest in remains.items():
             if rest is None:
                 db.execute("DELETE FROM body WHERE seq = ?", (seq,))

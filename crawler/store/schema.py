@@ -61,6 +61,8 @@ _SELLER_FIELDS: list[pa.Field[Any]] = [
     pa.field("carried", pa.int64()),
     pa.field("overlap", pa.int64()),
     pa.field("drift", pa.int64()),
+    pa.field("kept_status", pa.string()),
+    pa.field("other_credits", pa.int64()),
 ]
 SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
 

@@ -107,10 +107,12 @@ def segment_folder(journal: Path) -> Path:
     return journal.with_suffix(".segments")
 
 
-def reject_files(journal: Journal) -> list[Path]:
-    """The journal's files of rejects, the oldest first."""
+def reject_files(journal: Journal) -> list[tuple[Segment, Path]]:
+    """The journal's segments with rejects, the oldest first, and the file that holds these."""
     folder = segment_folder(journal.path)
-    return [folder / f"{segment.name}{_REJECTS}" for segment in journal.segments() if segment.rejected]
+    return [
+        (segment, folder / f"{segment.name}{_REJECTS}") for segment in journal.segments() if segment.rejected
+    ]
 
 
 def damage_of(journal: Journal) -> str | None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -23,7 +23,7 @@ from crawler.store.carrying import COUNTS, Audit
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, remove, swap_in, told_as_output_error
-from crawler.store.journal import Journal, SellerSummary
+from crawler.store.journal import Journal, Segment, SellerSummary
 from crawler.store.parts import PartRows, by_source, deduplicated
 from crawler.store.pins import Carried
 from crawler.store.region_files import ROW_GROUP, RegionFiles
@@ -154,14 +154,14 @@ def _build(
     journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path, formerly: Carried
 ) -> RowCounts:
     """Memory holds one part of the rows, and what waits to become row groups."""
-    counts = RowCounts(rejected=sum(segment.rejected for segment in journal.segments()))
+    counts = RowCounts(rejected=_rejected(journal))
     counts.damages = formerly.damages
     with (
         RegionFiles(videos, plan.run_id, aside) as regions,
         pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, pieces in deduplicated(journal, aside / "merged", formerly):
+        for of_range, pieces in deduplicated(journal, aside / "merged", formerly, shown=True):
             seen = _Seen.expecting(of_range)
             for rows in pieces:
                 for folder, own in rows.by_folder():
@@ -190,8 +190,9 @@ class _Seen:
 
     @classmethod
     def expecting(cls, sellers: Iterable[SellerSummary]) -> _Seen:
-        complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and not s.is_carried)
-        return cls([seller for seller in complete if seller.matched])
+        complete = (s for s in sellers if s.status is SellerStatus.COMPLETE)
+        crawled = (s for s in complete if not (s.is_carried or s.is_published))
+        return cls([seller for seller in crawled if seller.matched])
 
     def add(self, kept: PartRows) -> None:
         rows = kept.columns(["seller_id", "carried_from"])
@@ -230,14 +231,24 @@ def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:
 def _seller_table(sellers: list[SellerSummary], seen: _Seen, reason: StopReason | None) -> pa.Table:
     told = [
         (
-            *(*s[:2], s.stop_reason or reason, s.pages, seen.videos[s.seller_id], *s[4:9]),
+            *(s.seller_id, *_ended_as(s, reason), s.pages, seen.videos[s.seller_id], s.credits),
+            *(s.error if s.attempt is None else s.attempt.error, *s[6:9]),
             *(seen.carried[s.seller_id], s.overlap, s.drift),
+            *(None if s.attempt is None else s.status, s.other_credits),
         )
         for s in sellers
     ]
     columns = zip(*told, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerStatus, StopReason | None]:
+    """Status and stop reason of the crawl last tried, which need not be the one whose rows are published."""
+    if seller.attempt is None:
+        return seller.status, seller.stop_reason or reason
+    has_failed = seller.attempt.status is SellerStatus.FAILED
+    return SellerStatus.FAILED if has_failed else SellerStatus.PARTIAL, seller.attempt.stop_reason or reason
 
 
 def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
@@ -252,7 +263,7 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
         "stop_reason": pa.repeat(pa.scalar(reason, pa.string()), len(sellers)),
         **{
             name: pa.repeat(pa.scalar(0, pa.int64()), len(sellers))
-            for name in ("pages", "videos", "credits", "carried", "overlap", "drift")
+            for name in ("pages", "videos", "credits", "carried", "overlap", "drift", "other_credits")
         },
     }
     arrays = [known.get(field.name, pa.nulls(len(sellers), field.type)) for field in SELLER_SCHEMA]
@@ -261,7 +272,26 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
 
 def _collect_rejects(journal: Journal, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for number, part in enumerate(reject_files(journal)):
+    has_renewed = journal.has_renewed
+    for number, (segment, part) in enumerate(reject_files(journal)):
         with part.open("rb") as rejected, (folder / "rejects.jsonl").open("ab" if number else "wb") as told:
-            shutil.copyfileobj(rejected, told)
+            if has_renewed:
+                told.writelines(_shown_rejects(journal, segment, rejected))
+            else:
+                shutil.copyfileobj(rejected, told)
     fsync_tree(folder)
+
+
+def _rejected(journal: Journal) -> int:
+    """How many rows of the crawls that are published could not be kept."""
+    if not journal.has_renewed:
+        return sum(segment.rejected for segment in journal.segments())
+    count = 0
+    for segment, part in reject_files(journal):
+        with part.open("rb") as rejected:
+            count += sum(1 for _ in _shown_rejects(journal, segment, rejected))
+    return count
+
+
+def _shown_rejects(journal: Journal, segment: Segment, lines: Iterable[bytes]) -> Iterator[bytes]:
+    return (line for line in lines if journal.is_shown(orjson.loads(line)["seller_id"], segment.last_seq))
