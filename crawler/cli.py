@@ -510,9 +510,11 @@ def _told(error: Exception) -> int:
 
 
 def _shortage(error: BaseException) -> str | None:
-    """What the system is short of, where that ended the command."""
+    """What the system is short of, or which file it cannot read, where that ended the command."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_shortage, error.exceptions)), None)
+    if type(error).__module__ == "sqlite3":
+        return f"a database below state/ cannot be read ({error}): restore it from a copy"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "there is not enough memory (ulimit -v, or the container's limit): give it more"
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:

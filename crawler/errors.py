@@ -56,6 +56,10 @@ class CarriedRowsLostError(OutputError):
     """Files that rows are carried from were damaged while a snapshot was built from them."""
 
 
+class DisplacedError(OutputError):
+    """The files that a run uses are no longer at their paths: it must not write there."""
+
+
 class ApiDownError(CrawlerError):
     """No answer for as long as the run's patience lasts."""
 

@@ -53,6 +53,10 @@ _MOST = 1e300
 """What a value counts for at most where a page's sum would be beyond all floats."""
 
 
+_YEARS = range(2025, 2100)
+"""What a working clock may say."""
+
+
 def read_answer(
     status: int,
     retry_after: str | None,
@@ -114,12 +118,9 @@ def read_retry_after(value: str | None, now: datetime | None = None) -> float | 
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9]) or None
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
+    date = _http_date(text)
+    if date is None:
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
     seconds = (date - (now or datetime.now(UTC))).total_seconds()
     return seconds if seconds > 0 else None
 
@@ -134,6 +135,20 @@ class _Ranking(NamedTuple):
     values: list[float]
     rejected: int = 0
     fault: str = ""
+
+
+def read_date(value: str | None) -> datetime | None:
+    """The moment that a `Date` header names; rubbish, and what no clock can say today, is None."""
+    moment = None if value is None else _http_date(value.strip())
+    return moment if moment is not None and moment.year in _YEARS else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+        return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _ranking(seller_id: str, rows: list[Any], column: str, body: bytes) -> _Ranking:

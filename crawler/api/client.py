@@ -6,8 +6,10 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from math import inf
+from statistics import median
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import quote
@@ -18,7 +20,7 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from crawler.api.answers import read_answer
+from crawler.api.answers import read_answer, read_date
 from crawler.api.causes import CONNECT_TIMEOUT, TIMEOUT, cause_of
 from crawler.api.deadlines import Deadlines
 from crawler.api.proxies import proxy_for
@@ -36,6 +38,9 @@ _MOST_HEADERS = 256
 """Bounds of an answer's header lines: gateways add cookies that are longer than aiohttp's 8,190 bytes."""
 
 _SWITCHING_PROTOCOLS = 101
+_DATES_READ = 9
+"""Answers of which the Date header is read."""
+
 _KEEP_ALIVE = 15.0
 """Seconds after which a connection that was not used may have been closed on the way."""
 
@@ -93,6 +98,7 @@ class ApiClient:
         self._wall_clock = wall_clock
         self._connector: aiohttp.TCPConnector | None = None
         self._kept: list[tuple[Connection, float]] = []
+        self._dates: list[float] = []
         self._deadlines = Deadlines(timeout)
 
     async def __aenter__(self) -> Self:
@@ -189,7 +195,7 @@ class ApiClient:
                 max_headers=_MOST_HEADERS,
             )
             transport.write(self._head(seller_id, page_num))
-            answer = await _answer(protocol)
+            answer = await self._answer(protocol)
         except BaseException:
             late = self._deadlines.end(task)
             if late:
@@ -201,6 +207,29 @@ class ApiClient:
         self._deadlines.end(task)
         self._keep(connection)
         return answer
+
+    async def _answer(self, protocol: ResponseHandler) -> tuple[int, str | None, bytes]:
+        """Status, `Retry-After` and body of the next answer."""
+        message, content = await protocol.read()
+        while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
+            message, content = await protocol.read()
+        if len(self._dates) < _DATES_READ:
+            moment = read_date(message.headers.get("Date"))
+            if moment is not None:
+                self._dates.append(moment.timestamp() - time.monotonic())
+        return message.code, message.headers.get("Retry-After"), await _whole_body(content)
+
+    @property
+    def clock(self) -> datetime | None:
+        """See the engine's port: by the median of the first answers, since a cache may give an old date."""
+        if not self._dates:
+            return None
+        return datetime.fromtimestamp(median(self._dates) + time.monotonic(), UTC)
+
+    @property
+    def dates_read(self) -> int:
+        """See the engine's port."""
+        return len(self._dates)
 
     @cached_property
     def _request(self) -> aiohttp.ClientRequest:
@@ -276,14 +305,6 @@ def _as_json_spells(key: str) -> re.Pattern[bytes]:
 def _spellings(character: str) -> str:
     backslash = r"\\?" if character in '"/\\' else ""
     return rf"(?:{backslash}{re.escape(character)}|\\u(?i:{ord(character):04x}))"
-
-
-async def _answer(protocol: ResponseHandler) -> tuple[int, str | None, bytes]:
-    """Status, `Retry-After` and body of the next answer."""
-    message, content = await protocol.read()
-    while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
-        message, content = await protocol.read()
-    return message.code, message.headers.get("Retry-After"), await _whole_body(content)
 
 
 async def _whole_body(content: aiohttp.StreamReader) -> bytes:

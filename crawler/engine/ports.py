@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from crawler.models import NO_NOTES, Ending, Page, PageNotes, Seam
 
@@ -30,6 +31,19 @@ class Api(Protocol):
         Raises `ThrottledError`, `UnavailableError`, `RefusedError`, `KeyRefusedError` or
         `QuotaUsedUpError`, and sets `departure.label` to the status, or to a word for its absence.
         """
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """An `Api` that says what its clock says."""
+
+    @property
+    def clock(self) -> datetime | None:
+        """What the API's clock says now; None where that is not known."""
+
+    @property
+    def dates_read(self) -> int:
+        """From how many answers that is known."""
 
 
 class Journal(Protocol):

@@ -18,6 +18,7 @@ from crawler.nightly.opening import Claim, prepare_folders
 from crawler.nightly.world import World
 from crawler.sellers import missing
 from crawler.store.database import damage_told
+from crawler.store.guard import Guard
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
@@ -47,7 +48,7 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
     now = world.now()
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-close"
     with ExitStack() as stack:
-        stack.enter_context(hold_lock(data, run_id))
+        guard = stack.enter_context(hold_lock(data, run_id))
         stack.enter_context(damage_told(data / "state"))
         if not (data / "state" / "ledger.sqlite").exists():
             raise InputError(f"no run was begun under {data}: nothing to close")
@@ -58,20 +59,22 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
             )
         prepare_folders(data)
         closing = Closing(crawl_date, "")
-        _publish(data, run_id, world, closing)
+        _publish(data, run_id, world, closing, guard)
         ledger.close(crawl_date, now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
         closed = ledger.date(crawl_date)
         closing.closed_at = (closed and closed.closed_at) or ""
     return closing
 
 
-def _publish(data: Path, run_id: str, world: World, closing: Closing) -> None:
+def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Guard) -> None:
     """Publish what the date's journal has, where it differs from what is published."""
     path = journal_path(data, closing.crawl_date, latest_generation(data, closing.crawl_date))
     if not path.exists():
         return
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(path))
+        guard.watch(path)
+        journal.guard = guard
         claim = Claim(journal, data, closing.crawl_date)
         if not journal.has_pages or journal.meta("published_mark") == journal.mark():
             return

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from crawler.errors import InputError, OutputError
 from crawler.sellers import SellerList, missing
-from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.pins import UNREADABLE
 from crawler.store.repair import repair
-from crawler.store.snapshot import clean_staging
+from crawler.store.snapshot import clean_staging, staging_folder
 from crawler.store.takeover import PublishedDate
 
 _STRING = pa.string()
@@ -35,6 +35,10 @@ def prepare_folders(data: Path) -> None:
     """
     clean_staging(data)
     state = data / "state"
+    with told_as_output_error(str(state)):
+        for folder in (staging_folder(data), state / "published"):
+            make_private_folder(folder)
+    tighten_tree(state)
     for kind in ("videos", "sellers", "runs"):
         folder = data / kind
         with told_as_output_error(str(folder)):

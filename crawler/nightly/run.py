@@ -24,6 +24,7 @@ from crawler.errors import (
     BudgetSpentError,
     CarriedRowsLostError,
     CrawlerError,
+    DisplacedError,
     InputError,
     InterruptedRunError,
     KeyRefusedError,
@@ -61,6 +62,7 @@ from crawler.report.progress import LOG
 from crawler.report.run_report import RunReport, count_stops
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
+from crawler.rules.clock import doubt_by_api, doubt_by_last_run
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.spread import spread_places
@@ -132,6 +134,7 @@ class NightlyRun:
         self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
         self._stop_reason: CrawlerError | None = None
         self._partition = f"crawl_date={crawl_date.isoformat()}"
+        self._is_clock_doubtful = False
         self._dates = DateRule(now, settings.run.late_after)
         self._place = place_of(self._flags)
 
@@ -142,11 +145,12 @@ class NightlyRun:
         """
         data = self._settings.run.data
         with ExitStack() as stack:
-            stack.enter_context(hold_lock(data, self._run_id))
+            self._guard = stack.enter_context(hold_lock(data, self._run_id))
             stack.enter_context(damage_told(data / "state"))
             prepare_folders(data)
             check_room(self._settings, self._world)
             self._ledger = stack.enter_context(Ledger(data))
+            self._watch(self._ledger.path)
             self._require_open_date()
             self._open_journal(data, stack)
             self._begin()
@@ -156,8 +160,22 @@ class NightlyRun:
             except OutputError as error:
                 self._stop_reason = error
             self._conclude()
-            thin(data, self._settings.run.keep_days, self._ledger.unpublished())
+            if not self._is_clock_doubtful and self._is_in_place():
+                thin(data, self._settings.run.keep_days, self._ledger.unpublished())
         return self._report
+
+    def _watch(self, database: Path) -> None:
+        """Watch a database that was opened just now, and its log."""
+        self._guard.watch(database, database.with_name(f"{database.name}-wal"))
+
+    def _is_in_place(self) -> bool:
+        """Whether lock, ledger and journal are still at their paths; where not, that is why the run ends."""
+        try:
+            self._guard()
+        except DisplacedError as error:
+            self._stop_reason = error
+            return False
+        return True
 
     def _open_journal(self, data: Path, stack: ExitStack) -> None:
         run = self._settings.run
@@ -173,6 +191,8 @@ class NightlyRun:
         if not has_begun(path):
             published = published_before(data, self._date, self._listed, sorting)
         self._journal = journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
+        self._watch(path)
+        journal.guard = self._guard
         if published is not None:
             published.take_over(journal)
             self._note(
@@ -281,7 +301,12 @@ class NightlyRun:
         for warning in self._listed.warnings:
             self._note(warning)
         limits = self._settings.credits
-        self._account = Account(self._ledger, self._run_id, self._date, limits, self._world.now)
+        now = self._world.now
+        self._account = Account(self._ledger, self._run_id, self._date, limits, now, self._guard)
+        doubt = doubt_by_last_run(now(), self._ledger.last_moment())
+        if doubt is not None:
+            self._is_clock_doubtful = True
+            self._note(doubt)
         self._quiet = quiet_seconds(self._settings.run.qps, self._ledger)
         unknown = account_for(self._journal, self._ledger, self._date, self._run_id, self._report.started_at)
         if unknown:
@@ -444,6 +469,8 @@ class NightlyRun:
         """Publish what the journal has, where it differs from what is published."""
         if isinstance(self._stop_reason, OutputError):
             raise self._stop_reason
+        self._guard()
+        self._session.require_begun_date()
         journal = self._journal
         journal.replace_former()
         mark, rows = journal.mark(), journal.meta("published_rows")
@@ -577,6 +604,8 @@ class NightlyRun:
 
     def _conclude(self) -> None:
         """Write the report, and say in one line what happened."""
+        self._is_in_place()
+        self._note_clock()
         if not self._report.sellers:
             self._count()
         if self._signals.received is not None and not isinstance(self._stop_reason, OutputError):
@@ -601,8 +630,12 @@ class NightlyRun:
             reached("ledger.finish")
             report.credits = self._credit_figures()
             retried = ["--retry-failed"] if report.exit_code == 4 and outcome.refused else []
-            report.go_on = self._command(*retried) if self._is_unfinished else ""
-            write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
+            in_place = self._guard.is_data_in_place
+            report.go_on = self._command(*retried) if self._is_unfinished and in_place else ""
+            if in_place:
+                write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
+            else:
+                LOG.error("no report is written: %s is another folder now, or none", data)
             reached("report.written")
         except (CrawlerError, OSError) as error:
             LOG.error("cannot write the report: %s", error)
@@ -611,11 +644,18 @@ class NightlyRun:
                 self._ledger.finish(self._run_id, report.finished_at, report.exit_code, outcome)
             report.credits = report.credits or self._credit_figures()
         else:
-            self._write_page()
+            if in_place:
+                self._write_page()
         if report.exit_code == 0:
             LOG.info("%s", report.summary())
         else:
             LOG.error("%s", report.reason())
+
+    def _note_clock(self) -> None:
+        doubt = doubt_by_api(self._world.now(), self._session.clock_offset)
+        if doubt is not None:
+            self._is_clock_doubtful = True
+            self._note(doubt)
 
     def _outcome(self) -> Outcome:
         sellers = self._report.sellers

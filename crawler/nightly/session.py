@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 from crawler.engine.crawl import Crawl, ProbeCounts
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, RequestCounts
 from crawler.engine.pace import Pace
-from crawler.engine.ports import Api
+from crawler.engine.ports import Api, TellsTime
 from crawler.engine.stop import Stop
 from crawler.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
 from crawler.models import Ending, Match, Page
@@ -26,6 +26,7 @@ from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.breaker import Breaker
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
+from crawler.rules.clock import doubt_by_api, is_future
 from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.paging import PagingRule
@@ -39,6 +40,8 @@ from crawler.store.segments import Staging
 
 _TICK = 0.25
 _QUIET = 1.05
+_DATES_ENOUGH = 3
+"""Answers whose Date must agree before a run ends for it in its midst."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Account:
     crawl_date: date
     limits: CreditSettings
     now: Callable[[], datetime]
+    guard: Callable[[], None] = lambda: None
 
     @property
     def budget(self) -> int | None:
@@ -84,8 +88,9 @@ class Account:
     def reserve(self, lease: Callable[[int | None], int]) -> int:
         """Reserve credits.
 
-        Raises `BudgetSpentError` where nothing is left.
+        Raises `BudgetSpentError` where nothing is left, `DisplacedError` where the ledger is not at its path.
         """
+        self.guard()
         month = self.month
         size = self.ledger.reserve(self.run_id, self.crawl_date, self.budget, lease, month)
         if size == 0:
@@ -155,6 +160,7 @@ class Session:
     stop_reason: CrawlerError | None = None
     probes: ProbeCounts = field(default_factory=ProbeCounts)
     after_rejects: ProbeCounts = field(default_factory=ProbeCounts)
+    clock_offset: timedelta | None = None
 
     async def crawl(self, task: Task, total: int, ended: int) -> None:
         """Crawl what the frontier holds; `total` and `ended` count the listed sellers for the display."""
@@ -227,26 +233,50 @@ class Session:
             on_end=partial(_count_end, figures),
         )
         self.probes, self.after_rejects = crawl.probes, crawl.after_rejects
-        await self._watch(crawl, figures, stop)
+        try:
+            await self._watch(crawl, figures, stop, api)
+        finally:
+            self._read_clock(api)
 
-    async def _watch(self, crawl: Crawl, figures: LiveFigures, stop: Stop) -> None:
+    def _read_clock(self, api: Api) -> int:
+        """Take over how far the API's clock is ahead of ours; returns from how many answers that is known."""
+        clock = api.clock if isinstance(api, TellsTime) else None
+        if clock is None or not isinstance(api, TellsTime):
+            return 0
+        self.clock_offset = clock - self.world.now()
+        return api.dates_read
+
+    def require_begun_date(self) -> None:
+        """Raise `OutputError` where the crawl date lies in the API's future: it is not published."""
+        now, day = self.world.now(), self.account.crawl_date
+        if is_future(day, now, self.clock_offset):
+            raise OutputError(
+                f"crawl date {day} lies in the API's future and is not published: "
+                f"{doubt_by_api(now, self.clock_offset)}; what was paid for is kept in its journal: the same "
+                "command publishes it once that date has come"
+            )
+
+    async def _watch(self, crawl: Crawl, figures: LiveFigures, stop: Stop, api: Api) -> None:
         """Run the crawl beside its progress display and the watch over free space."""
         log = self.settings.log
         live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
         with Progress(figures, live=live) as progress:
             async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self._tick(progress, stop))
+                watcher = group.create_task(self._tick(progress, stop, api))
                 try:
                     await crawl.run()
                 finally:
                     watcher.cancel()
 
-    async def _tick(self, progress: Progress, stop: Stop) -> None:
+    async def _tick(self, progress: Progress, stop: Stop, api: Api) -> None:
         while True:
             await asyncio.sleep(_TICK)
             progress.tick()
             try:
+                self.account.guard()
                 check_room(self.settings, self.world)
+                if self._read_clock(api) >= _DATES_ENOUGH:
+                    self.require_begun_date()
             except OutputError as error:
                 stop.set(error)
 

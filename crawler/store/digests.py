@@ -43,7 +43,7 @@ def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str])
     """Keep the digests of what a run is about to publish, beside those of what is published."""
     path = _folder(data, day) / f"{run_id}{_ENDING}"
     with told_as_output_error(str(path)):
-        write_whole(path, as_text(digests).encode())
+        write_whole(path, as_text(digests).encode(), private=True)
 
 
 def forget_former_digests(data: Path, day: date, run_id: str) -> None:

@@ -130,6 +130,8 @@ def fsync_tree(root: Path) -> None:
 
 def write_whole(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
     """Write a file so that a crash leaves the former content or this one; `private`: for its owner alone."""
+    if private:
+        make_private_folder(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     # Where something has this name, a link perhaps, it is not written to.

@@ -398,6 +398,8 @@ class PublishedSeller(NamedTuple):
 class Journal:
     """One SQLite file for a crawl date and generation; used by one thread at a time.
 
+    `guard` is called before anything is written by a path beside it, and raises where that must not be.
+
     Raises `OutputError` where it cannot be written, `InputError` where it is of a newer format.
     """
 
@@ -411,6 +413,7 @@ class Journal:
             oldest=FORMAT,
             survive_power_loss=survive_power_loss,
         )
+        self.guard: Callable[[], None] = lambda: None
         self._codec = pa.Codec("lz4")
         self._is_sorted = only_read
         self._last_seq = self._one(_LAST_SEQ)

@@ -324,7 +324,7 @@ class Ledger:
         """When the latest run ended, or began where it was killed; None where there is none."""
         for run in self.runs():
             with suppress(ValueError):
-                return datetime.fromisoformat(run.finished_at or run.started_at)
+                return _moment(run.finished_at or run.started_at)
         return None
 
     def first_day(self) -> date | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,13 @@ import orjson
 
 from crawler.errors import DataLockedError
 from crawler.store.files import make_private_folder, open_private, told_as_output_error
+from crawler.store.guard import Guard
 
 _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
+
+_LONG_PAUSES = (*[0.1] * 50, 0.0)
+"""The same where whoever has it is about to notice that its lock file is gone, and to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,10 @@ class Holder:
 
 
 @contextmanager
-def hold_lock(data: Path, run_id: str) -> Iterator[None]:
-    """Hold `<data>/state/lock` for as long as the block runs.
+def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
+    """Hold `<data>/state/lock` for as long as the block runs; gives the guard that watches it.
+
+    `state/` is locked as well: where the file was removed, whoever held it may not have noticed yet.
 
     Raises `DataLockedError`, naming the holder, where another process has it.
     """
@@ -40,17 +46,25 @@ def hold_lock(data: Path, run_id: str) -> Iterator[None]:
     with told_as_output_error(str(path)):
         make_private_folder(path.parent)
         handle = open_private(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _taken(handle):
-            raise DataLockedError(
-                f"{data} is held by {_holder(handle)}; wait for it to end, or stop it with SIGTERM"
-            )
+        if not _taken(handle, _PAUSES):
+            raise _held(data, _holder(handle))
+        if not _taken(folder, _LONG_PAUSES):
+            raise _held(data, Holder(None, None))
         with told_as_output_error(str(path)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, orjson.dumps({"pid": os.getpid(), "run_id": run_id}), 0)
-        yield
+        guard = Guard(data)
+        guard.watch(path)
+        yield guard
     finally:
         os.close(handle)
+        os.close(folder)
+
+
+def _held(data: Path, holder: Holder) -> DataLockedError:
+    return DataLockedError(f"{data} is held by {holder}; wait for it to end, or stop it with SIGTERM")
 
 
 def holder_of(data: Path) -> Holder | None:
@@ -73,9 +87,9 @@ def holder_of(data: Path) -> Holder | None:
         os.close(handle)
 
 
-def _taken(handle: int) -> bool:
-    """Take the lock; tried for a while, since `holder_of` takes it for an instant as well."""
-    for pause in _PAUSES:
+def _taken(handle: int, pauses: Sequence[float]) -> bool:
+    """Take a lock; tried for a while, since `holder_of` takes it for an instant as well."""
+    for pause in pauses:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

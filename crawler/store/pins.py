@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from crawler.errors import CarriedRowsLostError
 from crawler.store.digests import KINDS, as_text, damage_of, partition_of, published_digests, read_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, told_as_output_error
+from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, VIDEO_SCHEMA
 
@@ -172,6 +172,7 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
     half = folder.with_name(f".{partition}")
     with told_as_output_error(str(folder)):
         shutil.rmtree(half, ignore_errors=True)
+        make_private_folder(folder.parent)
         for name in digests:
             target = _place(half, name)
             target.parent.mkdir(parents=True, exist_ok=True)

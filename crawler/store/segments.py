@@ -141,6 +141,7 @@ class Staging:
 
     def _write_segment(self, pages: list[StoredPage]) -> Segment:
         reached("segment.begin")
+        self.journal.guard()
         folder = segment_folder(self.journal.path)
         first_seq, last_seq = pages[0].seq, pages[-1].seq
         name = f"{last_seq:012}"

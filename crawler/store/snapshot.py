@@ -79,6 +79,7 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
     carried: see `Carried.lost`.
     """
     reached("publish.begin")
+    journal.guard()
     damaged = damage_of(journal)
     if damaged is not None:
         raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
@@ -106,8 +107,10 @@ def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] 
         reached("publish.foretold")
         if foretold:
             wait(_FORETOLD)
+        journal.guard()
         swap_in(videos, plan.data / "videos" / partition)
         reached("publish.videos")
+        journal.guard()
         swap_in(sellers, plan.data / "sellers" / partition)
         reached("publish.sellers")
         fsync_folder(plan.data)
