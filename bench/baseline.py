@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler.api.client import PATH
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 
 WORKERS = 64
 

@@ -26,7 +26,7 @@ from random import Random
 import orjson
 from spread import keep
 
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 
 CASES = ((5, 60), (50, 500), (200, 2_000), (1_000, 20_000))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import carrying
 
-from crawler.models import Page, SellerProgress, Strategy
+from crawler.models.api import Strategy
+from crawler.models.page import Page
+from crawler.models.seller import SellerProgress
 from crawler.rules.best_first import BestFirst
-from crawler.rules.frontier import Frontier
+from crawler.rules.order import Frontier
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 
 SHARES = (0.1, 0.3, 0.5)

@@ -10,7 +10,7 @@ import orjson
 from place import new_folder
 from spread import keep, spread, told
 
-from crawler.models import Page
+from crawler.models.page import Page
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.store.journal import Journal, Record
 

@@ -9,16 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from crawler.engine.crawl import Crawl
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
 from crawler.engine.pace import Pace
-from crawler.engine.ports import Departure
+from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
-from crawler.models import NO_NOTES, PAGE_SIZE, Ending, Page, PageNotes, Seam, Strategy
-from crawler.rules.breaker import Breaker
-from crawler.rules.frontier import Frontier
+from crawler.models.api import PAGE_SIZE, Strategy
+from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.seller import Ending
+from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule, Mode
+from crawler.rules.order import Frontier
+from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize

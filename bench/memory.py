@@ -167,7 +167,8 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
     """A journal in which every seller has ended, and whose pages are all in segments."""
     from datetime import date  # noqa: PLC0415 - see above
 
-    from crawler.models import Ending, Page, SellerStatus, StopReason  # noqa: PLC0415
+    from crawler.models.page import Page  # noqa: PLC0415
+    from crawler.models.seller import Ending, SellerStatus, StopReason  # noqa: PLC0415
     from crawler.store.journal import Journal, Record, journal_path  # noqa: PLC0415
     from crawler.store.ledger import Ledger  # noqa: PLC0415
     from crawler.store.segments import Staging  # noqa: PLC0415

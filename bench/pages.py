@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from crawler.api.client import PATH
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 

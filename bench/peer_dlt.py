@@ -18,7 +18,7 @@ from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator
 from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
 
 from crawler.api.client import PATH
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 
 
 class ShortPage(PageNumberPaginator):

@@ -19,7 +19,7 @@ from scrapy.exporters import BaseItemExporter
 from scrapy.http import TextResponse
 
 from crawler.api.client import PATH
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 
 WORKERS = 64
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from aiohttp import web
 from spread import keep, spread, told
 
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import KEY, PATH, Simulator
 

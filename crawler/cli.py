@@ -20,10 +20,10 @@ import click
 from click.shell_completion import get_completion_class
 
 from crawler import __version__
-from crawler.errors import CrawlerError, InputError, OutputError
+from crawler.models.errors import CrawlerError, InputError, OutputError
 
 if TYPE_CHECKING:
-    from crawler.settings import Loaded, SettingsError
+    from crawler.settings.load import Loaded, SettingsError
 
 _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     ("api.url", "--api-url", "URL", "The API's base address.  [default: https://api.keyapi.ai]"),
@@ -267,7 +267,7 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
     where only the request of --online failed; --json prints the same for programs.
     """
     from crawler.commands.check import check_command  # noqa: PLC0415 - heavy
-    from crawler.settings import SettingsError  # noqa: PLC0415 - heavy
+    from crawler.settings.load import SettingsError  # noqa: PLC0415 - heavy
 
     as_json = bool(options.pop("run__json"))
     faulty: SettingsError | None = None
@@ -296,7 +296,7 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
-    from crawler.settings import flags_of  # noqa: PLC0415 - heavy
+    from crawler.settings.load import flags_of  # noqa: PLC0415 - heavy
 
     loaded = _load(config, {"run__data": data})
     return status_command(
@@ -539,7 +539,7 @@ def _tell_disk(error: OSError) -> int:
 
 
 def _load(config: str | None, options: dict[str, Any]) -> Loaded:
-    from crawler.settings import load  # noqa: PLC0415 - heavy
+    from crawler.settings.load import load  # noqa: PLC0415 - heavy
 
     flags = {name.replace("__", ".", 1): value for name, value in options.items() if value is not None}
     return load(flags, None if config is None else Path(config), os.environ)

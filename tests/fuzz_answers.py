@@ -19,8 +19,9 @@ import orjson
 import pyarrow as pa
 
 from crawler.api import answers, lenient, messages, rows
-from crawler.errors import CrawlerError, PageError
-from crawler.models import API_COLUMNS, Page, PageRows
+from crawler.models.api import API_COLUMNS
+from crawler.models.errors import CrawlerError, PageError
+from crawler.models.page import Page, PageRows
 from crawler.store.schema import VIDEO_SCHEMA
 
 SELLER = "7494662098975951181"

@@ -38,8 +38,7 @@ import pyarrow.parquet as pq
 from virtual_time import VirtualLoop
 
 from crawler.api.columns import read_batch
-from crawler.engine.ports import Departure
-from crawler.errors import (
+from crawler.models.errors import (
     CrawlerError,
     KeyRefusedError,
     OutputError,
@@ -48,21 +47,22 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Page
+from crawler.models.page import Page
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.ports import Departure
 from crawler.report.run_report import RunReport
-from crawler.rules.breaker import DOWN_SELLERS
+from crawler.rules.outage import DOWN_SELLERS
 from crawler.rules.retry import HARD_ATTEMPTS
 from crawler.rules.sizing import PRIOR_HOLD, PoolSize
-from crawler.sellers import SellerList
-from crawler.settings import Settings
+from crawler.sellers.listing import SellerList
+from crawler.settings.load import Settings
 from crawler.store import failpoints
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
+from crawler.store.publishing import RowCounts, SnapshotPlan, publish
 from crawler.store.segments import Staging
-from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
 
 DATE = date(2026, 11, 23)
 LONGEST = 3 * 86_400.0

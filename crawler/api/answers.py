@@ -22,14 +22,15 @@ from crawler.api.messages import (
     status_named,
 )
 from crawler.api.rows import FOREIGN, as_number, reject_reason
-from crawler.errors import (
+from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.errors import (
     KeyRefusedError,
     QuotaUsedUpError,
     RefusedError,
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import SORT_COLUMNS, Page, SortField
+from crawler.models.page import Page
 
 _OF_SELLER = frozenset({400, 422})
 _OF_ADDRESS = frozenset({404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 426, 428, 431, 451})

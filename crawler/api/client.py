@@ -24,8 +24,9 @@ from crawler.api.answers import read_answer, read_date
 from crawler.api.causes import CONNECT_TIMEOUT, TIMEOUT, cause_of
 from crawler.api.deadlines import Deadlines
 from crawler.api.proxies import proxy_for
-from crawler.errors import CrawlerError, PageError, UnavailableError
-from crawler.models import PAGE_SIZE, Page, SortField, SortOrder
+from crawler.models.api import PAGE_SIZE, SortField, SortOrder
+from crawler.models.errors import CrawlerError, PageError, UnavailableError
+from crawler.models.page import Page
 
 PATH = "/v1/tiktok/shop/videos/analytics"
 MAX_BODY = 16 * 1024 * 1024

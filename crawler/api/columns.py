@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from crawler.api.rows import read_rows
-from crawler.models import API_COLUMNS, Reject
+from crawler.models.api import API_COLUMNS
+from crawler.models.page import Reject
 
 _FEW = 8
 """Pages among which an odd one is no longer searched for: each goes the tolerant way."""

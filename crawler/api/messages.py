@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from crawler.models import API_COLUMNS
+from crawler.models.api import API_COLUMNS
 
 OK_CODES = (0, 200)
 """Values of `code` that mean success."""

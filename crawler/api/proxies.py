@@ -6,8 +6,8 @@ import os
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from crawler.addresses import is_loopback
-from crawler.errors import InputError
+from crawler.models.addresses import is_loopback
+from crawler.models.errors import InputError
 
 _USABLE = ("http", "https")
 

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from crawler.api.lenient import load_tolerant
-from crawler.models import API_COLUMNS, PageRows, Reject
+from crawler.models.api import API_COLUMNS
+from crawler.models.page import PageRows, Reject
 
 _MISFIT = object()
 _INT64 = range(-(2**63), 2**63)

@@ -14,11 +14,11 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
-from crawler.errors import CrawlerError, DataLockedError, InputError
+from crawler.models.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
 from crawler.nightly.shell import quoted
-from crawler.sellers import read_sellers
-from crawler.settings import (
+from crawler.sellers.listing import read_sellers
+from crawler.settings.load import (
     Loaded,
     Settings,
     key_origin,

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from crawler.commands.status import require_data_folder
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.nightly.closing import close_date
 from crawler.nightly.world import World
 

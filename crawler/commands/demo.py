@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crawler.commands.run import run_command
-from crawler.settings import load
+from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.files import told_as_output_error

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 
-from crawler.errors import CrawlerError, InputError, PageError
+from crawler.models.errors import CrawlerError, InputError, PageError
 from crawler.nightly.session import Account, quiet_seconds
 from crawler.nightly.world import World
-from crawler.settings import Settings
-from crawler.store.database import damage_told
+from crawler.settings.load import Settings
 from crawler.store.ledger import CHECK, Ledger
 from crawler.store.lock import hold_lock
+from crawler.store.sqlite import damage_told
 
 _ANY_SELLER = "7494662098975951181"
 

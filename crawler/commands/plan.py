@@ -16,18 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from crawler.commands.run import source_and_date
-from crawler.models import (
-    MAX_PAGE_NUM,
-    SellerStatus,
-    SortField,
-    SortOrder,
-    StopReason,
-    StopRule,
-    Strategy,
-)
-from crawler.report.progress import LOG, set_up_logging
-from crawler.rules.budget import month_begin, utc_day
-from crawler.rules.forecast import (
+from crawler.history.snapshots import History, Pair, Standing
+from crawler.history.stillness import Stillness
+from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
+from crawler.models.seller import SellerStatus, StopReason
+from crawler.planning.forecast import (
     Chances,
     Detours,
     Forecast,
@@ -44,13 +37,13 @@ from crawler.rules.forecast import (
     share,
     spread,
 )
-from crawler.sellers import SellerList, read_sellers
-from crawler.settings import Loaded, Settings
+from crawler.report.progress import LOG, set_up_logging
+from crawler.rules.budget import month_begin, utc_day
+from crawler.sellers.listing import SellerList, read_sellers
+from crawler.settings.load import Loaded, Settings
 from crawler.store.carrying import CarryRule
-from crawler.store.history import History, Pair, Standing
 from crawler.store.journal import Journal, SellerSummary, journal_path, latest_generation
 from crawler.store.ledger import Ledger
-from crawler.store.stillness import Stillness
 
 _WIDTH = 90
 _DATES_SHOWN = 3

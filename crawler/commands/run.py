@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, require_reached
 from crawler.nightly.going_on import kept_list
 from crawler.nightly.resources import allow_connections
@@ -22,8 +22,8 @@ from crawler.nightly.shell import program, quoted
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
-from crawler.sellers import as_name, as_text, read_sellers
-from crawler.settings import Loaded, Settings, flags_of, in_words, options_of, read_key, resumed
+from crawler.sellers.listing import as_name, as_text, read_sellers
+from crawler.settings.load import Loaded, Settings, flags_of, in_words, options_of, read_key, resumed
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import DateRecord, Ledger
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.simulator.server import Simulator, SimulatorOptions
 
 

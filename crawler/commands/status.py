@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
 from crawler.report.run_report import VERDICTS
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
-from crawler.settings import CreditSettings
-from crawler.store.database import damage_told
+from crawler.settings.load import CreditSettings
 from crawler.store.files import told_as_output_error
 from crawler.store.ledger import DateRecord, Ledger, RunRecord
 from crawler.store.lock import Holder, holder_of
+from crawler.store.sqlite import damage_told
 
 _LATE_AFTER = 36.0
 _RUNS_SHOWN = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from crawler.engine.ports import Ledger
-from crawler.errors import BudgetSpentError
+from crawler.models.errors import BudgetSpentError
+from crawler.ports import Ledger
 
 
 class Credits:

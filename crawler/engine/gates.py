@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from crawler.engine.credits import Credits
 from crawler.engine.pace import Pace
-from crawler.engine.ports import Api
 from crawler.engine.stop import Stop
-from crawler.errors import (
+from crawler.models.errors import (
     ApiDownError,
     KeyRefusedError,
     QuotaUsedUpError,
@@ -22,8 +21,10 @@ from crawler.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models import Page, PageRequest
-from crawler.rules.breaker import Breaker
+from crawler.models.page import Page
+from crawler.models.seller import PageRequest
+from crawler.ports import Api
+from crawler.rules.outage import Breaker
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
 _LOG = logging.getLogger("crawler")

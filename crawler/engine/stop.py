@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from crawler.errors import (
+from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,
     CrawlerError,

@@ -12,18 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import CarriedRowsLostError, InputError, OutputError
-from crawler.models import SellerStatus, StopReason
+from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
+from crawler.models.seller import SellerStatus, StopReason
 from crawler.nightly.opening import Claim, prepare_folders
 from crawler.nightly.world import World
-from crawler.sellers import missing
-from crawler.store.database import damage_told
+from crawler.sellers.listing import missing
 from crawler.store.guard import Guard
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.pins import UNREADABLE, Carried
-from crawler.store.snapshot import NOBODY, SnapshotPlan
+from crawler.store.publishing import NOBODY, SnapshotPlan
+from crawler.store.sqlite import damage_told
 
 _BUILDS = 3
 """How often publishing is tried where rows that it was to carry are found to be lost."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.nightly.shell import program, quoted
 from crawler.report.run_report import VERDICTS
 from crawler.rules.dates import is_late, latest_date

@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from crawler.errors import CrawlerError
+from crawler.models.errors import CrawlerError
 from crawler.nightly.shell import program, quoted
-from crawler.sellers import as_name, as_text
+from crawler.sellers.listing import as_name, as_text
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import InputError, OutputError
-from crawler.sellers import SellerList, missing
+from crawler.models.errors import InputError, OutputError
+from crawler.sellers.listing import SellerList, missing
 from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.pins import UNREADABLE
+from crawler.store.publishing import clean_staging, staging_folder
 from crawler.store.repair import repair
-from crawler.store.snapshot import clean_staging, staging_folder
 from crawler.store.takeover import PublishedDate
 
 _STRING = pa.string()

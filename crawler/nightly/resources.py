@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.rules.sizing import MAX_WORKERS
 
 OWN_FILES = 48

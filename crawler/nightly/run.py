@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.api.rows import read_rows
-from crawler.errors import (
+from crawler.history.snapshots import History
+from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, Strategy
+from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,
     CarriedRowsLostError,
@@ -31,16 +33,8 @@ from crawler.errors import (
     OutputError,
     QuotaUsedUpError,
 )
-from crawler.models import (
-    PAGE_SIZE,
-    SORT_COLUMNS,
-    Match,
-    Page,
-    SellerProgress,
-    SellerStatus,
-    StopReason,
-    Strategy,
-)
+from crawler.models.page import Match, Page
+from crawler.models.seller import SellerProgress, SellerStatus, StopReason
 from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, place_of, what_is_left
 from crawler.nightly.going_on import kept_list, run_command
@@ -63,26 +57,25 @@ from crawler.report.run_report import RunReport, count_stops
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.clock import doubt_by_api, doubt_by_last_run
-from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.order import Frontier
 from crawler.rules.spread import spread_places
 from crawler.rules.top import Top
-from crawler.sellers import SellerList, as_text
-from crawler.settings import Settings
+from crawler.sellers.listing import SellerList, as_text
+from crawler.settings.load import Settings
 from crawler.store.carrying import CarryRule, Former
-from crawler.store.database import damage_told
 from crawler.store.digests import KINDS, damage_of_published
 from crawler.store.failpoints import reached
 from crawler.store.files import told_as_output_error, write_whole
-from crawler.store.history import History
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger, Outcome
 from crawler.store.lock import hold_lock
 from crawler.store.parts import deduplicated
 from crawler.store.pins import Carried
+from crawler.store.publishing import NOBODY, SnapshotPlan, staging_folder
+from crawler.store.retention import thin
 from crawler.store.segments import Staging
-from crawler.store.snapshot import NOBODY, SnapshotPlan, staging_folder
-from crawler.store.thinning import thin
+from crawler.store.sqlite import damage_told
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     BudgetSpentError: StopReason.BUDGET,

@@ -11,29 +11,30 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from crawler.engine.crawl import Crawl, ProbeCounts
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, RequestCounts
 from crawler.engine.pace import Pace
-from crawler.engine.ports import Api, TellsTime
+from crawler.engine.pool import Crawl, ProbeCounts
 from crawler.engine.stop import Stop
-from crawler.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
-from crawler.models import Ending, Match, Page
+from crawler.models.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
+from crawler.models.page import Match, Page
+from crawler.models.seller import Ending
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
 from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
-from crawler.rules.breaker import Breaker
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.rules.clock import doubt_by_api, is_future
-from crawler.rules.frontier import Frontier
 from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.order import Frontier
+from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.rules.top import Top
-from crawler.settings import CreditSettings, Settings
+from crawler.settings.load import CreditSettings, Settings
 from crawler.store.group_commit import GroupCommit
 from crawler.store.ledger import BillingMonth, Ledger
 from crawler.store.segments import Staging

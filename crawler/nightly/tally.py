@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from crawler.models import SellerStatus, StopReason
+from crawler.models.seller import SellerStatus, StopReason
 from crawler.report.run_report import FAILURES_TOLD
-from crawler.sellers import SellerList
+from crawler.sellers.listing import SellerList
 from crawler.store.journal import Journal, SellerSummary
 
 _CHUNK = 8192

@@ -14,13 +14,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from crawler.api.columns import read_batch
-from crawler.engine.ports import Api
+from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
-from crawler.settings import Settings
+from crawler.settings.load import Settings
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
+from crawler.store.publishing import RowCounts, SnapshotPlan, publish
 from crawler.store.segments import Staging
-from crawler.store.snapshot import RowCounts, SnapshotPlan, publish
 
 if TYPE_CHECKING:
     from crawler.api.client import ApiClient

@@ -8,7 +8,7 @@ from html import escape
 from math import isfinite
 from typing import Any
 
-from crawler.models import SellerStatus, StopReason
+from crawler.models.seller import SellerStatus, StopReason
 
 OUTCOMES = {
     0: ("every seller was crawled to its end, or as far as was asked for", "nothing."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from crawler.models import PageRequest
+from crawler.models.seller import PageRequest
 
 FIRST_REFUSED = 5
 """Sellers refused as by a wrong path, and nobody answered otherwise, before others are asked out of turn."""

@@ -7,7 +7,9 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from math import exp, inf, log
 
-from crawler.models import PAGE_SIZE, Page, SellerProgress
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import Page
+from crawler.models.seller import SellerProgress
 from crawler.rules.spread import Spread
 
 _STEEPEST = 8.0

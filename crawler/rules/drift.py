@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from crawler.models import Page, Seam, SellerProgress, mark_of
+from crawler.models.page import Page, Seam, mark_of
+from crawler.models.seller import SellerProgress
 
 
 def seam_before(progress: SellerProgress, page: Page) -> Seam | None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from crawler.models import PAGE_SIZE, Ending, Page, SellerProgress
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import Page
+from crawler.models.seller import Ending, SellerProgress
 
 Mode = Literal["off", "history", "gallop"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from crawler.models import PageRequest
+from crawler.models.seller import PageRequest
 
 HARD_ATTEMPTS = 10
 """Requests of one page that are never exceeded in a run (contract, promise 5)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from heapq import nlargest
 from math import inf
 
-from crawler.models import Page
+from crawler.models.page import Page
 
 
 class Top:

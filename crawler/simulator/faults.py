@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orjson import Fragment
 
-from crawler.errors import InputError
+from crawler.models.errors import InputError
 from crawler.simulator import bodies, streams
 
 _DEPTH = 100_000

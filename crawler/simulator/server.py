@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import orjson
 from aiohttp import web
 
-from crawler.models import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
 from crawler.simulator import bodies
 from crawler.simulator.bodies import Answer, Document
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.models import PAGE_SIZE, Match, Page, PageRows, SellerStatus
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import Match, Page, PageRows
+from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.pins import UNREADABLE, NoDigestsError, Pin, pinned
 from crawler.store.schema import SEGMENT_SCHEMA, SORTING, VIDEO_SCHEMA

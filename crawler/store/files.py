@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crawler.errors import OutputError
+from crawler.models.errors import OutputError
 
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _AT_FDCWD = -100

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from crawler.models import NO_NOTES, Ending, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.seller import Ending
 from crawler.store.journal import Record
 from crawler.store.segments import Staging
 

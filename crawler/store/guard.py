@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.errors import DisplacedError
+from crawler.models.errors import DisplacedError
 
 _Identity = tuple[int, int]
 

@@ -11,24 +11,13 @@ from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
-from crawler.errors import InputError
-from crawler.models import (
-    MAX_PAGE_NUM,
-    NO_NOTES,
-    PAGE_SIZE,
-    Ending,
-    Page,
-    PageNotes,
-    Seam,
-    SellerProgress,
-    SellerStatus,
-    StopReason,
-    StopRule,
-    edge_of,
-)
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, StopRule
+from crawler.models.errors import InputError
+from crawler.models.page import NO_NOTES, Page, PageNotes, Seam, edge_of
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.store.checksums import corrected, page_checksum, with_checksum
-from crawler.store.database import damaged, database_errors, open_database, read_database, transaction
 from crawler.store.failpoints import reached
+from crawler.store.sqlite import damaged, database_errors, open_database, read_database, transaction
 
 FORMAT = 5
 _JOINED_BYTES = 1024 * 1024

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from crawler.store.checksums import corrected, row_checksum, with_checksum
-from crawler.store.database import (
+from crawler.store.failpoints import reached
+from crawler.store.sqlite import (
     LEDGER_NAME,
     damaged,
     database_errors,
@@ -20,7 +21,6 @@ from crawler.store.database import (
     transaction,
     transaction_without_growing,
 )
-from crawler.store.failpoints import reached
 
 FORMAT = 3
 _WITH_LEASES = 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from crawler.errors import DataLockedError
+from crawler.models.errors import DataLockedError
 from crawler.store.files import make_private_folder, open_private, told_as_output_error
 from crawler.store.guard import Guard
 

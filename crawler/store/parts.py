@@ -16,8 +16,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.errors import CarriedRowsLostError
-from crawler.models import PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
+from crawler.models.errors import CarriedRowsLostError
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.pins import Carried

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import CarriedRowsLostError
+from crawler.models.errors import CarriedRowsLostError
 from crawler.store.digests import KINDS, as_text, damage_of, partition_of, published_digests, read_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, told_as_output_error

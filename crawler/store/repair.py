@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
-from crawler.store.database import damaged as database_damaged
-from crawler.store.database import database_errors, transaction
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 from crawler.store.segment_file import intact_batches, intact_lines, is_intact, segment_folder, write_segment
+from crawler.store.sqlite import damaged as database_damaged
+from crawler.store.sqlite import database_errors, transaction
 
 _KEYS = {
     "meta": ("name",),

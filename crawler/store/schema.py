@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from crawler.models import API_COLUMNS
+from crawler.models.api import API_COLUMNS
 
 SORTING = "crawler.sorting"
 """The metadata key of `sellers/` files under which stands what the pages were sorted by, and which way."""

@@ -12,8 +12,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.errors import OutputError
-from crawler.models import PAGE_SIZE, Reject
+from crawler.models.api import PAGE_SIZE
+from crawler.models.errors import OutputError
+from crawler.models.page import Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.errors import InputError
-from crawler.models import SellerStatus, StopReason
+from crawler.models.errors import InputError
+from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, PublishedSeller

@@ -1,0 +1,1 @@
+"""What is published: read, compared and carried."""

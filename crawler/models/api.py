@@ -1,0 +1,88 @@
+"""The API's own words: page size, sorting, and the columns that its rows have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+PAGE_SIZE = 10
+
+
+"""Rows a page: the most the API gives."""
+
+
+MAX_PAGE_NUM = 100_000
+
+
+"""The API's last page number."""
+
+
+class SortField(StrEnum):
+    """What the API sorts a seller's videos by."""
+
+    VIEWS = "views"
+    SALES = "sales"
+    GMV = "gmv"
+
+
+SORT_COLUMNS = {
+    SortField.VIEWS: "total_views_cnt",
+    SortField.SALES: "total_video_sale_cnt",
+    SortField.GMV: "total_video_sale_gmv_amt",
+}
+
+
+"""The column of what the API sorts by."""
+
+
+class SortOrder(StrEnum):
+    """Which way the API sorts."""
+
+    DESC = "desc"
+    ASC = "asc"
+
+
+class StopRule(StrEnum):
+    """Which page ends a seller."""
+
+    SHORT = "short"
+    EMPTY = "empty"
+
+
+class Strategy(StrEnum):
+    """Which page is asked for next when there is a choice."""
+
+    DEPTH_FIRST = "depth-first"
+    BREADTH_FIRST = "breadth-first"
+    BEST_FIRST = "best-first"
+
+
+ColumnKind = Literal["string", "int64", "float64", "seconds"]
+
+
+class Column(NamedTuple):
+    """A column filled from a field of the API's rows; `seconds` are epoch seconds in the API."""
+
+    name: str
+    kind: ColumnKind
+
+
+API_COLUMNS = (
+    Column("video_id", "string"),
+    Column("user_id", "string"),
+    Column("nick_name", "string"),
+    Column("video_desc", "string"),
+    Column("avatar", "string"),
+    Column("reflow_cover", "string"),
+    Column("create_time", "seconds"),
+    Column("total_views_cnt", "int64"),
+    Column("total_digg_cnt", "int64"),
+    Column("total_comments_cnt", "int64"),
+    Column("total_shares_cnt", "int64"),
+    Column("total_video_sale_cnt", "int64"),
+    Column("total_video_sale_gmv_amt", "float64"),
+    Column("region", "string"),
+)
+
+
+"""What the schema knows of a row; every other field goes to `extra`."""

@@ -1,0 +1,123 @@
+"""How far a seller has been read, and how it ended."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import Page
+
+
+class SellerStatus(StrEnum):
+    """How complete a seller's videos are."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+class StopReason(StrEnum):
+    """Why no further page of a seller was asked for."""
+
+    SHORT_PAGE = "short_page"
+    EMPTY_PAGE = "empty_page"
+    REPEATED_PAGE = "repeated_page"
+    CARRIED = "carried"
+    MAX_PAGES = "max_pages"
+    MIN_VALUE = "min_value"
+    TOP = "top"
+    ERROR = "error"
+    BUDGET = "budget"
+    QUOTA = "quota"
+    KEY_REFUSED = "key_refused"
+    API_DOWN = "api_down"
+    INTERRUPTED = "interrupted"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a seller ended: written with its last page, or alone where no page came."""
+
+    status: SellerStatus
+    stop_reason: StopReason
+    error: str | None = None
+    retriable: bool = False
+
+
+@dataclass(slots=True)
+class SellerProgress:
+    """How far one seller has been read in the order of its pages; `rows` counts them as received.
+
+    `last_page_rejected`: some of its last page's rows could not be kept.
+    `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
+    journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
+    same. `total`, `least` and `edge` are the last page's, `marks` its IDs' hashes; no video still to come
+    is worth more than `bound`. `held`: pages that came before their turn, by number. `drifted`: it has
+    seams. `leaving`: its end is known, and what of it is in flight is not asked for again.
+    """
+
+    seller_id: str
+    next_page: int = 1
+    pages: int = 0
+    rows: int = 0
+    credits: int = 0
+    last_page_full: bool = False
+    last_page_empty: bool = False
+    last_page_rejected: bool = False
+    null_seen: bool = False
+    probing: bool = False
+    total: float = 0.0
+    least: float | None = None
+    bound: float = inf
+    marks: Sequence[int] = ()
+    edge: int = 0
+    fingerprints: set[int] = field(default_factory=set)
+    held: dict[int, Page] | None = None
+    drifted: bool = False
+    leaving: bool = False
+    ended: bool = False
+
+    def hand_over(self) -> int:
+        """Credits to tell the journal of, which then count as told."""
+        told, self.credits = self.credits, 0
+        return told
+
+    def received(self, page: Page) -> None:
+        """Move on by one page, the next in order."""
+        count = page.row_count or 0
+        self.next_page = page.page_num + 1
+        self.pages += 1
+        self.rows += count
+        self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
+        self.last_page_rejected = page.rejected > 0
+        self.null_seen = False
+        self.total, self.least = page.total, page.least
+        self.marks = array("q", map(hash, page.ids))
+        self.edge = page.edge
+        self.bound = inf if page.least is None else min(self.bound, page.least)
+        self.fingerprints.add(page.fingerprint)
+
+
+@dataclass(slots=True)
+class PageRequest:
+    """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts.
+
+    `again`: it was null before. `faults` are the failures with somebody answered between them, `streak` is
+    the breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
+    """
+
+    seller: SellerProgress
+    page_num: int
+    sent: int = 0
+    failures: int = 0
+    again: bool = False
+    faults: int = 0
+    streak: int = 0
+    reason: str = ""
+    due: float = 0.0

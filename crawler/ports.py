@@ -1,0 +1,72 @@
+"""The world as the engine sees it: everything that touches wire or disk comes in through these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.seller import Ending
+
+
+class Departure(Protocol):
+    """The moment a request leaves: the API client calls it with a connection at hand."""
+
+    label: str
+
+    async def leave(self, ready: Callable[[], bool]) -> bool:
+        """Wait for a place in the pace; then the request counts as sent, and must leave at once.
+
+        False where `ready()` is then false, the connection having gone while it waited: nothing counts
+        as sent, and `leave` is to be called again with another one.
+        """
+
+
+class Api(Protocol):
+    """Asks for one page."""
+
+    async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
+        """Send exactly one request.
+
+        Raises `ThrottledError`, `UnavailableError`, `RefusedError`, `KeyRefusedError` or
+        `QuotaUsedUpError`, and sets `departure.label` to the status, or to a word for its absence.
+        """
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """An `Api` that says what its clock says."""
+
+    @property
+    def clock(self) -> datetime | None:
+        """What the API's clock says now; None where that is not known."""
+
+    @property
+    def dates_read(self) -> int:
+        """From how many answers that is known."""
+
+
+class Journal(Protocol):
+    """Keeps pages; each call returns when the record is durable."""
+
+    async def append(
+        self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
+    ) -> None:
+        """Keep a page, what it cost and told, and with the last one how its seller ended."""
+
+    async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
+        """Keep what a seller cost without a further page, and how it ended if it has."""
+
+    async def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+        """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
+
+
+class Ledger(Protocol):
+    """Counts credits on disk before they are spent."""
+
+    async def reserve(self, in_use: int) -> int:
+        """Reserve a lease and return its size; `in_use` credits are in use or wanted now.
+
+        Where nothing is left it is 0, or a `BudgetSpentError` that says which budget is spent.
+        """

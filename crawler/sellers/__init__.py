@@ -1,0 +1,1 @@
+"""The seller list as people make it."""

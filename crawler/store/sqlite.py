@@ -1,0 +1,197 @@
+"""SQLite as journal and ledger use it: WAL, one connection, one thread at a time, full sync."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
+
+from crawler.models.errors import InputError, OutputError
+from crawler.store.checksums import row_checksum
+from crawler.store.files import make_private_file, make_private_folder
+
+LEDGER_NAME = "ledger.sqlite"
+NO_UPGRADES: Mapping[int, str] = MappingProxyType({})
+_DAMAGE = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+
+
+def open_database(
+    path: Path,
+    schema: str,
+    version: int,
+    *,
+    oldest: int = 1,
+    upgrades: Mapping[int, str] = NO_UPGRADES,
+    survive_power_loss: bool = True,
+) -> sqlite3.Connection:
+    """Open or create a database of this format; one that exists is checked for damage.
+
+    One from `oldest` on is brought up to it by its `upgrades`, and then by `schema`. The queries of both may
+    call `row_checksum`.
+
+    Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
+    is damaged, or cannot be opened or written.
+    """
+    with database_errors(path):
+        make_private_folder(path.parent)
+        make_private_file(path)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if survive_power_loss else 'NORMAL'}")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > version:
+            connection.close()
+            raise _newer(path, found, version)
+        if 0 < found < oldest:
+            connection.close()
+            raise InputError(
+                f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
+                "the older program, or crawl it anew with --fresh"
+            )
+        if found:
+            _require_sound(connection, path, schema if found == version else None)
+        steps = f"{upgrades.get(found, '')};{schema};PRAGMA user_version={version}"
+        connection.executescript(f"BEGIN IMMEDIATE;{steps};COMMIT;")
+        connection.execute("PRAGMA wal_checkpoint")
+    return connection
+
+
+def _require_sound(connection: sqlite3.Connection, path: Path, schema: str | None) -> None:
+    """Raise `OutputError` where the structure of a database is damaged, or its tables are others."""
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise damaged(path, verdict)
+    if schema is None:
+        return
+    with closing(sqlite3.connect(":memory:")) as pattern:
+        pattern.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+        pattern.executescript(schema)
+        wanted, found = _tables(pattern), _tables(connection)
+    # An index may be added later.
+    if not wanted <= found or any(kind != "index" for kind, _, _ in found - wanted):
+        raise damaged(path, "its tables have changed")
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    # A column that was added later has other white space around it.
+    found = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master").fetchall()
+    return {(kind, name, "".join(sql.split())) for kind, name, sql in found}
+
+
+def _row_checksum(*values: object) -> int:
+    return row_checksum(values)
+
+
+def read_database(path: Path, version: int, oldest: int | None = None) -> sqlite3.Connection | None:
+    """Open a database only to read it, maybe beside a run that writes it.
+
+    Returns None for a format older than `oldest`, or than `version` where that is not given.
+
+    Raises `InputError` where it was written by a newer program, `OutputError` where it cannot be read.
+    """
+    address = f"file:{quote(bytes(path.absolute()))}?mode=ro"
+    with database_errors(path):
+        try:
+            connection = _connect_to_read(address)
+        except sqlite3.OperationalError:
+            # A read-only folder has no room for the index of a write-ahead log: without a log none is needed.
+            connection = _connect_to_read(f"{address}&immutable=1")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > version:
+        connection.close()
+        raise _newer(path, found, version)
+    return connection if found >= (version if oldest is None else oldest) else None
+
+
+def _connect_to_read(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return connection
+
+
+def _newer(path: Path, found: int, version: int) -> InputError:
+    return InputError(f"{path} has format {found}, this program knows up to {version}: use the newer program")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All or nothing, durable at the end of the block."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def transaction_without_growing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A transaction that needs no new room on the disk, where a full one may be why a run ends.
+
+    Once its content is in the main file, the write-ahead log is written from its start again.
+    """
+    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    with transaction(connection):
+        yield connection
+
+
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into an `OutputError` that names the file."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.Error) and _is_damage(error):
+            raise damaged(path, error) from error
+        raise OutputError(
+            f"cannot use {path}: {error}; make room or mend the permissions, then run the same command again"
+        ) from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's content is why: a missing table and text that is no text are damage, too."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return not isinstance(error, sqlite3.OperationalError) or code in _DAMAGE
+
+
+def damaged(path: Path, reason: object) -> OutputError:
+    """What to raise of a database that cannot be trusted, with the way out."""
+    if path.name == LEDGER_NAME:
+        way_out = (
+            f"move it away (mkdir {quoted(path.parent / 'damaged')}; mv {quoted(path)}* "
+            f"{quoted(path.parent / 'damaged')}/), and the next run counts again what the journals know"
+        )
+    else:
+        way_out = "pay for its crawl date again with --fresh"
+    told = " ".join(str(reason).split())
+    return OutputError(f"{path} is damaged ({told}): restore it from a copy, or {way_out}")
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell reads it."""
+    return shlex.quote(str(path))
+
+
+@contextmanager
+def damage_told(folder: Path) -> Iterator[None]:
+    """Turn an error of SQLite that was met in the midst of reading into an `OutputError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"a database below {folder} cannot be read: {error}; restore it from a copy, or move it away and "
+            "pay for its crawl date again with --fresh"
+        ) from error
