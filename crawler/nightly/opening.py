@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.models.errors import InputError, OutputError
+from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.sellers.listing import SellerList, missing
 from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path
@@ -122,11 +123,39 @@ def account_for(journal: Journal, ledger: Ledger, crawl_date: date, run_id: str,
     """Tell a ledger that was lost of what the journal knows was spent; returns how many credits."""
     unknown = journal.credits() - ledger.spent_by_runs(crawl_date)
     if unknown > 0:
-        run_id = f"{run_id}-recovered"
-        ledger.begin(run_id, crawl_date, now)
-        ledger.reserve(run_id, crawl_date, None, lambda _left: unknown)
-        ledger.finish(run_id, now, 1)
+        _recover(ledger, f"{run_id}-recovered", crawl_date, now, unknown, exit_code=1)
     return max(0, unknown)
+
+
+def account_for_others(ledger: Ledger, data: Path, crawl_date: date, run_id: str) -> int:
+    """Tell a ledger without any run of what the journals of other dates know; returns how many credits.
+
+    They count for the day on which the journal's last page came. A journal that cannot be read is left out.
+    """
+    total = 0
+    if ledger.runs():
+        return total
+    for path in sorted((data / "state" / "journal").glob("*.sqlite")):
+        with suppress(ValueError, CrawlerError, sqlite3.Error):
+            day = date.fromisoformat(path.name.split(".")[0])
+            if day == crawl_date:
+                continue
+            with Journal(path, only_read=True) as journal:
+                moment, unknown = journal.last_received, journal.credits()
+                is_published = journal.meta("published_mark") == journal.mark()
+            if moment is not None:
+                name = f"{run_id}-recovered-{path.stem}"
+                _recover(ledger, name, day, moment, unknown, exit_code=0 if is_published else 1)
+                total += unknown
+    return total
+
+
+def _recover(
+    ledger: Ledger, run_id: str, crawl_date: date, moment: str, unknown: int, *, exit_code: int
+) -> None:
+    ledger.begin(run_id, crawl_date, moment)
+    ledger.reserve(run_id, crawl_date, None, lambda _left: unknown)
+    ledger.finish(run_id, moment, exit_code)
 
 
 def is_address_proven(journal: Journal, url: str) -> bool:

@@ -41,6 +41,7 @@ from crawler.nightly.going_on import kept_list, run_command
 from crawler.nightly.opening import (
     Claim,
     account_for,
+    account_for_others,
     has_begun,
     is_address_proven,
     prepare_folders,
@@ -70,6 +71,7 @@ from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger, Outcome
 from crawler.store.lock import hold_lock
+from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
 from crawler.store.pins import Carried
 from crawler.store.publishing import NOBODY, SnapshotPlan, staging_folder
@@ -175,6 +177,7 @@ class NightlyRun:
         power_loss = self._settings.journal.sync == "power-loss"
         sorting = f"{run.sort} {run.order}"
         generation = latest_generation(data, self._date)
+        self._note_unread_commits(journal_path(data, self._date, max(1, generation)))
         if run.fresh:
             generation = self._usable(data, generation, sorting)
         else:
@@ -223,6 +226,13 @@ class NightlyRun:
         )
         self._give_up_lost(journal, "they are read in full now, from their second page on")
 
+    def _note_unread_commits(self, journal: Path) -> None:
+        """Note what a damaged log costs before SQLite opens it, which says nothing of it."""
+        with told_as_output_error(str(journal)):
+            unread = unread_commits(journal)
+        if unread:
+            self._note(f"{journal}-wal was damaged: {unread} commits cannot be read and are asked for again")
+
     def _give_up_lost(self, journal: Journal, then: str) -> int:
         """Let sellers go on whose rows can no longer be carried; returns how many."""
         carried = Carried(journal, self._settings.run.data, self._date)
@@ -250,7 +260,7 @@ class NightlyRun:
         pq.write_table(pa.table({self._settings.run.column or "seller_id": self._listed.ids}), sink)
         kept = kept_list(journal)
         with told_as_output_error(str(kept)):
-            write_whole(kept, memoryview(sink.getvalue()))
+            write_whole(kept, memoryview(sink.getvalue()), private=True)
 
     def _usable(self, data: Path, generation: int, sorting: str) -> int:
         """The generation of the journal that a `--fresh` crawl goes on with; a new one where it cannot."""
@@ -301,6 +311,12 @@ class NightlyRun:
             self._is_clock_doubtful = True
             self._note(doubt)
         self._quiet = quiet_seconds(self._settings.run.qps, self._ledger)
+        others = account_for_others(self._ledger, self._settings.run.data, self._date, self._run_id)
+        if others:
+            self._note(
+                f"the ledger had lost {others} credits that the journals of other crawl dates know; "
+                "they count again"
+            )
         unknown = account_for(self._journal, self._ledger, self._date, self._run_id, self._report.started_at)
         if unknown:
             self._note(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -573,6 +573,12 @@ class Journal:
             "(SELECT credits FROM page UNION ALL SELECT credits FROM outlay "
             "UNION ALL SELECT credits FROM anew)"
         )
+
+    @property
+    def last_received(self) -> str | None:
+        """When the last page came, as an ISO time; None where there is no page."""
+        found = self._one("SELECT coalesce(max(received_at), -1) FROM page")
+        return None if found < 0 else datetime.fromtimestamp(found / 1000, UTC).isoformat()
 
     def settled(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have ended, and that no later run of itself tries again."""

@@ -113,6 +113,18 @@ def test_a_lost_ledger_does_not_lift_the_budget(night: Begin) -> None:
     assert simulator.stats.requests == report["credits"]["spent_for_date"] == 30
 
 
+def test_a_lost_ledger_learns_what_other_dates_cost(night: Begin) -> None:
+    job, simulator, _, source = begun(night)
+    job.run(source, "--crawl-date", "2026-11-20", "--budget", "7", code=3)
+    for path in (job.data / "state").glob("ledger.sqlite*"):
+        path.unlink()
+    report = job.run(source, "--budget", "5", code=3)
+    assert any("7 credits that the journals of other crawl dates know" in note for note in report["notes"])
+    with Ledger(job.data) as ledger:
+        assert ledger.spent_for(date(2026, 11, 20)) == 7
+        assert ledger.spent_since(date(2020, 1, 1)) == simulator.stats.requests == 12
+
+
 @pytest.mark.parametrize("name", ["ledger.sqlite", f"journal/{DATE}.1.sqlite"])
 def test_a_damaged_database_is_told_without_a_traceback(night: Begin, name: str) -> None:
     job, simulator, _, source = begun(night)

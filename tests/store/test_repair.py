@@ -19,6 +19,7 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store.journal import Journal, Record
 from crawler.store.ledger import Ledger
+from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
 from crawler.store.segments import Staging
 
@@ -184,3 +185,22 @@ def test_a_ledger_with_one_flipped_bit_is_corrected(tmp_path: Path) -> None:
     change(path, "UPDATE run SET crawl_date = '2020-01-01'")
     with pytest.raises(OutputError, match=r"ledger.sqlite is damaged .* mv "):
         Ledger(tmp_path)
+
+
+def test_commits_that_a_damaged_log_hides_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        journal.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for page_num in range(1, PAGES + 1):
+            journal.write([record("7001", page_num)])
+        log = bytearray(path.with_name("j.sqlite-wal").read_bytes())
+        assert unread_commits(path) == 0
+    whole = path.with_name("copy.sqlite-wal")
+    for place, unread in ((20, PAGES), (32 + 24 + 9, PAGES), (len(log) - 9, 1)):
+        harmed = bytearray(log)
+        harmed[place] ^= 1
+        whole.write_bytes(harmed)
+        assert unread_commits(path.with_name("copy.sqlite")) == unread
+    whole.write_bytes(log[: len(log) - 9])
+    assert unread_commits(path.with_name("copy.sqlite")) == 0
+    assert unread_commits(path.with_name("none.sqlite")) == 0
