@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.nightly.opening import Claim, prepare_folders
+from crawler.nightly.opening import prepare_folders
+from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
 from crawler.sellers.listing import missing
 from crawler.store.guard import Guard
@@ -75,16 +76,16 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
         journal = stack.enter_context(Journal(path))
         guard.watch(path)
         journal.guard = guard
-        claim = Claim(journal, data, closing.crawl_date)
+        replace_guard = ReplaceGuard(journal, data, closing.crawl_date)
         if not journal.has_pages or journal.meta("published_mark") == journal.mark():
             return
-        if not claim.is_ours:
+        if not replace_guard.is_ours:
             closing.notes.append(
                 "the former snapshot stays, as the crawl that was to replace it is not complete; what that "
                 f"crawl paid for is in {path} alone, and a run with --late goes on with it"
             )
             return
-        claim.announce(run_id)
+        replace_guard.announce(run_id)
         staging = world.staging(journal)
         stack.callback(staging.close)
         pending = _pending(data, closing.crawl_date, journal)

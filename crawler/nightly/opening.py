@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
-from zlib import crc32
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.models.errors import CrawlerError, InputError, OutputError
+from crawler.nightly.replace_guard import slices
 from crawler.sellers.listing import SellerList, missing
-from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error, write_whole
+from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error
 from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
-from crawler.store.pins import UNREADABLE
 from crawler.store.publishing import clean_staging, staging_folder
 from crawler.store.repair import repair
 from crawler.store.takeover import PublishedDate
-
-_STRING = pa.string()
-_SLICE = 65_536
-_CHECKSUM_BYTES = 4
 
 
 def prepare_folders(data: Path) -> None:
@@ -168,89 +157,3 @@ def is_address_proven(journal: Journal, url: str) -> bool:
         journal.note(answered_url=asked)
     journal.note(asked_url=url, asked_from=str(journal.last_seq))
     return journal.meta("answered_url") == url
-
-
-class Claim:
-    """Which sellers a journal must have ended before it may replace a snapshot that it did not build.
-
-    Those of the list that it was begun with, and those that the snapshot has pages of. They are kept beside
-    the journal.
-    """
-
-    def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
-        self._journal = journal
-        self._partition = f"crawl_date={crawl_date.isoformat()}"
-        self._data = data
-        self._path = journal.path.with_name(f"{journal.path.name}.list")
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether what is published, if anything is, was built from this journal."""
-        live = self._data / "videos" / self._partition
-        runs = (self._journal.meta("publishing") or "").split()
-        names = [path.stem for path in live.rglob("*.parquet")]
-        return not names or any(name in runs for name in names)
-
-    def announce(self, run_id: str) -> None:
-        """Note before publishing whose files tell that this journal was published."""
-        self._journal.note(publishing=f"{self._journal.meta('publishing') or ''} {run_id}")
-
-    def stake(self, listed: pa.Array[Any]) -> None:
-        """Note once which sellers must end."""
-        if self.is_ours or self._required() is not None:
-            return
-        others = pc.unique(missing(self._published(), slices(listed)))
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, others])}), sink)
-        content = bytes(sink.getvalue())
-        with told_as_output_error(str(self._path)):
-            write_whole(self._path, content + crc32(content).to_bytes(_CHECKSUM_BYTES), private=True)
-
-    def _required(self) -> pa.Array[Any] | None:
-        """The sellers that were noted; None where none were, or the file is damaged."""
-        with told_as_output_error(str(self._path)), suppress(FileNotFoundError):
-            content, checksum = _halves(self._path.read_bytes())
-            if crc32(content) == int.from_bytes(checksum):
-                return pq.ParquetFile(pa.BufferReader(content)).read()["seller_id"].combine_chunks()
-        return None
-
-    def may_replace(self, listed: pa.Array[Any]) -> bool:
-        """Whether this journal may publish."""
-        if self.is_ours:
-            return True
-        wanted = [listed]
-        required = self._required()
-        wanted += [] if required is None else [required]
-        return not any(len(missing(ids, self._journal.settled())) for ids in wanted)
-
-    def _published(self) -> pa.Array[Any]:
-        chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
-        for path in (self._data / "sellers" / self._partition).glob("*.parquet"):
-            try:
-                table = _read(path, ["seller_id", "pages"])
-                chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
-            except UNREADABLE:
-                chunks += self._with_videos()
-        return pa.concat_arrays(chunks)
-
-    def _with_videos(self) -> Iterator[pa.Array[Any]]:
-        """The sellers that `videos/` has rows of, as far as it can be read."""
-        for path in (self._data / "videos" / self._partition).rglob("*.parquet"):
-            with suppress(*UNREADABLE):
-                yield pc.unique(_read(path, ["seller_id"])["seller_id"].combine_chunks().cast(_STRING))
-
-
-def _read(path: Path, names: list[str]) -> pa.Table:
-    if not path.is_file():
-        raise OSError(f"{path} is no file")
-    return pq.ParquetFile(path).read(names)
-
-
-def _halves(content: bytes) -> tuple[bytes, bytes]:
-    return content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
-
-
-def slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
-    """Some IDs of an array at a time."""
-    for start in range(0, len(ids), _SLICE):
-        yield ids.slice(start, _SLICE)

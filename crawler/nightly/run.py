@@ -39,7 +39,6 @@ from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, place_of, what_is_left
 from crawler.nightly.going_on import kept_list, run_command
 from crawler.nightly.opening import (
-    Claim,
     account_for,
     account_for_others,
     has_begun,
@@ -48,8 +47,8 @@ from crawler.nightly.opening import (
     published_before,
     require_journal,
     require_usable,
-    slices,
 )
+from crawler.nightly.replace_guard import ReplaceGuard, slices
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
@@ -195,7 +194,7 @@ class NightlyRun:
                 f"the journal of {self._date} is lost: the former snapshot stands for the sellers that it "
                 "has, and those that it has in full are not paid for again"
             )
-        # First of all: the claim is only as good as what the journal says of itself.
+        # First of all: the guard is only as good as what the journal says of itself.
         self._staging = self._world.staging(journal)
         stack.callback(self._staging.close)
         if repaired := str(self._staging.repairs):
@@ -212,8 +211,8 @@ class NightlyRun:
             ),
             options=self._options,
         )
-        self._claim = Claim(journal, data, self._date)
-        self._claim.stake(self._listed.ids)
+        self._replace_guard = ReplaceGuard(journal, data, self._date)
+        self._replace_guard.record_required_sellers(self._listed.ids)
         journal.replace_former()
         if run.fresh:
             self._renew()
@@ -293,9 +292,9 @@ class NightlyRun:
         """Before a date is crawled anew, show what an earlier, killed run of it paid for."""
         with Journal(path) as former:
             changed = former.meta("published_mark") != former.mark()
-            claim = Claim(former, self._settings.run.data, self._date)
-            if changed and former.has_pages and claim.is_ours:
-                claim.announce(f"{self._run_id}-former")
+            replace_guard = ReplaceGuard(former, self._settings.run.data, self._date)
+            if changed and former.has_pages and replace_guard.is_ours:
+                replace_guard.announce(f"{self._run_id}-former")
                 staging = self._world.staging(former)
                 self._build(staging, f"{self._run_id}-former", None)
 
@@ -494,12 +493,12 @@ class NightlyRun:
             self._report.published = not hidden
             return
         counted = self._count()
-        if not self._claim.may_replace(self._listed.ids):
+        if not self._replace_guard.may_replace(self._listed.ids):
             self._note(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.has_endings or journal.has_renewed:
-            self._claim.announce(self._run_id)
+            self._replace_guard.announce(self._run_id)
             self._tell_rows(self._build(self._staging, self._run_id, counted))
             told = orjson.dumps({name: getattr(self._report, name) for name in _COUNTED}).decode()
             journal.note(published_list=self._list_digest(), published_counts=f"{journal.mark()}\n{told}")
