@@ -77,6 +77,14 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
         guard.watch(path)
         journal.guard = guard
         replace_guard = ReplaceGuard(journal, data, closing.crawl_date)
+        journal.replace_former()
+        hidden = sum(map(len, journal.hidden()))
+        if hidden:
+            closing.notes.append(
+                f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
+                f"complete; what that crawl paid for is in {path} alone, and a run with --late goes on "
+                "with it"
+            )
         if not journal.has_pages or journal.meta("published_mark") == journal.mark():
             return
         if not replace_guard.is_ours:

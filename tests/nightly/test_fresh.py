@@ -58,6 +58,8 @@ def test_one_seller_is_renewed_and_the_others_stay_as_they_are(night: Begin, jou
     one, sellers, before = deep_seller(ids), job.seller_rows(), rows_by_seller(job)
     if journal == "lost":
         lose_journal(job)
+    else:
+        shutil.rmtree(job.data / "videos" / f"crawl_date={DATE}")
     sent = simulator.stats.requests
     report = job.run(job.sellers([one]), "--fresh")
     assert simulator.stats.requests - sent == report["credits"]["spent"] == cost(one)
@@ -78,25 +80,15 @@ def test_one_seller_is_renewed_and_the_others_stay_as_they_are(night: Begin, jou
     rows = report["rows"]
     assert rows["received"] == rows["duplicate"] + rows["rejected"] + rows["written"]
     assert rows["written"] == len(job.videos())
-    # The whole list asks for nothing that the date has.
-    report = job.run(job.sellers(ids))
-    assert report["credits"]["spent"] == 0
+    # The whole list, and one more seller: nothing is asked for that the date has.
+    (new,) = set(simulator.catalogue.seller_ids(COUNT + 1)) - set(ids)
+    report = job.run(job.sellers([*ids[1:], new]))
+    assert report["credits"]["spent"] == cost(new)
     assert report["sellers"]["complete"] == COUNT
     assert report["go_on"] == ""
+    assert any("1 sellers" in note and "not in the list" in note for note in report["notes"])
+    assert job.seller_rows().keys() == {*ids, new}
     assert runs_of(job)[one] != set.union(*(runs for i, runs in runs_of(job).items() if i != one))
-
-
-def test_a_list_at_noon_adds_its_sellers_and_keeps_the_others(night: Begin) -> None:
-    job, simulator, ids = crawled(night)
-    more = [i for i in simulator.catalogue.seller_ids(COUNT + 3) if i not in ids]
-    before, sent = rows_by_seller(job), simulator.stats.requests
-    report = job.run(job.sellers([*more, ids[0]]))
-    assert simulator.stats.requests - sent == cost(*more)
-    assert any(f"{COUNT - 1} sellers" in note and "not in the list" in note for note in report["notes"])
-    after = rows_by_seller(job)
-    assert after.keys() - before.keys() <= set(more)
-    assert {i: after[i] for i in before} == before
-    assert job.seller_rows().keys() == {*ids, *more}
 
 
 def test_a_seller_that_fails_keeps_its_former_rows_and_is_marked(night: Begin) -> None:
@@ -158,16 +150,6 @@ def test_what_is_cut_short_goes_on_and_loses_nothing(night: Begin) -> None:
     assert job.run(job.sellers(fresh), "--fresh")["credits"]["spent"] == cost(*fresh)
 
 
-def test_a_deleted_snapshot_is_kept_from_the_journal(night: Begin) -> None:
-    job, _, ids = crawled(night)
-    before, one = rows_by_seller(job), deep_seller(ids)
-    shutil.rmtree(job.data / "videos" / f"crawl_date={DATE}")
-    job.run(job.sellers([one]), "--fresh")
-    after = rows_by_seller(job)
-    assert after.keys() == before.keys()
-    assert [i for i in before if before[i] != after[i]] == [one]
-
-
 @pytest.mark.parametrize("harm", ["sellers gone", "other sorting"])
 def test_others_that_could_not_be_kept_refuse_the_run(night: Begin, harm: str) -> None:
     job, simulator, ids = crawled(night)
@@ -188,20 +170,6 @@ def test_others_that_could_not_be_kept_refuse_the_run(night: Begin, harm: str) -
         report = job.run(job.sellers(ids), "--fresh", *sorting)
         assert report["sellers"]["complete"] == COUNT
         assert set.union(*runs_of(job).values()) == {report["run_id"]}
-
-
-def test_rejected_rows_are_those_of_the_crawl_that_is_published(night: Begin) -> None:
-    ids = Catalogue(SMALL).seller_ids(COUNT)
-    job, _ = night(SimulatorOptions(SMALL, faults=parse_faults("no_id:1")))
-    first = job.run(job.sellers(ids))
-    assert first["rows"]["rejected"]
-    report = job.run(job.sellers([deep_seller(ids)]), "--fresh")
-    assert report["rows"] == first["rows"]
-    rejects = [
-        (job.data / "runs" / run["run_id"] / "rejects.jsonl").read_text().splitlines()
-        for run in (first, report)
-    ]
-    assert sorted(rejects[0]) == sorted(rejects[1])
 
 
 def test_what_is_published_without_any_state_is_not_paid_for_again(night: Begin) -> None:
@@ -229,3 +197,15 @@ def test_damaged_pages_of_a_former_crawl_cost_no_published_row(night: Begin) -> 
     job.run(job.sellers(ids))
     assert job.ids() == before
     assert {row["status"] for row in job.seller_rows().values()} == {"complete"}
+
+
+def test_rejected_rows_are_those_of_the_crawl_that_is_published(night: Begin) -> None:
+    ids = Catalogue(SMALL).seller_ids(COUNT)
+    job, _ = night(SimulatorOptions(SMALL, faults=parse_faults("no_id:1")))
+    first = job.run(job.sellers(ids))
+    assert first["rows"]["rejected"]
+    report = job.run(job.sellers([deep_seller(ids)]), "--fresh")
+    assert report["rows"] == first["rows"]
+    folders = [job.data / "runs" / run["run_id"] for run in (first, report)]
+    before, after = (sorted((folder / "rejects.jsonl").read_text().splitlines()) for folder in folders)
+    assert before == after
