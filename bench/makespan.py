@@ -15,7 +15,7 @@ from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE, Strategy
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule, Mode
@@ -71,7 +71,7 @@ class Store:
         """See the engine's port."""
         await asyncio.sleep(0.005)
 
-    async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+    async def drifted(self, _seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """See the engine's port."""
         return [], {}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
 
 
@@ -53,13 +53,13 @@ class Journal(Protocol):
     async def append(
         self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
     ) -> None:
-        """Keep a page, what it cost and told, and with the last one how its seller ended."""
+        """Keep a page, its cost and notes, and with the last one how its seller ended."""
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         """Keep what a seller cost without a further page, and how it ended if it has."""
 
-    async def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
-        """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
+    async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
+        """The gaps of a seller that are not repaired, and the fingerprint of each of its pages."""
 
 
 class Ledger(Protocol):

@@ -104,7 +104,7 @@ def read_answer(
         received_at=received_at,
         request_id=on_one_line(document.get("requestId")),
         total=_sum(values),
-        least=values[-1] if values and values == sorted(values, reverse=True) else None,
+        last_value=values[-1] if values and values == sorted(values, reverse=True) else None,
         ids=ranking.ids,
         values=values,
         rejected=ranking.rejected,

@@ -19,12 +19,12 @@ from crawler.models.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models.page import NO_NOTES, Match, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.ports import Journal
 from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
-from crawler.rules.drift import Repair, seam_before
+from crawler.rules.drift import Repair, gap_before
 from crawler.rules.lookahead import Ahead, LookaheadRule
 from crawler.rules.order import Frontier
 from crawler.rules.outage import DOWN_SELLERS, Breaker
@@ -59,7 +59,7 @@ class Crawl:
 
     `top` ends sellers that hide nothing better than what is certain; `probe_share` is how large a share
     of the credits goes to the page after a short one; `match` compares first pages with an earlier
-    snapshot. `to_mend` are ended sellers whose seams are still to be mended; None leaves every seam.
+    snapshot. `to_mend` are ended sellers whose gaps are still to be mended; None leaves every gap.
     `address` tells whether the API's address is proven to be right.
     `on_page` and `on_end` tell a progress display about journaled pages and ended sellers.
     """
@@ -165,7 +165,7 @@ class Crawl:
 
     @property
     def _may_mend(self) -> bool:
-        """Whether seams are next: after all else, so that no unread page goes without its credit."""
+        """Whether gaps are next: after all else, so that no unread page goes without its credit."""
         return bool(self._to_mend) and not self._reading and not self._parked
 
     def _end_grace(self) -> None:
@@ -245,7 +245,7 @@ class Crawl:
                     await self._end(ahead.seller, ahead.ending)
             for seller in self._unsettled:
                 if seller.credits:
-                    await self._journal.end(seller.seller_id, seller.hand_over(), None)
+                    await self._journal.end(seller.seller_id, seller.take_unreported_credits(), None)
         except CrawlerError as reason:
             self._stop.set(reason)
 
@@ -301,7 +301,7 @@ class Crawl:
 
     def _ending_without_asking(self, seller: SellerProgress) -> Ending | None:
         """How the seller ends if its next page is not wanted; None where it goes on."""
-        if self._top is not None and seller.bound <= self._top.threshold:
+        if self._top is not None and seller.max_remaining_value <= self._top.threshold:
             return Ending(SellerStatus.PARTIAL, StopReason.TOP)
         return self._paging.ended(seller)
 
@@ -339,7 +339,7 @@ class Crawl:
             await self._go_on(seller)
             return
         ending = self._ending_now(seller, step)
-        await self._journal.append(page, seller.hand_over(), ending, notes)
+        await self._journal.append(page, seller.take_unreported_credits(), ending, notes)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
         self._frontier.learn(page)
         if self._top is not None:
@@ -366,27 +366,27 @@ class Crawl:
         self, seller: SellerProgress, page: Page, held: dict[int, Page | Ending]
     ) -> tuple[PageNotes, Step | Ending]:
         """Decide over the seller's next page, and over those that waited for it."""
-        seams: list[Seam] = []
+        gaps: list[Gap] = []
         arrival: Page | Ending | None = page
         step: Step | Ending = Step.NEXT_PAGE
         while arrival is not None and step is Step.NEXT_PAGE:
             if isinstance(arrival, Ending):
                 self.failures.append(Failure(seller.seller_id, seller.next_page, arrival.error or ""))
-                return _notes(seller, seams, None), arrival
+                return _notes(seller, gaps, None), arrival
             step = self._paging.after(seller, arrival)
             if step is Step.ASK_AGAIN:
                 seller.null_seen = True
                 return NO_NOTES, step
             if not isinstance(step, Ending) or step.stop_reason is not StopReason.REPEATED_PAGE:
-                seam = seam_before(seller, arrival)
-                seams += [] if seam is None else [seam]
+                gap = gap_before(seller, arrival)
+                gaps += [] if gap is None else [gap]
             self._count_probe(seller, arrival)
             seller.received(arrival)
             arrival = held.pop(seller.next_page, None)
         match = self._match(page) if page.page_num == 1 and step is Step.NEXT_PAGE else None
         if match is not None and match.carried:
             step = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
-        return _notes(seller, seams, match), self._unless_probed(seller, page, step)
+        return _notes(seller, gaps, match), self._unless_probed(seller, page, step)
 
     def _ending_now(self, seller: SellerProgress, step: Step | Ending) -> Ending | None:
         """The seller's ending, once nothing of it is in flight."""
@@ -486,7 +486,7 @@ class Crawl:
     async def _end(self, seller: SellerProgress, ending: Ending) -> None:
         seller.ended = True
         self._ahead.pop(seller.seller_id, None)
-        await self._journal.end(seller.seller_id, seller.hand_over(), ending)
+        await self._journal.end(seller.seller_id, seller.take_unreported_credits(), ending)
         self._note_end(seller, ending)
 
     def _note_end(self, seller: SellerProgress, ending: Ending) -> None:
@@ -504,8 +504,8 @@ class Crawl:
                 self._address.prove()
                 if page.row_count is None:
                     return
-                notes = PageNotes(mended=repair.after(page))
-                await self._journal.append(page, seller.hand_over(), None, notes)
+                notes = PageNotes(repaired_beyond=repair.after(page))
+                await self._journal.append(page, seller.take_unreported_credits(), None, notes)
                 self._on_page(page)
         except (GaveUpError, RefusedError):
             return
@@ -514,6 +514,6 @@ class Crawl:
                 self._unsettled.append(seller)
 
 
-def _notes(seller: SellerProgress, seams: list[Seam], match: Match | None) -> PageNotes:
-    seller.drifted |= bool(seams)
-    return PageNotes(tuple(seams), match=match) if seams or match is not None else NO_NOTES
+def _notes(seller: SellerProgress, gaps: list[Gap], match: Match | None) -> PageNotes:
+    seller.drifted |= bool(gaps)
+    return PageNotes(tuple(gaps), match=match) if gaps or match is not None else NO_NOTES

@@ -18,8 +18,9 @@ class Page:
     hold the same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
 
     `ids` are those of all rows; `rejected` counts those that cannot be kept. `values` are what the API sorts
-    the other rows by; `total` sums them, `least` is the last one (`None` where they are not in descending
-    order, or there is none). `edge` is the last row's mark, where its page was read back and no ID is known.
+    the other rows by; `total` is their sum, and `last_value` the last one (`None` where they are not in
+    descending order, or there is none). `stored_last_id_hash` is the last ID's hash, where the page was read
+    back from the journal, which does not keep the IDs.
     """
 
     seller_id: str
@@ -30,25 +31,25 @@ class Page:
     received_at: int
     request_id: str
     total: float = field(default=0.0, compare=False)
-    least: float | None = field(default=None, compare=False)
+    last_value: float | None = field(default=None, compare=False)
     ids: Sequence[str] = field(default=(), compare=False, repr=False)
     values: Sequence[float] = field(default=(), compare=False, repr=False)
-    edge: int = field(default=0, compare=False, repr=False)
+    stored_last_id_hash: int = field(default=0, compare=False, repr=False)
     rejected: int = field(default=0, compare=False)
 
 
-def edge_of(page: Page) -> int:
-    """What a page's last row is known by once the page is forgotten; 0 where that is not known."""
-    return mark_of(page.ids[-1]) if page.ids else page.edge
+def last_id_hash(page: Page) -> int:
+    """The stable hash of a page's last ID; 0 where that is not known."""
+    return stable_hash(page.ids[-1]) if page.ids else page.stored_last_id_hash
 
 
-def mark_of(video_id: str) -> int:
-    """The same number in every process, other than `hash`."""
+def stable_hash(video_id: str) -> int:
+    """CRC-32 of the ID. Unlike `hash()`, equal in every process."""
     return crc32(video_id.encode(errors="surrogatepass"))
 
 
-class Seam(NamedTuple):
-    """A page that does not follow on the one before it: the list moved between the two readings.
+class Gap(NamedTuple):
+    """A page that does not follow on the one before it: the list changed between the two readings.
 
     `overlap`: rows of the page before that came again.
     """
@@ -71,13 +72,13 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PageNotes:
-    """What a page told beyond its rows: kept with it.
+    """What a page showed beyond its rows: kept with it.
 
-    `mended`: every seam of the seller beyond this page is.
+    `repaired_beyond`: all gaps after this page have been repaired.
     """
 
-    seams: tuple[Seam, ...] = ()
-    mended: int | None = None
+    gaps: tuple[Gap, ...] = ()
+    repaired_beyond: int | None = None
     match: Match | None = None
 
 

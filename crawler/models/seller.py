@@ -56,10 +56,10 @@ class SellerProgress:
 
     `last_page_rejected`: some of its last page's rows could not be kept.
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
-    journal was not told yet. `probing`: its last page was short, and the next one is asked for all the
-    same. `total`, `least` and `edge` are the last page's, `marks` its IDs' hashes; no video still to come
-    is worth more than `bound`. `held`: pages that came before their turn, by number. `drifted`: it has
-    seams. `leaving`: its end is known, and what of it is in flight is not asked for again.
+    journal does not know of yet. `probing`: its last page was short, and the next one is asked for all the
+    same. `total`, `last_value`, `id_hashes` and `stored_last_id_hash` are the last page's; no video still to
+    come is worth more than `max_remaining_value`. `held`: pages that came before their turn, by number.
+    `drifted`: it has gaps. `leaving`: its end is known, and what of it is in flight is not asked for again.
     """
 
     seller_id: str
@@ -73,20 +73,20 @@ class SellerProgress:
     null_seen: bool = False
     probing: bool = False
     total: float = 0.0
-    least: float | None = None
-    bound: float = inf
-    marks: Sequence[int] = ()
-    edge: int = 0
+    last_value: float | None = None
+    max_remaining_value: float = inf
+    id_hashes: Sequence[int] = ()
+    stored_last_id_hash: int = 0
     fingerprints: set[int] = field(default_factory=set)
     held: dict[int, Page] | None = None
     drifted: bool = False
     leaving: bool = False
     ended: bool = False
 
-    def hand_over(self) -> int:
-        """Credits to tell the journal of, which then count as told."""
-        told, self.credits = self.credits, 0
-        return told
+    def take_unreported_credits(self) -> int:
+        """Credits that the journal does not know of yet; they then count as reported."""
+        unreported, self.credits = self.credits, 0
+        return unreported
 
     def received(self, page: Page) -> None:
         """Move on by one page, the next in order."""
@@ -97,10 +97,12 @@ class SellerProgress:
         self.last_page_full, self.last_page_empty = count >= PAGE_SIZE, count == 0
         self.last_page_rejected = page.rejected > 0
         self.null_seen = False
-        self.total, self.least = page.total, page.least
-        self.marks = array("q", map(hash, page.ids))
-        self.edge = page.edge
-        self.bound = inf if page.least is None else min(self.bound, page.least)
+        self.total, self.last_value = page.total, page.last_value
+        self.id_hashes = array("q", map(hash, page.ids))
+        self.stored_last_id_hash = page.stored_last_id_hash
+        self.max_remaining_value = (
+            inf if page.last_value is None else min(self.max_remaining_value, page.last_value)
+        )
         self.fingerprints.add(page.fingerprint)
 
 

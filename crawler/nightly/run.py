@@ -397,7 +397,7 @@ class NightlyRun:
         run, history = self._settings.run, History(self._settings.run.data, self._date)
         spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
         if run.top is not None:
-            return Task(BestFirst(fresh, begun, by_bound=True, spread=spread), self._top())
+            return Task(BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread), self._top())
         match = self._matcher()
         if run.strategy is Strategy.BEST_FIRST:
             worth: dict[str, array[float]] = {}
@@ -606,7 +606,7 @@ class NightlyRun:
         self._report.stops = count_stops(+counted.stops)
         self._report.failures = counted.failures
         self._report.certain_above = counted.certain_above
-        told = {"overlap": counted.overlap, "seams": counted.drift, "sellers": counted.drifted}
+        told = {"overlap": counted.overlap, "gaps": counted.drift, "sellers": counted.drifted}
         self._report.drift = told
         return counted
 
@@ -725,9 +725,9 @@ class NightlyRun:
 
     def _tell_drift(self) -> None:
         drift = self._report.drift
-        if drift["seams"]:
+        if drift["gaps"]:
             self._note(
-                f"the lists of {drift['sellers']} sellers moved while they were read, at {drift['seams']} "
+                f"the lists of {drift['sellers']} sellers changed while they were read, at {drift['gaps']} "
                 "pairs of pages: rows may have slipped through there; --repair-drift reads such pages again"
             )
 

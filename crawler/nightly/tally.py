@@ -22,7 +22,7 @@ class Tally:
 
     Every video worth more than `certain_above` is in the
     journal, by what the API sorts by; None where that cannot be said of all sellers. `overlap`: rows that
-    came again as lists moved. `drift`: seams that are not mended, `drifted`: sellers that have some.
+    came again as lists changed. `drift`: gaps that are not repaired, `drifted`: sellers that have some.
     `not_listed`: sellers of the date that are not in the list. `kept`: listed ones that failed, and keep the
     rows of their crawl before.
     """

@@ -72,8 +72,8 @@ _ROWS = {
 _REQUESTS = {"sent": "sent", "ok": "answered with a page", "retried": "asked again"}
 _ASIDES = {
     "drift": {
-        "sellers": "sellers whose list moved while it was read",
-        "seams": "pairs of pages between which rows may be missing",
+        "sellers": "sellers whose list changed while it was read",
+        "gaps": "pairs of pages between which rows may be missing",
         "overlap": "rows that came again on the next page",
     },
     "carry_forward": {

@@ -17,17 +17,17 @@ _SCALES = (0.5, 2.0)
 """How far a page may differ from last night's before its difference says nothing of the next page."""
 
 
-def predicted_total(page_num: int, total: float, least: float) -> float:
+def predicted_total(page_num: int, total: float, last_value: float) -> float:
     """What the page after a full one is worth, by the decline on that page itself.
 
     Values fall by a power of their rank (Zipf): its exponent is what makes a page of this `total` end
-    with `least`. Never above ten times `least`, since the rows are sorted.
+    with `last_value`. Never above ten times `last_value`, since the rows are sorted.
     """
-    if least <= 0:
+    if last_value <= 0:
         return 0.0
-    exponent = _exponent(page_num, round(total / least, 3))
+    exponent = _exponent(page_num, round(total / last_value, 3))
     first = page_num * PAGE_SIZE
-    return least * sum(exp(-exponent * log((first + k) / first)) for k in range(1, PAGE_SIZE + 1))
+    return last_value * sum(exp(-exponent * log((first + k) / first)) for k in range(1, PAGE_SIZE + 1))
 
 
 @lru_cache(maxsize=65_536)
@@ -48,7 +48,7 @@ class BestFirst:
 
     A seller not seen yet is worth what its first page was in `history` (sums by page, the first page
     first) or, unknown there, what first pages of such sellers have brought so far; until one has, they
-    go before all others. With `by_bound` it is the most that the next row can be worth that counts.
+    go before all others. With `by_max_remaining_value` a seller is worth the most that its next row can be.
     `spread` are some of the fresh ones, for `take_spread`.
     """
 
@@ -58,12 +58,12 @@ class BestFirst:
         begun: Iterable[SellerProgress],
         history: Mapping[str, Sequence[float]] | None = None,
         *,
-        by_bound: bool = False,
+        by_max_remaining_value: bool = False,
         spread: Iterable[str] = (),
     ) -> None:
         self._spread = Spread(spread)
         self._history = history or {}
-        self._by_bound = by_bound
+        self._by_max_remaining_value = by_max_remaining_value
         self._count = 0
         self._heap: list[tuple[float, int, SellerProgress]] = []
         self._known: list[tuple[float, int, str]] = []
@@ -122,14 +122,16 @@ class BestFirst:
 
     def gain(self, seller: SellerProgress) -> float:
         """What the seller's next page is expected to bring."""
-        if self._by_bound or seller.least is None or not seller.pages:
-            return self._worth_of_unknown() if not seller.pages else max(0.0, seller.bound)
-        most = PAGE_SIZE * max(0.0, seller.least)
+        if self._by_max_remaining_value or seller.last_value is None or not seller.pages:
+            return self._worth_of_unknown() if not seller.pages else max(0.0, seller.max_remaining_value)
+        most = PAGE_SIZE * max(0.0, seller.last_value)
         pages = self._history.get(seller.seller_id)
         if pages is None or seller.pages >= len(pages):
             # Of sellers with p full pages about p in p + 1 have a row more: sizes fall by a power.
             likely = 0.5 if pages is not None else seller.pages / (seller.pages + 1)
-            return min(most, likely * predicted_total(seller.pages, max(0.0, seller.total), seller.least))
+            return min(
+                most, likely * predicted_total(seller.pages, max(0.0, seller.total), seller.last_value)
+            )
         before = pages[seller.pages - 1]
         low, high = _SCALES
         scale = min(high, max(low, seller.total / before)) if before > 0 else 1.0
@@ -141,6 +143,6 @@ class BestFirst:
         return not (self._heap or self._known) and self._next_unknown is None
 
     def _worth_of_unknown(self) -> float:
-        if self._by_bound or not self._firsts:
+        if self._by_max_remaining_value or not self._firsts:
             return inf
         return max(0.0, self._first_total / self._firsts)

@@ -1,15 +1,15 @@
-"""Drift: where a seller's list moved while it was read, and which pages to read again for it."""
+"""Drift: where a seller's list changed while it was read, and which pages to read again for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from crawler.models.page import Page, Seam, mark_of
+from crawler.models.page import Gap, Page, stable_hash
 from crawler.models.seller import SellerProgress
 
 
-def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
-    """The seam between `page` and the one before it, with `progress` as it was then; None without one.
+def gap_before(progress: SellerProgress, page: Page) -> Gap | None:
+    """The gap between `page` and the one before it, with `progress` as it was then; None without one.
 
     Of a list that stands still no row comes twice, and none is worth more than what came before. Rows
     that rose past the reader leave either trace; rows that fell or went may leave none.
@@ -18,53 +18,54 @@ def seam_before(progress: SellerProgress, page: Page) -> Seam | None:
         return None
     overlap = _overlap(progress, page)
     head = page.values[0] if page.values else None
-    rose = head is not None and progress.least is not None and head > progress.least
-    return Seam(page.page_num, overlap) if overlap or rose else None
+    rose = head is not None and progress.last_value is not None and head > progress.last_value
+    return Gap(page.page_num, overlap) if overlap or rose else None
 
 
 def _overlap(progress: SellerProgress, page: Page) -> int:
     """Rows of a page up to the last that was on the page before: what rises pushes them on."""
-    mark = mark_of if progress.edge else hash
-    known, marks = {progress.edge} if progress.edge else {*progress.marks}, [mark(i) for i in page.ids]
-    if known.isdisjoint(marks):
+    stored = progress.stored_last_id_hash
+    hash_of, known = (stable_hash, {stored}) if stored else (hash, {*progress.id_hashes})
+    hashes = [hash_of(video_id) for video_id in page.ids]
+    if known.isdisjoint(hashes):
         return 0
-    return max(place for place, found in enumerate(marks, 1) if found in known)
+    return max(place for place, found in enumerate(hashes, 1) if found in known)
 
 
 class Repair:
     """Which pages of a seller to read again, so that rows which rose past the reader are found.
 
-    From the page before each seam towards the first, until one is as it was: beyond it nothing has
-    moved. Then the page at the seam, into which later moves may have pushed what rose. No page is read
+    From the page before each gap towards the first, until one is as it was: beyond it nothing has
+    moved. Then the page at the gap, into which later moves may have pushed what rose. No page is read
     again twice. `page_num` is the page to read next, None at the end.
     """
 
-    def __init__(self, seams: Iterable[Seam], readings: Mapping[int, int]) -> None:
-        self._seams = sorted(seam.page_num for seam in seams)
+    def __init__(self, gaps: Iterable[Gap], readings: Mapping[int, int]) -> None:
+        self._gaps = sorted(gap.page_num for gap in gaps)
         self._readings = readings
         self._again: set[int] = set()
         self.page_num: int | None = None
         self._begin()
 
     def after(self, page: Page) -> int | None:
-        """Go on after a page: every seam beyond the number returned is mended; None while none is."""
+        """Go on after a page: every gap beyond the number returned is repaired; None while none is."""
         self._again.add(page.page_num)
-        if page.page_num < self._seams[-1]:
+        if page.page_num < self._gaps[-1]:
             moved = page.fingerprint != self._readings.get(page.page_num)
             self._moved |= moved
             self._low = page.page_num
             if moved and page.page_num > 1:
                 self.page_num = page.page_num - 1
                 return None
-            if self._moved and self._seams[-1] not in self._again:
-                self.page_num = self._seams[-1]
+            if self._moved and self._gaps[-1] not in self._again:
+                self.page_num = self._gaps[-1]
                 return None
-        mended = self._low
-        self._seams = [seam for seam in self._seams if seam <= mended]
+        repaired_beyond = self._low
+        self._gaps = [gap for gap in self._gaps if gap <= repaired_beyond]
         self._begin()
-        return mended
+        return repaired_beyond
 
     def _begin(self) -> None:
-        """Turn to the last seam that is left."""
+        """Turn to the last gap that is left."""
         self._moved, self._low = False, 0
-        self.page_num = self._seams[-1] - 1 if self._seams else None
+        self.page_num = self._gaps[-1] - 1 if self._gaps else None

@@ -48,12 +48,12 @@ class PagingRule:
         return Step.NEXT_PAGE if limit is None else Ending(SellerStatus.PARTIAL, limit)
 
     def _limit(self, page: Page) -> StopReason | None:
-        if self._falls_short(page.least):
+        if self._falls_short(page.last_value):
             return StopReason.MIN_VALUE
         return StopReason.MAX_PAGES if page.page_num >= self.max_pages else None
 
-    def _falls_short(self, least: float | None) -> bool:
-        return self.min_value is not None and least is not None and least < self.min_value
+    def _falls_short(self, last_value: float | None) -> bool:
+        return self.min_value is not None and last_value is not None and last_value < self.min_value
 
     def is_after_rejects(self, progress: SellerProgress) -> bool:
         """Whether the next page is asked for only because the last one, a short page, held rejects."""
@@ -76,7 +76,7 @@ class PagingRule:
         is_short = progress.pages > 0 and not progress.last_page_full and not progress.probing
         if is_short and self.stop is StopRule.SHORT and not progress.last_page_rejected:
             return _complete(StopReason.SHORT_PAGE)
-        if self._falls_short(progress.least):
+        if self._falls_short(progress.last_value):
             return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
         return None if self.allows(progress) else Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
 

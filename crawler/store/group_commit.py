@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
 from crawler.store.journal import Record
 from crawler.store.segments import Staging
@@ -37,7 +37,7 @@ class GroupCommit:
         """See the engine's port."""
         await self._write(Record(seller_id, self._run_id, credits_spent, None, ending))
 
-    async def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+    async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """See the engine's port."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._staging.journal.drifted, seller_id)

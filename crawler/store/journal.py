@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, StopRule
 from crawler.models.errors import InputError
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam, edge_of
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes, last_id_hash
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.store.checksums import corrected, page_checksum, with_checksum
 from crawler.store.failpoints import reached
@@ -631,7 +631,7 @@ class Journal:
                 "",
                 total,
                 least,
-                edge=edge,
+                stored_last_id_hash=edge,
                 rejected=rejected,
             )
             if page_num == progress.next_page:
@@ -641,14 +641,14 @@ class Journal:
         if progress is not None:
             yield progress
 
-    def drifted(self, seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+    def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """The seams of a seller that are not mended, and the fingerprint of each of its pages."""
         self._sort_pages()
         seams = self._db.execute(
             "SELECT page_num, overlap FROM seam WHERE seller_id = ? AND NOT mended", (seller_id,)
         )
         pages = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
-        return [Seam(*row) for row in seams], dict(self._db.execute(pages, (seller_id,)).fetchall())
+        return [Gap(*row) for row in seams], dict(self._db.execute(pages, (seller_id,)).fetchall())
 
     def to_mend(self) -> list[str]:
         """Sellers that are complete, but for seams that are not mended."""
@@ -883,8 +883,8 @@ def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
             record.credits,
             len(page.body),
             _as_stored(page.total),
-            None if page.least is None else _as_stored(page.least),
-            edge_of(page),
+            None if page.last_value is None else _as_stored(page.last_value),
+            last_id_hash(page),
             page.rejected,
             page_checksum(page.seller_id, page.page_num, page.body),
         )
@@ -897,12 +897,12 @@ def _as_stored(value: float) -> float:
 
 
 def _write_notes(db: sqlite3.Connection, seller_id: str, notes: PageNotes) -> None:
-    seams = [with_checksum((seller_id, *seam, 0)) for seam in notes.seams]
+    seams = [with_checksum((seller_id, *seam, 0)) for seam in notes.gaps]
     db.executemany("INSERT OR REPLACE INTO seam VALUES (?, ?, ?, ?, ?)", seams)
-    if notes.mended is not None:
+    if notes.repaired_beyond is not None:
         query = """UPDATE seam SET mended = 1, checksum = row_checksum(seller_id, page_num, overlap, 1)
             WHERE seller_id = ? AND page_num > ?"""
-        db.execute(query, (seller_id, notes.mended))
+        db.execute(query, (seller_id, notes.repaired_beyond))
     if notes.match is not None:
         source, videos, _ = notes.match
         match = with_checksum((seller_id, source.isoformat(), videos))

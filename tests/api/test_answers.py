@@ -75,7 +75,7 @@ def test_a_page_has_a_finite_total_whatever_its_values(values: list[Any], sort: 
     _, page = read_answer(200, None, json.dumps({"code": 0, "data": rows}).encode(), "7", 3, 1, sort)
     assert page.row_count == len(values)
     assert isfinite(page.total)
-    assert page.least is None or isfinite(page.least)
+    assert page.last_value is None or isfinite(page.last_value)
     BestFirst([], []).learn(page)
     Top(3).learn(page)
 
@@ -398,7 +398,7 @@ def test_a_page_of_which_no_element_is_a_row_is_malformed(rows: list[Any]) -> No
     page = read({"code": 0, "data": [*rows, {"nick_name": "x"}]})
     assert page.rejected == page.row_count == len(rows) + 1
     page = read({"code": 0, "data": [*rows, {"video_id": "1", "total_views_cnt": 5}]})
-    assert (page.rejected, page.row_count, page.least) == (len(rows), len(rows) + 1, 5)
+    assert (page.rejected, page.row_count, page.last_value) == (len(rows), len(rows) + 1, 5)
 
 
 def test_a_page_of_another_sellers_rows_is_misdelivered() -> None:

@@ -18,7 +18,7 @@ from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE, Strategy
 from crawler.models.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending, SellerProgress
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule
@@ -77,8 +77,8 @@ class Journal:
             assert seller_id not in self.endings
             self.endings[seller_id] = ending
 
-    async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
-        return [Seam(2, 1)], {1: 0}
+    async def drifted(self, _seller_id: str) -> tuple[list[Gap], dict[int, int]]:
+        return [Gap(2, 1)], {1: 0}
 
 
 class _Ledger:
@@ -98,7 +98,7 @@ def crawl(
     patience: float = 900,
     spread: int = 0,
 ) -> tuple[Journal, Crawl]:
-    """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a seam before page 2."""
+    """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a gap before page 2."""
     journal, stop, breaker = Journal(), Stop(), Breaker(patience)
     pace = Pace(200, 60)
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))

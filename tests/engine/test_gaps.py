@@ -10,7 +10,7 @@ import pytest
 from crawler.models.api import PAGE_SIZE, StopRule
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
-from crawler.rules.drift import seam_before
+from crawler.rules.drift import gap_before
 from crawler.rules.paging import PagingRule
 from crawler.store.journal import Journal, Record
 
@@ -90,6 +90,6 @@ def test_pages_whose_last_row_is_not_known_tell_of_no_drift(journal: Journal) ->
     """As those are that were written before last rows were marked."""
     write(journal, map(page, (1, 2)))
     (seller,) = journal.begun()
-    assert not seller.marks
-    assert not seller.edge
-    assert seam_before(seller, page(3)) is None
+    assert not seller.id_hashes
+    assert not seller.stored_last_id_hash
+    assert gap_before(seller, page(3)) is None

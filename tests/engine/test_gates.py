@@ -29,7 +29,7 @@ from crawler.models.errors import (
     ThrottledError,
     UnavailableError,
 )
-from crawler.models.page import NO_NOTES, Page, PageNotes, Seam
+from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
 from crawler.ports import Departure
 from crawler.rules.budget import lease_size
@@ -128,7 +128,7 @@ class FakeJournal:
         await asyncio.sleep(0.01)
         self.told.append((seller_id, credits_spent, ending is not None))
 
-    async def drifted(self, _seller_id: str) -> tuple[list[Seam], dict[int, int]]:
+    async def drifted(self, _seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         raise AssertionError
 
 

@@ -205,7 +205,7 @@ def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:
     assert not journal.endings
 
 
-def test_seams_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
+def test_gaps_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
     """One seller is answered, four are given up, the first to be mended as well; then the API is back."""
 
     def answer(seller: str, _page_num: int, at: float) -> Answer:

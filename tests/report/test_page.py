@@ -228,7 +228,7 @@ REPORTS = st.fixed_dictionaries(
         "probes": figures_of("sent", "rows_found"),
         "after_rejects": figures_of("pages", "rows_found"),
         "carry_forward": figures_of("carried", "credits_saved", "audited", "wrong"),
-        "drift": figures_of("overlap", "seams", "sellers"),
+        "drift": figures_of("gaps", "overlap", "sellers"),
         "failures": st.none() | st.lists(figures_of("seller", "page", "reason"), max_size=3),
         "notes": st.none() | st.lists(TEXT, max_size=3),
     },

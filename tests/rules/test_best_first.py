@@ -44,7 +44,7 @@ def crawl(
     flying: list[SellerProgress] = []
     while True:
         while len(flying) < in_flight and (seller := frontier.take()) is not None:
-            if top is None or seller.bound > top.threshold:
+            if top is None or seller.max_remaining_value > top.threshold:
                 flying.append(seller)
         if not flying:
             return
@@ -101,7 +101,7 @@ def test_no_page_is_read_while_a_better_one_is_free(shelf: Shelf) -> None:
             free.append(sum(firsts) / len(firsts) if firsts else inf)
         mine = (sum(firsts) / len(firsts) if firsts else inf) if not seller.pages else frontier.gain(seller)
         assert mine >= max(free, default=0) - 1e-9
-        assert not seller.pages or frontier.gain(seller) <= PAGE_SIZE * seller.bound
+        assert not seller.pages or frontier.gain(seller) <= PAGE_SIZE * seller.max_remaining_value
         seen.add(seller.seller_id)
         if page.page_num == 1:
             firsts.append(page.total)
@@ -111,7 +111,7 @@ def test_no_page_is_read_while_a_better_one_is_free(shelf: Shelf) -> None:
 @given(shelf=shelves, size=st.integers(1, 40), in_flight=st.integers(1, 5))
 def test_the_best_are_exact_and_cost_no_page_too_many(shelf: Shelf, size: int, in_flight: int) -> None:
     top = Top(size)
-    read = list(crawl(shelf, BestFirst(shelf, [], by_bound=True), in_flight, top))
+    read = list(crawl(shelf, BestFirst(shelf, [], by_max_remaining_value=True), in_flight, top))
     truth = sorted((value for values in shelf.values() for value in values), reverse=True)[:size]
     assert sorted(top._best.values(), reverse=True)[:size] == truth
     if in_flight == 1 and len(truth) == size:
@@ -133,7 +133,7 @@ def test_nothing_above_the_largest_bound_is_missing(shelf: Shelf, spent: int) ->
         if n == spent:
             break
         found += page.values
-        least = -inf if page.least is None else page.least
+        least = -inf if page.last_value is None else page.last_value
         bounds[seller.seller_id] = least if page.row_count == PAGE_SIZE else -inf
     certain = max(bounds.values())
     truth = [value for values in shelf.values() for value in values if value > certain]

@@ -1,4 +1,4 @@
-"""Lists that move while they are read: seen at the seams, and read again where rows may be missing."""
+"""Lists that move while they are read: seen at the gaps, and read again where rows may be missing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import Page, Seam
+from crawler.models.page import Gap, Page
 from crawler.models.seller import Ending, SellerProgress
-from crawler.rules.drift import Repair, seam_before
+from crawler.rules.drift import Repair, gap_before
 from crawler.rules.paging import PagingRule
 from crawler.simulator.server import Simulator, SimulatorOptions
 
@@ -44,17 +44,17 @@ class MovingList:
         return Page("s", page_num, b"", len(ids), hash(tuple(ids)), 0, "", 0.0, 1.0, ids, [1.0] * len(ids))
 
 
-def read(shelf: MovingList) -> tuple[list[Seam], dict[int, int]]:
-    seller, seams, readings = SellerProgress("s"), list[Seam](), dict[int, int]()
+def read(shelf: MovingList) -> tuple[list[Gap], dict[int, int]]:
+    seller, gaps, readings = SellerProgress("s"), list[Gap](), dict[int, int]()
     while True:
         page = shelf.page(seller.next_page)
         step = PagingRule().after(seller, page)
-        seam = seam_before(seller, page)
-        seams += [seam] if seam else []
+        gap = gap_before(seller, page)
+        gaps += [gap] if gap else []
         readings[page.page_num] = page.fingerprint
         seller.received(page)
         if isinstance(step, Ending):
-            return seams, readings
+            return gaps, readings
 
 
 MOVES = st.lists(st.tuples(st.integers(0, 12), st.floats(0, 1), st.floats(0, 1)), max_size=4)
@@ -64,8 +64,8 @@ MOVES = st.lists(st.tuples(st.integers(0, 12), st.floats(0, 1), st.floats(0, 1))
 @given(rows=st.integers(0, 120), moves=MOVES)
 def test_no_row_that_rose_is_missing_after_the_repair(rows: int, moves: list[Move]) -> None:
     shelf = MovingList(rows, moves)
-    seams, readings = read(shelf)
-    repair, again = Repair(seams, readings), list[int]()
+    gaps, readings = read(shelf)
+    repair, again = Repair(gaps, readings), list[int]()
     shelf._moves.clear()
     mended = None
     while repair.page_num is not None:
@@ -73,8 +73,8 @@ def test_no_row_that_rose_is_missing_after_the_repair(rows: int, moves: list[Mov
         mended = repair.after(shelf.page(repair.page_num))
     assert set(shelf.ids) <= shelf.seen
     assert len(again) == len(set(again))
-    assert bool(again) == bool(seams)
-    assert not seams or (mended is not None and mended < min(seam.page_num for seam in seams))
+    assert bool(again) == bool(gaps)
+    assert not gaps or (mended is not None and mended < min(gap.page_num for gap in gaps))
 
 
 @given(st.integers(0, 200))
@@ -84,8 +84,8 @@ def test_a_list_that_stands_still_has_no_seam(rows: int) -> None:
 
 @given(rows=st.integers(21, 120), new=st.integers(1, 9))
 def test_the_overlap_is_how_far_the_list_moved(rows: int, new: int) -> None:
-    seams, _ = read(MovingList(rows, [(2, 1.0, 0.0)] * new))
-    assert seams == [Seam(3, new)]
+    gaps, _ = read(MovingList(rows, [(2, 1.0, 0.0)] * new))
+    assert gaps == [Gap(3, new)]
 
 
 def test_rows_worth_more_than_what_came_before_tell_of_a_move() -> None:
@@ -95,8 +95,8 @@ def test_rows_worth_more_than_what_came_before_tell_of_a_move() -> None:
 
     seller = SellerProgress("s")
     seller.received(page(1, 100, 50))
-    assert seam_before(seller, page(2, 50, 20)) is None
-    assert seam_before(seller, page(2, 51, 20)) == Seam(2, 0)
+    assert gap_before(seller, page(2, 50, 20)) is None
+    assert gap_before(seller, page(2, 51, 20)) == Gap(2, 0)
 
 
 def moved(simulator: Simulator, sellers: list[str], job: Night) -> set[tuple[str, str]]:
@@ -132,7 +132,7 @@ def test_repair_finds_what_slipped_through(drifting: tuple[Night, Simulator, lis
     assert {row["seller_id"] for row in rows.values() if row["drift"]} >= {seller for seller, _ in lost}
     mended = job.run(source, "--lookahead", "off", "--repair-drift")
     assert simulator.stats.requests > sent
-    assert mended["drift"]["seams"] == 0
+    assert mended["drift"]["gaps"] == 0
     assert mended["drift"]["overlap"] == drift["overlap"]
     # The repair itself is read while videos come in: what it can miss is what came since.
     assert len(moved(simulator, ids, job) & lost) == 0
@@ -153,6 +153,6 @@ def test_repair_in_the_same_run_comes_last_and_keeps_the_budget(
     )
     assert simulator.stats.requests == budget
     assert report["sellers"]["complete"] == len(ids)
-    assert report["drift"]["seams"] > 0
+    assert report["drift"]["gaps"] > 0
     report = job.run(job.sellers(ids), "--repair-drift", "--lookahead", "off")
-    assert report["drift"]["seams"] == 0
+    assert report["drift"]["gaps"] == 0
