@@ -20,6 +20,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from crawler import __version__
+from crawler.exit_codes import EXIT_CODES, INTERRUPTED, READER_LEFT
 from crawler.models.errors import CrawlerError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -119,22 +120,18 @@ _GROUPS = {
 }
 _GROUP_OF = {f"--{flag}": group for group, flags in _GROUPS.items() for flag in flags.split()}
 
-_RUN_NOTES = """\b
+_CODES = ", ".join(f"{code.number} {code.verdict}" for code in EXIT_CODES.values())
+_RUN_NOTES = f"""\b
 Each option is also a setting of the TOML file and an environment variable
 (--max-pages: run.max_pages, CRAWLER_MAX_PAGES or CRAWLER_RUN_MAX_PAGES).
 A flag beats the environment, which beats the file, which beats the default.
 The API key comes from KEYAPI_API_KEY, or from the file that the setting
 api.key_file names; never from a flag.
 
-\b
-Exit codes: 0 done, 1 a bug, 2 bad usage, settings or list, 3 our budget ran
-out, 4 some sellers failed, 5 key refused, 6 provider's quota used up,
-7 another run holds the data folder, 8 disk full or not writable, 9 API down,
-130 and 143 interrupted."""
+Exit codes: {_CODES}."""
 
 # pyarrow imports both wherever they happen to be installed: most of a start's time, and 40 MiB.
 _UNNEEDED = ("numpy", "pandas")
-_BROKEN_PIPE = 141  # what a shell tells of a program that SIGPIPE ended
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -484,7 +481,7 @@ def _run() -> int:
         code: int | None = cli.main(prog_name="crawler", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.stderr.write("crawler: interrupted; run the same command again\n")
-        return 130
+        return INTERRUPTED.number
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug becomes an exit code
         return _told(error)
     return code or 0
@@ -527,7 +524,7 @@ def _shortage(error: BaseException) -> str | None:
 def _leave_quietly() -> int:
     # what is still buffered would fail again at exit, with a complaint
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _BROKEN_PIPE
+    return READER_LEFT.number
 
 
 def _tell_disk(error: OSError) -> int:
@@ -561,7 +558,7 @@ def _tell_bug(error: Exception) -> int:
         f"paid for is in the journal. Please report it with {where} (crawler {__version__}, "
         f"Python {sys.version.split()[0]})\n"
     )
-    return 1
+    return CrawlerError.exit_code
 
 
 def _without_key(text: str) -> str:

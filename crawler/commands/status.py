@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
+from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
-from crawler.report.run_report import VERDICTS
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings.load import CreditSettings
 from crawler.store.files import told_as_output_error
@@ -101,7 +101,7 @@ def _run_figures(run: RunRecord, holder: Holder | None, now: datetime) -> dict[s
     if run.is_check:
         verdict = "check --online"
     elif run.exit_code is not None:
-        verdict = VERDICTS.get(run.exit_code, "unknown exit code")
+        verdict = verdict_of(run.exit_code)
     return {**asdict(run), "minutes": minutes, "state": state, "verdict": verdict}
 
 

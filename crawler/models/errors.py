@@ -9,47 +9,49 @@ from __future__ import annotations
 from signal import Signals
 from typing import ClassVar
 
+from crawler import exit_codes
+
 
 class CrawlerError(Exception):
     """What ends a command: the message is for its user, `exit_code` for cron."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = exit_codes.BUG.number
 
 
 class InputError(CrawlerError):
     """Bad usage, settings or seller list: nothing was sent, nothing was touched."""
 
-    exit_code = 2
+    exit_code = exit_codes.BAD_INPUT.number
 
 
 class BudgetSpentError(CrawlerError):
     """The next request would overrun our own credit budget."""
 
-    exit_code = 3
+    exit_code = exit_codes.BUDGET_SPENT.number
 
 
 class KeyRefusedError(CrawlerError):
     """The API refused the key (401, 403)."""
 
-    exit_code = 5
+    exit_code = exit_codes.KEY_REFUSED.number
 
 
 class QuotaUsedUpError(CrawlerError):
     """The provider says that the account's quota is used up (402, or a message that says so)."""
 
-    exit_code = 6
+    exit_code = exit_codes.QUOTA_USED_UP.number
 
 
 class DataLockedError(CrawlerError):
     """Another run holds this data folder."""
 
-    exit_code = 7
+    exit_code = exit_codes.LOCKED.number
 
 
 class OutputError(CrawlerError):
     """The disk is full, or the output cannot be written."""
 
-    exit_code = 8
+    exit_code = exit_codes.OUTPUT.number
 
 
 class CarriedRowsLostError(OutputError):
@@ -63,15 +65,16 @@ class DisplacedError(OutputError):
 class ApiDownError(CrawlerError):
     """No answer for as long as the run's patience lasts."""
 
-    exit_code = 9
+    exit_code = exit_codes.API_DOWN.number
 
 
 class InterruptedRunError(CrawlerError):
-    """A signal asked the run to stop; the exit code is 128 + the signal's number, SIGTERM's for SIGHUP."""
+    """A signal asked the run to stop; SIGHUP ends it as SIGTERM does."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {Signals(number).name}")
-        self.exit_code = 128 + (Signals.SIGTERM if number == Signals.SIGHUP else number)  # type: ignore[misc]  # known only from the signal
+        code = exit_codes.INTERRUPTED if number == Signals.SIGINT else exit_codes.TERMINATED
+        self.exit_code = code.number  # type: ignore[misc]  # known only from the signal
 
 
 class PageError(Exception):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.shell import program, quoted
-from crawler.report.run_report import VERDICTS
 from crawler.rules.dates import is_late, latest_date
 from crawler.store.ledger import FINISHED, DateRecord
 
@@ -64,7 +64,7 @@ def require_reached(crawl_date: date, now: datetime) -> None:
 def what_is_left(day: DateRecord) -> str:
     """Why the date's latest run left something, and how many sellers failed, in words; maybe empty."""
     code = day.latest.exit_code
-    ended = "" if code in FINISHED else "killed" if code is None else VERDICTS.get(code, f"exit code {code}")
+    ended = "" if code in FINISHED else "killed" if code is None else verdict_of(code, f"exit code {code}")
     return "; ".join(filter(None, (ended, _failed_sellers(day))))
 
 

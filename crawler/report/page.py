@@ -8,34 +8,9 @@ from html import escape
 from math import isfinite
 from typing import Any
 
+from crawler.exit_codes import EXIT_CODES
 from crawler.models.seller import SellerStatus, StopReason
 
-OUTCOMES = {
-    0: ("every seller was crawled to its end, or as far as was asked for", "nothing."),
-    3: (
-        "our own credit budget ran out",
-        "go on with a larger one, as below; or leave it: what was paid for is published.",
-    ),
-    4: (
-        "some sellers failed, the rest is complete",
-        "read the failures below, then ask for these sellers again.",
-    ),
-    5: ("the API refused the key (401, 403)", "check the key, then run again."),
-    6: ("the provider's quota is used up", "top up the account, then run again."),
-    8: (
-        "the disk is full, or the output cannot be written",
-        "make room or mend permissions, then run again.",
-    ),
-    9: (
-        "the API was down for as long as we were to wait, or its address is wrong",
-        "see the last error below; once its cause is gone, run again.",
-    ),
-    130: ("interrupted by SIGINT, after a clean stop", "run again."),
-    143: ("interrupted by SIGTERM, after a clean stop", "run again."),
-}
-"""What an exit code means, and what to do: for every code that leaves a report."""
-
-_UNKNOWN = ("not known to this page", "see docs/operations.md.")
 _NOTHING_LEFT = "nothing was left to do for this crawl date"
 _LARGEST = 1e15
 """From here on a figure is told by its power of ten."""
@@ -179,22 +154,24 @@ def _section(title: str, parts: list[_Markup]) -> str:
 
 def _outcome(report: Mapping[str, Any]) -> Iterator[_Markup]:
     status, code = _shown(report.get("status")), report.get("exit_code")
-    meaning, advice = OUTCOMES.get(code, _UNKNOWN) if isinstance(code, int) else _UNKNOWN
+    known = EXIT_CODES.get(code) if isinstance(code, int) else None
+    meaning = "not known to this page" if known is None else known.meaning
+    advice = "see docs/operations.md" if known is None else known.advice
     if code == 0 and _part(report, "requests").get("sent") == 0:
         meaning = _NOTHING_LEFT
     if code == 0 and report.get("go_on"):
-        advice = "run again."
-    told = [_tag("p", _tag("strong", status), f", exit code {_shown(code)}: {meaning}.")]
+        advice = "run again"
+    told = [_tag("p", _tag("strong", status), f", exit code {_shown(code)}: {_plain(meaning)}.")]
     if report.get("message"):
         told.append(_tag("p", _shown(report["message"])))
     if report.get("published") is False:
         told.append(_tag("p", "This run published nothing."))
-    told.append(_tag("p", _tag("strong", "What to do: "), advice))
+    told.append(_tag("p", _tag("strong", "What to do: "), f"{_plain(advice)}."))
     if report.get("go_on"):
         words = _shown(report["go_on"]).split(" ")
         told.append(_tag("pre", *(part for word in words for part in (_tag("span", word), " "))))
-    known = status if status in _STATUSES else ""
-    yield _tag("div", *told, class_=f"outcome {known}")
+    colour = status if status in _STATUSES else ""
+    yield _tag("div", *told, class_=f"outcome {colour}")
     began, ended = _moment(report.get("started_at")), _moment(report.get("finished_at"))
     yield _tag("p", f"Run {_shown(report.get('run_id'))}, from {began} to {ended}", class_="soft")
 
@@ -303,6 +280,11 @@ def _tag(name: str, *inside: str, **attributes: str) -> _Markup:
 def _escaped(text: str) -> str:
     """Text that can neither be markup nor hide anything: control characters are spelled out."""
     return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+def _plain(text: str) -> str:
+    """Text of the documentation without its marks."""
+    return text.replace("`", "")
 
 
 def _of(figure: Any, limit: Any) -> str:

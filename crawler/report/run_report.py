@@ -8,21 +8,9 @@ from typing import Any
 
 import orjson
 
+from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
+
 FAILURES_TOLD = 1000
-VERDICTS = {
-    0: "complete",
-    1: "a fault of the program",
-    3: "credit budget spent",
-    4: "some sellers failed",
-    5: "key refused",
-    6: "quota used up",
-    8: "output not writable, or damaged",
-    9: "API down",
-    129: "interrupted",
-    130: "interrupted",
-    143: "interrupted",
-}
-"""A run's exit code in a few words."""
 
 
 @dataclass(slots=True)
@@ -34,7 +22,7 @@ class RunReport:
     started_at: str
     finished_at: str = ""
     status: str = "failed"
-    exit_code: int = 1
+    exit_code: int = BUG.number
     message: str = ""
     go_on: str = ""
     published: bool = False
@@ -71,8 +59,8 @@ class RunReport:
 
     def reason(self) -> str:
         """One line for people that says why the exit code is not 0, and what goes on."""
-        words = f"exit code {self.exit_code}, {VERDICTS.get(self.exit_code, 'unknown')}: {self.summary()}"
-        if self.exit_code == 4 and self.failures:
+        words = f"exit code {self.exit_code}, {verdict_of(self.exit_code, 'unknown')}: {self.summary()}"
+        if self.exit_code == SELLERS_FAILED.number and self.failures:
             words += f"; the first that failed: {self.failures[0]['reason']}"
         return words + (f"; go on with it by: {self.go_on}" if self.go_on else "")
 
