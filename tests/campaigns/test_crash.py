@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("crash.py")
+SCRIPT = Path(__file__).parents[1] / "crash.py"
 
 
 def test_kills_lose_and_overpay_nothing() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("nights.py")
+SCRIPT = Path(__file__).parents[1] / "nights.py"
 
 
 def play(*options: str) -> subprocess.CompletedProcess[str]:
