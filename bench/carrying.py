@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from place import new_folder
 
+from crawler.models.api import COUNT_COLUMNS
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import SimulatorOptions
-from crawler.store.carrying import COUNTS
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from conftest import Night, stand_in
@@ -122,7 +122,7 @@ def _truth(data: Path, day: date, catalogue: Catalogue) -> Truth:
     sellers = ds.dataset(data / "sellers" / f"crawl_date={day}").to_table(["seller_id", "stop_reason"])
     carried = [row["seller_id"] for row in sellers.to_pylist() if row["stop_reason"] == "carried"]
     videos = ds.dataset(data / "videos" / f"crawl_date={day}").to_table(
-        ["seller_id", "video_id", "carried_from", *COUNTS],
+        ["seller_id", "video_id", "carried_from", *COUNT_COLUMNS],
         filter=ds.field("seller_id").isin(pa.array(carried, pa.string())),
     )
     by_seller: dict[str, list[dict[str, Any]]] = {seller: [] for seller in carried}
@@ -136,7 +136,7 @@ def _truth(data: Path, day: date, catalogue: Catalogue) -> Truth:
 
 def _truth_of(rows: list[dict[str, Any]], now: dict[str, dict[str, Any]]) -> Truth:
     there = [row for row in rows if row["video_id"] in now]
-    changed = sum(any(row[name] != now[row["video_id"]][name] for name in COUNTS) for row in there)
+    changed = sum(any(row[name] != now[row["video_id"]][name] for name in COUNT_COLUMNS) for row in there)
     missed, gone = len(now) - len(there), len(rows) - len(there)
     carried = sum(row["carried_from"] is not None for row in rows)
     return Truth(1, int(changed + missed + gone > 0), carried, changed, missed, gone)

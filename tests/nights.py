@@ -38,6 +38,7 @@ import pyarrow.parquet as pq
 from virtual_time import VirtualLoop
 
 from crawler.api.columns import read_batch
+from crawler.history.carried import PinnedRows
 from crawler.models.errors import (
     CrawlerError,
     KeyRefusedError,
@@ -520,7 +521,8 @@ class Runner:
     def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
         if self.whole or staging.journal.segments():
             staging.flush()
-            counts = publish(staging.journal, plan, wait=lambda _seconds: None)
+            rows = PinnedRows(staging.journal, plan.data, plan.crawl_date)
+            counts = publish(staging.journal, plan, rows, wait=lambda _seconds: None)
             self.night.published = _read_snapshot(plan.data)
             return counts
         return self._publish_in_memory(staging.journal, plan)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crawler.commands.run import source_and_date
+from crawler.history.carrying import CarryRule
 from crawler.history.snapshots import History, Pair, Standing
 from crawler.history.stillness import Stillness
 from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
@@ -41,7 +42,6 @@ from crawler.report.progress import LOG, set_up_logging
 from crawler.rules.budget import month_begin, utc_day
 from crawler.sellers.listing import SellerList, read_sellers
 from crawler.settings.load import Loaded, Settings
-from crawler.store.carrying import CarryRule
 from crawler.store.journal import Journal, SellerSummary, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.first_pages import COMPARED, first_page_digests
+from crawler.history.pins import UNREADABLE
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SortField
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.store.carrying import COMPARED, first_page_digests
-from crawler.store.pins import UNREADABLE
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
 DEPTH = 7

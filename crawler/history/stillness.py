@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.carrying import CarryRule
 from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.store.carrying import CarryRule
 
 _COMPARED = 4
 """Snapshots whose first pages are compared: three nights, so that two tell what follows on another."""

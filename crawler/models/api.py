@@ -86,3 +86,6 @@ API_COLUMNS = (
 
 
 """What the schema knows of a row; every other field goes to `extra`."""
+
+COUNT_COLUMNS = tuple(column.name for column in API_COLUMNS if column.kind in {"int64", "float64"})
+"""The columns of a video's figures, which change from day to day."""

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.carried import PinnedRows
+from crawler.history.pins import UNREADABLE
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.nightly.opening import prepare_folders
@@ -22,7 +24,6 @@ from crawler.store.guard import Guard
 from crawler.store.journal import Journal, journal_path, latest_generation
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
-from crawler.store.pins import UNREADABLE, Carried
 from crawler.store.publishing import NOBODY, SnapshotPlan
 from crawler.store.sqlite import damage_told
 
@@ -99,7 +100,7 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
         pending = _pending(data, closing.crawl_date, journal)
         plan = SnapshotPlan(data, run_id, closing.crawl_date, pending, StopReason.INTERRUPTED)
         for _ in range(_BUILDS):
-            lost = Carried(journal, data, closing.crawl_date).lost
+            lost = PinnedRows(journal, data, closing.crawl_date).lost
             if lost:
                 journal.give_up_carrying(lost)
                 closing.notes.append(

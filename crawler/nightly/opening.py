@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
+from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.nightly.replace_guard import slices
 from crawler.sellers.listing import SellerList, missing
@@ -15,7 +16,6 @@ from crawler.store.journal import Journal, journal_path
 from crawler.store.ledger import FINISHED, Ledger
 from crawler.store.publishing import clean_staging, staging_folder
 from crawler.store.repair import repair
-from crawler.store.takeover import PublishedDate
 
 
 def prepare_folders(data: Path) -> None:

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.pins import UNREADABLE
 from crawler.sellers.listing import missing
 from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal
-from crawler.store.pins import UNREADABLE
 
 _STRING = pa.string()
 _SLICE = 65_536

@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.api.rows import read_rows
+from crawler.history.carried import PinnedRows
+from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, Strategy
 from crawler.models.errors import (
@@ -63,7 +65,6 @@ from crawler.rules.spread import spread_places
 from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList, as_text
 from crawler.settings.load import Settings
-from crawler.store.carrying import CarryRule, Former
 from crawler.store.digests import KINDS, damage_of_published
 from crawler.store.failpoints import reached
 from crawler.store.files import told_as_output_error, write_whole
@@ -72,7 +73,6 @@ from crawler.store.ledger import Ledger, Outcome
 from crawler.store.lock import hold_lock
 from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
-from crawler.store.pins import Carried
 from crawler.store.publishing import NOBODY, SnapshotPlan, staging_folder
 from crawler.store.retention import thin
 from crawler.store.segments import Staging
@@ -234,7 +234,7 @@ class NightlyRun:
 
     def _give_up_lost(self, journal: Journal, then: str) -> int:
         """Let sellers go on whose rows can no longer be carried; returns how many."""
-        carried = Carried(journal, self._settings.run.data, self._date)
+        carried = PinnedRows(journal, self._settings.run.data, self._date)
         for damage in carried.damages:
             self._note(f"{damage}: no rows are carried from it")
         if carried.kept:
@@ -450,10 +450,10 @@ class NightlyRun:
         if not run.carry_forward:
             return no_match
         rule = CarryRule(self._date, run.max_age, run.audit)
-        former = Former(self._journal, run.data, rule, f"{run.sort} {run.order}", read_rows)
-        for warning in former.warnings:
+        matcher = CarryMatcher(self._journal, run.data, rule, f"{run.sort} {run.order}", read_rows)
+        for warning in matcher.warnings:
             self._note(warning)
-        return former.match
+        return matcher.match
 
     def _top(self) -> Top | None:
         """The K best so far, where the run is to end with them."""

@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from crawler.api.columns import read_batch
+from crawler.history.carried import PinnedRows
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
 from crawler.settings.load import Settings
@@ -52,7 +53,8 @@ def _staging(journal: Journal) -> Staging:
 
 def _publish(staging: Staging, plan: SnapshotPlan) -> RowCounts:
     staging.flush()
-    return publish(staging.journal, plan)
+    journal = staging.journal
+    return publish(journal, plan, PinnedRows(journal, plan.data, plan.crawl_date))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError
+from crawler.store.carried import CarriedRows
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, SellerSummary
-from crawler.store.pins import Carried
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
@@ -53,7 +53,7 @@ class PartRows:
 
 
 def deduplicated(
-    journal: Journal, folder: Path, formerly: Carried | None, *, shown: bool = False
+    journal: Journal, folder: Path, formerly: CarriedRows | None, *, shown: bool = False
 ) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
     """Range after range of sellers, with their rows: of each video the one received last.
 
@@ -92,7 +92,7 @@ class _Source:
 
     segments: SegmentRows
     shifts: dict[tuple[str, int], int]
-    formerly: Carried | None
+    formerly: CarriedRows | None
     sellers: list[SellerSummary]
     after: str
     last: str

@@ -17,16 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.models.api import PAGE_SIZE
+from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.store.carrying import COUNTS, Audit
+from crawler.store.carried import Audit, CarriedRows
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, remove, swap_in, told_as_output_error
 from crawler.store.journal import Journal, Segment, SellerSummary
-from crawler.store.parts import PartRows, by_source, deduplicated
-from crawler.store.pins import Carried
+from crawler.store.parts import PartRows, deduplicated
 from crawler.store.region_files import ROW_GROUP, RegionFiles
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
@@ -72,19 +71,20 @@ class SnapshotPlan:
     certain: tuple[str, float] | None = None
 
 
-def publish(journal: Journal, plan: SnapshotPlan, wait: Callable[[float], None] = time.sleep) -> RowCounts:
+def publish(
+    journal: Journal, plan: SnapshotPlan, formerly: CarriedRows, wait: Callable[[float], None] = time.sleep
+) -> RowCounts:
     """Build the date's snapshot and put it in place of the former one: `videos/` first, then `sellers/`.
 
     Every page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the former
     snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
-    carried: see `Carried.lost`.
+    carried: see `CarriedRows.lost`.
     """
     reached("publish.begin")
     journal.guard()
     damaged = damage_of(journal)
     if damaged is not None:
         raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
-    formerly = Carried(journal, plan.data, plan.crawl_date)
     if formerly.lost:
         raise CarriedRowsLostError("; ".join(formerly.damages))
     staging = staging_folder(plan.data) / plan.run_id
@@ -155,7 +155,7 @@ def _foretell(staged: Path, live: Path, folder: Path) -> bool:
 
 
 def _build(
-    journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path, formerly: Carried
+    journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path, formerly: CarriedRows
 ) -> RowCounts:
     """Memory holds one part of the rows, and what waits to become row groups."""
     counts = RowCounts(rejected=_rejected(journal))
@@ -205,10 +205,10 @@ class _Seen:
         if self.audited:
             ids = pa.array([seller.seller_id for seller in self.audited], pa.string())
             inside: Any = pc.is_in(rows["seller_id"], value_set=ids)
-            self.crawled.append(kept.columns(["seller_id", "video_id", *COUNTS]).filter(inside))
+            self.crawled.append(kept.columns(["seller_id", "video_id", *COUNT_COLUMNS]).filter(inside))
 
 
-def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerly: Carried) -> None:
+def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerly: CarriedRows) -> None:
     carried = [seller for seller in sellers if seller.is_carried]
     counts.received += sum(seller.rows for seller in sellers)
     counts.written += seen.videos.total()
@@ -216,12 +216,7 @@ def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerl
     counts.carried_sellers += len(carried)
     counts.saved += sum(max(0, s.matched_videos // PAGE_SIZE + 1 - s.pages) for s in carried)
     if seen.crawled:
-        former = formerly.rows(by_source(seen.audited))
-        found = _rows_by_seller(former)
-        whole = [s.seller_id for s in seen.audited if found.get(s.seller_id) == s.matched_videos]
-        inside: Any = pc.field("seller_id").isin(pa.array(whole, pa.string()))
-        crawled = pa.concat_tables(seen.crawled)
-        counts.audit.compare(len(whole), crawled.filter(inside), former.filter(inside))
+        counts.audit += formerly.audit(seen.audited, pa.concat_tables(seen.crawled))
 
 
 def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL, Night, stand_in
 
+from crawler.history.carrying import CarryRule
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.carrying import CarryRule
 from crawler.store.digests import digests_of, keep_digests, published_digests
 
 STILL = replace(SMALL, still=0.6)

@@ -14,6 +14,7 @@ import pytest
 
 from crawler.api.columns import read_batch
 from crawler.history import snapshots as module
+from crawler.history.carried import PinnedRows
 from crawler.history.snapshots import History, Pair
 from crawler.models.api import SortField
 from crawler.models.page import Page
@@ -41,7 +42,8 @@ def night(data: Path, day: int, pages: dict[str, list[list[Any]]], pending: tupl
         staging = Staging(journal, read_batch)
         staging.write(records)
         staging.flush()
-        publish(journal, SnapshotPlan(data, "run", crawl_date, pa.array(pending, pa.string()), None))
+        plan = SnapshotPlan(data, "run", crawl_date, pa.array(pending, pa.string()), None)
+        publish(journal, plan, PinnedRows(journal, data, crawl_date))
 
 
 def rows(first: int, *views: int | None, region: str = "MY") -> list[dict[str, Any]]:
@@ -140,7 +142,8 @@ def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) ->
     with Journal(tmp_path / "state" / "journal" / "2026-11-08.1.sqlite") as journal:
         failed = Ending(SellerStatus.FAILED, StopReason.ERROR, "400")
         journal.write([Record("2", "run", 2, None, failed), Record("1", "run", 5, None, COMPLETE)])
-        publish(journal, SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None))
+        plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
+        publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     history = History(tmp_path, TODAY)
     standing = history.standing(ids("1", "2"))
     assert (standing.videos, standing.refused) == ([1, None], [None, 2])
@@ -153,7 +156,8 @@ def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
     failed = Ending(SellerStatus.FAILED, StopReason.ERROR, "400")
     with Journal(tmp_path / "state" / "journal" / "2026-11-08.1.sqlite") as journal:
         journal.write([Record("1", "run", 1, None, failed)])
-        publish(journal, SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None))
+        plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
+        publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     standing = History(tmp_path, TODAY).standing(ids("1"))
     assert (standing.videos, standing.ages, standing.refused) == ([1], [2], [None])
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
+from crawler.history.carried import PinnedRows
 from crawler.models.api import StopRule
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
@@ -68,7 +69,7 @@ def published(
         staging.flush()
         assert not list(journal.waiting())
         plan = SnapshotPlan(data, run_id, DATE, pa.array(["99"], pa.string()), None)
-        return publish(journal, plan, wait)
+        return publish(journal, plan, PinnedRows(journal, data, DATE), wait)
 
 
 def row(video: str, **more: Any) -> dict[str, Any]:

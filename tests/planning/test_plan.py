@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.cli import cli
+from crawler.history.carrying import CarryRule
 from crawler.history.stillness import Share
 from crawler.models.api import MAX_PAGE_NUM, StopRule, Strategy
 from crawler.models.page import Page
@@ -51,7 +52,6 @@ from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import SimulatorOptions
-from crawler.store.carrying import CarryRule
 from crawler.store.journal import Journal, Record, journal_path
 from crawler.store.ledger import Ledger
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA

@@ -15,6 +15,7 @@ from random import Random
 import pytest
 
 from crawler.api.columns import read_batch
+from crawler.history.carried import PinnedRows
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store import failpoints
@@ -148,7 +149,8 @@ def test_files_are_synced_before_anything_relies_on_them(
         rows = b'{"data":[{"video_id":"1","region":"MY"},{"no":"id"}]}'
         staging.write([Record("7", "run", 1, Page("7", 1, rows, 2, 1, 5, "r"), None)])
         staging.flush()
-        publish(journal, SnapshotPlan(tmp_path, "run", date(2026, 11, 23), NOBODY, None))
+        plan = SnapshotPlan(tmp_path, "run", date(2026, 11, 23), NOBODY, None)
+        publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     segments = tmp_path / "state" / "journal" / "j.segments"
     assert at_step["segment.written"] >= {segments, segments.parent, *segments.iterdir()}
     assert tmp_path / "runs" / "run" / "rejects.jsonl" in at_step["publish.synced"]

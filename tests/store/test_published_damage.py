@@ -19,16 +19,17 @@ import pytest
 from test_carry import ALL, STILL, crawl, evening, ids_of, on, rows_of, sellers_of, truth, values
 
 from crawler.api.rows import read_rows
+from crawler.history.carried import PinnedRows
+from crawler.history.carrying import CarryMatcher, CarryRule
+from crawler.history.pins import Pin, pin_of
 from crawler.history.snapshots import History
 from crawler.history.stillness import Stillness
 from crawler.models.api import SortField
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.simulator.catalogue import Catalogue
-from crawler.store.carrying import CarryRule, Former
 from crawler.store.digests import KINDS
 from crawler.store.journal import Journal, Record
-from crawler.store.pins import Carried, Pin, pin_of
 
 FIRST = date(2026, 11, 20)
 RULE = CarryRule(date(2026, 11, 21), 7, 0.0)
@@ -64,8 +65,8 @@ def first_page(seller_id: str) -> Page:
     return Page(seller_id, 1, body, 10, 0, 0, "r")
 
 
-def former_of(journal: Journal, data: Path) -> Former:
-    return Former(journal, data, RULE, "views desc", read_rows)
+def former_of(journal: Journal, data: Path) -> CarryMatcher:
+    return CarryMatcher(journal, data, RULE, "views desc", read_rows)
 
 
 def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: Path, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: 
         journal.write([Record(s, "run", 1, first_page(s), carried, note) for s, note in told])
 
         def read() -> tuple[list[str], pa.Table]:
-            found = Carried(journal, data, RULE.crawl_date)
+            found = PinnedRows(journal, data, RULE.crawl_date)
             kept = [seller_id for seller_id in deep if seller_id not in found.lost]
             return found.lost, found.rows({FIRST: kept}).sort_by([("video_id", "ascending")])
 

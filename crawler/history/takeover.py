@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.pins import UNREADABLE, pinned
 from crawler.models.errors import InputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, PublishedSeller
-from crawler.store.pins import UNREADABLE, pinned
 from crawler.store.schema import SELLER_SCHEMA, SORTING
 
 _NEEDED = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from hashlib import blake2b
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.first_pages import COMPARED, digest_of, first_page_digests
+from crawler.history.pins import UNREADABLE, NoDigestsError, Pin, pinned
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Match, Page, PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
-from crawler.store.pins import UNREADABLE, NoDigestsError, Pin, pinned
 from crawler.store.schema import SEGMENT_SCHEMA, SORTING, VIDEO_SCHEMA
 
-COUNTS = (
-    "total_views_cnt",
-    "total_digg_cnt",
-    "total_comments_cnt",
-    "total_shares_cnt",
-    "total_video_sale_cnt",
-    "total_video_sale_gmv_amt",
-)
 _BATCH = 65_536
 _RANGE_SELLERS = 16_384
 _COST = (
@@ -50,10 +41,10 @@ class CarryRule:
 
     def audits(self, seller_id: str) -> bool:
         """Whether a seller is crawled in full though it could be carried: always the same answer."""
-        return _digest(f"{self.crawl_date} {seller_id}") < self.audit * 2.0**64
+        return digest_of(f"{self.crawl_date} {seller_id}") < self.audit * 2.0**64
 
 
-class Former:
+class CarryMatcher:
     """What the snapshots before a crawl date say of first pages: a seller's newest one that has pages of it.
 
     The snapshots' files are pinned beside the journal, so that what was decided by them can be published
@@ -139,41 +130,6 @@ class Former:
         self._known |= known
 
 
-COMPARED = ("video_id", *COUNTS)
-"""What a first page is known again by."""
-
-
-@dataclass(slots=True)
-class Audit:
-    """How carrying would have fared with sellers that were crawled in full all the same.
-
-    `wrong` of the `audited` sellers differ, in so many videos: with other counts (`changed`), not in the
-    earlier snapshot (`missed`), no longer there (`gone`).
-    """
-
-    audited: int = 0
-    wrong: int = 0
-    changed: int = 0
-    missed: int = 0
-    gone: int = 0
-
-    def compare(self, sellers: int, crawled: pa.Table, former: pa.Table) -> None:
-        """Add the rows of so many sellers, as crawled and as carrying would have had them."""
-        key, whole = ("seller_id", "video_id"), ("seller_id", *COMPARED)
-        was_there = pc.is_in(_joined(crawled, key), value_set=_joined(former, key))
-        same = pc.is_in(_joined(crawled, whole), value_set=_joined(former, whole))
-        is_there = pc.is_in(_joined(former, key), value_set=_joined(crawled, key))
-        changed = crawled.filter(pc.and_not(was_there, same))["seller_id"]
-        missed = crawled.filter(pc.invert(was_there))["seller_id"]
-        gone = former.filter(pc.invert(is_there))["seller_id"]
-        self.audited += sellers
-        self.changed, self.missed = self.changed + len(changed), self.missed + len(missed)
-        self.gone += len(gone)
-        self.wrong += len(
-            pc.unique(pa.chunked_array([*changed.chunks, *missed.chunks, *gone.chunks], pa.string()))
-        )
-
-
 def _read_sellers(paths: list[Path]) -> pa.Table:
     names = ["seller_id", "status", "pages", "videos"]
     return pa.concat_tables(pq.ParquetFile(path).read(names) for path in paths)
@@ -218,27 +174,3 @@ def _batches(paths: list[Path], sellers: pa.Array[Any]) -> Iterator[pa.Table]:
             rows = pa.Table.from_batches([batch])
             wanted: Any = pc.is_in(rows["seller_id"], value_set=sellers)
             yield rows.filter(wanted)
-
-
-def first_page_digests(rows: pa.Table) -> dict[str, int]:
-    """A digest of each seller's videos and counts, from rows that lie together by seller, in their order."""
-    if not len(rows):
-        return {}
-    counted = pc.value_counts(rows["seller_id"])
-    ends = accumulate((count or 0 for count in counted.field(1).to_pylist()), initial=0)
-    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), _joined(rows, COMPARED).combine_chunks())
-    texts: Any = pc.binary_join(lists, "\n")
-    told = zip(map(str, counted.field(0).to_pylist()), map(str, texts.to_pylist()), strict=True)
-    return {seller_id: _digest(text) for seller_id, text in told}
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-
-
-def _joined(rows: pa.Table, names: Iterable[str]) -> pa.ChunkedArray[Any]:
-    """Each row's values of some columns, as one text."""
-    texts: list[Any] = [rows[name].cast(pa.string()) for name in names]
-    join: Any = pc.binary_join_element_wise
-    joined: pa.ChunkedArray[Any] = join(*texts, "\x1f", null_handling="replace")
-    return joined
