@@ -68,7 +68,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LastSeen:
     """What is known of some sellers, each list in their order, None where it is not.
 
     `videos` and `ages`: of the newest snapshot that has the seller complete, and how many days old it
@@ -116,7 +116,7 @@ class History:
         chunks = [_column(table, "seller_id") for _, table in self.sellers()]
         return pc.unique(pa.concat_arrays(chunks)) if chunks else pa.array([], pa.string())
 
-    def standing(self, ids: pa.Array[Any]) -> Standing:
+    def last_seen(self, ids: pa.Array[Any]) -> LastSeen:
         """What is known of the sellers of an Arrow string array."""
         empty: pa.Array[Any] = pa.nulls(len(ids), pa.int64())
         videos, ages, cut, refused = empty, empty, empty, empty
@@ -131,7 +131,7 @@ class History:
             refused = pc.coalesce(refused, _aligned(ids, failed, _column(failed, "credits")))
         cut = pc.if_else(pc.is_null(videos), cut, None)
         refused = pc.if_else(pc.is_null(pc.coalesce(videos, cut)), refused, None)
-        return Standing(videos.to_pylist(), ages.to_pylist(), cut.to_pylist(), refused.to_pylist())
+        return LastSeen(videos.to_pylist(), ages.to_pylist(), cut.to_pylist(), refused.to_pylist())
 
     def sorting(self, day: date) -> str:
         """What a snapshot's pages were sorted by, and which way; empty where that is not told."""
@@ -167,7 +167,7 @@ class History:
         rows = self._videos(day, _SOURCES, is_old)
         return set(map(str, pc.unique(rows["seller_id"]).to_pylist()))
 
-    def outlays(self) -> list[float]:
+    def costs_per_page(self) -> list[float]:
         """Credits for each page received, by snapshot: more than 1 where requests were repeated."""
         sums = []
         for _, table in self.sellers():

@@ -68,10 +68,10 @@ def ids(*sellers: str) -> pa.Array[Any]:
 
 def test_a_folder_without_snapshots_knows_nothing(tmp_path: Path) -> None:
     history = History(tmp_path / "missing", TODAY)
-    assert (history.dates, history.sellers(), history.pairs(), history.outlays()) == ([], [], [], [])
+    assert (history.dates, history.sellers(), history.pairs(), history.costs_per_page()) == ([], [], [], [])
     assert history.page_values(SortField.VIEWS) == {}
     assert len(history.ids()) == 0
-    assert history.standing(ids("1")).videos == [None]
+    assert history.last_seen(ids("1")).videos == [None]
     assert not (tmp_path / "missing").exists()
 
 
@@ -123,7 +123,7 @@ def test_the_newest_snapshot_that_has_a_seller_counts(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)]}, pending=("2", "3"))
     history = History(tmp_path, TODAY)
     assert plain(history.page_values(SortField.VIEWS)) == {"1": [80], "2": [20]}
-    standing = history.standing(ids("2", "3", "1"))
+    standing = history.last_seen(ids("2", "3", "1"))
     assert (standing.videos, standing.ages) == ([1, None, 1], [2, None, 1])
 
 
@@ -131,7 +131,7 @@ def test_a_seller_that_was_cut_off_is_known_by_its_last_complete_snapshot(tmp_pa
     full = rows(1, *([9] * 10))
     night(tmp_path, 6, {"1": [full, rows(11, 1)], "2": [full]})
     night(tmp_path, 8, {"1": [full], "2": [full, rows(11, *([8] * 10))]})
-    standing = History(tmp_path, TODAY).standing(ids("1", "2", "9"))
+    standing = History(tmp_path, TODAY).last_seen(ids("1", "2", "9"))
     assert (standing.videos, standing.ages) == ([11, None, None], [3, None, None])
     assert standing.cut == [None, 2, None]
     assert standing.refused == [None, None, None]
@@ -145,9 +145,9 @@ def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) ->
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     history = History(tmp_path, TODAY)
-    standing = history.standing(ids("1", "2"))
+    standing = history.last_seen(ids("1", "2"))
     assert (standing.videos, standing.refused) == ([1, None], [None, 2])
-    assert history.outlays() == [6.0]
+    assert history.costs_per_page() == [6.0]
 
 
 def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
         journal.write([Record("1", "run", 1, None, failed)])
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
-    standing = History(tmp_path, TODAY).standing(ids("1"))
+    standing = History(tmp_path, TODAY).last_seen(ids("1"))
     assert (standing.videos, standing.ages, standing.refused) == ([1], [2], [None])
 
 

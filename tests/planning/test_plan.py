@@ -24,30 +24,17 @@ from hypothesis import strategies as st
 
 from crawler.cli import cli
 from crawler.history.carrying import CarryRule
-from crawler.history.stillness import Share
+from crawler.history.unchanged import Share
 from crawler.models.api import MAX_PAGE_NUM, StopRule, Strategy
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
-from crawler.planning.forecast import (
-    Chances,
-    Detours,
-    Forecast,
-    Forecaster,
-    Measure,
-    Sighting,
-    Spread,
-    Tail,
-    Tariff,
-    best_first,
-    breadth_first,
-    chance,
-    depth_first,
-    growth,
-    leaps,
-    outlay,
-    share,
-    spread,
-)
+from crawler.planning.detours import Detours, jumps
+from crawler.planning.estimates import Chances, Measure, chance, cost_per_page, growth
+from crawler.planning.forecast import Forecast, Forecaster
+from crawler.planning.known import KnownSeller
+from crawler.planning.spread import Spread, Tail, spread
+from crawler.planning.strategies import best_first, breadth_first, depth_first, share
+from crawler.planning.tariff import Tariff
 from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -426,16 +413,16 @@ def test_look_ahead_is_in_the_high_end(tmp_path: Path) -> None:
 
 
 def test_pages_past_the_end_are_bounded_for_each_seller() -> None:
-    known, cut, stranger = Sighting(300, 1), Sighting(cut=30), Sighting()
-    history, gallop = Detours(10, 0.1), Detours(10, 0.1, gallops=True, leaps=2.5)
+    known, cut, stranger = KnownSeller(300, 1), KnownSeller(cut=30), KnownSeller()
+    history, gallop = Detours(10, 0.1), Detours(10, 0.1, gallops=True, jumps=2.5)
     assert [history.most(seller, 0.0) for seller in (known, cut, stranger)] == [0.1, 1.0, 0.0]
     assert history.most(known, 4.0) == 1.0
     assert gallop.most(known, 7.0) == 4.0
     assert gallop.most(cut, 31.0) == 6.0
     assert gallop.most(stranger, 0.0) == 2.5
-    assert gallop.most(Sighting(refused=1), 0.0) == history.most(Sighting(99, 1), 9.0) == 0.0
-    assert leaps([4.0, 16.0, 32.0], 10) == pytest.approx(3.0)
-    assert leaps([], 10) == Detours().most(known, 0.0) == 0.0
+    assert gallop.most(KnownSeller(refused=1), 0.0) == history.most(KnownSeller(99, 1), 9.0) == 0.0
+    assert jumps([4.0, 16.0, 32.0], 10) == pytest.approx(3.0)
+    assert jumps([], 10) == Detours().most(known, 0.0) == 0.0
 
 
 # --- what is not known ----------------------------------------------------------------------------------
@@ -656,7 +643,9 @@ def test_the_table_says_what_is_not_known(tmp_path: Path) -> None:
     flags = ["--config", os.devnull, "--data", str(data), "--crawl-date", str(FIRST + timedelta(1))]
     shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
     assert "not known" in shown
-    assert "at least 2" in shown
+    assert "at least 2 credits" in shown
+    assert "at least 1 s at 5 requests a second" in shown
+    assert len(shown.splitlines()) == 1
     published(data, FIRST, {"1": 50})
     shown = CliRunner().invoke(cli, ["plan", str(source), *flags]).stdout
     assert "at least 5" in shown
@@ -725,8 +714,8 @@ def test_growth_is_the_mean_of_the_nights_and_its_spread_narrows() -> None:
     assert many.sd < few.sd < growth([]).sd
     assert growth([0.0, 0.2] * 3).sd == pytest.approx(0.1, rel=0.1)
     assert growth([0.03] * 6, [0.02] * 6).sd > many.sd
-    assert outlay([0.5]).mean == 1.0
-    assert outlay([1.1, 1.3]).mean == pytest.approx(1.2)
+    assert cost_per_page([0.5]).mean == 1.0
+    assert cost_per_page([1.1, 1.3]).mean == pytest.approx(1.2)
 
 
 def test_a_chance_is_the_share_of_the_nights_seen() -> None:
@@ -750,15 +739,15 @@ def test_what_a_seller_costs_that_may_be_carried() -> None:
     still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
     known = Forecaster(Tariff(), still[0], 0.0, still[1], Spread(None, {}, 0), chances)
     unknown = replace(known, chances=None)
-    seller = Sighting(400, 1, may_carry=True)
-    assert known.pages(seller._replace(still=True)) == 11
-    assert known.pages(seller._replace(still=False)) == 31
+    seller = KnownSeller(400, 1, may_carry=True)
+    assert known.pages(seller._replace(unchanged=True)) == 11
+    assert known.pages(seller._replace(unchanged=False)) == 31
     assert known.pages(seller) == 21
-    assert known.pages(Sighting(400, 1, still=True)) == 41
-    assert known.savings([seller, Sighting(400, 1)]) == (0.5, 20.0)
+    assert known.pages(KnownSeller(400, 1, unchanged=True)) == 41
+    assert known.savings([seller, KnownSeller(400, 1)]) == (0.5, 20.0)
     assert unknown.savings([seller]) is None
     assert unknown.total([seller]) == Forecast(1, 41, 42)
-    many = [seller._replace(still=True)] * 1000
+    many = [seller._replace(unchanged=True)] * 1000
     low, expected, high = known.total(many)
     assert expected == 11_000
     assert high is not None
@@ -819,32 +808,32 @@ def test_what_each_seller_costs() -> None:
         Measure(1.0, 0.0, 3),
         Spread(tail, {3: Tail(9.0, 1.0), 4: None}, 10),
     )
-    assert forecaster.pages(Sighting(100, 1)) == 12
-    assert forecaster.pages(Sighting(100, 2)) == pytest.approx(13)
-    assert forecaster.pages(Sighting(10_000, 1)) == 50
-    assert forecaster.pages(Sighting(cut=3)) == 9
-    assert forecaster.pages(Sighting(cut=4)) is None
-    assert forecaster.pages(Sighting(cut=50)) == 50
-    assert forecaster.pages(Sighting(refused=2)) == 2
-    assert forecaster.pages(Sighting()) == 7
+    assert forecaster.pages(KnownSeller(100, 1)) == 12
+    assert forecaster.pages(KnownSeller(100, 2)) == pytest.approx(13)
+    assert forecaster.pages(KnownSeller(10_000, 1)) == 50
+    assert forecaster.pages(KnownSeller(cut=3)) == 9
+    assert forecaster.pages(KnownSeller(cut=4)) is None
+    assert forecaster.pages(KnownSeller(cut=50)) == 50
+    assert forecaster.pages(KnownSeller(refused=2)) == 2
+    assert forecaster.pages(KnownSeller()) == 7
     assert forecaster.total([]) == Forecast(0, 0, 0)
-    assert forecaster.total([Sighting(100, 1, paid=3), Sighting(refused=1)])[1] == 10
-    assert forecaster.total([Sighting(100, 1, paid=30), Sighting(refused=1)])[1] == 2
-    assert forecaster.total([Sighting(cut=4), Sighting(100, 1)]) == Forecast(16, None, None)
-    assert forecaster.total([Sighting(cut=4, paid=4), Sighting(100, 1)]) == Forecast(12, None, None)
+    assert forecaster.total([KnownSeller(100, 1, paid=3), KnownSeller(refused=1)])[1] == 10
+    assert forecaster.total([KnownSeller(100, 1, paid=30), KnownSeller(refused=1)])[1] == 2
+    assert forecaster.total([KnownSeller(cut=4), KnownSeller(100, 1)]) == Forecast(16, None, None)
+    assert forecaster.total([KnownSeller(cut=4, paid=4), KnownSeller(100, 1)]) == Forecast(12, None, None)
 
 
 @given(st.floats(0.5, 1e6), st.floats(0.001, 1e9), st.integers(1, 50))
 def test_no_interval_goes_below_a_credit_a_seller(mean: float, variance: float, count: int) -> None:
     tail = Tail(max(1.0, mean), variance)
     forecaster = Forecaster(Tariff(), Measure(0.0, 0.03, 0), 0.0, Measure(1.0, 0.0, 0), Spread(tail, {}, 9))
-    low, expected, high = forecaster.total([Sighting()] * count)
+    low, expected, high = forecaster.total([KnownSeller()] * count)
     assert expected is not None
     assert high is not None
     assert count <= low <= expected <= high
 
 
-def interval(spread_: Spread, sellers: list[Sighting], unrest: float = 0.0) -> tuple[int, int]:
+def interval(spread_: Spread, sellers: list[KnownSeller], unrest: float = 0.0) -> tuple[int, int]:
     still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
     low, _, high = Forecaster(Tariff(), still[0], unrest, still[1], spread_).total(sellers)
     assert high is not None
@@ -852,20 +841,20 @@ def interval(spread_: Spread, sellers: list[Sighting], unrest: float = 0.0) -> t
 
 
 def test_a_guessed_sum_is_skewed_as_a_log_normal_one() -> None:
-    low, high = interval(Spread(Tail(1000.0, 1e6), {}, 10**9), [Sighting()] * 4)
+    low, high = interval(Spread(Tail(1000.0, 1e6), {}, 10**9), [KnownSeller()] * 4)
     log_variance = log1p(0.25)
     assert low == pytest.approx(4000 * exp(-log_variance / 2 - 2 * sqrt(log_variance)), abs=1)
     assert high == pytest.approx(4000 * exp(-log_variance / 2 + 2 * sqrt(log_variance)), abs=1)
 
 
 def test_a_mean_of_few_sellers_and_unruly_growth_widen_the_interval() -> None:
-    tail, strangers = Tail(10.0, 25.0), [Sighting()] * 1000
+    tail, strangers = Tail(10.0, 25.0), [KnownSeller()] * 1000
     few, many = (interval(Spread(tail, {}, ends), strangers) for ends in (10, 10**9))
     assert high_over_low(few) > 1 + 5 * (high_over_low(many) - 1)
-    nobody, known = Spread(None, {}, 0), [Sighting(10_000, 1)] * 100
+    nobody, known = Spread(None, {}, 0), [KnownSeller(10_000, 1)] * 100
     assert interval(nobody, known) == (100_100 - 10, 100_100 + 10)
     assert interval(nobody, known, 0.01) == pytest.approx((100_100 - 2000, 100_100 + 2000), abs=1)
-    assert interval(nobody, [Sighting(10_000, 4)] * 100, 0.01)[1] == pytest.approx(100_100 + 4000, abs=1)
+    assert interval(nobody, [KnownSeller(10_000, 4)] * 100, 0.01)[1] == pytest.approx(100_100 + 4000, abs=1)
 
 
 def high_over_low(ends: tuple[int, int]) -> float:

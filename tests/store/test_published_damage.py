@@ -23,7 +23,7 @@ from crawler.history.carried import PinnedRows
 from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.pins import Pin, pin_of
 from crawler.history.snapshots import History
-from crawler.history.stillness import Stillness
+from crawler.history.unchanged import UnchangedSellers
 from crawler.models.api import SortField
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
@@ -156,7 +156,7 @@ def test_whatever_is_at_a_published_file_s_place_costs_its_rows_only(
     history.page_values(SortField.VIEWS)
     history.depths(2)
     history.videos(pa.array(ids))
-    Stillness(history, "views desc", compares=True).may_carry(RULE)
+    UnchangedSellers(history, "views desc", compares=True).may_carry(RULE)
     assert harm == "gone" or all(str(path) in warning for warning in history.warnings)
     assert harm == "gone" or history.warnings
 

@@ -1,4 +1,4 @@
-"""Which sellers stand still: what earlier snapshots tell of how many could be carried forward."""
+"""Which sellers were unchanged from one snapshot to the next: what tells how many could be carried."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import SellerStatus, StopReason
 
-_COMPARED = 4
-"""Snapshots whose first pages are compared: three nights, so that two tell what follows on another."""
+_COMPARED_SNAPSHOTS = 4
+"""Snapshots whose first pages are compared: three nights, so that two show what follows on another."""
 
 _CARRIED: Any = pc.field("stop_reason") == StopReason.CARRIED.value
 _DEEP: Any = (pc.field("status") == SellerStatus.COMPLETE.value) & (pc.field("videos") > PAGE_SIZE)
@@ -48,35 +48,35 @@ class Share:
         return sqrt(self.rate * (1 - self.rate) * self.squares) / self.whole
 
 
-class Stillness:
+class UnchangedSellers:
     """Which deep sellers' first pages were as in the snapshot before, in the newest snapshots.
 
-    `still`: each seller's last answer. `turns`: by what the answer was before, for each snapshot how much
-    then stood still: after True and False that is known from the third snapshot on, and None is all.
-    `left_out`: of the snapshots that the growth of the others is to be measured by, the sellers that
-    stood still. Where `compares` is not set, only what was carried is looked at.
+    `unchanged`: each seller's last answer. `shares`: by what the answer was before, for each snapshot how
+    much was unchanged then; after True and False that is known from the third snapshot on, and None is all.
+    `left_out`: of the snapshots that growth is to be measured by, the sellers that were unchanged. Without
+    `compares` no first pages are compared: only carried sellers count as unchanged.
     """
 
     def __init__(self, history: History, sorting: str, *, compares: bool) -> None:
         self._history = history
         self._sorting = sorting
         self._digests: dict[str, int] = {}
-        self.still: dict[str, bool] = {}
-        self.turns: dict[bool | None, list[Share]] = {True: [], False: [], None: []}
+        self.unchanged: dict[str, bool] = {}
+        self.shares: dict[bool | None, list[Share]] = {True: [], False: [], None: []}
         self.left_out: dict[date, pa.Array[Any]] = {}
-        compared = {day for day, _ in history.sellers(_COMPARED) if compares}
-        known: set[date] = set()
+        to_compare = {day for day, _ in history.sellers(_COMPARED_SNAPSHOTS) if compares}
+        compared: set[date] = set()
         for day, table in reversed(history.sellers()):
-            stood = {str(seller_id): True for seller_id in table.filter(_CARRIED)["seller_id"].to_pylist()}
-            if day in compared and history.sorting(day) == sorting:
-                told = self._compare(day, table.filter(_DEEP))
-                known |= {day} if told else set()
-                stood |= told
-            self.still.update(stood)
-            self.left_out[day] = pa.array([i for i, still in stood.items() if still], pa.string())
-        if known:
-            # Elsewhere sellers that were read in full though they stood still would pass for slow ones.
-            self.left_out = {day: ids for day, ids in self.left_out.items() if day in known}
+            found = {str(seller_id): True for seller_id in table.filter(_CARRIED)["seller_id"].to_pylist()}
+            if day in to_compare and history.sorting(day) == sorting:
+                by_first_page = self._compare(day, table.filter(_DEEP))
+                compared |= {day} if by_first_page else set()
+                found |= by_first_page
+            self.unchanged.update(found)
+            self.left_out[day] = pa.array([i for i, unchanged in found.items() if unchanged], pa.string())
+        if compared:
+            # Elsewhere sellers that were read in full though unchanged would pass for slow ones.
+            self.left_out = {day: ids for day, ids in self.left_out.items() if day in compared}
 
     def may_carry(self, rule: CarryRule) -> set[str]:
         """The sellers that the rule would carry tonight, if their first page were the same again."""
@@ -97,19 +97,19 @@ class Stillness:
         return ids - self._history.older_than(day, oldest) if len(deep.filter(_CARRIED)) else ids
 
     def _compare(self, day: date, deep: pa.Table) -> dict[str, bool]:
-        """Whether each seller's first page is the one before; counts what that followed on."""
+        """Whether each seller's first page is the one before; adds to the shares what that followed on."""
         digests = self._history.first_pages(day)
         names = ("seller_id", "videos")
-        turns: dict[bool | None, Share] = defaultdict(Share)
-        stood: dict[str, bool] = {}
+        shares: dict[bool | None, Share] = defaultdict(Share)
+        found: dict[str, bool] = {}
         for seller_id, videos in zip(*(deep[name].to_pylist() for name in names), strict=True):
             before, now = self._digests.get(seller_id), digests.get(seller_id)
             if before is None or now is None:
                 continue
-            stood[seller_id] = before == now
-            for group in {None, self.still.get(seller_id)}:
-                turns[group].add(videos // PAGE_SIZE, counts=before == now)
-        for group, share in turns.items():
-            self.turns[group].append(share)
+            found[seller_id] = before == now
+            for group in {None, self.unchanged.get(seller_id)}:
+                shares[group].add(videos // PAGE_SIZE, counts=before == now)
+        for group, share in shares.items():
+            self.shares[group].append(share)
         self._digests.update(digests)
-        return stood
+        return found

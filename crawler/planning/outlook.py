@@ -1,0 +1,141 @@
+"""What is known before a night: of each listed seller, and what a forecast of them is made by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import starmap
+from math import sqrt
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.history.carrying import CarryRule
+from crawler.history.snapshots import History, LastSeen, Pair
+from crawler.history.unchanged import UnchangedSellers
+from crawler.models.api import Strategy
+from crawler.planning.detours import Detours, jumps
+from crawler.planning.estimates import Chances, chance, cost_per_page, growth
+from crawler.planning.forecast import Forecaster
+from crawler.planning.known import KnownSeller
+from crawler.planning.spread import spread
+from crawler.planning.tariff import Tariff
+from crawler.planning.today import Today
+from crawler.settings.load import Settings
+
+_LIKELY = 0.5
+_UNSEEN = (0.9, 0.1, 0.5)
+"""Chances to be unchanged where no night shows them: after a night unchanged, after one changed, of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The listed `sellers` in their order, with their `ids`, and the `forecaster` of their costs.
+
+    `today` is what the crawl date has already. `compared_nights`: for how many nights it is known who was
+    unchanged, and for how many of these (`followed_nights`) also what they followed on.
+    """
+
+    ids: list[str]
+    sellers: list[KnownSeller]
+    today: dict[str, Today]
+    forecaster: Forecaster
+    compared_nights: int
+    followed_nights: int
+
+    @property
+    def ended(self) -> list[bool]:
+        """Whether each seller has ended for this date."""
+        return [seller_id in self.today and self.today[seller_id].ended for seller_id in self.ids]
+
+    def left(self) -> Iterator[KnownSeller]:
+        """The sellers that have not ended."""
+        for seller_id, seller, has_ended in zip(self.ids, self.sellers, self.ended, strict=True):
+            if not has_ended:
+                yield _with_today(seller, self.today.get(seller_id))
+
+    def is_carried(self, seller: KnownSeller) -> bool:
+        """Whether a seller is more likely carried than not."""
+        chances = self.forecaster.chances
+        return seller.may_carry and chances is not None and chances.of(seller.unchanged).mean >= _LIKELY
+
+
+def outlook(
+    settings: Settings, history: History, ids: pa.Array[Any], crawl_date: date, today: dict[str, Today]
+) -> Outlook:
+    """What the snapshots and the date's own journal say of the listed sellers."""
+    run = settings.run
+    unchanged = UnchangedSellers(history, f"{run.sort} {run.order}", compares=run.carry_forward)
+    may_carry: set[str] = set()
+    if run.carry_forward:
+        may_carry = unchanged.may_carry(CarryRule(crawl_date, run.max_age, run.audit))
+        may_carry -= {seller_id for seller_id, has in today.items() if has.pages}
+    listed = list(map(str, ids.to_pylist()))
+    sellers = [
+        seller._replace(unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
+        for seller_id, seller in zip(listed, _known(history.last_seen(ids)), strict=True)
+    ]
+    forecaster = _learned(settings, history, unchanged, today)
+    shares = unchanged.shares
+    followed = max(len(shares[True]), len(shares[False]))
+    return Outlook(listed, sellers, today, forecaster, len(shares[None]), followed)
+
+
+def _learned(
+    settings: Settings, history: History, unchanged: UnchangedSellers, today: dict[str, Today]
+) -> Forecaster:
+    """A forecaster by all sellers that the snapshots know, listed or not."""
+    run = settings.run
+    pairs = history.pairs(unchanged.left_out)
+    tariff = Tariff(run.stop, run.max_pages, run.probe)
+    rates = [(pair.after / pair.before - 1) / pair.days for pair in pairs]
+    errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in pairs]
+    unrest = [pair.scatter / pair.squares / pair.days for pair in pairs]
+    rate, cost = growth(rates, errors), cost_per_page(history.costs_per_page())
+    ids = [str(seller_id) for seller_id in history.ids().to_pylist()]
+    known = [
+        _with_today(seller._replace(unchanged=unchanged.unchanged.get(seller_id)), today.get(seller_id))
+        for seller_id, seller in zip(ids, _known(history.last_seen(history.ids())), strict=True)
+    ]
+    alone = Forecaster(tariff, rate, 0.0, cost, spread([], []))
+    ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
+    begun = [_with_today(KnownSeller(), today[seller_id]) for seller_id in today.keys() - set(ids)]
+    cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
+    mean = sum(unrest) / len(unrest) if unrest else 0.0
+    whole = spread(ends, cuts, run.max_pages)
+    detours = _detours(settings, ends, pairs)
+    return Forecaster(tariff, rate, mean, cost, whole, _chances(unchanged), detours)
+
+
+def _detours(settings: Settings, ends: list[float], pairs: list[Pair]) -> Detours:
+    run = settings.run
+    reads_ahead = run.strategy is Strategy.DEPTH_FIRST and run.top is None and run.min_value is None
+    if run.lookahead == "off" or not reads_ahead:
+        return Detours()
+    least, gallops = run.lookahead_pages, run.lookahead == "gallop"
+    shrunk = max((pair.shrunk / pair.deep for pair in pairs if pair.deep), default=1.0)
+    return Detours(least, shrunk, gallops, jumps(ends, least))
+
+
+def _chances(unchanged: UnchangedSellers) -> Chances | None:
+    """The chances that sellers are unchanged; None where no two snapshots show it, or it does not matter."""
+    if not unchanged.shares[None]:
+        return None
+    found = {
+        before: chance([s.rate for s in shares], [s.error for s in shares], unseen)
+        for (before, shares), unseen in zip(unchanged.shares.items(), _UNSEEN, strict=True)
+    }
+    return Chances(found[True], found[False], found[None])
+
+
+def _with_today(seller: KnownSeller, today: Today | None) -> KnownSeller:
+    """A seller that has not ended: the pages it has today are paid for, and it has more."""
+    if today is None or not today.pages:
+        return seller
+    cut = max(seller.cut or 0, today.pages) if seller.videos is None else None
+    return seller._replace(paid=today.pages, cut=cut)
+
+
+def _known(seen: LastSeen) -> list[KnownSeller]:
+    return list(starmap(KnownSeller, zip(seen.videos, seen.ages, seen.cut, seen.refused, strict=True)))

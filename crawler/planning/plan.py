@@ -1,0 +1,141 @@
+"""The plan of a night: what it would cost and bring, as one value. Nothing is printed or sent here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.history.snapshots import History
+from crawler.models.api import SortOrder
+from crawler.planning.forecast import Forecast
+from crawler.planning.outlook import Outlook, outlook
+from crawler.planning.reach import PageValues, Reach, reaches
+from crawler.planning.today import Budget, read_budget, read_today
+from crawler.settings.load import Settings
+
+NO_SNAPSHOT = "no earlier snapshot: nothing is known of what these sellers cost but one credit for each"
+_MISPLACED = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SellerCounts:
+    """How many sellers are listed, how many of them are known or not, and how many have ended already."""
+
+    total: int
+    known: int
+    unknown: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """How many sellers may be carried, what is expected of it (None: not known), by so many nights."""
+
+    may_be_carried: int
+    expected: int | None
+    credits_saved: int | None
+    nights: int
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the figures rest on: snapshots, newest first, and what is doubtful about them."""
+
+    crawl_dates: list[date]
+    growth_per_night: float | None
+    credits_per_page: float | None
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NightPlan:
+    """What a night would cost and bring; None is what is not known. `plan --json` has the same names."""
+
+    crawl_date: date
+    sellers: SellerCounts
+    credits: Forecast
+    minutes: float | None
+    budget: Budget
+    carry_forward: Carrying | None
+    by_strategy: dict[str, Reach]
+    basis: Basis
+
+
+def plan_night(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> NightPlan:
+    """The plan for the sellers of an Arrow string array.
+
+    Raises `CrawlerError` where the date's journal or the ledger cannot be read.
+    """
+    run = settings.run
+    history = History(run.data, crawl_date)
+    known_before = outlook(settings, history, ids, crawl_date, read_today(settings, crawl_date))
+    page_values: PageValues = cache(history.page_values)
+    total = known_before.forecaster.total(known_before.left())
+    budget = read_budget(settings, crawl_date)
+    known = sum(seller.is_known for seller in known_before.sellers)
+    return NightPlan(
+        crawl_date,
+        SellerCounts(len(ids), known, len(ids) - known, sum(known_before.ended)),
+        total,
+        None if total.expected is None else round(total.expected / run.qps / 60, 1),
+        budget,
+        _carrying(known_before) if run.carry_forward else None,
+        reaches(settings, known_before, page_values, total, budget.left),
+        _basis(settings, history, known_before, total, page_values),
+    )
+
+
+def _carrying(before: Outlook) -> Carrying:
+    expected = before.forecaster.savings(before.left())
+    carried, saved = (None, None) if expected is None else map(round, expected)
+    return Carrying(sum(seller.may_carry for seller in before.left()), carried, saved, before.compared_nights)
+
+
+def _basis(
+    settings: Settings, history: History, before: Outlook, total: Forecast, page_values: PageValues
+) -> Basis:
+    doubts = _doubts_of_carrying(before) if settings.run.carry_forward else []
+    doubts += _doubts(settings, history, before, total, page_values)
+    growth, cost = before.forecaster.growth, before.forecaster.cost_per_page
+    return Basis(
+        [day for day, _ in history.sellers()],
+        round(growth.mean, 5) if growth.nights else None,
+        round(cost.mean, 5) if cost.nights else None,
+        [*history.warnings, *doubts],
+    )
+
+
+def _doubts(
+    settings: Settings, history: History, before: Outlook, total: Forecast, page_values: PageValues
+) -> list[str]:
+    run, doubts = settings.run, []
+    if not history.sellers():
+        doubts.append(NO_SNAPSHOT)
+    elif total.expected is None:
+        doubts.append("too few sellers were ever read to their end to judge the others by: no upper end")
+    elif not before.forecaster.growth.nights:
+        doubts.append("only one snapshot: no growth is assumed, and the interval is wider for it")
+    if run.top is not None or run.min_value is not None:
+        doubts.append("--top and --min-value end a run sooner: the figures are for all pages")
+    if run.order is SortOrder.DESC and _is_sorted_otherwise(page_values, settings):
+        doubts.append(f"the last snapshot was not sorted by {run.sort}: best-first's figures are rough")
+    return doubts
+
+
+def _doubts_of_carrying(before: Outlook) -> list[str]:
+    if not any(seller.may_carry for seller in before.sellers):
+        return ["no seller may be carried tonight: none is complete, young enough and sorted the same way"]
+    if not before.compared_nights:
+        return ["no two snapshots tell who stands still: carrying is in the low end only"]
+    if not before.followed_nights:
+        return ["one night tells who stands still, none whether they go on: the interval is wide for it"]
+    return []
+
+
+def _is_sorted_otherwise(page_values: PageValues, settings: Settings) -> bool:
+    pages = [p for p in page_values(settings.run.sort).values() if len(p) > 1]
+    return sum(p[0] < p[1] for p in pages) > _MISPLACED * len(pages)
