@@ -39,11 +39,12 @@ test-newest: ## run the tests on the newest versions that there are
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
 	.venv-newest/bin/pytest -n 4 --dist worksteal -q
 
-check: setup ## lint, types, import contracts
+check: setup ## lint, types, import contracts, each path once
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/store/test_layout.py
 
 tables: setup ## write the tables of exit codes into the docs
 	$(BIN)/python tests/tables.py

@@ -169,14 +169,15 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
 
     from crawler.models.page import Page  # noqa: PLC0415
     from crawler.models.seller import Ending, SellerStatus, StopReason  # noqa: PLC0415
-    from crawler.store.journal import Journal, Record, journal_path  # noqa: PLC0415
+    from crawler.store.journal import Journal, Record  # noqa: PLC0415
+    from crawler.store.layout import Layout  # noqa: PLC0415
     from crawler.store.ledger import Ledger  # noqa: PLC0415
     from crawler.store.segments import Staging  # noqa: PLC0415
 
     last = -(-rows // 10)
     done = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
     day = date.fromisoformat(DATE)
-    path = journal_path(folder / "data", day, 1)
+    path = Layout(folder / "data").journal(day, 1)
     with Journal(path, survive_power_loss=False) as journal:
         journal.note(source=str(folder / "sellers.csv"), sort="views", order="desc")
         staging, waiting = Staging(journal, _read_batch), []

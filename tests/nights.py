@@ -60,7 +60,8 @@ from crawler.rules.sizing import PRIOR_HOLD, PoolSize
 from crawler.sellers.listing import SellerList
 from crawler.settings.load import Settings
 from crawler.store import failpoints
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.publishing import RowCounts, SnapshotPlan, publish
 from crawler.store.segments import Staging
@@ -655,7 +656,7 @@ def is_over(runner: Runner, report: RunReport) -> bool:
 def unended(runner: Runner) -> set[str]:
     """Listed sellers that have not ended."""
     data = runner.settings.run.data
-    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+    with Journal(Layout(data).latest_journal(DATE)) as journal:
         return set(runner.listed) - {seller for ids in journal.ended() for seller in ids.to_pylist()}
 
 
@@ -698,12 +699,12 @@ class Before:
     def look(cls, night: Night, folder: Path, *, fresh: bool) -> Before:
         """Read journal and ledger as the run will find them."""
         spent, pages, complete = 0, set[tuple[str, int]](), set[str]()
-        generation = latest_generation(folder, DATE)
+        generation = Layout(folder).latest_generation(DATE)
         if (folder / "state" / "ledger.sqlite").exists():
             with Ledger(folder) as ledger:
                 spent = ledger.spent_for(DATE)
         if generation:
-            with Journal(journal_path(folder, DATE, generation)) as journal:
+            with Journal(Layout(folder).journal(DATE, generation)) as journal:
                 journal.replace_former()
                 # What `--fresh` has not ended yet it goes on with, and all else it crawls anew.
                 known = [s for s in journal.summaries() if not fresh or s.is_renewing]
@@ -742,7 +743,7 @@ def check(runner: Runner, before: Before) -> None:
     check_durability(night, settings.run.data, sent, ahead=settings.run.lookahead != "off")
     lost = before.published.keys() - night.published.keys()
     if lost:
-        with Journal(journal_path(settings.run.data, DATE, 1)) as journal:
+        with Journal(Layout(settings.run.data).journal(DATE, 1)) as journal:
             kept = {s.seller_id for s in journal.summaries() if s.former is not None}
         lost = {key for key in lost if key[0] in kept or key[0] not in night.renewed}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
@@ -779,7 +780,7 @@ def check_blame(runner: Runner, report: RunReport) -> None:
     if not soundly or report.exit_code not in {0, 4, 9}:
         return
     night, data = runner.night, runner.settings.run.data
-    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+    with Journal(Layout(data).latest_journal(DATE)) as journal:
         failed = {s.seller_id for s in journal.summaries() if s.status == "failed"}
     failed &= set(runner.listed)
     expect(failed <= night.bad | night.sick.keys(), f"failed without fault: {sorted(failed)}")
@@ -792,7 +793,7 @@ def check_wrong_path(runner: Runner) -> None:
     """No seller has failed for good by a wrong path."""
     data = runner.settings.run.data
     query = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
-    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+    with Journal(Layout(data).latest_journal(DATE)) as journal:
         failed = {row[0] for row in journal._db.execute(query)}
     expect(failed <= runner.night.bad, f"failed for good by a wrong path: {sorted(failed)}")
 
@@ -836,7 +837,7 @@ def check_lookahead(runner: Runner, sent: list[Request]) -> None:
 
 def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bool) -> None:
     """No seller moved on to a page while the one before it was not in the journal."""
-    with Journal(journal_path(data, DATE, latest_generation(data, DATE))) as journal:
+    with Journal(Layout(data).latest_journal(DATE)) as journal:
         if night.clean:
             told = {s.seller_id: s.credits for s in journal.summaries()}
             paid = Counter(request.seller_id for request in night.requests)

@@ -29,6 +29,7 @@ from crawler.settings.load import (
     value_of,
 )
 from crawler.store.files import free_bytes
+from crawler.store.layout import Layout
 from crawler.store.lock import holder_of
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def _look_at_proxy(url: str, found: _Findings) -> None:
 def _look_at_folder(data: Path, found: _Findings) -> None:
     """Write and remove a probe, in the folder or in what would hold it; not in what readers scan."""
     folder = _existing(data)
-    for place in (folder, data / "state", data / "runs"):
+    for place in (folder, Layout(data).state, Layout(data).runs):
         if place != folder and not place.exists():
             continue
         try:
@@ -169,7 +170,7 @@ def _look_at_disk(settings: Settings, found: _Findings) -> None:
 
 
 def _look_at_lock(data: Path, found: _Findings) -> None:
-    path = data / "state" / "lock"
+    path = Layout(data).lock
     try:
         holder = holder_of(data)
     except OSError as error:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from crawler.api.proxies import proxy_for
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, require_reached
-from crawler.nightly.going_on import kept_list
 from crawler.nightly.resources import allow_connections
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.shell import program, quoted
@@ -24,7 +23,8 @@ from crawler.nightly.world import World
 from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers.listing import as_name, as_text, read_sellers
 from crawler.settings.load import Loaded, Settings, flags_of, in_words, options_of, read_key, resumed
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import DateRecord, Ledger
 
 _MOST_ARENAS = -8
@@ -114,7 +114,7 @@ def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple
 def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> date:
     run = loaded.settings.run
     days: list[DateRecord] = []
-    if (run.data / "state" / "ledger.sqlite").exists():
+    if Layout(run.data).ledger.exists():
         with Ledger(run.data, only_read=True) as ledger:
             days = ledger.dates()
     rule = DateRule(now, run.late_after)
@@ -139,14 +139,14 @@ def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> da
 
 def _begun_with(data: Path, latest: date, sellers: str | None) -> tuple[str, str | None, bool]:
     """A date's list, as named now or noted; the options noted with it; whether the list is the same."""
-    path = journal_path(data, latest, latest_generation(data, latest))
+    path = Layout(data).latest_journal(latest)
     source, options = None, None
     if path.exists():
         with Journal(path, only_read=True) as journal:
             source, options = journal.meta("source"), journal.meta("options")
     source = None if source is None else as_name(source)
     if source == "-":
-        source = str(kept_list(path))
+        source = str(JournalFiles(path).piped_list)
     if sellers is None and source is None:
         raise InputError(f"name the seller list of {latest}: its journal {path} does not tell it")
     is_same = sellers is None or (source is not None and Path(sellers).absolute() == Path(source).absolute())

@@ -17,6 +17,7 @@ from crawler.nightly.dates import DateRule, close_command, what_is_left
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings.load import CreditSettings
 from crawler.store.files import told_as_output_error
+from crawler.store.layout import Layout
 from crawler.store.ledger import DateRecord, Ledger, RunRecord
 from crawler.store.lock import Holder, holder_of
 from crawler.store.sqlite import damage_told
@@ -27,7 +28,7 @@ _RUNS_SHOWN = 20
 
 def require_data_folder(data: Path) -> None:
     """Raise `InputError` where a folder holds nothing of this program's."""
-    if not (data / "state").is_dir():
+    if not Layout(data).state.is_dir():
         what = "has no state/ in it, so no run wrote it" if data.is_dir() else "is no folder"
         raise InputError(f"no data folder: {data} {what}; name the one that a run writes with --data")
 
@@ -48,14 +49,14 @@ def status_command(
     commands that are printed. Raises `InputError` where it is no data folder.
     """
     require_data_folder(data)
-    with told_as_output_error(str(data / "state" / "lock")):
+    with told_as_output_error(str(Layout(data).lock)):
         holder = holder_of(data)
-    if not (data / "state" / "ledger.sqlite").exists():
+    if not Layout(data).ledger.exists():
         empty = {"runs": [], "runs_in_all": 0, "unfinished": [], "dates": [], "running": None}
         sys.stdout.write(_as_json(empty) if as_json else f"no runs under {data}\n")
         return 0
     now = now or datetime.now(UTC)
-    with damage_told(data / "state"), Ledger(data, only_read=True) as ledger:
+    with damage_told(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
         month = None if limits is None else month_of(ledger, limits, now)
         rule = DateRule(now, late_after)

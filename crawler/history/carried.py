@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.history.audit import compare
-from crawler.history.pins import UNREADABLE, Pin, pin_of
+from crawler.history.pins import UNREADABLE, Pin
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import Audit
-from crawler.store.digests import KINDS, damage_of, published_digests
+from crawler.store.digests import damage_of, published_digests
 from crawler.store.journal import Journal, SellerSummary
+from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles, published_file
 from crawler.store.parts import by_source
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, VIDEO_SCHEMA
 
@@ -32,7 +33,7 @@ class PinnedRows:
     """
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
-        self._pins = {day: Pin(pin_of(journal, day), day) for day in journal.matched_days()}
+        self._pins = {day: Pin(JournalFiles(journal.path).pin(day), day) for day in journal.matched_days()}
         self._good: dict[date, list[Path]] = {}
         self.damages: list[str] = []
         self.lost: list[str] = []
@@ -40,7 +41,7 @@ class PinnedRows:
         self._published: dict[Path, str] = {}
         taken_over: list[str] = []
         for day, pin in self._pins.items():
-            self._good[day], damages = pin.check("videos")
+            self._good[day], damages = pin.check(VIDEOS)
             if damages:
                 self.damages += damages
                 lost = self._short(day, journal.carried_of(day))
@@ -89,7 +90,7 @@ class PinnedRows:
     def require_unchanged(self) -> None:
         """Raise `CarriedRowsLostError` where a file has changed since it was verified."""
         for day, pin in self._pins.items():
-            good, damages = pin.check("videos")
+            good, damages = pin.check(VIDEOS)
             if good != self._good[day]:
                 raise CarriedRowsLostError("; ".join(damages))
         for path, digest in self._published.items():
@@ -103,12 +104,12 @@ class PinnedRows:
         found = Counter[str]()
         with suppress(*UNREADABLE):
             good = {
-                data / name: digest
+                published_file(data, name): digest
                 for name, digest in published_digests(data, day).items()
-                if Path(name).stem in ours and damage_of(data / name, digest, name) is None
+                if Path(name).stem in ours and damage_of(published_file(data, name), digest, name) is None
             }
             videos = {
-                path: digest for path, digest in good.items() if path.parent.parent.parent.name == KINDS[0]
+                path: digest for path, digest in good.items() if path.parent.parent.parent.name == VIDEOS
             }
             carried = _carried_rows([path for path in good if path not in videos], self.lost)
             for path in videos:
@@ -171,7 +172,7 @@ def _rows_of_file(path: Path, day: date | None, sellers: list[str], *, carried: 
             crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
             place = VIDEO_SCHEMA.get_field_index("carried_from")
             rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
-        region = path.parent.name if path.parent.name.startswith("region=") else NO_REGION
+        region = path.parent.name if path.parent.name.startswith(REGION_KEY) else NO_REGION
         added: tuple[tuple[str, Any], ...] = (("folder", region), ("seq", 0))
         for name, value in added:
             field = SEGMENT_SCHEMA.field(name)

@@ -18,6 +18,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Match, Page, PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
+from crawler.store.layout import Layout
 from crawler.store.schema import SEGMENT_SCHEMA, SORTING, VIDEO_SCHEMA
 
 _BATCH = 65_536
@@ -82,8 +83,8 @@ class CarryMatcher:
         if unverifiable:
             self.warnings.append(
                 f"nothing is carried from {', '.join(unverifiable)}: no digests of these files are kept "
-                f"under {data / 'state'} (they come from an earlier version, or from a copy without it), so "
-                "that damage could not be noticed; the next snapshot has digests"
+                f"under {Layout(data).state} (they come from an earlier version, or from a copy without it), "
+                "so that damage could not be noticed; the next snapshot has digests"
             )
 
     def match(self, page: Page) -> Match | None:

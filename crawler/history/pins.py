@@ -12,15 +12,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.store.digests import KINDS, as_text, damage_of, partition_of, published_digests, read_digests
+from crawler.store.digests import as_text, damage_of, published_digests, read_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal
+from crawler.store.layout import (
+    SNAPSHOT_KINDS,
+    JournalFiles,
+    Layout,
+    half_made,
+    pinned_digests,
+    pinned_file,
+    published_file,
+)
 
 UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
 """What reading a damaged file may raise."""
-
-_DIGESTS = "digests.sha256"
 
 
 class NoDigestsError(Exception):
@@ -40,11 +47,13 @@ class Pin:
         Files that are in no list are not looked at: they were not published by us.
         """
         try:
-            digests = read_digests(self.folder / _DIGESTS, self.day)
+            digests = read_digests(pinned_digests(self.folder), self.day)
         except (OSError, ValueError) as error:
             return [], [f"{self.folder} is missing or damaged: {error}"]
         own = {name: digest for name, digest in digests.items() if name.startswith(f"{kind}/")}
-        damages = {_place(self.folder, n): damage_of(_place(self.folder, n), d, n) for n, d in own.items()}
+        damages = {
+            pinned_file(self.folder, n): damage_of(pinned_file(self.folder, n), d, n) for n, d in own.items()
+        }
         return (
             sorted(path for path, damage in damages.items() if damage is None),
             [damage for damage in damages.values() if damage is not None],
@@ -57,41 +66,29 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
     `known` are the files' digests, where they are not to be those that were kept. Raises `NoDigestsError`,
     `OSError` or `ValueError` where the snapshot cannot be used, and `OutputError` where it cannot be pinned.
     """
-    folder = pin_of(journal, day)
+    folder = JournalFiles(journal.path).pin(day)
     if folder.is_dir():
         return Pin(folder, day)
-    partition = partition_of(day)
-    if not all((data / kind / partition).is_dir() for kind in KINDS):
+    if not all(Layout(data).snapshot(kind, day).is_dir() for kind in SNAPSHOT_KINDS):
         return None
     digests = published_digests(data, day) if known is None else known
-    if {name.partition("/")[0] for name in digests} != set(KINDS):
+    if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
-    half = folder.with_name(f".{partition}")
+    half = half_made(folder)
     with told_as_output_error(str(folder)):
         shutil.rmtree(half, ignore_errors=True)
         make_private_folder(folder.parent)
         for name in digests:
-            target = _place(half, name)
+            target = pinned_file(half, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(data / name, target)
-        (half / _DIGESTS).write_text(as_text(digests))
+            _link(published_file(data, name), target)
+        pinned_digests(half).write_text(as_text(digests))
         fsync_tree(half)
         reached("pins.built")
         half.rename(folder)
         fsync_folder(folder.parent)
         fsync_folder(folder.parent.parent)
     return Pin(folder, day)
-
-
-def pin_of(journal: Journal, day: date) -> Path:
-    """Where a snapshot is pinned that a journal may carry rows from."""
-    return journal.path.with_suffix(".carried") / partition_of(day)
-
-
-def _place(pin: Path, name: str) -> Path:
-    """A published file's place in a pin, which leaves out the partition."""
-    kind, _, *rest = Path(name).parts
-    return pin.joinpath(kind, *rest)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -19,12 +19,12 @@ from crawler.history.first_pages import COMPARED, first_page_digests
 from crawler.history.pins import UNREADABLE
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, SORT_COLUMNS, SortField
 from crawler.models.seller import SellerStatus, StopReason
+from crawler.store.layout import SELLERS, VIDEOS, Layout, parquet_files
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
 DEPTH = 7
 """Snapshots that are looked at: a week, so that a budget of some nights still adds up to all sellers."""
 
-_PARTITION = "crawl_date="
 _NAMES = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
 _COLUMNS = pa.schema([SELLER_SCHEMA.field(name) for name in _NAMES])
 _OTHER_CREDITS = "other_credits"
@@ -91,7 +91,7 @@ class History:
     def __init__(self, data: Path, before: date) -> None:
         self._data = data
         self._before = before
-        self.dates = sorted(_dates(data / "sellers", before), reverse=True)
+        self.dates = sorted(_dates(data, before), reverse=True)
         self.warnings: list[str] = []
         self._sellers: dict[date, pa.Table | None] = {}
         self._sortings: dict[date, str] = {}
@@ -158,7 +158,7 @@ class History:
             return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
         except UNREADABLE as error:
             self._without_pages.add(day)
-            self._warn("videos", day, error)
+            self._warn(VIDEOS, day, error)
             return {}
 
     def older_than(self, day: date, oldest: date) -> set[str]:
@@ -191,7 +191,7 @@ class History:
                     older = pc.coalesce(older, _aligned(ids, read, _column(read, "videos")))
                 videos = older
             except UNREADABLE as error:
-                self._warn("sellers", day, error)
+                self._warn(SELLERS, day, error)
         pa.default_memory_pool().release_unused()
         return videos
 
@@ -206,7 +206,7 @@ class History:
             try:
                 newer = self._depths_of(day, least_pages, depths)
             except UNREADABLE as error:
-                self._warn("sellers", day, error)
+                self._warn(SELLERS, day, error)
             else:
                 depths |= newer
         pa.default_memory_pool().release_unused()
@@ -217,10 +217,10 @@ class History:
         found: list[date] = []
         for day in self.dates:
             try:
-                files = self._files("sellers", day)
+                files = self._files(SELLERS, day)
                 rows = sum(_naming(path, partial(pq.read_metadata, path)).num_rows for path in files)
             except UNREADABLE as error:
-                self._warn("sellers", day, error)
+                self._warn(SELLERS, day, error)
             else:
                 found += [day] if rows else []
             if len(found) == DEPTH:
@@ -244,7 +244,7 @@ class History:
     def _parts(self, day: date, least: int) -> Iterator[pa.Table]:
         """A snapshot's sellers, at least so many at a time."""
         waiting: list[pa.RecordBatch] = []
-        for batch in self._batches("sellers", day, _BATCH, list(_NAMES)):
+        for batch in self._batches(SELLERS, day, _BATCH, list(_NAMES)):
             waiting.append(batch)
             if sum(map(len, waiting)) >= least:
                 yield _sellers(waiting)
@@ -275,7 +275,7 @@ class History:
 
     def _read(self, day: date) -> pa.Table | None:
         try:
-            paths = self._files("sellers", day)
+            paths = self._files(SELLERS, day)
             files = [_naming(path, partial(_with_columns, path, _NAMES)) for path in paths]
             read = (
                 _naming(p, partial(f.read, [*_NAMES, _OTHER_CREDITS]))
@@ -286,7 +286,7 @@ class History:
             self._sortings[day] = told.pop().decode() if len(told) == 1 else ""
             return _plausible(pa.concat_tables(parts))
         except UNREADABLE as error:
-            self._warn("sellers", day, error)
+            self._warn(SELLERS, day, error)
             return None
 
     def _page_sums(self, day: date, column: str) -> pa.Table | None:
@@ -295,12 +295,12 @@ class History:
             return None
         parts = [_SUMS.empty_table()]
         try:
-            for batch in self._batches("videos", day, _ROWS, [*_SUMS.names[:2], column]):
+            for batch in self._batches(VIDEOS, day, _ROWS, [*_SUMS.names[:2], column]):
                 named = pa.Table.from_batches([batch]).select([*_SUMS.names[:2], column])
                 parts.append(_summed(named.rename_columns(_SUMS.names).cast(_SUMS, safe=False)))
         except UNREADABLE as error:
             self._without_pages.add(day)
-            self._warn("videos", day, error)
+            self._warn(VIDEOS, day, error)
             return None
         return _summed(pa.concat_tables(parts))
 
@@ -310,12 +310,12 @@ class History:
         if day in self._without_pages:
             return parts[0]
         try:
-            batches = self._batches("videos", day, _ROWS, schema.names)
+            batches = self._batches(VIDEOS, day, _ROWS, schema.names)
             parts += [pa.Table.from_batches([b]).filter(wanted).select(schema.names) for b in batches]
             return pa.concat_tables(part.cast(schema) for part in parts)
         except UNREADABLE as error:
             self._without_pages.add(day)
-            self._warn("videos", day, error)
+            self._warn(VIDEOS, day, error)
             return schema.empty_table()
 
     def _batches(self, kind: str, day: date, size: int, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -326,8 +326,8 @@ class History:
                 yield batch
 
     def _files(self, kind: str, day: date) -> list[Path]:
-        found = (self._data / kind / f"{_PARTITION}{day.isoformat()}").rglob("*.parquet")
-        paths = sorted(path for path in found if not path.name.startswith((".", "_")))
+        found = parquet_files(Layout(self._data).snapshot(kind, day))
+        paths = [path for path in found if not path.name.startswith((".", "_"))]
         for path in paths:
             # To open a pipe would wait for ever.
             if not path.is_file():
@@ -362,14 +362,9 @@ def _naming(path: Path, read: Callable[[], _T]) -> _T:
         raise OSError(f"{path}: {error}") from None
 
 
-def _dates(folder: Path, before: date) -> Iterator[date]:
-    for path in folder.glob(f"{_PARTITION}*"):
-        try:
-            day = date.fromisoformat(path.name.removeprefix(_PARTITION))
-        except ValueError:
-            continue
-        if day < before and next(path.glob("*.parquet"), None) is not None:
-            yield day
+def _dates(data: Path, before: date) -> Iterator[date]:
+    dates = Layout(data).dates(SELLERS)
+    return (day for day, folder in dates if day < before and parquet_files(folder))
 
 
 def _sellers(batches: list[pa.RecordBatch]) -> pa.Table:

@@ -18,6 +18,7 @@ from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
 from crawler.store.files import told_as_output_error
 from crawler.store.journal import Journal, PublishedSeller
+from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout, parquet_files
 from crawler.store.schema import SELLER_SCHEMA, SORTING
 
 _NEEDED = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
@@ -53,7 +54,7 @@ class PublishedDate:
     def rows(self) -> int:
         """How many rows it has."""
         try:
-            return sum(pq.read_metadata(path).num_rows for path in self._files("videos"))
+            return sum(pq.read_metadata(path).num_rows for path in self._files(VIDEOS))
         except UNREADABLE as error:
             raise self._unusable(error) from None
 
@@ -61,7 +62,7 @@ class PublishedDate:
     def sorting(self) -> str:
         """What its pages were sorted by, and which way; empty where that is not known."""
         try:
-            told = [pq.read_metadata(path).metadata or {} for path in self._files("sellers")]
+            told = [pq.read_metadata(path).metadata or {} for path in self._files(SELLERS)]
         except UNREADABLE as error:
             raise self._unusable(error) from None
         return told[0].get(SORTING.encode(), b"").decode() if told else ""
@@ -77,7 +78,7 @@ class PublishedDate:
             digests = digests_of_date(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
-        runs = {path.stem for path in self._files("videos")}
+        runs = {path.stem for path in self._files(VIDEOS)}
         journal.take_over(self._sellers(), publishing=" ".join(sorted(runs)))
 
     def _sellers(self) -> Iterator[PublishedSeller]:
@@ -88,7 +89,7 @@ class PublishedDate:
 
     def _tables(self, names: tuple[str, ...] = ()) -> Iterator[pa.Table]:
         try:
-            for path in self._files("sellers"):
+            for path in self._files(SELLERS):
                 file = pq.ParquetFile(path)
                 lacking = set(_NEEDED) - set(file.schema_arrow.names)
                 if lacking:
@@ -99,11 +100,10 @@ class PublishedDate:
             raise self._unusable(error) from None
 
     def _files(self, kind: str) -> list[Path]:
-        return sorted((self.data / kind / f"crawl_date={self.day.isoformat()}").rglob("*.parquet"))
+        return parquet_files(Layout(self.data).snapshot(kind, self.day))
 
     def _unusable(self, reason: object) -> InputError:
-        partition = f"crawl_date={self.day}"
-        folders = " and ".join(str(self.data / kind / partition) for kind in ("videos", "sellers"))
+        folders = " and ".join(str(Layout(self.data).snapshot(kind, self.day)) for kind in SNAPSHOT_KINDS)
         return InputError(
             f"the snapshot of {self.day} cannot be read ({reason}), and the journal that it was built from "
             f"is gone: restore {folders} from a copy, or move both away to crawl the date from its start"

@@ -21,7 +21,8 @@ from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
 from crawler.sellers.listing import missing
 from crawler.store.guard import Guard
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal
+from crawler.store.layout import SELLERS, Layout, parquet_files
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.publishing import NOBODY, SnapshotPlan
@@ -51,8 +52,8 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-close"
     with ExitStack() as stack:
         guard = stack.enter_context(hold_lock(data, run_id))
-        stack.enter_context(damage_told(data / "state"))
-        if not (data / "state" / "ledger.sqlite").exists():
+        stack.enter_context(damage_told(Layout(data).state))
+        if not Layout(data).ledger.exists():
             raise InputError(f"no run was begun under {data}: nothing to close")
         ledger = stack.enter_context(Ledger(data))
         if ledger.date(crawl_date) is None:
@@ -70,7 +71,7 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
 
 def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Guard) -> None:
     """Publish what the date's journal has, where it differs from what is published."""
-    path = journal_path(data, closing.crawl_date, latest_generation(data, closing.crawl_date))
+    path = Layout(data).latest_journal(closing.crawl_date)
     if not path.exists():
         return
     with ExitStack() as stack:
@@ -119,7 +120,7 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
 def _pending(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
     """The sellers that the present snapshot has as pending, and that the journal does not know either."""
     chunks: list[pa.Array[Any]] = []
-    for path in (data / "sellers" / f"crawl_date={crawl_date}").glob("*.parquet"):
+    for path in parquet_files(Layout(data).snapshot(SELLERS, crawl_date)):
         try:
             table = pq.ParquetFile(path).read(["seller_id", "status"])
         except UNREADABLE:

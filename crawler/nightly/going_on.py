@@ -11,7 +11,8 @@ from pathlib import Path
 from crawler.models.errors import CrawlerError
 from crawler.nightly.shell import program, quoted
 from crawler.sellers.listing import as_name, as_text
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import Ledger
 
 
@@ -32,7 +33,7 @@ def run_command(
     """
     source, flags = _begun_with(data, crawl_date, place) if own is None else own
     if source == "-":
-        kept = kept_list(journal_path(data, crawl_date, latest_generation(data, crawl_date)))
+        kept = JournalFiles(Layout(data).latest_journal(crawl_date)).piped_list
         # A run that was refused has kept none: then the list must be piped in again.
         source = str(kept) if kept.is_file() else source
     elif source.startswith("-"):
@@ -41,11 +42,6 @@ def run_command(
     words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
     words += [flag for flag in extra if flag not in flags]
     return " ".join([*variables, quoted(words)])
-
-
-def kept_list(journal: Path) -> Path:
-    """Where the seller list of a crawl date is kept that came from standard input."""
-    return journal.with_name(f"{journal.name}.stdin.parquet")
 
 
 def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list[str]:
@@ -64,7 +60,7 @@ def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list
 
 def _begun_with(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
     """The list and the flags that the date's journal notes; the data folder is where it is now."""
-    path = journal_path(data, crawl_date, latest_generation(data, crawl_date))
+    path = Layout(data).latest_journal(crawl_date)
     source, flags = "SELLERS", list(place)
     if path.exists():
         with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:

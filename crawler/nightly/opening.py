@@ -12,9 +12,10 @@ from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.nightly.replace_guard import slices
 from crawler.sellers.listing import SellerList, missing
 from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error
-from crawler.store.journal import Journal, journal_path
+from crawler.store.journal import Journal
+from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles, Layout, journals_below
 from crawler.store.ledger import FINISHED, Ledger
-from crawler.store.publishing import clean_staging, staging_folder
+from crawler.store.publishing import clean_staging
 from crawler.store.repair import repair
 
 
@@ -24,17 +25,17 @@ def prepare_folders(data: Path) -> None:
     Raises `OutputError` where a snapshot could not be moved from staging to its place.
     """
     clean_staging(data)
-    state = data / "state"
+    layout = Layout(data)
+    state = layout.state
     with told_as_output_error(str(state)):
-        for folder in (staging_folder(data), state / "published"):
+        for folder in (layout.staging, layout.digests):
             make_private_folder(folder)
     tighten_tree(state)
-    for kind in ("videos", "sellers", "runs"):
-        folder = data / kind
+    for folder in (*map(layout.kind, SNAPSHOT_KINDS), layout.runs):
         with told_as_output_error(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             apart = folder.stat().st_dev != state.stat().st_dev
-        if apart and kind != "runs":
+        if apart and folder != layout.runs:
             raise OutputError(
                 f"{folder} lies on another file system than {state}: a snapshot could not be put in its "
                 "place in one step; keep both on one"
@@ -44,7 +45,7 @@ def prepare_folders(data: Path) -> None:
 def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: int) -> None:
     """Raise `InputError` where pages of the crawl date were paid for, but their journal is gone."""
     spent = ledger.spent_by_runs(crawl_date)
-    path = journal_path(data, crawl_date, max(1, generation))
+    path = Layout(data).journal(crawl_date, max(1, generation))
     if not spent or (generation and _has_begun(path, data, crawl_date, generation)):
         return
     finished = ledger.latest_exit_code(crawl_date) in FINISHED
@@ -55,7 +56,7 @@ def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: in
 
 
 def _has_begun(path: Path, data: Path, crawl_date: date, generation: int) -> bool:
-    if generation > 1 and journal_path(data, crawl_date, generation - 1).exists():
+    if generation > 1 and Layout(data).journal(crawl_date, generation - 1).exists():
         return True
     with Journal(path) as journal:
         return journal.meta("source") is not None
@@ -124,9 +125,9 @@ def account_for_others(ledger: Ledger, data: Path, crawl_date: date, run_id: str
     total = 0
     if ledger.runs():
         return total
-    for path in sorted((data / "state" / "journal").glob("*.sqlite")):
+    for path in sorted(journals_below(Layout(data).journals)):
         with suppress(ValueError, CrawlerError, sqlite3.Error):
-            day = date.fromisoformat(path.name.split(".")[0])
+            day = date.fromisoformat(JournalFiles(path).crawl_date)
             if day == crawl_date:
                 continue
             with Journal(path, only_read=True) as journal:

@@ -17,6 +17,7 @@ from crawler.history.pins import UNREADABLE
 from crawler.sellers.listing import missing
 from crawler.store.files import told_as_output_error, write_whole
 from crawler.store.journal import Journal
+from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles, Layout, parquet_files
 
 _STRING = pa.string()
 _SLICE = 65_536
@@ -32,16 +33,14 @@ class ReplaceGuard:
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
         self._journal = journal
-        self._partition = f"crawl_date={crawl_date.isoformat()}"
-        self._data = data
-        self._path = journal.path.with_name(f"{journal.path.name}.list")
+        self._videos, self._sellers = (Layout(data).snapshot(kind, crawl_date) for kind in SNAPSHOT_KINDS)
+        self._path = JournalFiles(journal.path).required_sellers
 
     @property
     def is_ours(self) -> bool:
         """Whether what is published, if anything is, was built from this journal."""
-        live = self._data / "videos" / self._partition
         runs = (self._journal.meta("publishing") or "").split()
-        names = [path.stem for path in live.rglob("*.parquet")]
+        names = [path.stem for path in parquet_files(self._videos)]
         return not names or any(name in runs for name in names)
 
     def announce(self, run_id: str) -> None:
@@ -78,7 +77,7 @@ class ReplaceGuard:
 
     def _published(self) -> pa.Array[Any]:
         chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
-        for path in (self._data / "sellers" / self._partition).glob("*.parquet"):
+        for path in parquet_files(self._sellers):
             try:
                 table = _read(path, ["seller_id", "pages"])
                 chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
@@ -88,7 +87,7 @@ class ReplaceGuard:
 
     def _with_videos(self) -> Iterator[pa.Array[Any]]:
         """The sellers that `videos/` has rows of, as far as it can be read."""
-        for path in (self._data / "videos" / self._partition).rglob("*.parquet"):
+        for path in parquet_files(self._videos):
             with suppress(*UNREADABLE):
                 yield pc.unique(_read(path, ["seller_id"])["seller_id"].combine_chunks().cast(_STRING))
 

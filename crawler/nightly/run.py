@@ -39,7 +39,7 @@ from crawler.models.page import Match, Page
 from crawler.models.seller import SellerProgress, SellerStatus, StopReason
 from crawler.nightly import tally
 from crawler.nightly.dates import DateRule, close_command, place_of, what_is_left
-from crawler.nightly.going_on import kept_list, run_command
+from crawler.nightly.going_on import run_command
 from crawler.nightly.opening import (
     account_for,
     account_for_others,
@@ -65,15 +65,16 @@ from crawler.rules.spread import spread_places
 from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList, as_text
 from crawler.settings.load import Settings
-from crawler.store.digests import KINDS, damage_of_published
+from crawler.store.digests import damage_of_published
 from crawler.store.failpoints import reached
 from crawler.store.files import told_as_output_error, write_whole
-from crawler.store.journal import Journal, journal_path, latest_generation
+from crawler.store.journal import Journal
+from crawler.store.layout import SNAPSHOT_KINDS, VIDEOS, JournalFiles, Layout, RunFolder, StagedFolder, log_of
 from crawler.store.ledger import Ledger, Outcome
 from crawler.store.lock import hold_lock
 from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
-from crawler.store.publishing import NOBODY, SnapshotPlan, staging_folder
+from crawler.store.publishing import NOBODY, SnapshotPlan
 from crawler.store.retention import thin
 from crawler.store.segments import Staging
 from crawler.store.sqlite import damage_told
@@ -127,7 +128,7 @@ class NightlyRun:
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}"
         self._report = RunReport(self._run_id, crawl_date.isoformat(), _stamp(now))
         self._stop_reason: CrawlerError | None = None
-        self._partition = f"crawl_date={crawl_date.isoformat()}"
+        self._layout = Layout(settings.run.data)
         self._is_clock_doubtful = False
         self._dates = DateRule(now, settings.run.late_after)
         self._place = place_of(self._flags)
@@ -140,7 +141,7 @@ class NightlyRun:
         data = self._settings.run.data
         with ExitStack() as stack:
             self._guard = stack.enter_context(hold_lock(data, self._run_id))
-            stack.enter_context(damage_told(data / "state"))
+            stack.enter_context(damage_told(self._layout.state))
             prepare_folders(data)
             check_room(self._settings, self._world)
             self._ledger = stack.enter_context(Ledger(data))
@@ -160,7 +161,7 @@ class NightlyRun:
 
     def _watch(self, database: Path) -> None:
         """Watch a database that was opened just now, and its log."""
-        self._guard.watch(database, database.with_name(f"{database.name}-wal"))
+        self._guard.watch(database, log_of(database))
 
     def _is_in_place(self) -> bool:
         """Whether lock, ledger and journal are still at their paths; where not, that is why the run ends."""
@@ -175,13 +176,13 @@ class NightlyRun:
         run = self._settings.run
         power_loss = self._settings.journal.sync == "power-loss"
         sorting = f"{run.sort} {run.order}"
-        generation = latest_generation(data, self._date)
-        self._note_unread_commits(journal_path(data, self._date, max(1, generation)))
+        generation = self._layout.latest_generation(self._date)
+        self._note_unread_commits(self._layout.journal(self._date, max(1, generation)))
         if run.fresh:
             generation = self._usable(data, generation, sorting)
         else:
             require_journal(self._ledger, data, self._date, generation)
-        path = journal_path(data, self._date, max(1, generation))
+        path = self._layout.journal(self._date, max(1, generation))
         published = None
         if not has_begun(path):
             published = published_before(data, self._date, self._listed, sorting)
@@ -257,7 +258,7 @@ class NightlyRun:
             return
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({self._settings.run.column or "seller_id": self._listed.ids}), sink)
-        kept = kept_list(journal)
+        kept = JournalFiles(journal).piped_list
         with told_as_output_error(str(kept)):
             write_whole(kept, memoryview(sink.getvalue()), private=True)
 
@@ -265,7 +266,7 @@ class NightlyRun:
         """The generation of the journal that a `--fresh` crawl goes on with; a new one where it cannot."""
         if not generation:
             return generation
-        run, path = self._settings.run, journal_path(data, self._date, generation)
+        run, path = self._settings.run, self._layout.journal(self._date, generation)
         try:
             if repaired := require_usable(path, sort=run.sort, order=run.order):
                 self._note(f"{path} was damaged: {repaired}")
@@ -463,7 +464,7 @@ class NightlyRun:
         top = Top(run.top)
         self._staging.flush()
         names = ("seller_id", "video_id", SORT_COLUMNS[run.sort])
-        folder = staging_folder(run.data) / f"{self._run_id}-top"
+        folder = StagedFolder.of(run.data, f"{self._run_id}-top").folder
         for sellers, pieces in deduplicated(self._journal, folder, None):
             known = [seller.seller_id for seller in sellers]
             listed = set(compress(known, self._listed.contains(known)))
@@ -526,7 +527,7 @@ class NightlyRun:
     def _is_whole(self) -> bool:
         """Whether what was published is there, as it was then."""
         data = self._settings.run.data
-        if not all((data / kind / self._partition).is_dir() for kind in KINDS):
+        if not all(self._layout.snapshot(kind, self._date).is_dir() for kind in SNAPSHOT_KINDS):
             return False
         damage = damage_of_published(data, self._date)
         if damage is not None:
@@ -641,7 +642,7 @@ class NightlyRun:
             in_place = self._guard.is_data_in_place
             report.go_on = self._command(*retried) if self._is_unfinished and in_place else ""
             if in_place:
-                write_whole(data / "runs" / self._run_id / "report.json", report.as_json())
+                write_whole(RunFolder.of(data, self._run_id).report, report.as_json())
             else:
                 LOG.error("no report is written: %s is another folder now, or none", data)
             reached("report.written")
@@ -683,7 +684,7 @@ class NightlyRun:
             from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
 
             page = as_page(asdict(self._report)).encode()
-            write_whole(self._settings.run.data / "runs" / self._run_id / "report.html", page)
+            write_whole(RunFolder.of(self._settings.run.data, self._run_id).page, page)
         except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
             LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)
 
@@ -766,7 +767,7 @@ class NightlyRun:
     def _status(self) -> str:
         if self._report.exit_code == 0:
             return "complete"
-        live = self._settings.run.data / "videos" / self._partition
+        live = self._layout.snapshot(VIDEOS, self._date)
         return "partial" if live.exists() else "failed"
 
     def _note(self, text: str) -> None:

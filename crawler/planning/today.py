@@ -9,7 +9,8 @@ from crawler.models.api import StopRule
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.rules.budget import month_begin, utc_day
 from crawler.settings.load import Settings
-from crawler.store.journal import Journal, SellerSummary, journal_path, latest_generation
+from crawler.store.journal import Journal, SellerSummary
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 
 
@@ -35,7 +36,7 @@ class Budget:
 def read_today(settings: Settings, crawl_date: date) -> dict[str, Today]:
     """What the crawl date's journal has of each seller that tonight's run would go on with."""
     run = settings.run
-    path = journal_path(run.data, crawl_date, latest_generation(run.data, crawl_date))
+    path = Layout(run.data).latest_journal(crawl_date)
     if not path.exists():
         return {}
     with Journal(path, only_read=True) as journal:
@@ -66,7 +67,7 @@ def read_budget(settings: Settings, crawl_date: date) -> Budget:
     """The date's and the month's budget, by what the ledger says was spent."""
     limits, data = settings.credits, settings.run.data
     spent = of_month = 0
-    if (data / "state" / "ledger.sqlite").exists():
+    if Layout(data).ledger.exists():
         with Ledger(data, only_read=True) as ledger:
             spent = ledger.spent_for(crawl_date)
             today = utc_day(datetime.now(UTC))

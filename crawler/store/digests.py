@@ -12,43 +12,45 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 
 from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.layout import (
+    SNAPSHOT_KINDS,
+    Layout,
+    digests_file,
+    digests_files,
+    parquet_files,
+    partition_of,
+    published_file,
+)
 
-KINDS = ("videos", "sellers")
 _ALGORITHM = "sha256"
 _HEX_DIGITS = 64
-_ENDING = ".sha256"
-
-
-def partition_of(day: date) -> str:
-    """The folder name of a crawl date."""
-    return f"crawl_date={day.isoformat()}"
 
 
 def digests_of(root: Path) -> dict[str, str]:
     """The digest of each Parquet file below `root`, by its path there. Raises `OSError`."""
-    return _digests_below(root, [root / kind for kind in KINDS])
+    return _digests_below(root, [Layout(root).kind(kind) for kind in SNAPSHOT_KINDS])
 
 
 def digests_of_date(data: Path, day: date) -> dict[str, str]:
     """The digest of each live file of a date, by its path below the data folder. Raises `OSError`."""
-    return _digests_below(data, [data / kind / partition_of(day) for kind in KINDS])
+    return _digests_below(data, [Layout(data).snapshot(kind, day) for kind in SNAPSHOT_KINDS])
 
 
 def _digests_below(root: Path, folders: list[Path]) -> dict[str, str]:
-    paths = sorted(path for folder in folders for path in folder.rglob("*.parquet"))
+    paths = sorted(path for folder in folders for path in parquet_files(folder))
     return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
 
 
 def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str]) -> None:
     """Keep the digests of what a run is about to publish, beside those of what is published."""
-    path = _folder(data, day) / f"{run_id}{_ENDING}"
+    path = digests_file(_folder(data, day), run_id)
     with told_as_output_error(str(path)):
         write_whole(path, as_text(digests).encode(), private=True)
 
 
 def forget_former_digests(data: Path, day: date, run_id: str) -> None:
     """Remove the lists of a date's snapshots that this run's snapshot has replaced."""
-    for path in _folder(data, day).glob(f"*{_ENDING}"):
+    for path in digests_files(_folder(data, day)):
         if path.stem != run_id:
             path.unlink(missing_ok=True)
 
@@ -59,11 +61,11 @@ def published_digests(data: Path, day: date) -> dict[str, str]:
     `videos/` and `sellers/` may be of two runs, where one was killed between the two exchanges. Raises
     `OSError` or `ValueError` where a list cannot be read.
     """
-    lists = [read_digests(path, day) for path in sorted(_folder(data, day).glob(f"*{_ENDING}"))]
+    lists = [read_digests(path, day) for path in digests_files(_folder(data, day))]
     found: dict[str, str] = {}
-    for kind in KINDS:
+    for kind in SNAPSHOT_KINDS:
         of_kind = [{p: d for p, d in listed.items() if p.startswith(f"{kind}/")} for listed in lists]
-        live = [some for some in of_kind if any((data / path).exists() for path in some)]
+        live = [some for some in of_kind if any(published_file(data, path).exists() for path in some)]
         found |= (live or of_kind or [{}])[-1]
     return found
 
@@ -75,7 +77,11 @@ def read_digests(path: Path, day: date) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         parts = PurePosixPath(name).parts
         # Links are made by these names: a damaged one must not lead elsewhere.
-        if len(digest) != _HEX_DIGITS or parts[:1] not in {(kind,) for kind in KINDS} or ".." in parts:
+        if (
+            len(digest) != _HEX_DIGITS
+            or parts[:1] not in {(kind,) for kind in SNAPSHOT_KINDS}
+            or ".." in parts
+        ):
             raise ValueError(f"{path} is damaged")
         if parts[1:2] != (partition_of(day),):
             raise ValueError(f"{path} is damaged")
@@ -106,12 +112,15 @@ def damage_of_published(data: Path, day: date) -> str | None:
         digests = published_digests(data, day)
     except (OSError, ValueError) as error:
         return str(error)
-    found = (damage_of(data / name, digest, str(data / name)) for name, digest in digests.items())
+    found = (
+        damage_of(published_file(data, name), digest, str(published_file(data, name)))
+        for name, digest in digests.items()
+    )
     return next((damage for damage in found if damage is not None), None)
 
 
 def _folder(data: Path, day: date) -> Path:
-    return data / "state" / "published" / partition_of(day)
+    return Layout(data).digests / partition_of(day)
 
 
 def _digest_of(path: Path) -> str:

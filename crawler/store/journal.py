@@ -926,17 +926,3 @@ def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
             record.run_id,
         )
     )
-
-
-def journal_path(data: Path, crawl_date: date, generation: int) -> Path:
-    """Where the journal of a date's generation lies: 1, and one more where `--fresh` cannot use it."""
-    return data / "state" / "journal" / f"{crawl_date.isoformat()}.{generation}.sqlite"
-
-
-def latest_generation(data: Path, crawl_date: date) -> int:
-    """The newest generation of a date's journal; 0 where it has none."""
-    names = (
-        path.name.split(".")
-        for path in (data / "state" / "journal").glob(f"{crawl_date.isoformat()}.*.sqlite")
-    )
-    return max((int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal()), default=0)

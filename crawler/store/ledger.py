@@ -12,8 +12,8 @@ from typing import Self
 
 from crawler.store.checksums import corrected, row_checksum, with_checksum
 from crawler.store.failpoints import reached
+from crawler.store.layout import Layout
 from crawler.store.sqlite import (
-    LEDGER_NAME,
     damaged,
     database_errors,
     open_database,
@@ -210,7 +210,7 @@ class Ledger:
     """
 
     def __init__(self, data: Path, *, only_read: bool = False) -> None:
-        self.path = data / "state" / LEDGER_NAME
+        self.path = Layout(data).ledger
         reading = read_database(self.path, FORMAT, oldest=_WITH_LEASES) if only_read else None
         self._db = reading or open_database(self.path, _SCHEMA, FORMAT, upgrades=_UPGRADES)
         # A file that is only read may come from a program without these tables.

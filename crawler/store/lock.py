@@ -15,6 +15,7 @@ import orjson
 from crawler.models.errors import DataLockedError
 from crawler.store.files import make_private_folder, open_private, told_as_output_error
 from crawler.store.guard import Guard
+from crawler.store.layout import Layout
 
 _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
@@ -42,7 +43,7 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
 
     Raises `DataLockedError`, naming the holder, where another process has it.
     """
-    path = data / "state" / "lock"
+    path = Layout(data).lock
     with told_as_output_error(str(path)):
         make_private_folder(path.parent)
         handle = open_private(path)
@@ -73,7 +74,7 @@ def holder_of(data: Path) -> Holder | None:
     Raises `OSError` where the lock file cannot be opened.
     """
     try:
-        handle = os.open(data / "state" / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(Layout(data).lock, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:

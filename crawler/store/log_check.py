@@ -7,6 +7,8 @@ import sys
 from array import array
 from pathlib import Path
 
+from crawler.store.layout import log_of
+
 _MAGIC = 0x377F0682
 _HEADER, _FRAME = 32, 24
 _WORD = 0xFFFFFFFF
@@ -18,7 +20,7 @@ def unread_commits(database: Path) -> int:
     Also counted is a commit that a power loss tore: it had never returned. Raises `OSError`.
     """
     try:
-        log = database.with_name(f"{database.name}-wal").read_bytes()
+        log = log_of(database).read_bytes()
     except FileNotFoundError:
         return 0
     if len(log) < _HEADER:

@@ -25,6 +25,16 @@ from crawler.store.digests import digests_of, forget_former_digests, keep_digest
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, remove, swap_in, told_as_output_error
 from crawler.store.journal import Journal, Segment, SellerSummary
+from crawler.store.layout import (
+    SELLERS,
+    SNAPSHOT_KINDS,
+    VIDEOS,
+    Layout,
+    RunFolder,
+    StagedFolder,
+    parquet_file,
+    parquet_files,
+)
 from crawler.store.parts import PartRows, deduplicated
 from crawler.store.region_files import ROW_GROUP, RegionFiles
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
@@ -87,49 +97,44 @@ def publish(
         raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
     if formerly.lost:
         raise CarriedRowsLostError("; ".join(formerly.damages))
-    staging = staging_folder(plan.data) / plan.run_id
-    partition = f"crawl_date={plan.crawl_date.isoformat()}"
+    staged = StagedFolder.of(plan.data, plan.run_id)
+    live = Layout(plan.data)
     with told_as_output_error(f"the snapshot under {plan.data}"):
-        videos, sellers = staging / "videos" / partition, staging / "sellers" / partition
-        shutil.rmtree(staging, ignore_errors=True)
-        for folder in (videos, sellers, staging / "aside"):
+        videos, sellers = (staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS)
+        shutil.rmtree(staged.folder, ignore_errors=True)
+        for folder in (videos, sellers, staged.aside):
             folder.mkdir(parents=True)
-        counts = _build(journal, plan, videos, sellers, staging / "aside", formerly)
+        counts = _build(journal, plan, videos, sellers, staged, formerly)
         # A file may have changed after it was verified, and before it was read.
         formerly.require_unchanged()
-        _collect_rejects(journal, plan.data / "runs" / plan.run_id)
-        shutil.rmtree(staging / "aside")
+        _collect_rejects(journal, RunFolder.of(plan.data, plan.run_id))
+        shutil.rmtree(staged.aside)
         reached("publish.staged")
-        fsync_tree(staging)
+        fsync_tree(staged.folder)
         reached("publish.synced")
-        keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staging))
+        keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder))
         reached("publish.digests")
-        foretold = _foretell(videos, plan.data / "videos" / partition, staging / "foretold")
+        foretold = _foretell(videos, live.snapshot(VIDEOS, plan.crawl_date), staged.announced)
         reached("publish.foretold")
         if foretold:
             wait(_FORETOLD)
         journal.guard()
-        swap_in(videos, plan.data / "videos" / partition)
+        swap_in(videos, live.snapshot(VIDEOS, plan.crawl_date))
         reached("publish.videos")
         journal.guard()
-        swap_in(sellers, plan.data / "sellers" / partition)
+        swap_in(sellers, live.snapshot(SELLERS, plan.crawl_date))
         reached("publish.sellers")
         fsync_folder(plan.data)
         forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
-        shutil.rmtree(staging)
+        shutil.rmtree(staged.folder)
     journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
     return counts
 
 
-def staging_folder(data: Path) -> Path:
-    """Where snapshots are built: outside the dataset, on its file system."""
-    return data / "state" / "staging"
-
-
 def clean_staging(data: Path) -> None:
     """Remove what a killed run left half-built."""
-    folder = staging_folder(data)
+    folder = Layout(data).staging
     with told_as_output_error(str(folder)):
         remove(folder)
 
@@ -140,13 +145,13 @@ def _foretell(staged: Path, live: Path, folder: Path) -> bool:
     A reader that lists the regions before the exchange and their files after it would miss such a
     region. The files bear the former snapshot's name, and are made durable in `folder`.
     """
-    own = next((path.stem for path in live.glob("*/*.parquet")), None)
+    own = next((path.stem for path in parquet_files(live)), None)
     lacking = [region.name for region in staged.iterdir() if not os.path.lexists(live / region.name)]
     if own is None or not lacking:
         return False
     for region in lacking:
         (folder / region).mkdir(parents=True)
-        pq.write_table(VIDEO_SCHEMA.empty_table(), folder / region / f"{own}.parquet", compression="zstd")
+        pq.write_table(VIDEO_SCHEMA.empty_table(), parquet_file(folder / region, own), compression="zstd")
     fsync_tree(folder)
     for region in lacking:
         (folder / region).rename(live / region)
@@ -155,17 +160,22 @@ def _foretell(staged: Path, live: Path, folder: Path) -> bool:
 
 
 def _build(
-    journal: Journal, plan: SnapshotPlan, videos: Path, sellers: Path, aside: Path, formerly: CarriedRows
+    journal: Journal,
+    plan: SnapshotPlan,
+    videos: Path,
+    sellers: Path,
+    staged: StagedFolder,
+    formerly: CarriedRows,
 ) -> RowCounts:
     """Memory holds one part of the rows, and what waits to become row groups."""
     counts = RowCounts(rejected=_rejected(journal))
     counts.damages = formerly.damages
     with (
-        RegionFiles(videos, plan.run_id, aside) as regions,
-        pq.ParquetWriter(sellers / f"{plan.run_id}.parquet", SELLER_SCHEMA, compression="zstd") as writer,
+        RegionFiles(videos, plan.run_id, staged.aside) as regions,
+        pq.ParquetWriter(parquet_file(sellers, plan.run_id), SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, pieces in deduplicated(journal, aside / "merged", formerly, shown=True):
+        for of_range, pieces in deduplicated(journal, staged.merged, formerly, shown=True):
             seen = _Seen.expecting(of_range)
             for rows in pieces:
                 for folder, own in rows.by_folder():
@@ -269,16 +279,16 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
 
 
-def _collect_rejects(journal: Journal, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _collect_rejects(journal: Journal, run: RunFolder) -> None:
+    run.folder.mkdir(parents=True, exist_ok=True)
     has_renewed = journal.has_renewed
     for number, (segment, part) in enumerate(reject_files(journal)):
-        with part.open("rb") as rejected, (folder / "rejects.jsonl").open("ab" if number else "wb") as told:
+        with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as told:
             if has_renewed:
                 told.writelines(_shown_rejects(journal, segment, rejected))
             else:
                 shutil.copyfileobj(rejected, told)
-    fsync_tree(folder)
+    fsync_tree(run.folder)
 
 
 def _rejected(journal: Journal) -> int:

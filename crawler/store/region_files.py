@@ -11,6 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.store.layout import parquet_file, rows_aside
 from crawler.store.schema import FEW_VALUES, NO_REGION, VIDEO_SCHEMA
 
 ROW_GROUP = 65_536
@@ -77,8 +78,8 @@ class RegionFiles:
         region = self._regions.get(folder)
         if region is None:
             (self._folder / folder).mkdir()
-            aside = self._aside / f"{len(self._regions)}.arrows"
-            region = _Region(self._folder / folder / f"{self._run_id}.parquet", aside)
+            aside = rows_aside(self._aside, len(self._regions))
+            region = _Region(parquet_file(self._folder / folder, self._run_id), aside)
             self._regions[folder] = region
         return region
 

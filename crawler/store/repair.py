@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Segment
+from crawler.store.layout import JournalFiles
 from crawler.store.schema import SEGMENT_SCHEMA
-from crawler.store.segment_file import intact_batches, intact_lines, is_intact, segment_folder, write_segment
+from crawler.store.segment_file import intact_batches, intact_lines, is_intact, write_segment
 from crawler.store.sqlite import damaged as database_damaged
 from crawler.store.sqlite import database_errors, transaction
 
@@ -124,7 +125,7 @@ def repair(journal: Journal) -> Repairs:
     structure is damaged, or a file cannot be read for want of permission.
     """
     repairs, lost = Repairs(), _Lost()
-    folder = segment_folder(journal.path)
+    folder = JournalFiles(journal.path).segments
     with database_errors(journal.path), told_as_output_error(f"a segment below {folder}"):
         damaged = {table: _damaged_rows(journal.db, table) for table in _KEYS}
         if any(damaged.values()):
@@ -228,7 +229,7 @@ def _check_segments(journal: Journal, lost: _Lost) -> list[tuple[Segment, Segmen
     for segment in journal.segments():
         _add_uncovered(db, covered, segment.first_seq, lost)
         covered = max(covered, segment.last_seq)
-        is_whole = is_intact(segment_folder(journal.path), segment)
+        is_whole = is_intact(JournalFiles(journal.path).segments, segment)
         if is_whole and not any(segment.first_seq <= seq <= segment.last_seq for seq in lost.pages):
             continue
         pages = _pages(db, segment.first_seq, segment.last_seq)
@@ -254,10 +255,10 @@ def _add_incomplete(journal: Journal, segment: Segment, pages: list[_Page], lost
     expected, found = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     for page in pages:
         expected[page.seller_id, page.page_num] += page.row_count
-    for batch in intact_batches(segment_folder(journal.path), segment):
+    for batch in intact_batches(JournalFiles(journal.path).segments, segment):
         keys: Any = zip(batch["seller_id"].to_pylist(), batch["page_num"].to_pylist(), strict=True)
         found.update(keys)
-    for line in intact_lines(segment_folder(journal.path), segment):
+    for line in intact_lines(JournalFiles(journal.path).segments, segment):
         reject = orjson.loads(line)
         found[reject["seller_id"], reject["page_num"]] += 1
     for page in pages:
@@ -268,14 +269,16 @@ def _add_incomplete(journal: Journal, segment: Segment, pages: list[_Page], lost
 
 def _rebuilt(journal: Journal, segment: Segment, pages: dict[int, _Page], lost: _Lost) -> Segment:
     """Write what is intact of a segment to a new one."""
-    folder = segment_folder(journal.path)
+    folder = JournalFiles(journal.path).segments
     make_private_folder(folder)
     kept = [seq for seq in pages if seq not in lost.pages]
     of_pages = {(pages[seq].seller_id, pages[seq].page_num) for seq in kept}
     taken = {path.stem for path in folder.iterdir()} | {known.name for known in journal.segments()}
     name = next(n for n in (f"{segment.last_seq:012}-{number}" for number in count(1)) if n not in taken)
     lines = [
-        line for line in intact_lines(segment_folder(journal.path), segment) if _page_of(line) in of_pages
+        line
+        for line in intact_lines(JournalFiles(journal.path).segments, segment)
+        if _page_of(line) in of_pages
     ]
     rejected, pieces = write_segment(folder, name, _kept(journal, segment, kept, lines))
     fsync_folder(folder)
@@ -291,7 +294,7 @@ def _kept(
     journal: Journal, segment: Segment, kept: list[int], lines: list[bytes]
 ) -> Iterator[tuple[pa.Table, list[bytes]]]:
     wanted = pa.array(kept, pa.int64())
-    for batch in intact_batches(segment_folder(journal.path), segment):
+    for batch in intact_batches(JournalFiles(journal.path).segments, segment):
         rows = pa.Table.from_batches([batch])
         inside: Any = pc.is_in(rows["seq"], value_set=wanted)
         yield rows.filter(inside), []

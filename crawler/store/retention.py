@@ -8,6 +8,8 @@ from collections.abc import Container
 from datetime import timedelta
 from pathlib import Path
 
+from crawler.store.layout import JournalFiles, Layout, journals_below, left_by_journals
+
 
 def thin(data: Path, keep_days: int, unfinished: Container[str]) -> None:
     """Remove run folders and finished journals older than `keep_days`; what cannot be removed stays.
@@ -15,16 +17,14 @@ def thin(data: Path, keep_days: int, unfinished: Container[str]) -> None:
     The ledger and the snapshots stay for ever, and so do journals of unfinished crawl dates.
     """
     oldest = time.time() - timedelta(days=keep_days).total_seconds()
-    for run in (data / "runs").glob("*"):
+    for run in Layout(data).runs.glob("*"):
         if run.is_dir() and run.stat().st_mtime < oldest:
             shutil.rmtree(run, ignore_errors=True)
-    folder = data / "state" / "journal"
-    for journal in folder.glob("*.sqlite"):
-        if journal.name.split(".")[0] not in unfinished and journal.stat().st_mtime < oldest:
-            for path in folder.glob(f"{journal.name}*"):
+    folder = Layout(data).journals
+    for journal in journals_below(folder):
+        if JournalFiles(journal).crawl_date not in unfinished and journal.stat().st_mtime < oldest:
+            for path in JournalFiles(journal).databases:
                 path.unlink(missing_ok=True)
     # After the journals: one that had lost its segments could not be published, nor known to be incomplete.
-    for kind in ("segments", "carried"):
-        for beside in folder.glob(f"*.{kind}"):
-            if not beside.with_suffix(".sqlite").exists():
-                shutil.rmtree(beside, ignore_errors=True)
+    for beside in left_by_journals(folder):
+        shutil.rmtree(beside, ignore_errors=True)

@@ -9,11 +9,12 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from crawler.models.api import API_COLUMNS
+from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
 """The metadata key of `sellers/` files under which stands what the pages were sorted by, and which way."""
 
-NO_REGION = "region=__HIVE_DEFAULT_PARTITION__"
+NO_REGION = f"{REGION_KEY}__HIVE_DEFAULT_PARTITION__"
 _LONGEST_NAME = 255
 FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
 """Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
@@ -75,6 +76,6 @@ def region_folder(region: str | None) -> str | None:
     """
     if not region:
         return NO_REGION
-    name = f"region={quote(region, safe='')}"
+    name = f"{REGION_KEY}{quote(region, safe='')}"
     fits = len(name) <= _LONGEST_NAME and name != NO_REGION and "\0" not in region
     return name if fits else None

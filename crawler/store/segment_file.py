@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from crawler.store.files import fsync_file, make_private_file
 from crawler.store.journal import Journal, Segment
+from crawler.store.layout import JournalFiles, segment_rejects, segment_rows
 from crawler.store.schema import SEGMENT_SCHEMA
 
 _BATCH_ROWS = 1280
@@ -39,8 +40,7 @@ _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _HEAD = len(b"ARROW1\0\0") + SEGMENT_SCHEMA.serialize().size
 """Bytes of a file of rows before the first batch."""
 
-_ROWS, _REJECTS = ".arrow", ".jsonl"
-_ENDINGS = {"rows": _ROWS, "rejects": _REJECTS}
+_FILES = {"rows": segment_rows, "rejects": segment_rejects}
 
 
 def write_segment(
@@ -51,7 +51,7 @@ def write_segment(
     Returns how many rejects there are, and the checksums of the pieces. The files are durable then, their
     names are not yet.
     """
-    rows, told = folder / f"{name}{_ROWS}", folder / f"{name}{_REJECTS}"
+    rows, told = segment_rows(folder, name), segment_rejects(folder, name)
     make_private_file(rows)
     rejects: list[list[bytes]] = []
     with _written(rows) as (write, ends):
@@ -102,24 +102,19 @@ def _rows_of_a_batch(table: pa.Table) -> int:
     return max(1, min(_BATCH_ROWS, len(table) * _BATCH_BYTES // max(1, table.nbytes)))
 
 
-def segment_folder(journal: Path) -> Path:
-    """Where the segments of a journal lie."""
-    return journal.with_suffix(".segments")
-
-
 def reject_files(journal: Journal) -> list[tuple[Segment, Path]]:
     """The journal's segments with rejects, the oldest first, and the file that holds these."""
-    folder = segment_folder(journal.path)
+    folder = JournalFiles(journal.path).segments
     return [
-        (segment, folder / f"{segment.name}{_REJECTS}") for segment in journal.segments() if segment.rejected
+        (segment, segment_rejects(folder, segment.name)) for segment in journal.segments() if segment.rejected
     ]
 
 
 def damage_of(journal: Journal) -> str | None:
     """What is wrong with the journal's segments, by their checksums; None where nothing is."""
-    folder = segment_folder(journal.path)
+    folder = JournalFiles(journal.path).segments
     for segment in journal.segments():
-        told = f"{folder / segment.name}{_ROWS} is missing or damaged"
+        told = f"{segment_rows(folder, segment.name)} is missing or damaged"
         try:
             if not is_intact(folder, segment):
                 return f"{told} (its content has changed)"
@@ -135,8 +130,8 @@ class SegmentRows:
     """
 
     def __init__(self, journal: Journal, folder: Path) -> None:
-        of_journal = segment_folder(journal.path)
-        paths = [of_journal / f"{segment.name}{_ROWS}" for segment in journal.segments()]
+        of_journal = JournalFiles(journal.path).segments
+        paths = [segment_rows(of_journal, segment.name) for segment in journal.segments()]
         if len(paths) > _MOST_HELD:
             groups = [paths[start : start + _MERGED] for start in range(0, len(paths), _MERGED)]
             paths = [path for number, group in enumerate(groups) for path in _merged(group, folder, number)]
@@ -155,7 +150,7 @@ def _merged(paths: list[Path], folder: Path, number: int) -> list[Path]:
     if max(counted.values(), default=0) > _RANGE:
         return paths
     borders = sorted(counted)
-    target = folder / f"{number}{_ROWS}"
+    target = segment_rows(folder, str(number))
     with _written(target) as (write, _):
         after = ""
         for last in [*borders[_RANGE::_RANGE], *borders[-1:]]:
@@ -226,7 +221,7 @@ def _place_after(batch: pa.RecordBatch, seller_id: str) -> int:
 
 def is_intact(folder: Path, segment: Segment) -> bool:
     """Whether every piece of a segment's files has its checksum, and nothing follows the last one."""
-    for kind in _ENDINGS:
+    for kind in _FILES:
         sizes = _sizes(segment, kind)
         if sizes and _size_of(_path(folder, segment, kind)) != sum(sizes):
             return False
@@ -254,7 +249,7 @@ def _sizes(segment: Segment, kind: str) -> list[int]:
 
 
 def _path(folder: Path, segment: Segment, kind: str) -> Path:
-    return folder / f"{segment.name}{_ENDINGS[kind]}"
+    return _FILES[kind](folder, segment.name)
 
 
 def _size_of(path: Path) -> int:

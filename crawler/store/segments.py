@@ -18,9 +18,10 @@ from crawler.models.page import Reject
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Record, Segment, StoredPage
+from crawler.store.layout import JournalFiles
 from crawler.store.repair import repair
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
-from crawler.store.segment_file import segment_folder, write_segment
+from crawler.store.segment_file import write_segment
 
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -143,7 +144,7 @@ class Staging:
     def _write_segment(self, pages: list[StoredPage]) -> Segment:
         reached("segment.begin")
         self.journal.guard()
-        folder = segment_folder(self.journal.path)
+        folder = JournalFiles(self.journal.path).segments
         first_seq, last_seq = pages[0].seq, pages[-1].seq
         name = f"{last_seq:012}"
         with told_as_output_error(f"a segment below {folder}"):
@@ -158,7 +159,7 @@ class Staging:
     def _remove_strays(self) -> None:
         """Remove files that a crash left before the journal knew of them."""
         known = {segment.name for segment in self.journal.segments()}
-        folder = segment_folder(self.journal.path)
+        folder = JournalFiles(self.journal.path).segments
         with told_as_output_error(str(folder)):
             for path in folder.glob("*"):
                 if path.stem not in known and path.is_file():

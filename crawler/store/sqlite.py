@@ -13,8 +13,8 @@ from urllib.parse import quote
 from crawler.models.errors import InputError, OutputError
 from crawler.store.checksums import row_checksum
 from crawler.store.files import make_private_file, make_private_folder
+from crawler.store.layout import is_ledger, put_away
 
-LEDGER_NAME = "ledger.sqlite"
 NO_UPGRADES: Mapping[int, str] = MappingProxyType({})
 _DAMAGE = {
     sqlite3.SQLITE_ERROR,
@@ -169,10 +169,10 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def damaged(path: Path, reason: object) -> OutputError:
     """What to raise of a database that cannot be trusted, with the way out."""
-    if path.name == LEDGER_NAME:
+    if is_ledger(path):
         way_out = (
-            f"move it away (mkdir {quoted(path.parent / 'damaged')}; mv {quoted(path)}* "
-            f"{quoted(path.parent / 'damaged')}/), and the next run counts again what the journals know"
+            f"move it away (mkdir {quoted(put_away(path))}; mv {quoted(path)}* "
+            f"{quoted(put_away(path))}/), and the next run counts again what the journals know"
         )
     else:
         way_out = "pay for its crawl date again with --fresh"

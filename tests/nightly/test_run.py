@@ -25,7 +25,8 @@ from crawler.nightly import tally
 from crawler.nightly.signals import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
-from crawler.store.journal import Journal, journal_path
+from crawler.store.journal import Journal
+from crawler.store.layout import Layout
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -80,7 +81,7 @@ def test_a_run_with_nothing_to_do_counts_no_seller_again(
         again = orjson.loads(capfdbinary.readouterr().out)
         assert [again[name] for name in same] == [first[name] for name in same]
         assert counting.call_count == counts
-        with Journal(journal_path(job.data, date.fromisoformat(DATE), 1)) as journal:
+        with Journal(Layout(job.data).journal(date.fromisoformat(DATE), 1)) as journal:
             journal.note(published_counts=f"another mark\n{orjson.dumps({}).decode()}")
 
 

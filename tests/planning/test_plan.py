@@ -39,7 +39,8 @@ from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import SimulatorOptions
-from crawler.store.journal import Journal, Record, journal_path
+from crawler.store.journal import Journal, Record
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
@@ -530,7 +531,7 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
     for night in range(2):
         published(data, FIRST + timedelta(night), sizes, views=descending)
     complete = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-    with Journal(journal_path(data, day, 1)) as journal:
+    with Journal(Layout(data).journal(day, 1)) as journal:
         for seller, pages, ending in (("1", 3, complete), ("2", 2, None)):
             for number in range(1, pages + 1):
                 page = Page(seller, number, b"{}", 10, number, 0, "r")
@@ -554,7 +555,7 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
 
 def journaled(data: Path, day: date, told: dict[str, tuple[int, Ending | None]]) -> None:
     """A crawl date's journal: so many full pages of each seller, and how it ended."""
-    with Journal(journal_path(data, day, 1)) as journal:
+    with Journal(Layout(data).journal(day, 1)) as journal:
         for seller, (pages, ending) in told.items():
             for number in range(1, pages + 1):
                 page = Page(seller, number, b"{}", 10, number, 0, "r")

@@ -21,15 +21,15 @@ from test_carry import ALL, STILL, crawl, evening, ids_of, on, rows_of, sellers_
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
 from crawler.history.carrying import CarryMatcher, CarryRule
-from crawler.history.pins import Pin, pin_of
+from crawler.history.pins import Pin
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
 from crawler.models.api import SortField
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.simulator.catalogue import Catalogue
-from crawler.store.digests import KINDS
 from crawler.store.journal import Journal, Record
+from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles
 
 FIRST = date(2026, 11, 20)
 RULE = CarryRule(date(2026, 11, 21), 7, 0.0)
@@ -97,8 +97,8 @@ def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: 
             ]
             for at in {0, size - 1, *places}:
                 flip(path, at, bit := 1 << rng.randrange(8))
-                pin = Pin(pin_of(journal, FIRST), FIRST)
-                assert sum(len(pin.check(kind)[1]) for kind in KINDS) == 1, (path, at)
+                pin = Pin(JournalFiles(journal.path).pin(FIRST), FIRST)
+                assert sum(len(pin.check(kind)[1]) for kind in SNAPSHOT_KINDS) == 1, (path, at)
                 flip(path, at, bit)
             for at in places[::15]:
                 flip(path, at, 1)

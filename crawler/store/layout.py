@@ -1,0 +1,292 @@
+"""Every folder and file name below the data folder: open it to find, add or rename one.
+
+| path | what | kept for |
+|---|---|---|
+| `videos/crawl_date=D/region=R/RUN.parquet` | the dataset: public | ever |
+| `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
+| `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
+| `state/` | all below it: private, for the owner alone | |
+| `state/lock` | held by the run under way | ever |
+| `state/ledger.sqlite` | credits, runs and dates | ever |
+| `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
+| `state/journal/D.G.segments/` | the pages as rows | as long as the journal |
+| `state/journal/D.G.carried/crawl_date=E/` | pinned files of an earlier snapshot | as long as the journal |
+| `state/journal/D.G.sqlite.list` | sellers to end before it replaces a snapshot | as the journal |
+| `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
+| `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
+| `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+VIDEOS, SELLERS = "videos", "sellers"
+SNAPSHOT_KINDS = (VIDEOS, SELLERS)
+"""The folders of published snapshots, in the order in which they are exchanged."""
+
+REGION_KEY = "region="
+_DATE_KEY = "crawl_date="
+_LEDGER = "ledger.sqlite"
+_PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths below a data folder, or below one that is laid out like it, as a staged snapshot is."""
+
+    data: Path
+
+    @property
+    def state(self) -> Path:
+        """Everything that is private."""
+        return self.data / "state"
+
+    @property
+    def lock(self) -> Path:
+        """The file that the run under way holds locked."""
+        return self.state / "lock"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database."""
+        return self.state / _LEDGER
+
+    @property
+    def journals(self) -> Path:
+        """The folder of all journals and of what lies beside them."""
+        return self.state / "journal"
+
+    @property
+    def staging(self) -> Path:
+        """Where snapshots are built: outside the dataset, on its file system."""
+        return self.state / "staging"
+
+    @property
+    def digests(self) -> Path:
+        """The folder of the digests of published files."""
+        return self.state / "published"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all run folders."""
+        return self.data / "runs"
+
+    def journal(self, day: date, generation: int) -> Path:
+        """The journal of a date's generation: 1, and one more for each that `--fresh` could not use."""
+        return self.journals / f"{day.isoformat()}.{generation}{_JOURNAL}"
+
+    def latest_generation(self, day: date) -> int:
+        """The newest generation of a date's journal; 0 where it has none."""
+        names = (path.name.split(".") for path in self.journals.glob(f"{day.isoformat()}.*{_JOURNAL}"))
+        return max((int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal()), default=0)
+
+    def latest_journal(self, day: date) -> Path:
+        """The newest journal of a date; a path at which nothing lies where it has none."""
+        return self.journal(day, self.latest_generation(day))
+
+    def kind(self, kind: str) -> Path:
+        """The folder of all dates of `VIDEOS` or `SELLERS`."""
+        return self.data / kind
+
+    def snapshot(self, kind: str, day: date) -> Path:
+        """The folder of a date's `VIDEOS` or `SELLERS`."""
+        return self.kind(kind) / partition_of(day)
+
+    def dates(self, kind: str) -> Iterator[tuple[date, Path]]:
+        """The dates that have a folder of `VIDEOS` or `SELLERS`, each with that folder."""
+        for path in self.kind(kind).glob(f"{_DATE_KEY}*"):
+            with suppress(ValueError):
+                yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """What a run leaves beside the dataset."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, data: Path, run_id: str) -> RunFolder:
+        """The folder of a run."""
+        return cls(Layout(data).runs / run_id)
+
+    @property
+    def report(self) -> Path:
+        """What happened, for programs."""
+        return self.folder / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The same for people."""
+        return self.folder / "report.html"
+
+    @property
+    def rejects(self) -> Path:
+        """The rows that could not be kept."""
+        return self.folder / "rejects.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFolder:
+    """Where a run builds what it is to publish."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, data: Path, name: str) -> StagedFolder:
+        """The folder that is named after a run."""
+        return cls(Layout(data).staging / name)
+
+    def snapshot(self, kind: str, day: date) -> Path:
+        """The `VIDEOS` or `SELLERS` that are to be exchanged for the published ones."""
+        return Layout(self.folder).snapshot(kind, day)
+
+    @property
+    def aside(self) -> Path:
+        """Rows that wait to be written."""
+        return self.folder / "aside"
+
+    @property
+    def merged(self) -> Path:
+        """Segments that were merged."""
+        return self.aside / "merged"
+
+    @property
+    def announced(self) -> Path:
+        """Empty files for regions that are new."""
+        return self.folder / "announced"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFiles:
+    """What lies beside a journal."""
+
+    journal: Path
+
+    @property
+    def segments(self) -> Path:
+        """The folder of its segments."""
+        return self.journal.with_suffix(_SEGMENTS)
+
+    @property
+    def carried(self) -> Path:
+        """The folder of the snapshots that are pinned for it."""
+        return self.journal.with_suffix(_CARRIED)
+
+    def pin(self, day: date) -> Path:
+        """The pinned files of one earlier snapshot."""
+        return self.carried / partition_of(day)
+
+    @property
+    def required_sellers(self) -> Path:
+        """The sellers that must have ended before it may replace a snapshot that it did not build."""
+        return self.journal.with_name(f"{self.journal.name}.list")
+
+    @property
+    def piped_list(self) -> Path:
+        """The seller list that came from standard input."""
+        return self.journal.with_name(f"{self.journal.name}.stdin.parquet")
+
+    @property
+    def databases(self) -> list[Path]:
+        """The journal with its log and the files whose names begin with its own."""
+        return list(self.journal.parent.glob(f"{self.journal.name}*"))
+
+    @property
+    def crawl_date(self) -> str:
+        """The date in its name."""
+        return self.journal.name.partition(".")[0]
+
+
+def journals_below(folder: Path) -> list[Path]:
+    """Every journal in the folder of journals."""
+    return list(folder.glob(f"*{_JOURNAL}"))
+
+
+def left_by_journals(folder: Path) -> Iterator[Path]:
+    """The folders of segments and pins in the folder of journals whose journal is gone."""
+    for ending in (_SEGMENTS, _CARRIED):
+        for beside in folder.glob(f"*{ending}"):
+            if not beside.with_suffix(_JOURNAL).exists():
+                yield beside
+
+
+def partition_of(day: date) -> str:
+    """The folder name of a crawl date."""
+    return f"{_DATE_KEY}{day.isoformat()}"
+
+
+def log_of(database: Path) -> Path:
+    """SQLite's write-ahead log of a database."""
+    return database.with_name(f"{database.name}-wal")
+
+
+def is_ledger(database: Path) -> bool:
+    """Whether a database is a ledger, by its name."""
+    return database.name == _LEDGER
+
+
+def parquet_file(folder: Path, run_id: str) -> Path:
+    """The file that a run publishes in a folder."""
+    return folder / f"{run_id}{_PARQUET}"
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files anywhere below a folder, sorted by path."""
+    return sorted(folder.rglob(f"*{_PARQUET}"))
+
+
+def digests_file(folder: Path, run_id: str) -> Path:
+    """The list of digests of the files that a run published, in the folder of its date."""
+    return folder / f"{run_id}{_DIGESTS}"
+
+
+def digests_files(folder: Path) -> list[Path]:
+    """The lists of digests in the folder of a date, sorted by path."""
+    return sorted(folder.glob(f"*{_DIGESTS}"))
+
+
+def published_file(data: Path, name: str) -> Path:
+    """A published file by its name in a list of digests, which is its path below the data folder."""
+    return data / name
+
+
+def pinned_file(pin: Path, name: str) -> Path:
+    """Such a file's place in a pin, which leaves out the partition."""
+    kind, _, *rest = Path(name).parts
+    return pin.joinpath(kind, *rest)
+
+
+def pinned_digests(pin: Path) -> Path:
+    """The digests of the files in a pin."""
+    return pin / "digests.sha256"
+
+
+def half_made(folder: Path) -> Path:
+    """Where a folder is made before it gets its name."""
+    return folder.with_name(f".{folder.name}")
+
+
+def segment_rows(folder: Path, name: str) -> Path:
+    """The rows of a segment."""
+    return folder / f"{name}.arrow"
+
+
+def segment_rejects(folder: Path, name: str) -> Path:
+    """The rows of a segment's pages that could not be kept."""
+    return folder / f"{name}.jsonl"
+
+
+def rows_aside(folder: Path, number: int) -> Path:
+    """Rows of one region that wait to be written."""
+    return folder / f"{number}.arrows"
+
+
+def put_away(database: Path) -> Path:
+    """The folder into which a damaged database is to be moved by hand."""
+    return database.parent / "damaged"
