@@ -71,6 +71,7 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/simulator_rate.py bench/results
 	$(BIN)/python bench/journal.py bench/results
 	$(BIN)/python bench/pace.py bench/results
+	$(BIN)/python bench/session.py bench/results
 	$(BIN)/python bench/split.py bench/results
 	$(BIN)/python bench/ceiling.py bench/results
 

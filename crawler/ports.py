@@ -1,4 +1,7 @@
-"""The world as the engine sees it: everything that touches wire or disk comes in through these."""
+"""What two rooms agree on, once each: neither knows the other. Open it to swap a part for one of your own.
+
+Everything that touches wire or disk reaches the engine through these.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import parse_qsl, urlsplit
 
-import aiohttp
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -191,9 +190,9 @@ async def client(
     )
     async with api:
         yield api
-        connector = api._connector
-        assert isinstance(connector, aiohttp.TCPConnector)
-        assert len(connector._acquired) == len(api._kept)
+        assert api._connector is not None
+        connector = api._connector._connector
+        assert len(connector._acquired) == len(api._idle)
         assert not connector._waiters
     started = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - others}
     assert started <= OF_THE_SERVER

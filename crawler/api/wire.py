@@ -1,0 +1,149 @@
+"""aiohttp below its session: connect, write one request, read one answer, and nothing by itself.
+
+Open it when an upgrade of aiohttp breaks the client: only this module knows the connector, the response
+handler and the client request, and `tests/api/test_wire.py` names what has changed of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from math import inf
+from typing import NamedTuple
+
+import aiohttp
+from aiohttp import connector
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from crawler.models.errors import UnavailableError
+
+TRIED_WITH = ("3.14.1", "3.14.5")
+"""The versions of aiohttp, first and last, that all tests of the client were run with."""
+
+NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError)
+"""What `connect`, `ask` and `around_query` raise where no answer came."""
+
+_READ_AT_ONCE = 256 * 1024
+_MAX_HEADER_BYTES = 256 * 1024
+_MAX_HEADERS = 256
+"""Limits of an answer's header lines: gateways add cookies longer than aiohttp's own limit of 8,190 bytes."""
+
+_SWITCHING_PROTOCOLS = 101
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; `body` is decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Target:
+    """Whom all requests go to, by which proxy, and with which headers; made on a running event loop.
+
+    Raises `ValueError` where the address or a header cannot be used.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str], proxy: str | None) -> None:
+        self.request = aiohttp.ClientRequest(
+            "GET",
+            URL(url),
+            headers=headers,
+            loop=asyncio.get_running_loop(),
+            proxy=None if proxy is None else URL(proxy),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.request.url.host}{' through the proxy' if self.request.proxy else ''}"
+
+    def around_query(self) -> tuple[str, str]:
+        """A request's text before and after its query; complete once connected: a proxy may add headers."""
+        request = self.request
+        address = str(request.url) if request.proxy and not request.is_ssl() else request.url.raw_path
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        if not all(header.isprintable() for header in headers):
+            raise ValueError("a header cannot hold this")
+        return f"GET {address}?", "\r\n".join([" HTTP/1.1", *headers, "", ""])
+
+
+class Connector:
+    """Opens connections, `limit` at most at a time; made on a running event loop.
+
+    Its time limit is for the way to a connection alone: waiting for the pace comes later.
+    """
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._connector = aiohttp.TCPConnector(limit=limit)
+        self._timeout = aiohttp.ClientTimeout(connect=seconds, ceil_threshold=inf)
+
+    async def connect(self, target: Target) -> Connection:
+        """A new connection. Raises `TimeoutError` where there is none in time."""
+        return Connection(await self._connector.connect(target.request, [], self._timeout))
+
+    async def close(self) -> None:
+        """Close every connection that is left."""
+        await self._connector.close()
+
+
+class Connection:
+    """One connection; whoever holds it closes it."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: connector.Connection) -> None:
+        self._connection = connection
+
+    def is_open(self) -> bool:
+        """Whether a request may be written: it is connected, and no unasked answer waits on it."""
+        protocol = self._connection.protocol
+        return protocol is not None and protocol.is_connected() and not protocol.should_close
+
+    async def ask(self, request: bytes, max_body: int) -> Answer:
+        """Write a request once and read its answer; answers from 100 to 199 are skipped.
+
+        Raises `UnavailableError` where the body is longer than `max_body` bytes.
+        """
+        protocol, transport = self._connection.protocol, self._connection.transport
+        assert protocol is not None  # noqa: S101 - the caller has checked that it is open
+        assert transport is not None  # noqa: S101 - same
+        # A new parser: the last one may hold the beginning of an answer that nobody asked for.
+        protocol.set_response_params(
+            read_until_eof=True,
+            read_bufsize=_READ_AT_ONCE,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            max_headers=_MAX_HEADERS,
+        )
+        transport.write(request)
+        message, content = await protocol.read()
+        while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
+            message, content = await protocol.read()
+        return Answer(message.code, message.headers, await _whole_body(content, max_body))
+
+    def close(self, *, abort: bool = False) -> None:
+        """Close it; with `abort` without waiting for what is still to be sent."""
+        transport = self._connection.transport
+        if abort and transport is not None:
+            transport.abort()
+        self._connection.close()
+
+
+async def _whole_body(content: aiohttp.StreamReader, max_body: int) -> bytes:
+    if content.is_eof():
+        body = content.read_nowait()
+        _require_at_most(max_body, len(body))
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await content.readany():
+        size += len(chunk)
+        _require_at_most(max_body, size)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _require_at_most(limit: int, size: int) -> None:
+    if size > limit:
+        raise UnavailableError(f"the answer is larger than {limit >> 20} MiB", "too large")
