@@ -46,7 +46,7 @@ check: setup ## lint, types, import contracts, each path once
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/store/test_layout.py
 
-tables: setup ## write the tables of exit codes into the docs
+tables: setup ## write options and exit codes into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)

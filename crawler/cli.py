@@ -22,103 +22,16 @@ from click.shell_completion import get_completion_class
 from crawler import __version__
 from crawler.exit_codes import EXIT_CODES, INTERRUPTED, READER_LEFT
 from crawler.models.errors import CrawlerError, InputError, OutputError
+from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Choice, Kind, Number, Option, Switch, Text
 
 if TYPE_CHECKING:
     from crawler.settings.load import Loaded, SettingsError
 
-_OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
-    ("api.url", "--api-url", "URL", "The API's base address.  [default: https://api.keyapi.ai]"),
-    ("run.data", "--data", "DIR", "Root of all that is written.  [default: data]"),
-    ("run.qps", "--qps", "N", "Requests a second, a ceiling in every sliding second.  [default: 5]"),
-    (
-        "run.workers",
-        "--workers",
-        "N|auto",
-        "Requests in flight at most; auto follows the measured latency.  [default: auto]",
-    ),
-    ("api.timeout", "--timeout", "S", "Whole time that one request may take, in seconds.  [default: 30]"),
-    ("run.patience", "--patience", "S", "Seconds that an API that is down is waited for.  [default: 900]"),
-    (
-        "credits.budget",
-        "--budget",
-        "N",
-        "Credits this crawl date may cost, resumed runs included.  [default: no limit of ours]",
-    ),
-    (
-        "run.stop",
-        "--stop",
-        "short|empty",
-        "Which page ends a seller: a short one, or (one credit more) only an empty one.  [default: short]",
-    ),
-    ("run.max_pages", "--max-pages", "N", "Pages a seller at most.  [default: 100000]"),
-    (
-        "run.lookahead",
-        "--lookahead",
-        "off|history|gallop",
-        "Ask for a deep seller's pages concurrently.  [default: history]",
-    ),
-    ("run.sort", "--sort", "views|sales|gmv", "What the API sorts by.  [default: views]"),
-    ("run.order", "--order", "desc|asc", "Which way it sorts.  [default: desc]"),
-    (
-        "run.strategy",
-        "--strategy",
-        "depth-first|breadth-first|best-first",
-        "Which page next when there is a choice.  [default: depth-first]",
-    ),
-    ("run.top", "--top", "K", "End the run once the K best videos over all sellers are certain."),
-    ("run.min_value", "--min-value", "X", "End a seller once its rows are worth less than X."),
-    ("run.probe", "--probe", "SHARE", "Share of the credits for the page after a short one.  [default: 0]"),
-    (
-        "run.carry_forward",
-        "--carry-forward",
-        None,
-        "Take a seller's other rows from the last snapshot where its first page is as it was then.",
-    ),
-    ("run.max_age", "--max-age", "DAYS", "Carry no row that is older.  [default: 7]"),
-    ("run.audit", "--audit", "SHARE", "Share of such sellers to crawl all the same.  [default: 0.05]"),
-    ("run.repair_drift", "--repair-drift", None, "Read pages again where a list moved while it was read."),
-    (
-        "run.crawl_date",
-        "--crawl-date",
-        "YYYY-MM-DD",
-        "The snapshot to write.  [default: today in run.timezone, which is UTC]",
-    ),
-    ("run.column", "--column", "NAME", "The seller list's column.  [default: seller_id, or the only one]"),
-    ("run.skip_bad_ids", "--skip-bad-ids", None, "Go on without the lines that hold no seller ID."),
-    (
-        "run.fresh",
-        "--fresh",
-        None,
-        "Crawl the listed sellers of this date anew; its other sellers stay as they are.",
-    ),
-    (
-        "run.late",
-        "--late",
-        None,
-        "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago.",
-    ),
-    (
-        "run.retry_failed",
-        "--retry-failed",
-        None,
-        "Ask again for sellers that failed by a 400, 404 or the like.",
-    ),
-    ("run.resume", "--resume", None, "Go on with the latest unfinished crawl date."),
-    ("run.json", "--json", None, "The run report on standard output."),
-    ("log.format", "--log-format", "text|json", "How log lines are written.  [default: text]"),
-    ("log.quiet", "--quiet", None, "Warnings and errors only."),
-    ("log.no_progress", "--no-progress", None, "No progress display, even on a terminal."),
-)
-
-_GROUPS = {
-    "What is crawled": "column skip-bad-ids crawl-date resume fresh late retry-failed sort order",
-    "Where a seller ends": "stop max-pages min-value top probe lookahead strategy",
-    "What is read again, or not": "carry-forward max-age audit repair-drift",
-    "Credits and pace": "budget qps workers timeout patience",
-    "Where from, where to": "config api-url data",
-    "What is printed": "json log-format quiet no-progress online help",
+_GROUP_OF = {option.flag: option.group for option in OPTIONS.values() if option.group} | {
+    "--config": WHERE,
+    "--online": PRINTED,
+    "--help": PRINTED,
 }
-_GROUP_OF = {f"--{flag}": group for group, flags in _GROUPS.items() for flag in flags.split()}
 
 _CODES = ", ".join(f"{code.number} {code.verdict}" for code in EXIT_CODES.values())
 _RUN_NOTES = f"""\b
@@ -166,7 +79,7 @@ class _GroupedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each group of options under its own heading."""
-        grouped: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
+        grouped: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
@@ -177,25 +90,30 @@ class _GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def _choices(metavar: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    words = [word for word in metavar.split("|") if word.islower()]
-    return lambda _context, _parameter, begun: [word for word in words if word.startswith(begun)]
+def _completion(kind: Kind) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    words = kind.words if isinstance(kind, Choice) else (kind.word,) if isinstance(kind, Number) else ()
+    return lambda _context, _parameter, begun: [word for word in words if word and word.startswith(begun)]
+
+
+def _click_option(option: Option) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """An option of the table for the command line; its value stays raw, the settings validate it."""
+    kind, default = option.kind, option.shown_default
+    text = f"{option.sentence}." + (f"  [default: {default}]" if default else "")
+    key = option.name.replace(".", "__")
+    words: dict[str, Any] = {"help": text, "default": None}
+    if isinstance(kind, Switch):
+        return click.option(option.flag, key, is_flag=True, **words)
+    if isinstance(kind, Text) and kind.form == "folder":
+        return click.option(option.flag, key, metavar=option.metavar, type=click.Path(), **words)
+    metavar = "|".join(kind.words) if isinstance(kind, Choice) else option.metavar
+    return click.option(option.flag, key, metavar=metavar, shell_complete=_completion(kind), **words)
 
 
 def settings_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command every option of a run; values stay raw, the settings validate them."""
-    for name, flag, metavar, text in reversed(_OPTIONS):
-        key = name.replace(".", "__")
-        if metavar is None:
-            option = click.option(flag, key, is_flag=True, default=None, help=text)
-        elif metavar == "DIR":
-            option = click.option(flag, key, metavar=metavar, type=click.Path(), default=None, help=text)
-        else:
-            complete = _choices(metavar)
-            option = click.option(
-                flag, key, metavar=metavar, default=None, help=text, shell_complete=complete
-            )
-        command = option(command)
+    """Give a command every option of a run."""
+    for option in reversed(OPTIONS.values()):
+        if option.group:
+            command = _click_option(option)(command)
     return _config_option(command)
 
 
@@ -293,7 +211,7 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
-    from crawler.settings.load import flags_of  # noqa: PLC0415 - heavy
+    from crawler.settings.resume import flags_of  # noqa: PLC0415 - heavy
 
     loaded = _load(config, {"run__data": data})
     return status_command(

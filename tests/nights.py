@@ -52,13 +52,14 @@ from crawler.models.page import Page
 from crawler.nightly.run import NightlyRun
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.options import Settings
 from crawler.ports import Departure
 from crawler.report.run_report import RunReport
 from crawler.rules.outage import DOWN_SELLERS
 from crawler.rules.retry import HARD_ATTEMPTS
 from crawler.rules.sizing import PRIOR_HOLD, PoolSize
 from crawler.sellers.listing import SellerList
-from crawler.settings.load import Settings
+from crawler.settings.load import load
 from crawler.store import failpoints
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
@@ -678,11 +679,12 @@ def settings_of(
     folder: Path, fixed: dict[str, Any], budgets: tuple[int | None, int | None], url: str, *, fresh: bool
 ) -> Settings:
     """Settings of one run."""
-    api = {"timeout": fixed["timeout"], "url": url}
-    run = {k: v for k, v in fixed.items() if k != "timeout"}
-    run.update(data=str(folder), fresh=fresh)
-    log = {"quiet": True, "no_progress": True}
-    return Settings(api=api, run=run, credits={"budget": budgets[0], "monthly_budget": budgets[1]}, log=log)
+    values = {f"run.{name}": value for name, value in fixed.items() if name != "timeout"}
+    values |= {"api.timeout": fixed["timeout"], "api.url": url, "run.data": str(folder), "run.fresh": fresh}
+    values |= {"credits.budget": budgets[0], "credits.monthly_budget": budgets[1]}
+    values |= {"log.quiet": True, "log.no_progress": True}
+    given = {name: value for name, value in values.items() if value is not None}
+    return load(given, Path(os.devnull), {}).settings
 
 
 @dataclass

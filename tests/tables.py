@@ -1,17 +1,26 @@
-"""Write what is made from the program's tables: the exit codes in the docs. `make tables` runs it.
+"""Write what is made from the program's tables: options and exit codes in the docs, and the settings file.
 
-`tests/commands/test_tables.py` fails where a file is not as it would be written.
+`make tables` runs it; `tests/commands/test_tables.py` fails where a file is not as it would be written.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from crawler.exit_codes import EXIT_CODES
+from crawler.options import GROUPS, OPTIONS, SECTIONS, Choice, Option, Switch
 
 ROOT = Path(__file__).parent.parent
+SETTINGS_HEAD = """\
+# Every setting, with its default. A flag beats the environment, which beats this file.
+# In the environment a setting is CRAWLER_<SECTION>_<NAME>, such as CRAWLER_JOURNAL_COMMIT_MS; where it has a
+# flag, also the flag's name: CRAWLER_QPS for --qps. CRAWLER_CONFIG names another file than this one.
+# A line that starts with "# name =" has no value by default: take the mark away to set one.
+# The API key is never kept here: it comes from KEYAPI_API_KEY, or from the file that api.key_file names."""
+CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -29,14 +38,53 @@ def between(text: str, name: str, content: str) -> str:
     return marked.sub(lambda found: found[1] + content + found[2], text)
 
 
+def option_rows() -> Iterable[tuple[object, ...]]:
+    """What README.md says of each option of `run`, by group."""
+    for group in GROUPS:
+        yield f"**{group}**", "", ""
+        for option in OPTIONS.values():
+            if option.group == group:
+                yield option_row(option)
+
+
+def option_row(option: Option) -> tuple[object, ...]:
+    kind = option.kind
+    value = "|".join(kind.words) if isinstance(kind, Choice) else option.metavar
+    meaning = f"{option.sentence}; {option.more}" if option.more else option.sentence
+    default = option.default_words or ("off" if isinstance(kind, Switch) else option.shown_default or "none")
+    is_value = not option.default_words and option.shown_default
+    return f"`{option.flag} {value}`".replace(" `", "`"), meaning, f"`{default}`" if is_value else default
+
+
+def settings_file() -> str:
+    """config/crawler.toml."""
+    lines = [SETTINGS_HEAD]
+    for section in SECTIONS:
+        lines += ["", f"[{section}]"]
+        lines += [setting_line(option) for name, option in OPTIONS.items() if name.startswith(f"{section}.")]
+    return "\n".join(lines) + "\n"
+
+
+def setting_line(option: Option) -> str:
+    key, default = option.name.partition(".")[2], option.default
+    is_number = isinstance(default, bool | int | float)
+    value = str(default).lower() if is_number else json.dumps(str(default))
+    assignment = f"{key} = {value}" if default is not None else f"# {key} = {option.example}"
+    words = option.kind.range if isinstance(option.kind, Choice) else ""
+    words = f"left out: {option.default_words or 'none'}" if default is None else words
+    return f"{assignment:<30} # {'; '.join(filter(None, (option.sentence, words)))}"
+
+
 def made() -> dict[Path, str]:
     """Each file with a table of the program, as it must be."""
     readme, operations = ROOT / "README.md", ROOT / "docs" / "operations.md"
     codes = EXIT_CODES.values()
+    options = table(("option", "meaning", "default"), (CONFIG_ROW, *option_rows()))
     meanings = table(("code", "meaning", "data"), ((c.number, c.meaning, c.published) for c in codes))
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
     return {
-        readme: between(readme.read_text(), "exit codes", meanings),
+        readme: between(between(readme.read_text(), "options", options), "exit codes", meanings),
+        ROOT / "config" / "crawler.toml": settings_file(),
         operations: between(operations.read_text(), "exit codes", advice),
     }
 

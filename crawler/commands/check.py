@@ -17,17 +17,10 @@ from crawler.api.proxies import proxy_for
 from crawler.models.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
 from crawler.nightly.shell import quoted
+from crawler.options import OPTIONS, Settings, value_of
 from crawler.sellers.listing import read_sellers
-from crawler.settings.load import (
-    Loaded,
-    Settings,
-    key_origin,
-    mask,
-    read_key,
-    setting_names,
-    shown_key_file,
-    value_of,
-)
+from crawler.settings.key import key_origin, mask, read_key, shown_key_file
+from crawler.settings.load import Loaded
 from crawler.store.files import free_bytes
 from crawler.store.layout import Layout
 from crawler.store.lock import holder_of
@@ -100,7 +93,7 @@ def check_command(
 
 
 def _list_settings(loaded: Loaded, found: _Findings) -> None:
-    for name in setting_names():
+    for name in OPTIONS:
         value = value_of(loaded.settings, name)
         shown = "none" if value is None else str(value)
         if isinstance(value, bool):

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from crawler.models.errors import CrawlerError, InputError, PageError
 from crawler.nightly.session import Account, quiet_seconds
 from crawler.nightly.world import World
-from crawler.settings.load import Settings
+from crawler.options import Settings
 from crawler.store.layout import Layout
 from crawler.store.ledger import CHECK, Ledger
 from crawler.store.lock import hold_lock

@@ -36,7 +36,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     for warning in listed.warnings:
         LOG.warning("%s", warning)
     plan = plan_night(settings, listed.ids, crawl_date)
-    if settings.run.json_report:
+    if settings.run.json:
         sys.stdout.write(orjson.dumps(plan, _as_object, orjson.OPT_INDENT_2).decode() + "\n")
     else:
         _print(plan, settings.run.qps)

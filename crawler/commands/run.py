@@ -20,9 +20,12 @@ from crawler.nightly.run import NightlyRun
 from crawler.nightly.shell import program, quoted
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.options import Settings
 from crawler.report.progress import LOG, set_up_logging
 from crawler.sellers.listing import as_name, as_text, read_sellers
-from crawler.settings.load import Loaded, Settings, flags_of, in_words, options_of, read_key, resumed
+from crawler.settings.key import read_key
+from crawler.settings.load import Loaded
+from crawler.settings.resume import flags_of, in_words, options_of, resumed
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import DateRecord, Ledger
@@ -55,7 +58,7 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
         flags, options = flags_of(loaded), options_of(loaded)
         run = NightlyRun(settings, key, listed, kept, crawl_date, signals, world, flags, options)
         report = run.go()
-    if settings.run.json_report:
+    if settings.run.json:
         sys.stdout.buffer.write(report.as_json())
         sys.stdout.flush()
     return report.exit_code

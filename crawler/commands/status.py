@@ -14,8 +14,8 @@ import orjson
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
+from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
-from crawler.settings.load import CreditSettings
 from crawler.store.files import told_as_output_error
 from crawler.store.layout import Layout
 from crawler.store.ledger import DateRecord, Ledger, RunRecord

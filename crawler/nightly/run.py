@@ -54,6 +54,7 @@ from crawler.nightly.replace_guard import ReplaceGuard, slices
 from crawler.nightly.session import Account, Session, Task, check_room, no_match, quiet_seconds
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.options import Settings
 from crawler.report.progress import LOG
 from crawler.report.run_report import RunReport, count_stops
 from crawler.rules.address import MOST_ASKED, AddressCheck
@@ -64,7 +65,6 @@ from crawler.rules.order import Frontier
 from crawler.rules.spread import spread_places
 from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList, as_text
-from crawler.settings.load import Settings
 from crawler.store.digests import damage_of_published
 from crawler.store.failpoints import reached
 from crawler.store.files import told_as_output_error, write_whole

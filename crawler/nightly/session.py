@@ -21,6 +21,7 @@ from crawler.models.page import Match, Page
 from crawler.models.seller import Ending
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
+from crawler.options import CreditSettings, Settings
 from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
 from crawler.rules.address import AddressCheck
@@ -34,7 +35,6 @@ from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.rules.top import Top
-from crawler.settings.load import CreditSettings, Settings
 from crawler.store.group_commit import GroupCommit
 from crawler.store.ledger import BillingMonth, Ledger
 from crawler.store.segments import Staging

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
+from crawler.options import Settings
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
-from crawler.settings.load import Settings
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
 from crawler.store.publishing import RowCounts, SnapshotPlan, publish

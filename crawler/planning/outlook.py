@@ -15,6 +15,7 @@ from crawler.history.carrying import CarryRule
 from crawler.history.snapshots import History, LastSeen, Pair
 from crawler.history.unchanged import UnchangedSellers
 from crawler.models.api import Strategy
+from crawler.options import Settings
 from crawler.planning.detours import Detours, jumps
 from crawler.planning.estimates import Chances, chance, cost_per_page, growth
 from crawler.planning.forecast import Forecaster
@@ -22,7 +23,6 @@ from crawler.planning.known import KnownSeller
 from crawler.planning.spread import spread
 from crawler.planning.tariff import Tariff
 from crawler.planning.today import Today
-from crawler.settings.load import Settings
 
 _LIKELY = 0.5
 _UNSEEN = (0.9, 0.1, 0.5)

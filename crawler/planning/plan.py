@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from crawler.history.snapshots import History
 from crawler.models.api import SortOrder
+from crawler.options import Settings
 from crawler.planning.forecast import Forecast
 from crawler.planning.outlook import Outlook, outlook
 from crawler.planning.reach import PageValues, Reach, reaches
 from crawler.planning.today import Budget, read_budget, read_today
-from crawler.settings.load import Settings
 
 NO_SNAPSHOT = "no earlier snapshot: nothing is known of what these sellers cost but one credit for each"
 _MISPLACED = 0.05

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from crawler.models.api import MAX_PAGE_NUM, SortField, Strategy
+from crawler.options import Settings
 from crawler.planning.forecast import Forecast
 from crawler.planning.known import KnownSeller
 from crawler.planning.outlook import Outlook
 from crawler.planning.strategies import best_first, breadth_first, depth_first, share
 from crawler.planning.tariff import Tariff
-from crawler.settings.load import Settings
 
 PageValues = Callable[[SortField], "dict[str, array[float]]"]
 """What each page of each seller was worth, by what the API sorts by."""

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 from crawler.models.api import StopRule
 from crawler.models.seller import SellerStatus, StopReason
+from crawler.options import Settings
 from crawler.rules.budget import month_begin, utc_day
-from crawler.settings.load import Settings
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger

@@ -15,7 +15,8 @@ import pytest
 from conftest import SMALL, Night
 
 from crawler.models.errors import InputError
-from crawler.settings.load import load, resumed
+from crawler.settings.load import load
+from crawler.settings.resume import resumed
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger

@@ -23,8 +23,8 @@ from crawler.commands.status import month_of, status_command
 from crawler.engine.credits import Credits
 from crawler.models.errors import BudgetSpentError, InputError, OutputError
 from crawler.nightly.session import Account
+from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, pace_since
-from crawler.settings.load import CreditSettings
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import FORMAT, Ledger
 

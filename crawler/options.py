@@ -1,0 +1,464 @@
+"""Every option once: its name, type, range, default, flag, group and help. Open it to add or change one.
+
+A field of a section is a setting of the TOML file (`run.qps`), an environment variable (`CRAWLER_RUN_QPS`)
+and, where it has a group, a flag of `run` (`--qps`, and `CRAWLER_QPS`). The command line, the reading of the
+settings and the completion work by this table; config/crawler.toml and README.md's table are made from it
+(`make tables`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import date
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
+
+PREFIX = "CRAWLER_"
+
+GROUPS = (
+    _CRAWLED := "What is crawled",
+    _END := "Where a seller ends",
+    _AGAIN := "What is read again, or not",
+    _PACE := "Credits and pace",
+    WHERE := "Where from, where to",
+    PRINTED := "What is printed",
+)
+"""The headings of `--help`, in their order."""
+
+_NAMED_ENDS = 10**9
+"""A range is said without its upper end where that is larger: nobody reaches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """True or false."""
+
+    range: str = ""
+    allowed: str = "true or false"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def range(self) -> str:
+        """The words, as a list for people."""
+        return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
+
+    @property
+    def allowed(self) -> str:
+        """What a value must be, for messages."""
+        return self.range
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number from `low` to `high`; `above` leaves `low` itself out, `unit` may follow the number.
+
+    `is_whole` takes whole numbers only; `word` is one that may stand in the place of a number.
+    """
+
+    low: float = -inf
+    high: float = inf
+    noun: str = "a number"
+    above: bool = False
+    unit: str = ""
+    is_whole: bool = False
+    word: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies within the range."""
+        return isfinite(value) and self.low <= value <= self.high and not (self.above and value == self.low)
+
+    @property
+    def range(self) -> str:
+        """The range for people, empty where there is none."""
+        if self.above:
+            return f"above {self.low:g}"
+        if self.high <= _NAMED_ENDS:
+            return f"{self.low:.9g} to {self.high:.9g}"
+        return "" if self.low == -inf else f"{self.low:g} or more"
+
+    @property
+    def allowed(self) -> str:
+        """What a value must be, for messages."""
+        words = self.range.removesuffix(" or more")
+        words = words if self.above or not words else f"from {words}"
+        return " ".join(filter(None, (self.word and f"{self.word} or", self.noun, words)))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of a certain form."""
+
+    form: Literal["address", "file", "folder", "column", "zone", "date"]
+    allowed: str
+    range: str = ""
+
+
+Kind = Switch | Choice | Number | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting; `group` is empty where it has no flag.
+
+    `default_words` says the default where its value does not, `more` is what only the README says besides.
+    `is_repeated`: commands that are printed to go on with a run have it again; `is_resumed`: `--resume`
+    restores it.
+    """
+
+    name: str
+    default: Any
+    kind: Kind
+    help: str
+    group: str = ""
+    metavar: str = ""
+    flag_name: str = ""
+    default_words: str = ""
+    example: str = ""
+    more: str = ""
+    is_repeated: bool = True
+    is_resumed: bool = True
+
+    @property
+    def flag(self) -> str:
+        """The flag, as `--max-pages`."""
+        return f"--{self.flag_name or self.name.partition('.')[2].replace('_', '-')}"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set it."""
+        by_name = f"{PREFIX}{self.name.replace('.', '_').upper()}"
+        by_flag = f"{PREFIX}{self.flag[2:].replace('-', '_').upper()}"
+        return (by_name, by_flag) if self.group else (by_name,)
+
+    @property
+    def sentence(self) -> str:
+        """What it does, and its range."""
+        is_said = isinstance(self.kind, Choice) or not self.kind.range
+        return self.help if is_said else f"{self.help}; {self.kind.range}"
+
+    @property
+    def shown_default(self) -> str:
+        """The default for people; empty where nothing is set, and for switches, which are off."""
+        if self.default_words or self.default is None or self.default is False:
+            return self.default_words
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def _option(default: Any, kind: Kind, text: str, group: str = "", metavar: str = "", **more: Any) -> Any:
+    """A field of a section; what else is given are fields of `Option`."""
+    return field(
+        default=default, metadata={"kind": kind, "help": text, "group": group, "metavar": metavar, **more}
+    )
+
+
+def _whole(low: float, high: float = inf, noun: str = "a whole number", word: str = "") -> Number:
+    return Number(low, high, noun, is_whole=True, word=word)
+
+
+_SWITCH = Switch()
+_SHARE = Number(0, 1, "a share")
+_SECONDS = Number(0, noun="a number of seconds")
+_SOME_SECONDS = Number(0, noun="a number of seconds", above=True)
+# The upper end keeps sums within what the ledger's integers hold.
+_CREDITS = _whole(0, 10**15, "a whole number of credits")
+_ONCE: dict[str, Any] = {"is_repeated": False, "is_resumed": False}
+_LOCAL: dict[str, Any] = {"is_resumed": False}
+
+Lookahead = Literal["off", "history", "gallop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """How the API is reached; times in seconds."""
+
+    url: str = _option(
+        "https://api.keyapi.ai",
+        Text("address", "an address such as https://api.keyapi.ai"),
+        "Base address of the API; https, or http to loopback",
+        *(WHERE, "URL"),
+        flag_name="api-url",
+    )
+    key_file: Path | None = _option(
+        None,
+        Text("file", "the path of a file"),
+        "File that holds the API key alone, on one line",
+        example='"/etc/crawler/key"',
+        **_LOCAL,
+    )
+    allow_http: bool = _option(False, _SWITCH, "Let the key travel over plain http to other hosts too")
+    timeout: float = _option(
+        30.0,
+        _SOME_SECONDS,
+        "Seconds that one request may take, from its departure to its last byte",
+        *(_PACE, "S"),
+    )
+    connect_timeout: float = _option(10.0, _SOME_SECONDS, "Seconds that the way to a connection may take")
+    retry_after_cap: float = _option(
+        60.0, _SOME_SECONDS, "Seconds that a Retry-After header is honoured at most"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second."""
+
+    data: Path = _option(
+        Path("data"),
+        Text("folder", "the path of a folder"),
+        "Root of all that is written; its path must be UTF-8",
+        *(WHERE, "DIR"),
+        **_LOCAL,
+    )
+    qps: float = _option(
+        5.0,
+        Number(0.1, 10_000),
+        "Requests a second, a ceiling in every sliding second",
+        *(_PACE, "N"),
+        more="of a fractional rate above 1 only the whole part fits in a second",
+    )
+    workers: int | Literal["auto"] = _option(
+        "auto",
+        _whole(1, 4096, word="auto"),
+        "Requests in flight at most; auto follows the measured latency",
+        *(_PACE, "N|auto"),
+    )
+    patience: float = _option(
+        900.0, _SECONDS, "Seconds that an API that is down is waited for", *(_PACE, "S")
+    )
+    stop: StopRule = _option(
+        StopRule.SHORT,
+        Choice(tuple(StopRule)),
+        "Which page ends a seller: one of fewer than ten rows, or (one credit more) only an empty one",
+        _END,
+    )
+    max_pages: int = _option(MAX_PAGE_NUM, _whole(1, MAX_PAGE_NUM), "Pages a seller at most", *(_END, "N"))
+    lookahead: Lookahead = _option(
+        "history",
+        Choice(("off", "history", "gallop")),
+        "Ask for a deep seller's pages concurrently",
+        _END,
+        more="history: as many as the last snapshot had (one request more at most); "
+        "gallop: by leaps too where nothing is known",
+    )
+    lookahead_pages: int = _option(
+        10, _whole(2, MAX_PAGE_NUM), "No pages are asked for concurrently of sellers with fewer than this"
+    )
+    sort: SortField = _option(SortField.VIEWS, Choice(tuple(SortField)), "What the API sorts by", _CRAWLED)
+    order: SortOrder = _option(SortOrder.DESC, Choice(tuple(SortOrder)), "Which way it sorts", _CRAWLED)
+    strategy: Strategy = _option(
+        Strategy.DEPTH_FIRST,
+        Choice(tuple(Strategy)),
+        "Which page next when there is a choice; best-first: the one with the most to gain",
+        _END,
+    )
+    top: int | None = _option(
+        None,
+        _whole(1, 1_000_000),
+        "End the run once the K best videos over all sellers are certain",
+        *(_END, "K"),
+        example="1000",
+    )
+    min_value: float | None = _option(
+        None,
+        Number(),
+        "End a seller once its rows are worth less than X, by what the API sorts by",
+        *(_END, "X"),
+        example="500",
+    )
+    probe: float = _option(
+        0.0,
+        _SHARE,
+        "Share of the credits that tries the page after a short one, to audit the short-page rule",
+        *(_END, "SHARE"),
+    )
+    carry_forward: bool = _option(
+        False,
+        _SWITCH,
+        "Take a seller's other rows from the last snapshot where its first page is as it was then",
+        _AGAIN,
+    )
+    max_age: int = _option(
+        7,
+        _whole(1, 365, "a whole number of days"),
+        "Carry no row that is older, in days",
+        *(_AGAIN, "DAYS"),
+    )
+    audit: float = _option(
+        0.05,
+        _SHARE,
+        "Share of such sellers to crawl in full all the same, to measure how often carrying is wrong",
+        *(_AGAIN, "SHARE"),
+    )
+    repair_drift: bool = _option(
+        False, _SWITCH, "Read pages again where a seller's list changed while it was read", _AGAIN
+    )
+    crawl_date: date | None = _option(
+        None,
+        Text("date", "a date such as 2026-11-23"),
+        "The snapshot to write; not later than today anywhere on earth (UTC+14)",
+        *(_CRAWLED, "YYYY-MM-DD"),
+        default_words="today in run.timezone, which is UTC",
+        example="2026-11-23",
+        **_ONCE,
+    )
+    timezone: str = _option(
+        "UTC",
+        Text("zone", "a time zone name such as UTC or Asia/Singapore"),
+        'Where "today" is: a name such as UTC or Asia/Singapore',
+    )
+    column: str | None = _option(
+        None,
+        Text("column", "the name of a column"),
+        "The seller list's column",
+        *(_CRAWLED, "NAME"),
+        default_words="seller_id, or the only one",
+        example='"seller_id"',
+    )
+    skip_bad_ids: bool = _option(
+        False, _SWITCH, "Go on without the lines that hold no seller ID; the report counts them", _CRAWLED
+    )
+    fresh: bool = _option(
+        False,
+        _SWITCH,
+        "Crawl the listed sellers of the date anew; its other sellers stay as they are",
+        _CRAWLED,
+        more="the former snapshot is published until every listed seller has ended",
+        **_ONCE,
+    )
+    late: bool = _option(
+        False,
+        _SWITCH,
+        "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago",
+        _CRAWLED,
+        more="`--fresh` needs it there too",
+        **_ONCE,
+    )
+    late_after: float = _option(
+        36.0,
+        Number(0, 876_000, "a number of hours", unit="h"),
+        'Hours after its first run began a crawl date is closed by itself; "36 h" as well',
+    )
+    retry_failed: bool = _option(
+        False, _SWITCH, "Ask again for sellers that failed by a 400, 404, 410, 422 or the like", _CRAWLED
+    )
+    resume: bool = _option(
+        False,
+        _SWITCH,
+        "Go on with the latest unfinished crawl date, under the options it had",
+        _CRAWLED,
+        more="with `--retry-failed` or `--late`, also with one that these apply to; "
+        "what is given anew beats the options it had; the list may be left out",
+        **_ONCE,
+    )
+    json: bool = _option(False, _SWITCH, "Print the run report on standard output", PRINTED, **_ONCE)
+    attempts: int = _option(6, _whole(5, 10), "Requests of one page at most before its seller fails")
+    backoff: float = _option(
+        1.0, _SOME_SECONDS, "Seconds before the second attempt; doubles, with jitter, 30 at most"
+    )
+    grace: float = _option(10.0, _SECONDS, "Seconds that requests in flight get after a stop signal")
+    # The upper end keeps dates within what a calendar can count.
+    keep_days: int = _option(
+        30, _whole(1, 36_500, "a whole number of days"), "Days that runs/ and finished journals are kept"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditSettings:
+    """What may be spent, in credits."""
+
+    budget: int | None = _option(
+        None,
+        _CREDITS,
+        "Credits the crawl date may cost, resumed runs included",
+        *(_PACE, "N"),
+        default_words="no limit of ours",
+        example="10000",
+    )
+    monthly_budget: int | None = _option(
+        None, _CREDITS, "Credits a billing month may cost, over all runs", example="300000"
+    )
+    # Each month has these days.
+    month_begins: int = _option(
+        1, _whole(1, 28, "a day of the month"), "First day of the billing month, by UTC"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalSettings:
+    """How safely pages are kept: `commit_ms` in milliseconds, `reserve_mib` in MiB."""
+
+    sync: Literal["power-loss", "process-kill"] = _option(
+        "power-loss", Choice(("power-loss", "process-kill")), "What a received page survives"
+    )
+    commit_ms: int = _option(
+        5,
+        _whole(1, 1000, "a whole number of milliseconds"),
+        "Milliseconds of pages that share one durable write",
+    )
+    reserve_mib: int = _option(
+        64,
+        _whole(0, noun="a whole number of MiB"),
+        "MiB of disk kept free; below it a run stops with exit code 8",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is printed."""
+
+    format: Literal["text", "json"] = _option(
+        "text",
+        Choice(("text", "json")),
+        "How log lines are written, on standard error",
+        PRINTED,
+        flag_name="log-format",
+        **_LOCAL,
+    )
+    quiet: bool = _option(False, _SWITCH, "Print warnings and errors only", PRINTED, **_LOCAL)
+    no_progress: bool = _option(
+        False, _SWITCH, "Show no progress display, even on a terminal", PRINTED, **_LOCAL
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The value of every option, by section."""
+
+    api: ApiSettings = ApiSettings()
+    run: RunSettings = RunSettings()
+    credits: CreditSettings = CreditSettings()
+    journal: JournalSettings = JournalSettings()
+    log: LogSettings = LogSettings()
+
+
+SECTIONS: dict[str, type[Any]] = {section.name: type(section.default) for section in fields(Settings)}
+"""The sections of the settings, in the file's order."""
+
+OPTIONS: dict[str, Option] = {
+    f"{section}.{one.name}": Option(f"{section}.{one.name}", one.default, **one.metadata)
+    for section, kind in SECTIONS.items()
+    for one in fields(kind)
+}
+"""Every option by section.name, in the file's order."""
+
+FLAGS: dict[str, str] = {
+    name: option.flag
+    for name, option in sorted(OPTIONS.items(), key=lambda o: o[0].partition(".")[0])
+    if option.group
+}
+"""The flag of each option that has one, in the order in which printed commands have them."""
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of section.name."""
+    section, _, key = name.partition(".")
+    return getattr(getattr(settings, section), key)

@@ -1,0 +1,198 @@
+"""One raw value as its option has it, or why it is refused.
+
+Open it to add a kind of value, or a rule between two values. Flags and the environment bring text, the file
+brings what TOML has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from math import nan
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from crawler.models.addresses import is_loopback
+from crawler.models.api import SortOrder, Strategy
+from crawler.options import Choice, Kind, Number, Option, Settings, Switch
+
+_SHOWN = 80
+_YES = frozenset({"true", "1", "yes", "on", "t", "y"})
+_NO = frozenset({"false", "0", "no", "off", "f", "n"})
+_WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0*)?", re.ASCII)
+
+
+def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
+    """The value that `raw` is of this option, beside the values `taken` before it, by section.name.
+
+    Raises `ValueError` that says what is wanted.
+    """
+    kind = option.kind
+    if isinstance(raw, bool) and not isinstance(kind, Switch):
+        raise ValueError(f"{kind.allowed} is wanted, not true or false")  # noqa: TRY004 - a fault of the value, like the others
+    value = _read(kind, raw)
+    if value is None:
+        raise ValueError(f"{kind.allowed} is wanted")
+    _require_compatible(option.name, value, taken)
+    return value
+
+
+def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
+    """What cannot be meant together, though each value can."""
+    parts = urlsplit(settings.api.url)
+    if parts.scheme == "http" and not settings.api.allow_http and not is_loopback(parts.hostname or ""):
+        yield (
+            f"api.url ({origins['api.url']}): {shown('api.url', settings.api.url)}: the key would travel "
+            "in the clear: use https, or set api.allow_http"
+        )
+    if settings.run.resume and settings.run.fresh:
+        yield (
+            f"run.resume ({origins['run.resume']}) and run.fresh ({origins['run.fresh']}) contradict each "
+            "other: go on with a date, or crawl it anew"
+        )
+    if settings.run.resume and settings.run.crawl_date is not None:
+        yield (
+            f"run.resume ({origins['run.resume']}) and run.crawl_date ({origins['run.crawl_date']}) "
+            "contradict each other: --crawl-date alone goes on with that date"
+        )
+
+
+def shown(name: str, value: Any) -> str:
+    """A value as a message may show it: short, and without what may be a secret."""
+    if name == "api.key_file":
+        return "(not shown)"
+    text = value if isinstance(value, str) else repr(value)
+    if name == "api.url":
+        text = re.sub(r"^(\w+:/*)?.*@", r"\1…@", text, flags=re.DOTALL)
+        text = re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return repr(text) if isinstance(value, str) else text
+
+
+def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
+    if name == "run.carry_forward" and value and taken.get("run.top") is not None:
+        raise ValueError("it cannot go with top: what is carried is not certain")
+    is_best_first = name == "run.strategy" and value == Strategy.BEST_FIRST
+    if (is_best_first or name in {"run.top", "run.min_value"}) and taken.get("run.order") == SortOrder.ASC:
+        raise ValueError("it needs the order desc: what comes later must be worth less")
+
+
+def _read(kind: Kind, raw: Any) -> Any:
+    """The value; None where it is none of the kind."""
+    match kind:
+        case Switch():
+            return _switch(raw)
+        case Choice():
+            return next((word for word in kind.words if raw == word), None)
+        case Number(is_whole=True):
+            return _whole(kind, raw)
+        case Number():
+            return _number(kind, raw)
+        case _:
+            return _FORMS[kind.form](raw)
+
+
+def _switch(raw: Any) -> bool | None:
+    if isinstance(raw, int | float):
+        return bool(raw) if raw in {0, 1} else None
+    word = raw.lower() if isinstance(raw, str) else ""
+    return True if word in _YES else False if word in _NO else None
+
+
+def _number(kind: Number, raw: Any) -> float | None:
+    if isinstance(raw, str):
+        raw = raw.strip().removesuffix(kind.unit) if raw.isascii() else ""
+    try:
+        value = float(raw) if isinstance(raw, str | int | float) else nan
+    except (ValueError, OverflowError):
+        return None
+    return value if kind.holds(value) else None
+
+
+def _whole(kind: Number, raw: Any) -> int | str | None:
+    if kind.word and raw == kind.word:
+        return kind.word
+    if isinstance(raw, str):
+        found = _WHOLE.fullmatch(raw.strip())
+        raw = found[1] if found else ""
+    elif isinstance(raw, float) and not raw.is_integer():
+        return None
+    try:
+        value = int(raw) if isinstance(raw, str | int | float) else None
+        return value if value is not None and kind.holds(value) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _address(raw: Any) -> str | None:
+    if not isinstance(raw, str):
+        return None
+    # urlsplit drops line breaks in silence, and others read a backslash as a slash
+    if not raw.isprintable() or " " in raw or "\\" in raw:
+        raise ValueError("no blanks, control characters or \\ may stand in the address")
+    try:
+        parts = urlsplit(raw)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        return None
+    if "@" in parts.netloc or "?" in raw or "#" in raw:
+        raise ValueError("no user, password, ? or # may stand in the address")
+    return raw
+
+
+def _file(raw: Any) -> Path | None:
+    """Refuse what names no file, and read a leading ~ as the shell would: a file has no shell."""
+    if not isinstance(raw, str):
+        return raw if isinstance(raw, Path) else None
+    if not raw.strip() or "\0" in raw:
+        raise ValueError("a path is wanted")
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError:
+        raise ValueError("~ stands for no home folder here: name the path in full") from None
+
+
+def _folder(raw: Any) -> Path | None:
+    """Arrow takes no names that are not UTF-8."""
+    path = _file(raw)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("the path of a folder whose name is UTF-8 is wanted") from None
+    return path
+
+
+def _column(raw: Any) -> str | None:
+    return raw or None if isinstance(raw, str) else None
+
+
+def _zone(raw: Any) -> str | None:
+    try:
+        return ZoneInfo(raw).key if isinstance(raw, str) else None
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def _date(raw: Any) -> date | None:
+    """Numbers and times would be read as moments, which is not what a crawl date is."""
+    if isinstance(raw, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", raw):
+        try:
+            return date.fromisoformat(raw)
+        except ValueError:
+            raise ValueError("no such day in the calendar") from None
+    return raw if type(raw) is date else None
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "address": _address,
+    "file": _file,
+    "folder": _folder,
+    "column": _column,
+    "zone": _zone,
+    "date": _date,
+}
