@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
+_POLYNOMIAL = 0xEDB88320
+"""That of CRC-32, its lowest bit first."""
+
 _INTEGER_BYTES = (1, 2, 3, 4, 6, 8)
 """The widths in which SQLite stores integers."""
 
@@ -41,6 +44,22 @@ def corrected(stored: Sequence[Any]) -> tuple[Any, ...] | None:
             candidate = (*values[:place], other, *values[place + 1 :])
             if row_checksum(candidate) == checksum:
                 return (*candidate, checksum)
+    return None
+
+
+def with_bit_flipped_back(content: bytes, checksum: int) -> bytes | None:
+    """The content that has this CRC-32 and differs in one bit; None where no such content exists.
+
+    Of content that is damaged elsewise one in 2**32 / bits is taken for such: check it by another checksum.
+    """
+    wanted, difference = crc32(content) ^ checksum, _POLYNOMIAL
+    # Each step is by how much the checksum differs where the next bit from the end does.
+    for place in range(8 * len(content) - 1, -1, -1):
+        if difference == wanted:
+            flipped = bytearray(content)
+            flipped[place // 8] ^= 1 << place % 8
+            return bytes(flipped)
+        difference = (difference >> 1) ^ (_POLYNOMIAL if difference & 1 else 0)
     return None
 
 

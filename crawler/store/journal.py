@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from zlib import crc32
 
 import pyarrow as pa
 
@@ -47,7 +48,8 @@ CREATE TABLE IF NOT EXISTS body (
     seq INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
     size INTEGER NOT NULL,
-    lz4 BLOB NOT NULL
+    lz4 BLOB NOT NULL,
+    checksum INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS segment (
     name TEXT PRIMARY KEY,
@@ -427,7 +429,7 @@ class Journal:
         numbered = list(enumerate(pages, start=self._last_seq + 1))
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         bodies = [
-            (last, first, len(joined), self.compressed(joined))
+            (last, first, len(joined), *self.compressed(joined))
             for first, last, joined in _joined((seq, page.body) for seq, (_, page) in numbered)
         ]
         outlays = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
@@ -438,7 +440,7 @@ class Journal:
                 "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_page_row(seq, record, page) for seq, (record, page) in numbered],
             )
-            db.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", bodies)
+            db.executemany("INSERT INTO body VALUES (?, ?, ?, ?, ?)", bodies)
             db.executemany(_ENDED, endings)
             db.executemany(_OUTLAY, outlays)
             for record in noted:
@@ -453,9 +455,10 @@ class Journal:
         """The database, for whoever checks and repairs it."""
         return self._db
 
-    def compressed(self, joined: bytes) -> bytes:
-        """Joined bodies as they are stored."""
-        return self._codec.compress(joined, asbytes=True)
+    def compressed(self, joined: bytes) -> tuple[bytes, int]:
+        """Joined bodies as they are stored, and the checksum of that."""
+        blob = self._codec.compress(joined, asbytes=True)
+        return blob, crc32(blob)
 
     def decompressed(self, blob: bytes, size: int) -> bytes:
         """Stored bodies of `size` bytes."""

@@ -9,12 +9,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
+from crawler.store.checksums import (
+    corrected,
+    page_checksum,
+    row_checksum,
+    with_bit_flipped_back,
+    with_checksum,
+)
 from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
 from crawler.store.journal import Journal, Segment
 from crawler.store.layout import JournalFiles
@@ -130,8 +137,8 @@ def repair(journal: Journal) -> Repairs:
         damaged = {table: _damaged_rows(journal.db, table) for table in _KEYS}
         if any(damaged.values()):
             _correct(journal, damaged, lost, repairs)
-        rebuilt, remains = _check_segments(journal, lost), _check_bodies(journal, lost)
-        if lost.pages or lost.has_unknown_sellers or rebuilt:
+        rebuilt, remains = _check_segments(journal, lost), _check_bodies(journal, lost, repairs)
+        if lost.pages or lost.has_unknown_sellers or rebuilt or remains:
             _drop(journal, lost, rebuilt, remains)
         repairs.pages = len(lost.pages)
         repairs.rewritten = len(rebuilt)
@@ -309,19 +316,23 @@ class _Body(NamedTuple):
     first_seq: int
     size: int
     lz4: bytes
+    checksum: int
 
     @classmethod
     def of(cls, journal: Journal, bodies: dict[int, bytes]) -> _Body:
         """That with the bodies of some pages, by their `seq`."""
         joined = b"".join(bodies.values())
-        return cls(max(bodies), min(bodies), len(joined), journal.compressed(joined))
+        return cls(max(bodies), min(bodies), len(joined), *journal.compressed(joined))
 
 
-def _check_bodies(journal: Journal, lost: _Lost) -> dict[int, _Body | None]:
+def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, _Body | None]:
     """Find the pages whose bodies are damaged; returns what is left of such bodies, None for nothing."""
     remains: dict[int, _Body | None] = {}
     last = max((segment.last_seq for segment in journal.segments()), default=0)
-    for seq, size, blob in journal.db.execute("SELECT seq, size, lz4 FROM body ORDER BY seq").fetchall():
+    query = "SELECT seq, size, lz4, checksum FROM body ORDER BY seq"
+    for seq, size, stored, checksum in journal.db.execute(query).fetchall():
+        blob, is_corrected = _corrected_blob(stored, checksum)
+        repairs.corrected += is_corrected
         pages = _pages(journal.db, last + 1, seq)
         gone = [number for number in range(last + 1, seq + 1) if number in lost.pages]
         last = seq
@@ -330,9 +341,22 @@ def _check_bodies(journal: Journal, lost: _Lost) -> dict[int, _Body | None]:
         for page in pages:
             if page.seq not in intact:
                 lost.add(page)
-        if gone or len(intact) < len(pages) or len(joined) != sum(page.size for page in pages):
+        if (
+            is_corrected
+            or gone
+            or len(intact) < len(pages)
+            or len(joined) != sum(page.size for page in pages)
+        ):
             remains[seq] = _Body.of(journal, intact) if intact else None
     return remains
+
+
+def _corrected_blob(blob: Any, checksum: Any) -> tuple[Any, bool]:
+    """A body with its one flipped bit flipped back, and whether that was done; pages are checked later."""
+    if not isinstance(blob, bytes) or not isinstance(checksum, int) or crc32(blob) == checksum:
+        return blob, False
+    better = with_bit_flipped_back(blob, checksum)
+    return (blob, False) if better is None else (better, True)
 
 
 def _decompressed(journal: Journal, blob: Any, size: Any, pages: list[_Page], *, is_whole: bool) -> bytes:
@@ -377,7 +401,9 @@ def _drop(
             if rest is None:
                 db.execute("DELETE FROM body WHERE seq = ?", (seq,))
             else:
-                query = "UPDATE body SET seq = ?, first_seq = ?, size = ?, lz4 = ? WHERE seq = ?"
+                query = (
+                    "UPDATE body SET seq = ?, first_seq = ?, size = ?, lz4 = ?, checksum = ? WHERE seq = ?"
+                )
                 db.execute(query, (*rest, seq))
         for old, new in rebuilt:
             db.execute("DELETE FROM segment WHERE name = ?", (old.name,))

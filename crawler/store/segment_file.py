@@ -10,11 +10,12 @@ from errno import EIO
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, BinaryIO
-from zlib import crc32
+from zlib import adler32, crc32
 
 import orjson
 import pyarrow as pa
 
+from crawler.store.checksums import with_bit_flipped_back
 from crawler.store.files import fsync_file, make_private_file
 from crawler.store.journal import Journal, Segment
 from crawler.store.layout import JournalFiles, segment_rejects, segment_rows
@@ -70,13 +71,14 @@ def write_segment(
     return sum(map(len, rejects)), orjson.dumps(pieces).decode()
 
 
-def _pieces(path: Path, ends: Iterable[int]) -> list[tuple[int, int]]:
+def _pieces(path: Path, ends: Iterable[int]) -> list[tuple[int, int, int]]:
     """The length and the checksum of each piece of a file; of rows: the head, each batch, the foot."""
-    pieces: list[tuple[int, int]] = []
+    pieces: list[tuple[int, int, int]] = []
     with path.open("rb") as file:
         begin = 0
         for end in ends:
-            pieces.append((end - begin, crc32(file.read(end - begin))))
+            content = file.read(end - begin)
+            pieces.append((end - begin, crc32(content), adler32(content)))
             begin = end
     return pieces
 
@@ -225,7 +227,7 @@ def is_intact(folder: Path, segment: Segment) -> bool:
         sizes = _sizes(segment, kind)
         if sizes and _size_of(_path(folder, segment, kind)) != sum(sizes):
             return False
-        if None in _intact(folder, segment, kind):
+        if None in _intact(folder, segment, kind, corrects=False):
             return False
     return True
 
@@ -245,7 +247,7 @@ def intact_lines(folder: Path, segment: Segment) -> list[bytes]:
 
 
 def _sizes(segment: Segment, kind: str) -> list[int]:
-    return [size for size, _ in orjson.loads(segment.pieces)[kind]]
+    return [size for size, *_ in orjson.loads(segment.pieces)[kind]]
 
 
 def _path(folder: Path, segment: Segment, kind: str) -> Path:
@@ -259,14 +261,22 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-def _intact(folder: Path, segment: Segment, kind: str) -> list[bytes | None]:
-    """The pieces of a file, with None for each that is damaged or not there."""
-    pieces: list[tuple[int, int]] = orjson.loads(segment.pieces)[kind]
+def _intact(folder: Path, segment: Segment, kind: str, *, corrects: bool = True) -> list[bytes | None]:
+    """The pieces of a file, with None for each that is damaged or not there.
+
+    `corrects`: of a piece with one flipped bit that bit is flipped back.
+    """
+    pieces: list[tuple[int, int, int]] = orjson.loads(segment.pieces)[kind]
     found: list[bytes | None] = [None] * len(pieces)
     with suppress(FileNotFoundError), _path(folder, segment, kind).open("rb") as file:
-        for number, (size, checksum) in enumerate(pieces):
-            content = _read(file, size)
-            found[number] = content if crc32(content) == checksum and len(content) == size else None
+        for number, (size, checksum, other) in enumerate(pieces):
+            content: bytes | None = _read(file, size)
+            if content is None or len(content) != size:
+                continue
+            if corrects and crc32(content) != checksum:
+                content = with_bit_flipped_back(content, checksum)
+            if content is not None and (crc32(content), adler32(content)) == (checksum, other):
+                found[number] = content
     return found
 
 

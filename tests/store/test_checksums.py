@@ -5,10 +5,17 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from random import Random
+from zlib import crc32
 
 import pytest
 
-from crawler.store.checksums import corrected, page_checksum, row_checksum, with_checksum
+from crawler.store.checksums import (
+    corrected,
+    page_checksum,
+    row_checksum,
+    with_bit_flipped_back,
+    with_checksum,
+)
 
 ROW = with_checksum((7, "7495000000000000007", None, -3, 123456.0, 0.25, "Zoë", 1 << 62))
 
@@ -50,3 +57,14 @@ def test_more_damage_than_one_bit_is_not_corrected() -> None:
 def test_a_page_checksum_covers_seller_number_and_body() -> None:
     told = {page_checksum(s, n, b) for s in ("1", "2") for n in (1, 2) for b in (b"{}", b"[]")}
     assert len(told) == 8
+
+
+def test_the_bit_that_was_flipped_is_found_by_the_checksum() -> None:
+    rng = Random(1)
+    content = rng.randbytes(500)
+    for place in (0, 7, 8, 1999, 3999):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        assert with_bit_flipped_back(bytes(damaged), crc32(content)) == content
+        damaged[250] ^= 3
+        assert with_bit_flipped_back(bytes(damaged), crc32(content)) is None
