@@ -521,7 +521,7 @@ class Runner:
                 raise UnforeseenError
 
     def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
-        if self.whole or staging.journal.segments():
+        if self.whole or staging.journal.segments() or staging.journal.has_renewed:
             staging.flush()
             rows = PinnedRows(staging.journal, plan.data, plan.crawl_date)
             counts = publish(staging.journal, plan, rows, wait=lambda _seconds: None)
@@ -620,7 +620,8 @@ def play(seed: int, folder: Path) -> Night:
     night.write_history(folder)
     for number in range(MOST_RUNS):
         night.run_number = number
-        fresh = number > 0 and rng.random() < 0.15
+        # The last run has the whole list, and may find nothing left to do.
+        fresh = number > 0 and rng.random() < 0.15 and number < MOST_RUNS - 1
         if rng.random() < 0.2:
             fixed["top"] = rng.choice((None, 1, 4, 30))
         weather = weather_of(rng, number, deep=night.is_deep)
