@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import re
 import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -20,18 +15,14 @@ import click
 from click.shell_completion import get_completion_class
 
 from crawler import __version__
-from crawler.exit_codes import EXIT_CODES, INTERRUPTED, READER_LEFT
-from crawler.models.errors import CrawlerError, InputError, OutputError
-from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Choice, Kind, Number, Option, Switch, Text
+from crawler.endings import broken_pipe_named, exit_code_of
+from crawler.exit_codes import EXIT_CODES
+from crawler.flags import GroupedCommand, config_option, given, option_of, settings_options
+from crawler.models.errors import InputError
+from crawler.options import OPTIONS
 
 if TYPE_CHECKING:
     from crawler.settings.load import Loaded, SettingsError
-
-_GROUP_OF = {option.flag: option.group for option in OPTIONS.values() if option.group} | {
-    "--config": WHERE,
-    "--online": PRINTED,
-    "--help": PRINTED,
-}
 
 _CODES = ", ".join(f"{code.number} {code.verdict}" for code in EXIT_CODES.values())
 _RUN_NOTES = f"""\b
@@ -45,85 +36,22 @@ Exit codes: {_CODES}."""
 
 # pyarrow imports both wherever they happen to be installed: most of a start's time, and 40 MiB.
 _UNNEEDED = ("numpy", "pandas")
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-
-
-class _ReaderLeftError(Exception):
-    """Standard output's reader has gone; click itself would make an exit code 1 of it, which means a bug."""
-
-
-@contextmanager
-def _broken_pipe_told() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise _ReaderLeftError from None
 
 
 class _FrontDoor(click.Group):
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse; `--help` prints here."""
-        with _broken_pipe_told():
+        with broken_pipe_named():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with _broken_pipe_told():
+        with broken_pipe_named():
             code = super().invoke(ctx)
             sys.stdout.flush()
             return code
 
 
-class _GroupedCommand(click.Command):
-    """A command whose help shows its options by what they are about."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each group of options under its own heading."""
-        grouped: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
-                grouped[_GROUP_OF[parameter.opts[-1]]].append(record)
-        for group, records in grouped.items():
-            if records:
-                with formatter.section(group):
-                    formatter.write_dl(records)
-
-
-def _completion(kind: Kind) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    words = kind.words if isinstance(kind, Choice) else (kind.word,) if isinstance(kind, Number) else ()
-    return lambda _context, _parameter, begun: [word for word in words if word and word.startswith(begun)]
-
-
-def _click_option(option: Option) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """An option of the table for the command line; its value stays raw, the settings validate it."""
-    kind, default = option.kind, option.shown_default
-    text = f"{option.sentence}." + (f"  [default: {default}]" if default else "")
-    key = option.name.replace(".", "__")
-    words: dict[str, Any] = {"help": text, "default": None}
-    if isinstance(kind, Switch):
-        return click.option(option.flag, key, is_flag=True, **words)
-    if isinstance(kind, Text) and kind.form == "folder":
-        return click.option(option.flag, key, metavar=option.metavar, type=click.Path(), **words)
-    metavar = "|".join(kind.words) if isinstance(kind, Choice) else option.metavar
-    return click.option(option.flag, key, metavar=metavar, shell_complete=_completion(kind), **words)
-
-
-def settings_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command every option of a run."""
-    for option in reversed(OPTIONS.values()):
-        if option.group:
-            command = _click_option(option)(command)
-    return _config_option(command)
-
-
-_config_option = click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(),
-    default=None,
-    help="Settings file.  [default: config/crawler.toml if it is there]",
-)
 _sellers_argument = click.argument("sellers", required=False, type=click.Path(allow_dash=True))
 
 
@@ -133,7 +61,7 @@ def cli() -> None:
     """Crawl TikTok Shop video analytics: seller list in, Parquet snapshot out, no credit paid twice."""
 
 
-@cli.command(cls=_GroupedCommand, epilog=_RUN_NOTES)
+@cli.command(cls=GroupedCommand, epilog=_RUN_NOTES)
 @_sellers_argument
 @settings_options
 def run(sellers: str | None, config: str | None, **options: Any) -> int:
@@ -153,7 +81,7 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
     return run_command(loaded, sellers)
 
 
-@cli.command(cls=_GroupedCommand)
+@cli.command(cls=GroupedCommand)
 @_sellers_argument
 @settings_options
 def plan(sellers: str | None, config: str | None, **options: Any) -> int:
@@ -169,7 +97,7 @@ def plan(sellers: str | None, config: str | None, **options: Any) -> int:
     return plan_command(loaded, sellers)
 
 
-@cli.command(cls=_GroupedCommand)
+@cli.command(cls=GroupedCommand)
 @_sellers_argument
 @click.option("--online", is_flag=True, help="Send one request to the API; it costs one credit.")
 @settings_options
@@ -195,10 +123,8 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 
 
 @cli.command()
-@click.option(
-    "--data", metavar="DIR", type=click.Path(), default=None, help="The data folder.  [default: data]"
-)
-@_config_option
+@option_of(OPTIONS["run.data"])
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
     "--limit",
@@ -208,12 +134,12 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
     show_default=True,
     help="How many runs to list, the latest first.",
 )
-def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -> int:
+def status(config: str | None, limit: int, *, as_json: bool, **options: Any) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
     from crawler.settings.resume import flags_of  # noqa: PLC0415 - heavy
 
-    loaded = _load(config, {"run__data": data})
+    loaded = _load(config, options)
     return status_command(
         loaded.settings.run.data,
         as_json=as_json,
@@ -226,17 +152,15 @@ def status(data: str | None, config: str | None, limit: int, *, as_json: bool) -
 
 @cli.command()
 @click.argument("crawl_date", metavar="DATE")
-@click.option(
-    "--data", metavar="DIR", type=click.Path(), default=None, help="The data folder.  [default: data]"
-)
-@_config_option
-def close(crawl_date: str, data: str | None, config: str | None) -> int:
+@option_of(OPTIONS["run.data"])
+@config_option
+def close(crawl_date: str, config: str | None, **options: Any) -> int:
     """End a crawl date as it is: DATE is one that a run was begun for, such as 2026-11-23.
 
     What was paid for is published, if it is not yet. No later run mentions the date, and none goes on
     with it but by --late. Nothing is sent, and no key is needed. Closing it again changes nothing.
     """
-    loaded = _load(config, {"run__data": data})
+    loaded = _load(config, options)
     from crawler.commands.close import close_command  # noqa: PLC0415 - heavy
 
     return close_command(loaded.settings.run.data, crawl_date)
@@ -294,22 +218,7 @@ def demo(data: Path, sellers: int, qps: float) -> int:
 @click.option("--retry-after", default=None, help="What Retry-After says with each 429.")
 @click.option("--gzip", is_flag=True, help="Answer in gzip where the client takes it.")
 @click.option("--key", default="sk_live_simulator", show_default=True, help="The stand-in's own key.")
-def simulate(
-    port: int,
-    seed: int,
-    day: int,
-    latency: float,
-    jitter: float,
-    qps: float | None,
-    quota: int | None,
-    drift: int,
-    faults: str,
-    retry_after: str | None,
-    key: str,
-    *,
-    gzip: bool,
-    list_faults: bool,
-) -> int:
+def simulate(port: int, seed: int, faults: str, *, list_faults: bool, **options: Any) -> int:
     """Serve the embedded stand-in of the API on loopback, until stopped."""
     from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415
@@ -319,20 +228,8 @@ def simulate(
     if list_faults:
         click.echo(kinds_help())
         return 0
-    options = SimulatorOptions(
-        CatalogueOptions(seed),
-        day,
-        latency,
-        jitter,
-        qps,
-        quota,
-        parse_faults(faults),
-        drift,
-        key,
-        retry_after,
-        gzip=gzip,
-    )
-    return simulate_command(options, port)
+    simulated = SimulatorOptions(CatalogueOptions(seed), faults=parse_faults(faults), **options)
+    return simulate_command(simulated, port)
 
 
 @cli.command()
@@ -358,7 +255,7 @@ def main() -> None:
     sys.meta_path.insert(0, _LeftOut())
     # Arrow's other pools keep what they were given: 80 MiB more at the peak of publishing.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    sys.exit(_run())
+    sys.exit(exit_code_of(lambda: cli.main(prog_name="crawler", standalone_mode=False)))
 
 
 class _LeftOut(MetaPathFinder):
@@ -394,92 +291,7 @@ def _open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _run() -> int:
-    try:
-        code: int | None = cli.main(prog_name="crawler", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.stderr.write("crawler: interrupted; run the same command again\n")
-        return INTERRUPTED.number
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug becomes an exit code
-        return _told(error)
-    return code or 0
-
-
-def _told(error: Exception) -> int:
-    """Say what ended the command; returns its exit code."""
-    if isinstance(error, click.ClickException):
-        error.show()
-        return InputError.exit_code
-    if isinstance(error, CrawlerError):
-        sys.stderr.write(f"crawler: {error}\n")
-        return error.exit_code
-    if isinstance(error, _ReaderLeftError):
-        return _leave_quietly()
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return _tell_disk(error)
-    short = _shortage(error)
-    if short is not None:
-        sys.stderr.write(f"crawler: {short}, then run the same command again; the journal is kept\n")
-        return OutputError.exit_code
-    return _tell_bug(error)
-
-
-def _shortage(error: BaseException) -> str | None:
-    """What the system is short of, or which file it cannot read, where that ended the command."""
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_shortage, error.exceptions)), None)
-    if type(error).__module__ == "sqlite3":
-        return f"a database below state/ cannot be read ({error}): restore it from a copy"
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return "there is not enough memory (ulimit -v, or the container's limit): give it more"
-    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
-        return "too many files are open (ulimit -n): raise the limit"
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return "no further thread may be started (ulimit -u, or the container's limit): raise the limit"
-    return None
-
-
-def _leave_quietly() -> int:
-    # what is still buffered would fail again at exit, with a complaint
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return READER_LEFT.number
-
-
-def _tell_disk(error: OSError) -> int:
-    where = error.filename or "standard output"
-    sys.stderr.write(f"crawler: cannot write {where}: {error.strerror}; make room, then run it again\n")
-    if error.filename is None:
-        _leave_quietly()
-    return OutputError.exit_code
-
-
 def _load(config: str | None, options: dict[str, Any]) -> Loaded:
     from crawler.settings.load import load  # noqa: PLC0415 - heavy
 
-    flags = {name.replace("__", ".", 1): value for name, value in options.items() if value is not None}
-    return load(flags, None if config is None else Path(config), os.environ)
-
-
-def _tell_bug(error: Exception) -> int:
-    told = _without_key("".join(traceback.format_exception(error)))
-    whole = f"crawler {__version__}, Python {sys.version}\n{told}".encode(errors="backslashreplace")
-    where = "the lines above"
-    try:
-        with tempfile.NamedTemporaryFile(prefix="crawler-bug-", suffix=".txt", delete=False) as file:
-            file.write(whole)
-            where = file.name
-    except OSError:
-        sys.stderr.write(told)
-    what = _without_key(" ".join(str(error).split()))[:200]
-    sys.stderr.write(
-        f"crawler: a fault of the program: {type(error).__name__}{f': {what}' if what else ''}; what was "
-        f"paid for is in the journal. Please report it with {where} (crawler {__version__}, "
-        f"Python {sys.version.split()[0]})\n"
-    )
-    return CrawlerError.exit_code
-
-
-def _without_key(text: str) -> str:
-    key = os.environ.get("KEYAPI_API_KEY", "").strip("\ufeff\"' \t\r\n")
-    bare = text.replace(key, "***") if len(key) >= 8 else text
-    return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", bare)
+    return load(given(options), None if config is None else Path(config), os.environ)

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from conftest import DATE, SMALL, Night
 
-from crawler.cli import _shortage
+from crawler.endings import shortage
 from crawler.nightly.resources import OWN_FILES, allow_connections
 from crawler.rules.sizing import MAX_WORKERS, PoolSize
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -106,9 +106,9 @@ def test_no_pool_is_larger_than_allowed() -> None:
     ],
 )
 def test_what_is_short_is_named(error: Exception, word: str) -> None:
-    assert word in (_shortage(error) or "")
+    assert word in (shortage(error) or "")
 
 
-def test_a_bug_is_no_shortage() -> None:
-    assert _shortage(RuntimeError("odd")) is None
-    assert _shortage(ExceptionGroup("all", [ValueError()])) is None
+def test_a_bug_is_noshortage() -> None:
+    assert shortage(RuntimeError("odd")) is None
+    assert shortage(ExceptionGroup("all", [ValueError()])) is None

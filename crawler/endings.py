@@ -1,0 +1,122 @@
+"""How a command ends: each error as one line for people and an exit code, a bug as a file to report.
+
+Open it to say better what the system is short of, or what to do about an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from crawler import __version__
+from crawler.exit_codes import INTERRUPTED, READER_LEFT
+from crawler.models.errors import CrawlerError, InputError, OutputError
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_SECRET = 8
+"""Shorter keys are not struck out: they may be any word."""
+
+
+class ReaderLeftError(Exception):
+    """Standard output's reader has gone; click itself would make an exit code 1 of it, which means a bug."""
+
+
+@contextmanager
+def broken_pipe_named() -> Iterator[None]:
+    """Raise `ReaderLeftError` where a pipe breaks within the block."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderLeftError from None
+
+
+def exit_code_of(command: Callable[[], int | None]) -> int:
+    """Run a command; an error that ends it is printed on standard error, and becomes its exit code."""
+    try:
+        return command() or 0
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        sys.stderr.write("crawler: interrupted; run the same command again\n")
+        return INTERRUPTED.number
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug becomes an exit code
+        return _print_error(error)
+
+
+def _print_error(error: Exception) -> int:
+    """Print what ended the command; returns its exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return InputError.exit_code
+    if isinstance(error, CrawlerError):
+        sys.stderr.write(f"crawler: {error}\n")
+        return error.exit_code
+    if isinstance(error, ReaderLeftError):
+        return _leave_quietly()
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return _print_disk_error(error)
+    short = shortage(error)
+    if short is not None:
+        sys.stderr.write(f"crawler: {short}, then run the same command again; the journal is kept\n")
+        return OutputError.exit_code
+    return _print_bug(error)
+
+
+def shortage(error: BaseException) -> str | None:
+    """What the system is short of, or which file it cannot read, where that ended the command."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(shortage, error.exceptions)), None)
+    if type(error).__module__ == "sqlite3":
+        return f"a database below state/ cannot be read ({error}): restore it from a copy"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "there is not enough memory (ulimit -v, or the container's limit): give it more"
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "too many files are open (ulimit -n): raise the limit"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no further thread may be started (ulimit -u, or the container's limit): raise the limit"
+    return None
+
+
+def _leave_quietly() -> int:
+    # what is still buffered would fail again at exit, with a complaint
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_LEFT.number
+
+
+def _print_disk_error(error: OSError) -> int:
+    where = error.filename or "standard output"
+    sys.stderr.write(f"crawler: cannot write {where}: {error.strerror}; make room, then run it again\n")
+    if error.filename is None:
+        _leave_quietly()
+    return OutputError.exit_code
+
+
+def _print_bug(error: Exception) -> int:
+    trace = _without_key("".join(traceback.format_exception(error)))
+    whole = f"crawler {__version__}, Python {sys.version}\n{trace}".encode(errors="backslashreplace")
+    where = "the lines above"
+    try:
+        with tempfile.NamedTemporaryFile(prefix="crawler-bug-", suffix=".txt", delete=False) as file:
+            file.write(whole)
+            where = file.name
+    except OSError:
+        sys.stderr.write(trace)
+    what = _without_key(" ".join(str(error).split()))[:200]
+    sys.stderr.write(
+        f"crawler: a fault of the program: {type(error).__name__}{f': {what}' if what else ''}; what was "
+        f"paid for is in the journal. Please report it with {where} (crawler {__version__}, "
+        f"Python {sys.version.split()[0]})\n"
+    )
+    return CrawlerError.exit_code
+
+
+def _without_key(text: str) -> str:
+    key = os.environ.get("KEYAPI_API_KEY", "").strip("\ufeff\"' \t\r\n")
+    bare = text.replace(key, "***") if len(key) >= _SECRET else text
+    return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", bare)
