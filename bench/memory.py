@@ -172,7 +172,7 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
     from crawler.store.journal import Journal, Record  # noqa: PLC0415
     from crawler.store.layout import Layout  # noqa: PLC0415
     from crawler.store.ledger import Ledger  # noqa: PLC0415
-    from crawler.store.segments import Staging  # noqa: PLC0415
+    from crawler.store.segments import SegmentWriter  # noqa: PLC0415
 
     last = -(-rows // 10)
     done = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
@@ -180,7 +180,7 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
     path = Layout(folder / "data").journal(day, 1)
     with Journal(path, survive_power_loss=False) as journal:
         journal.note(source=str(folder / "sellers.csv"), sort="views", order="desc")
-        staging, waiting = Staging(journal, _read_batch), []
+        staging, waiting = SegmentWriter(journal, _read_batch), []
         for seller in write_list(folder, sellers):
             for number in range(1, last + 1):
                 body = f"{number} {min(10, rows - 10 * number + 10)}".ljust(_BODY_BYTES).encode()

@@ -18,7 +18,7 @@ from crawler.cli import main as command
 from crawler.commands import run as _  # noqa: F401 - Arrow's memory is set up before it is imported
 from crawler.nightly.run import NightlyRun
 from crawler.store.journal import Journal
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 used: dict[str, float] = {}
 
@@ -43,7 +43,7 @@ def main() -> None:
         ("event loop's thread", NightlyRun, "_crawl", time.thread_time),
         ("crawling, all threads", NightlyRun, "_crawl", time.process_time),
         ("journal: commits", Journal, "write", time.thread_time),
-        ("segments: columns and Parquet", Staging, "_write_segment", time.thread_time),
+        ("segments: columns and Parquet", SegmentWriter, "_write_segment", time.thread_time),
         ("publishing, all threads", NightlyRun, "_publish", time.process_time),
     )
     for phase, owner, name, clock in patched:

@@ -65,7 +65,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.publishing import RowCounts, SnapshotPlan, publish
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 DATE = date(2026, 11, 23)
 LONGEST = 3 * 86_400.0
@@ -483,7 +483,9 @@ class Runner:
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * self.weather.disk_delay),
             api=lambda settings, _key: FakeApi(self.night, self.weather, self.rng, settings.api.timeout),
             free_bytes=self._free,
-            staging=lambda journal: Staging(journal, read_batch, segment_pages=4 if self.whole else 10**9),
+            staging=lambda journal: SegmentWriter(
+                journal, read_batch, segment_pages=4 if self.whole else 10**9
+            ),
             publish=self._publish,
         )
 
@@ -520,7 +522,7 @@ class Runner:
             if self.commits == self.weather.bug_at_commit:
                 raise UnforeseenError
 
-    def _publish(self, staging: Staging, plan: SnapshotPlan) -> RowCounts:
+    def _publish(self, staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
         if self.whole or staging.journal.segments() or staging.journal.has_renewed:
             staging.flush()
             rows = PinnedRows(staging.journal, plan.data, plan.crawl_date)

@@ -17,7 +17,7 @@ from crawler.commands.run import run_command
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
-from crawler.store.files import told_as_output_error
+from crawler.store.files import output_errors
 
 _WIDTH = 90
 
@@ -27,7 +27,7 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
     options = CatalogueOptions(largest=400)
     source = data / "sellers.csv"
     ids = Catalogue(options).seller_ids(sellers)
-    with told_as_output_error(str(source)):
+    with output_errors(str(source)):
         data.mkdir(parents=True, exist_ok=True)
         source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
     with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as simulator:

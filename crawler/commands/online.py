@@ -15,7 +15,7 @@ from crawler.options import Settings
 from crawler.store.layout import Layout
 from crawler.store.ledger import CHECK, Ledger
 from crawler.store.lock import hold_lock
-from crawler.store.sqlite import damage_told
+from crawler.store.sqlite import state_errors
 
 _ANY_SELLER = "7494662098975951181"
 
@@ -43,7 +43,7 @@ def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> st
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}{CHECK}"
     with ExitStack() as stack:
         stack.enter_context(hold_lock(data, run_id))
-        stack.enter_context(damage_told(Layout(data).state))
+        stack.enter_context(state_errors(Layout(data).state))
         ledger = stack.enter_context(Ledger(data))
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
         pause = quiet_seconds(settings.run.qps, ledger)

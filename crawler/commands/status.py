@@ -16,11 +16,11 @@ from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
 from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
-from crawler.store.files import told_as_output_error
+from crawler.store.files import output_errors
 from crawler.store.layout import Layout
 from crawler.store.ledger import DateRecord, Ledger, RunRecord
 from crawler.store.lock import Holder, holder_of
-from crawler.store.sqlite import damage_told
+from crawler.store.sqlite import state_errors
 
 _LATE_AFTER = 36.0
 _RUNS_SHOWN = 20
@@ -49,14 +49,14 @@ def status_command(
     commands that are printed. Raises `InputError` where it is no data folder.
     """
     require_data_folder(data)
-    with told_as_output_error(str(Layout(data).lock)):
+    with output_errors(str(Layout(data).lock)):
         holder = holder_of(data)
     if not Layout(data).ledger.exists():
         empty = {"runs": [], "runs_in_all": 0, "unfinished": [], "dates": [], "running": None}
         sys.stdout.write(_as_json(empty) if as_json else f"no runs under {data}\n")
         return 0
     now = now or datetime.now(UTC)
-    with damage_told(Layout(data).state), Ledger(data, only_read=True) as ledger:
+    with state_errors(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
         month = None if limits is None else month_of(ledger, limits, now)
         rule = DateRule(now, late_after)

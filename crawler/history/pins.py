@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from crawler.store.digests import as_text, damage_of, published_digests, read_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, told_as_output_error
+from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import (
     SNAPSHOT_KINDS,
@@ -75,7 +75,7 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
     if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
     half = half_made(folder)
-    with told_as_output_error(str(folder)):
+    with output_errors(str(folder)):
         shutil.rmtree(half, ignore_errors=True)
         make_private_folder(folder.parent)
         for name in digests:

@@ -16,7 +16,7 @@ from crawler.history.pins import UNREADABLE, pinned
 from crawler.models.errors import InputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
-from crawler.store.files import told_as_output_error
+from crawler.store.files import output_errors
 from crawler.store.journal import Journal, PublishedSeller
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout, parquet_files
 from crawler.store.schema import SELLER_SCHEMA, SORTING
@@ -74,7 +74,7 @@ class PublishedDate:
 
     def take_over(self, journal: Journal) -> None:
         """Pin its files beside a new journal, which then publishes its rows as they are."""
-        with told_as_output_error(f"the snapshot of {self.day}"):
+        with output_errors(f"the snapshot of {self.day}"):
             digests = digests_of_date(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.

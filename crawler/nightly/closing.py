@@ -26,7 +26,7 @@ from crawler.store.layout import SELLERS, Layout, parquet_files
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.publishing import NOBODY, SnapshotPlan
-from crawler.store.sqlite import damage_told
+from crawler.store.sqlite import state_errors
 
 _BUILDS = 3
 """How often publishing is tried where rows that it was to carry are found to be lost."""
@@ -52,7 +52,7 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-close"
     with ExitStack() as stack:
         guard = stack.enter_context(hold_lock(data, run_id))
-        stack.enter_context(damage_told(Layout(data).state))
+        stack.enter_context(state_errors(Layout(data).state))
         if not Layout(data).ledger.exists():
             raise InputError(f"no run was begun under {data}: nothing to close")
         ledger = stack.enter_context(Ledger(data))

@@ -11,7 +11,7 @@ from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.nightly.replace_guard import slices
 from crawler.sellers.listing import SellerList, missing
-from crawler.store.files import make_private_folder, tighten_tree, told_as_output_error
+from crawler.store.files import make_private_folder, output_errors, tighten_tree
 from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles, Layout, journals_below
 from crawler.store.ledger import FINISHED, Ledger
@@ -27,12 +27,12 @@ def prepare_folders(data: Path) -> None:
     clean_staging(data)
     layout = Layout(data)
     state = layout.state
-    with told_as_output_error(str(state)):
+    with output_errors(str(state)):
         for folder in (layout.staging, layout.digests):
             make_private_folder(folder)
     tighten_tree(state)
     for folder in (*map(layout.kind, SNAPSHOT_KINDS), layout.runs):
-        with told_as_output_error(str(folder)):
+        with output_errors(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             apart = folder.stat().st_dev != state.stat().st_dev
         if apart and folder != layout.runs:
@@ -49,7 +49,7 @@ def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: in
     if not spent or (generation and _has_begun(path, data, crawl_date, generation)):
         return
     finished = ledger.latest_exit_code(crawl_date) in FINISHED
-    told = "is finished and its journal was thinned" if finished else f"has lost its journal {path}"
+    told = "is finished and its journal was pruned" if finished else f"has lost its journal {path}"
     raise InputError(
         f"crawl date {crawl_date} {told}: restore it, or pay again with --fresh ({spent} credits were spent)"
     )

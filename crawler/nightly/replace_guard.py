@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from crawler.history.pins import UNREADABLE
 from crawler.sellers.listing import missing
-from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles, Layout, parquet_files
 
@@ -55,12 +55,12 @@ class ReplaceGuard:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"seller_id": pa.chunked_array([listed, others])}), sink)
         content = bytes(sink.getvalue())
-        with told_as_output_error(str(self._path)):
+        with output_errors(str(self._path)):
             write_whole(self._path, content + crc32(content).to_bytes(_CHECKSUM_BYTES), private=True)
 
     def _required(self) -> pa.Array[Any] | None:
         """The sellers that were noted; None where none were, or the file is damaged."""
-        with told_as_output_error(str(self._path)), suppress(FileNotFoundError):
+        with output_errors(str(self._path)), suppress(FileNotFoundError):
             content, checksum = _halves(self._path.read_bytes())
             if crc32(content) == int.from_bytes(checksum):
                 return pq.ParquetFile(pa.BufferReader(content)).read()["seller_id"].combine_chunks()

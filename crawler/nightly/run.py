@@ -67,7 +67,7 @@ from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList, as_text
 from crawler.store.digests import damage_of_published
 from crawler.store.failpoints import reached
-from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, VIDEOS, JournalFiles, Layout, RunFolder, StagedFolder, log_of
 from crawler.store.ledger import Ledger, Outcome
@@ -75,9 +75,9 @@ from crawler.store.lock import hold_lock
 from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
 from crawler.store.publishing import NOBODY, SnapshotPlan
-from crawler.store.retention import thin
-from crawler.store.segments import Staging
-from crawler.store.sqlite import damage_told
+from crawler.store.retention import prune
+from crawler.store.segments import SegmentWriter
+from crawler.store.sqlite import state_errors
 
 _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     BudgetSpentError: StopReason.BUDGET,
@@ -141,7 +141,7 @@ class NightlyRun:
         data = self._settings.run.data
         with ExitStack() as stack:
             self._guard = stack.enter_context(hold_lock(data, self._run_id))
-            stack.enter_context(damage_told(self._layout.state))
+            stack.enter_context(state_errors(self._layout.state))
             prepare_folders(data)
             check_room(self._settings, self._world)
             self._ledger = stack.enter_context(Ledger(data))
@@ -156,7 +156,7 @@ class NightlyRun:
                 self._stop_reason = error
             self._conclude()
             if not self._is_clock_doubtful and self._is_in_place():
-                thin(data, self._settings.run.keep_days, self._ledger.unpublished())
+                prune(data, self._settings.run.keep_days, self._ledger.unpublished())
         return self._report
 
     def _watch(self, database: Path) -> None:
@@ -228,7 +228,7 @@ class NightlyRun:
 
     def _note_unread_commits(self, journal: Path) -> None:
         """Note what a damaged log costs before SQLite opens it, which says nothing of it."""
-        with told_as_output_error(str(journal)):
+        with output_errors(str(journal)):
             unread = unread_commits(journal)
         if unread:
             self._note(f"{journal}-wal was damaged: {unread} commits cannot be read and are asked for again")
@@ -259,7 +259,7 @@ class NightlyRun:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({self._settings.run.column or "seller_id": self._listed.ids}), sink)
         kept = JournalFiles(journal).piped_list
-        with told_as_output_error(str(kept)):
+        with output_errors(str(kept)):
             write_whole(kept, memoryview(sink.getvalue()), private=True)
 
     def _usable(self, data: Path, generation: int, sorting: str) -> int:
@@ -538,7 +538,7 @@ class NightlyRun:
         """Equal where `sellers/` would tell of the same sellers, and the same reason for what they lack."""
         return f"{self._listed.digest()} {self._reason()}"
 
-    def _build(self, staging: Staging, run_id: str, counted: tally.Tally | None) -> dict[str, Any]:
+    def _build(self, staging: SegmentWriter, run_id: str, counted: tally.Tally | None) -> dict[str, Any]:
         for left in reversed(range(_BUILDS)):
             try:
                 return asdict(self._world.publish(staging, self._plan_of(run_id, counted)))

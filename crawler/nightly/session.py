@@ -37,7 +37,7 @@ from crawler.rules.sizing import PoolSize
 from crawler.rules.top import Top
 from crawler.store.group_commit import GroupCommit
 from crawler.store.ledger import BillingMonth, Ledger
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 _TICK = 0.25
 _QUIET = 1.05
@@ -153,7 +153,7 @@ class Session:
     world: World
     signals: Signals
     account: Account
-    staging: Staging
+    staging: SegmentWriter
     quiet: float
     address: AddressCheck = field(default_factory=AddressCheck)
     counts: RequestCounts = field(default_factory=RequestCounts)

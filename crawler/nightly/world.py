@@ -21,7 +21,7 @@ from crawler.rules.sizing import MAX_WORKERS
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
 from crawler.store.publishing import RowCounts, SnapshotPlan, publish
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 if TYPE_CHECKING:
     from crawler.api.client import ApiClient
@@ -47,11 +47,11 @@ def api_client(settings: Settings, key: str) -> ApiClient:
     )
 
 
-def _staging(journal: Journal) -> Staging:
-    return Staging(journal, read_batch, executor=_thread("segments"))
+def _staging(journal: Journal) -> SegmentWriter:
+    return SegmentWriter(journal, read_batch, executor=_thread("segments"))
 
 
-def _publish(staging: Staging, plan: SnapshotPlan) -> RowCounts:
+def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
     staging.flush()
     journal = staging.journal
     return publish(journal, plan, PinnedRows(journal, plan.data, plan.crawl_date))
@@ -72,6 +72,6 @@ class World:
     executor: Callable[[str], Executor] = _thread
     api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
     free_bytes: Callable[[Path], int] = free_bytes
-    staging: Callable[[Journal], Staging] = _staging
-    publish: Callable[[Staging, SnapshotPlan], RowCounts] = _publish
+    staging: Callable[[Journal], SegmentWriter] = _staging
+    publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
     connections: int = MAX_WORKERS

@@ -11,7 +11,7 @@ from datetime import date
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 
-from crawler.store.files import told_as_output_error, write_whole
+from crawler.store.files import output_errors, write_whole
 from crawler.store.layout import (
     SNAPSHOT_KINDS,
     Layout,
@@ -44,7 +44,7 @@ def _digests_below(root: Path, folders: list[Path]) -> dict[str, str]:
 def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str]) -> None:
     """Keep the digests of what a run is about to publish, beside those of what is published."""
     path = digests_file(_folder(data, day), run_id)
-    with told_as_output_error(str(path)):
+    with output_errors(str(path)):
         write_whole(path, as_text(digests).encode(), private=True)
 
 

@@ -18,7 +18,7 @@ STEPS = (
     "publish.staged",
     "publish.synced",
     "publish.digests",
-    "publish.foretold",
+    "publish.announced",
     "publish.videos",
     "publish.sellers",
     "publish.noted",

@@ -20,7 +20,7 @@ _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def told_as_output_error(what: str) -> Iterator[None]:
+def output_errors(what: str) -> Iterator[None]:
     """Turn an `OSError` into an `OutputError` that says what could not be written, and why."""
     try:
         yield

@@ -8,18 +8,18 @@ from concurrent.futures import Executor
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
 from crawler.store.journal import Record
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 
 class GroupCommit:
-    """The engine's journal port over a `Staging` that one executor thread uses.
+    """The engine's journal port over a `SegmentWriter` that one executor thread uses.
 
     Records that come within `interval` seconds share a commit. Once a write has failed, every later
     one fails with the same error: the disk is not tried again behind the run's back.
     """
 
-    def __init__(self, staging: Staging, run_id: str, executor: Executor, interval: float) -> None:
-        self._staging = staging
+    def __init__(self, segments: SegmentWriter, run_id: str, executor: Executor, interval: float) -> None:
+        self._segments = segments
         self._run_id = run_id
         self._executor = executor
         self._interval = interval
@@ -40,7 +40,7 @@ class GroupCommit:
     async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """See the engine's port."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._staging.journal.drifted, seller_id)
+        return await loop.run_in_executor(self._executor, self._segments.journal.drifted, seller_id)
 
     async def close(self) -> None:
         """Wait until nothing is left to write."""
@@ -71,7 +71,7 @@ class GroupCommit:
         if error is None:
             try:
                 records = [record for record, _ in batch]
-                await loop.run_in_executor(self._executor, self._staging.write, records)
+                await loop.run_in_executor(self._executor, self._segments.write, records)
             except Exception as failure:  # noqa: BLE001 - whoever waits must learn of it, or would hang
                 error = self._broken = failure
         for _, done in batch:

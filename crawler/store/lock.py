@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from crawler.models.errors import DataLockedError
-from crawler.store.files import make_private_folder, open_private, told_as_output_error
+from crawler.store.files import make_private_folder, open_private, output_errors
 from crawler.store.guard import Guard
 from crawler.store.layout import Layout
 
@@ -44,7 +44,7 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
     Raises `DataLockedError`, naming the holder, where another process has it.
     """
     path = Layout(data).lock
-    with told_as_output_error(str(path)):
+    with output_errors(str(path)):
         make_private_folder(path.parent)
         handle = open_private(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -53,7 +53,7 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
             raise _held(data, _holder(handle))
         if not _taken(folder, _LONG_PAUSES):
             raise _held(data, Holder(None, None))
-        with told_as_output_error(str(path)):
+        with output_errors(str(path)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, orjson.dumps({"pid": os.getpid(), "run_id": run_id}), 0)
         guard = Guard(data)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import CarriedRows
-from crawler.store.files import told_as_output_error
+from crawler.store.files import output_errors
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
@@ -61,7 +61,7 @@ def deduplicated(
     snapshots come from `formerly`, and are left out without it. `folder` is made for what lies between, and
     removed in the end.
     """
-    with told_as_output_error(str(folder)):
+    with output_errors(str(folder)):
         folder.mkdir(parents=True)
         segments = SegmentRows(journal, folder)
     after, has_long_pages = "", journal.has_long_pages

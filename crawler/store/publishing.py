@@ -23,7 +23,7 @@ from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.carried import Audit, CarriedRows
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, remove, swap_in, told_as_output_error
+from crawler.store.files import fsync_folder, fsync_tree, output_errors, remove, swap_in
 from crawler.store.journal import Journal, Segment, SellerSummary
 from crawler.store.layout import (
     SELLERS,
@@ -41,7 +41,7 @@ from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
 
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
-_FORETOLD = 0.5
+_LISTING_SECONDS = 0.5
 """Seconds between a reader's listing of the regions and that of their files, at most."""
 
 
@@ -99,7 +99,7 @@ def publish(
         raise CarriedRowsLostError("; ".join(formerly.damages))
     staged = StagedFolder.of(plan.data, plan.run_id)
     live = Layout(plan.data)
-    with told_as_output_error(f"the snapshot under {plan.data}"):
+    with output_errors(f"the snapshot under {plan.data}"):
         videos, sellers = (staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS)
         shutil.rmtree(staged.folder, ignore_errors=True)
         for folder in (videos, sellers, staged.aside):
@@ -114,10 +114,10 @@ def publish(
         reached("publish.synced")
         keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder))
         reached("publish.digests")
-        foretold = _foretell(videos, live.snapshot(VIDEOS, plan.crawl_date), staged.announced)
-        reached("publish.foretold")
-        if foretold:
-            wait(_FORETOLD)
+        announced = _announce_regions(videos, live.snapshot(VIDEOS, plan.crawl_date), staged.announced)
+        reached("publish.announced")
+        if announced:
+            wait(_LISTING_SECONDS)
         journal.guard()
         swap_in(videos, live.snapshot(VIDEOS, plan.crawl_date))
         reached("publish.videos")
@@ -135,11 +135,11 @@ def publish(
 def clean_staging(data: Path) -> None:
     """Remove what a killed run left half-built."""
     folder = Layout(data).staging
-    with told_as_output_error(str(folder)):
+    with output_errors(str(folder)):
         remove(folder)
 
 
-def _foretell(staged: Path, live: Path, folder: Path) -> bool:
+def _announce_regions(staged: Path, live: Path, folder: Path) -> bool:
     """Give what is live an empty file in each region that only the staged snapshot has; False: none lacked.
 
     A reader that lists the regions before the exchange and their files after it would miss such a

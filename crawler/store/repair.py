@@ -22,7 +22,7 @@ from crawler.store.checksums import (
     with_bit_flipped_back,
     with_checksum,
 )
-from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
+from crawler.store.files import fsync_folder, make_private_folder, output_errors
 from crawler.store.journal import Journal, Segment
 from crawler.store.layout import JournalFiles
 from crawler.store.schema import SEGMENT_SCHEMA
@@ -133,7 +133,7 @@ def repair(journal: Journal) -> Repairs:
     """
     repairs, lost = Repairs(), _Lost()
     folder = JournalFiles(journal.path).segments
-    with database_errors(journal.path), told_as_output_error(f"a segment below {folder}"):
+    with database_errors(journal.path), output_errors(f"a segment below {folder}"):
         damaged = {table: _damaged_rows(journal.db, table) for table in _KEYS}
         if any(damaged.values()):
             _correct(journal, damaged, lost, repairs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from crawler.store.layout import JournalFiles, Layout, journals_below, left_by_journals
 
 
-def thin(data: Path, keep_days: int, unfinished: Container[str]) -> None:
+def prune(data: Path, keep_days: int, unfinished: Container[str]) -> None:
     """Remove run folders and finished journals older than `keep_days`; what cannot be removed stays.
 
     The ledger and the snapshots stay for ever, and so do journals of unfinished crawl dates.

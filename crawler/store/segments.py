@@ -16,7 +16,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import OutputError
 from crawler.models.page import Reject
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, make_private_folder, told_as_output_error
+from crawler.store.files import fsync_folder, make_private_folder, output_errors
 from crawler.store.journal import Journal, Record, Segment, StoredPage
 from crawler.store.layout import JournalFiles
 from crawler.store.repair import repair
@@ -61,7 +61,7 @@ class RowBatch(Protocol):
 BatchReader = Callable[[Sequence[tuple[str, bytes]]], RowBatch]
 
 
-class Staging:
+class SegmentWriter:
     """Writes the journal, and moves its pages into a segment whenever many of them wait.
 
     What it holds in memory is always what the journal holds as bodies. Used by one thread at a time; with an
@@ -147,7 +147,7 @@ class Staging:
         folder = JournalFiles(self.journal.path).segments
         first_seq, last_seq = pages[0].seq, pages[-1].seq
         name = f"{last_seq:012}"
-        with told_as_output_error(f"a segment below {folder}"):
+        with output_errors(f"a segment below {folder}"):
             make_private_folder(folder)
             rejected, pieces = write_segment(folder, name, self._read(pages))
             fsync_folder(folder)
@@ -160,7 +160,7 @@ class Staging:
         """Remove files that a crash left before the journal knew of them."""
         known = {segment.name for segment in self.journal.segments()}
         folder = JournalFiles(self.journal.path).segments
-        with told_as_output_error(str(folder)):
+        with output_errors(str(folder)):
             for path in folder.glob("*"):
                 if path.stem not in known and path.is_file():
                     path.unlink()

@@ -186,7 +186,7 @@ def quoted(path: Path) -> str:
 
 
 @contextmanager
-def damage_told(folder: Path) -> Iterator[None]:
+def state_errors(folder: Path) -> Iterator[None]:
     """Turn an error of SQLite that was met in the midst of reading into an `OutputError`."""
     try:
         yield

@@ -22,7 +22,7 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store.journal import Journal, Record
 from crawler.store.publishing import SnapshotPlan, publish
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 TODAY = date(2026, 11, 9)
 COMPLETE = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
@@ -39,7 +39,7 @@ def night(data: Path, day: int, pages: dict[str, list[list[Any]]], pending: tupl
             records.append(Record(seller, "run", 1, page, COMPLETE if is_last else None))
     crawl_date = date(2026, 11, day)
     with Journal(data / "state" / "journal" / f"{crawl_date}.1.sqlite") as journal:
-        staging = Staging(journal, read_batch)
+        staging = SegmentWriter(journal, read_batch)
         staging.write(records)
         staging.flush()
         plan = SnapshotPlan(data, "run", crawl_date, pa.array(pending, pa.string()), None)

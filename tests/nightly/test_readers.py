@@ -33,7 +33,7 @@ from crawler.store import publishing as snapshot
 from crawler.store.journal import Journal, Record
 from crawler.store.publishing import SnapshotPlan, publish
 from crawler.store.schema import VIDEO_SCHEMA
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 DATE = date(2026, 11, 23)
 COLUMNS = (
@@ -64,7 +64,7 @@ def published(
 ) -> snapshot.RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-        staging = Staging(journal, read_batch, segment_pages=segment_pages)
+        staging = SegmentWriter(journal, read_batch, segment_pages=segment_pages)
         staging.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
         staging.flush()
         assert not list(journal.waiting())
@@ -166,7 +166,7 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
     former: list[Any] = []
 
     def read(step: str) -> None:
-        if step == "publish.foretold":
+        if step == "publish.announced":
             listed.extend(live.iterdir())
             former.extend(queried(f"SELECT video_id FROM read_parquet('{live}/*/*.parquet')"))
 
@@ -179,21 +179,21 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
 
 
 def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: Path) -> None:
-    """Publishing waits only where a region had to be foretold."""
+    """Publishing waits only where a region had to be announced."""
     waits: list[float] = []
     for number in range(1, 3):
         published(tmp_path, [page("7", number, [row(str(number))])], f"run{number}", wait=waits.append)
     assert not waits
 
 
-def test_what_was_foretold_by_a_killed_run_is_harmless(
+def test_what_was_announced_by_a_killed_run_is_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before the exchange, a run leaves the former snapshot's rows under the former run's name."""
     published(tmp_path, [page("7", 1, [row("1")])])
 
     def die(step: str) -> None:
-        if step == "publish.foretold":
+        if step == "publish.announced":
             raise KeyboardInterrupt
 
     pages = [page("8", 1, [row("2", region="SG")])]
@@ -381,7 +381,7 @@ def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.M
 def test_a_range_of_sellers_weighs_its_own_rows_and_no_batch_is_heavy(tmp_path: Path) -> None:
     """Of each segment a range holds its own rows, not the batch around them, however long rows are."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        staging = Staging(journal, read_batch, segment_pages=1000)
+        staging = SegmentWriter(journal, read_batch, segment_pages=1000)
         long = [row(str(n), nick_name=f"{n:09}" * 1000) for n in range(10)]
         staging.write([Record(s, "run1", 1, page(s, 1, long), None) for s in map(str, range(1000, 1060))])
         staging.flush()

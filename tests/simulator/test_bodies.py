@@ -14,7 +14,7 @@ from crawler.models.errors import OutputError
 from crawler.models.page import Page
 from crawler.store import journal as journals
 from crawler.store.journal import Journal, Record, Segment
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 EMPTY = read_batch([])
 SIZES = [[3], [0, 1, 2], [500, 40, 40, 7], [64, 64], [1]]
@@ -71,7 +71,7 @@ class Slow(ThreadPoolExecutor):
 
 def test_commits_go_on_while_a_segment_is_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite") as journal, Slow() as executor:
-        staging = Staging(journal, lambda _: EMPTY, segment_pages=3, executor=executor)
+        staging = SegmentWriter(journal, lambda _: EMPTY, segment_pages=3, executor=executor)
         for first in (1, 2, 3, 4):
             staging.write(records([1], first))
         assert journal.segments() == []
@@ -92,7 +92,7 @@ def test_pages_wait_on_where_their_segment_could_not_be_written(tmp_path: Path) 
         return EMPTY
 
     with Journal(tmp_path / "j.sqlite") as journal, ThreadPoolExecutor(1) as executor:
-        staging = Staging(journal, read, segment_pages=2, executor=executor)
+        staging = SegmentWriter(journal, read, segment_pages=2, executor=executor)
         staging.write(records([1, 2], 1))
         staging.close()
         with pytest.raises(OutputError, match="No space left"):

@@ -18,7 +18,7 @@ from conftest import DATE, SMALL, Night
 
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
-from crawler.store.retention import thin
+from crawler.store.retention import prune
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -246,7 +246,7 @@ def test_thinning_leaves_no_journal_without_its_segments(tmp_path: Path) -> None
         (folder / f"{name}.sqlite").touch()
         os.utime(folder / f"{name}.sqlite", (0, 0))
     (folder / "2026-01-03.1.segments").mkdir()
-    thin(tmp_path, 30, {"2026-01-02"})
+    prune(tmp_path, 30, {"2026-01-02"})
     assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02.1.segments", "2026-01-02.1.sqlite"]
 
 

@@ -21,7 +21,7 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store import failpoints
 from crawler.store.journal import Journal, Record
 from crawler.store.publishing import NOBODY, SnapshotPlan, publish
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 FRAME = 4096 + 24
 HEADER = 32
@@ -145,7 +145,7 @@ def test_files_are_synced_before_anything_relies_on_them(
     monkeypatch.setattr(failpoints, "on_reach", lambda step: at_step.setdefault(step, set(synced)))
     with Journal(tmp_path / "state" / "journal" / "j.sqlite") as journal:
         assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
-        staging = Staging(journal, read_batch)
+        staging = SegmentWriter(journal, read_batch)
         rows = b'{"data":[{"video_id":"1","region":"MY"},{"no":"id"}]}'
         staging.write([Record("7", "run", 1, Page("7", 1, rows, 2, 1, 5, "r"), None)])
         staging.flush()

@@ -21,7 +21,7 @@ from crawler.store.journal import Journal, Record
 from crawler.store.ledger import Ledger
 from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
-from crawler.store.segments import Staging
+from crawler.store.segments import SegmentWriter
 
 SELLERS = ("7001", "7002", "7003")
 PAGES = 4
@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "state" / "journal" / f"{DATE}.1.sqlite"
     with Journal(path) as journal:
         journal.note(sort="views", order="desc")
-        staging = Staging(journal, read_batch)
+        staging = SegmentWriter(journal, read_batch)
         for page_num in range(1, PAGES + 1):
             staging.write([record(seller, page_num) for seller in SELLERS])
             if page_num == 2:
@@ -72,7 +72,7 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
     """
     everything = {(seller, page_num) for seller in SELLERS for page_num in range(1, PAGES + 1)}
     with Journal(path) as journal:
-        staging = Staging(journal, read_batch)
+        staging = SegmentWriter(journal, read_batch)
         said = str(staging.repairs)
         pages = set(journal.db.execute("SELECT seller_id, page_num FROM page"))
         ended = {seller for ids in journal.ended() for seller in ids.to_pylist()}
@@ -84,7 +84,7 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
             for piece in pieces
             for row in piece.columns(["seller_id", "video_id", "total_views_cnt"]).to_pylist()
         }
-        assert not str(Staging(journal, read_batch).repairs)
+        assert not str(SegmentWriter(journal, read_batch).repairs)
         credit = journal.credits()
     wanted = {
         (seller, row["video_id"], row["total_views_cnt"])
