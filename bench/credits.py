@@ -10,7 +10,7 @@ from pathlib import Path
 
 import carrying
 
-from crawler.models.api import Strategy
+from crawler.models.choices import Strategy
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress
 from crawler.rules.best_first import BestFirst

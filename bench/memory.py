@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from place import new_folder
 
 if TYPE_CHECKING:
-    from crawler.api.columns import RowBatch
+    from crawler.models.rows import RowBatch
 
 DATE = "2026-11-23"
 NEXT_DATE = "2026-11-24"
@@ -201,7 +201,8 @@ def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     """Rows as the stand-in's, without JSON: that is not what is measured."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
-    from crawler.api.columns import ROW_SCHEMA, RowBatch  # noqa: PLC0415
+    from crawler.api.columns import ROW_SCHEMA  # noqa: PLC0415
+    from crawler.models.page import RowBatch  # noqa: PLC0415
 
     tables = [pa.table(_page_rows(*page, number), ROW_SCHEMA) for number, page in enumerate(pages)]
     return RowBatch(pa.concat_tables(tables), [])

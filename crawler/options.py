@@ -14,7 +14,8 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder, StopRule, Strategy
+from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder
+from crawler.models.choices import StopRule, Strategy
 
 PREFIX = "CRAWLER_"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.json as pj
 
 from crawler.api.rows import read_rows
 from crawler.models.api import API_COLUMNS
-from crawler.models.page import Reject
+from crawler.models.rows import Reject, RowBatch
 
 _FEW = 8
 """Pages among which an odd one is no longer searched for: each goes the tolerant way."""
@@ -47,14 +46,6 @@ _ROW_FIELDS: list[pa.Field[Any]] = [
 ]
 ROW_SCHEMA = pa.schema(_ROW_FIELDS)
 """`API_COLUMNS`, `extra`, the number of each row's page in the batch, from 0, and its place there, from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowBatch:
-    """The rows of some pages, in their order, and what was rejected with the number of its page."""
-
-    rows: pa.Table
-    rejects: list[tuple[int, Reject]]
 
 
 def read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:

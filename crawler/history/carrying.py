@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from crawler.history.first_pages import COMPARED, digest_of, first_page_digests
 from crawler.history.pins import UNREADABLE, NoDigestsError, Pin, pinned
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import Match, Page, PageRows
+from crawler.models.page import Match, Page
+from crawler.models.rows import PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout

@@ -6,14 +6,9 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 PAGE_SIZE = 10
-
-
 """Rows a page: the most the API gives."""
 
-
 MAX_PAGE_NUM = 100_000
-
-
 """The API's last page number."""
 
 
@@ -30,8 +25,6 @@ SORT_COLUMNS = {
     SortField.SALES: "total_video_sale_cnt",
     SortField.GMV: "total_video_sale_gmv_amt",
 }
-
-
 """The column of what the API sorts by."""
 
 
@@ -40,21 +33,6 @@ class SortOrder(StrEnum):
 
     DESC = "desc"
     ASC = "asc"
-
-
-class StopRule(StrEnum):
-    """Which page ends a seller."""
-
-    SHORT = "short"
-    EMPTY = "empty"
-
-
-class Strategy(StrEnum):
-    """Which page is asked for next when there is a choice."""
-
-    DEPTH_FIRST = "depth-first"
-    BREADTH_FIRST = "breadth-first"
-    BEST_FIRST = "best-first"
 
 
 ColumnKind = Literal["string", "int64", "float64", "seconds"]
@@ -83,8 +61,6 @@ API_COLUMNS = (
     Column("total_video_sale_gmv_amt", "float64"),
     Column("region", "string"),
 )
-
-
 """What the schema knows of a row; every other field goes to `extra`."""
 
 COUNT_COLUMNS = tuple(column.name for column in API_COLUMNS if column.kind in {"int64", "float64"})

@@ -1,11 +1,11 @@
-"""A page, its rows, and what it says beyond them."""
+"""A page as the API answered it, and what it shows beyond its rows: gaps, and a match with an earlier one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 
@@ -83,25 +83,3 @@ class PageNotes:
 
 
 NO_NOTES = PageNotes()
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A row that could not be kept: its place on the page (from 1), itself as received, and why."""
-
-    place: int
-    row: Any
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PageRows:
-    """A page's rows as columns of equal length.
-
-    `values` holds one list for each of `API_COLUMNS` and for `extra`; `places` tells each kept row's
-    place on the page, from 1.
-    """
-
-    places: list[int]
-    values: dict[str, list[Any]]
-    rejects: list[Reject]

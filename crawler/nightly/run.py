@@ -22,7 +22,8 @@ from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
 from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.snapshots import History
-from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, Strategy
+from crawler.models.api import PAGE_SIZE, SORT_COLUMNS
+from crawler.models.choices import Strategy
 from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from crawler.history.carrying import CarryRule
 from crawler.history.snapshots import History, LastSeen, Pair
 from crawler.history.unchanged import UnchangedSellers
-from crawler.models.api import Strategy
+from crawler.models.choices import Strategy
 from crawler.options import Settings
 from crawler.planning.detours import Detours, jumps
 from crawler.planning.estimates import Chances, chance, cost_per_page, growth

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, StopRule
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.choices import StopRule
 
 
 @dataclass(frozen=True, slots=True)

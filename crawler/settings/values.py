@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from crawler.models.addresses import is_loopback
-from crawler.models.api import SortOrder, Strategy
+from crawler.models.api import SortOrder
+from crawler.models.choices import Strategy
 from crawler.options import Choice, Kind, Number, Option, Settings, Switch
 
 _SHOWN = 80

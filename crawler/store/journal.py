@@ -12,7 +12,8 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, StopRule
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.choices import StopRule
 from crawler.models.errors import InputError
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes, last_id_hash
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason

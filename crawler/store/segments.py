@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import OutputError
-from crawler.models.page import Reject
+from crawler.models.rows import Reject, RowBatch
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, make_private_folder, output_errors
 from crawler.store.journal import Journal, Record, Segment, StoredPage
@@ -40,22 +40,6 @@ _OF_PAGE = {
     "seq": "seq",
 }
 """Columns that a page knows, and what it calls them."""
-
-
-class RowBatch(Protocol):
-    """Rows of some pages, and what was rejected with the number of its page, from 0.
-
-    `rows` has the API's columns, `extra`, and for each row the number of its `page` and its `place` on it,
-    from 1.
-    """
-
-    @property
-    def rows(self) -> pa.Table:
-        """The rows that are kept."""
-
-    @property
-    def rejects(self) -> list[tuple[int, Reject]]:
-        """The rows that could not be kept."""
 
 
 BatchReader = Callable[[Sequence[tuple[str, bytes]]], RowBatch]

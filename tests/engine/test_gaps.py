@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler.models.api import PAGE_SIZE, StopRule
+from crawler.models.api import PAGE_SIZE
+from crawler.models.choices import StopRule
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.rules.drift import gap_before

@@ -17,7 +17,7 @@ from crawler.engine.gates import Gates, GaveUpError
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
-from crawler.models.api import Strategy
+from crawler.models.choices import Strategy
 from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from crawler.models.api import Strategy
+from crawler.models.choices import Strategy
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress
 from crawler.rules.budget import lease_size

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
-from crawler.models.api import StopRule
+from crawler.models.choices import StopRule
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.rules.paging import PagingRule, Step

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from crawler.cli import cli
 from crawler.history.carrying import CarryRule
 from crawler.history.unchanged import Share
-from crawler.models.api import MAX_PAGE_NUM, StopRule, Strategy
+from crawler.models.api import MAX_PAGE_NUM
+from crawler.models.choices import StopRule, Strategy
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.planning.detours import Detours, jumps

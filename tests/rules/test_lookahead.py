@@ -15,7 +15,8 @@ from conftest import Night
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.models.api import PAGE_SIZE, StopRule
+from crawler.models.api import PAGE_SIZE
+from crawler.models.choices import StopRule
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.rules.lookahead import Ahead, LookaheadRule, Mode

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.engine.parked import Parked
-from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE, StopRule, Strategy
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.choices import StopRule, Strategy
 from crawler.models.page import Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.best_first import BestFirst

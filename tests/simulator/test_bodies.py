@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from crawler.api.columns import RowBatch, read_batch
+from crawler.api.columns import read_batch
 from crawler.models.errors import OutputError
 from crawler.models.page import Page
+from crawler.models.rows import RowBatch
 from crawler.store import journal as journals
 from crawler.store.journal import Journal, Record, Segment
 from crawler.store.segments import SegmentWriter
