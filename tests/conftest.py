@@ -17,6 +17,7 @@ import orjson
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from launcher import LAUNCHER, Process
 
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -85,28 +86,15 @@ class Night:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CRAWLER_", "KEYAPI_"))}
         return {**clean, "KEYAPI_API_KEY": KEY, "CRAWLER_API_URL": self.url, "CRAWLER_DATA": str(self.data)}
 
-    def start(self, source: Path, *options: str) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "crawler",
-            "run",
-            str(source),
-            "--crawl-date",
-            DATE,
-            "--json",
-            *options,
-        ]
+    def start(self, source: Path, *options: str) -> Process:
+        words = ["run", str(source), "--crawl-date", DATE, "--json", *options]
         if not any(option.startswith("--qps") for option in options):
-            command += ["--qps", "1000"]
-        return subprocess.Popen(
-            command,
-            env=self.environ(),
-            cwd=self.folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+            words += ["--qps", "1000"]
+        return LAUNCHER.start(words, self.environ(), self.folder)
+
+    def call(self, *words: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        """Any command, to its end."""
+        return LAUNCHER.run(list(words), {**self.environ(), **environ}, self.folder, given)
 
     def run(self, source: Path, *options: str, code: int = 0) -> dict[str, Any]:
         job = self.start(source, *options)

@@ -5,10 +5,6 @@
 Each trial kills runs of one crawl date (`kill -9`, at a random moment or at a named step between two
 writes), resumes, and compares the last snapshot with the catalogue row for row, and the credits with
 the stand-in's own count. A reader goes through the dataset all the while. Every named step is hit.
-
-    python tests/crash.py --at STEP:N run SELLERS ...
-
-is the driver that the campaign starts: the crawler, killed at the N-th time it comes to a step.
 """
 
 from __future__ import annotations
@@ -16,8 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,8 +26,8 @@ from typing import Any
 
 import duckdb
 from conftest import DATE, Night, stand_in
+from launcher import LAUNCHER
 
-from crawler.cli import main as crawler_main
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store import failpoints
@@ -105,9 +99,10 @@ class Trial:
         usual = ["--qps", "200", "--workers", str(WORKERS), "--crawl-date", DATE, "--quiet", *limits]
         usual += self.usual
         times = self.rng.choice((1, 1, 2, 4)) if step in {"commit.begin", "commit.written"} else 1
-        at = "none:1" if step is None else f"{step}:{times}"
-        command = [sys.executable, str(Path(__file__)), "--at", at, "run", str(source), *usual, *options]
-        job = subprocess.Popen(command, env=night.environ(), stderr=subprocess.PIPE, text=True)
+        words = ["run", str(source), *usual, *options]
+        job = LAUNCHER.start(
+            words, night.environ(), night.folder, at="" if step is None else f"{step}:{times}"
+        )
         if step is None:
             time.sleep(0.4 + self.rng.random() * 2.0)
             job.send_signal(signal.SIGKILL)
@@ -185,21 +180,6 @@ def watched(data: Path) -> Iterator[Reader]:
     assert not reader.broken, reader.broken
 
 
-def drive(at: str, arguments: list[str]) -> None:
-    """The crawler, killed when it comes to a step for the N-th time."""
-    step, _, times = at.partition(":")
-    seen: Counter[str] = Counter()
-
-    def reach(reached: str) -> None:
-        seen[reached] += 1
-        if reached == step and seen[step] == int(times):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    failpoints.on_reach = reach
-    sys.argv = ["crawler", *arguments]
-    crawler_main()
-
-
 def campaign(kills: int, seed: int, jobs: int) -> int:
     """Run trials until enough kills were planned, each named step at least once."""
     rng = Random(seed)
@@ -228,9 +208,7 @@ def campaign(kills: int, seed: int, jobs: int) -> int:
 
 
 def main() -> int:
-    """Be the driver or the campaign."""
-    if sys.argv[1:2] == ["--at"]:
-        drive(sys.argv[2], sys.argv[3:])
+    """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)

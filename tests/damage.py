@@ -16,7 +16,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from pathlib import Path
 from random import Random
 
 from conftest import DATE, SMALL, Night, stand_in
+from launcher import LAUNCHER
 
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
@@ -65,24 +65,10 @@ class Campaign:
         return Night(self.folder / name.replace(" ", "-"), self.simulator.url)
 
     def _kill(self, night: Night, source: Path) -> None:
-        crash = str(Path(__file__).with_name("crash.py"))
-        command = [
-            sys.executable,
-            crash,
-            "--at",
-            "commit.durable:12",
-            "run",
-            str(source),
-            "--crawl-date",
-            DATE,
-        ]
-        done = subprocess.run(
-            [*command, "--qps", "100", "--workers", str(WORKERS)],
-            env=night.environ(),
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        words = ["run", str(source), "--crawl-date", DATE, "--qps", "100", "--workers", str(WORKERS)]
+        done = LAUNCHER.start(words, night.environ(), night.folder, at="commit.durable:12")
+        _, error = done.communicate()
+        assert done.returncode == -signal.SIGKILL, error
 
     def trial(self, number: int, rng: Random) -> None:
         """Damage, run, compare; raises `AssertionError`."""

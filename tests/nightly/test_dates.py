@@ -7,7 +7,6 @@ import shlex
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,15 +41,7 @@ OUTCOMES = [
 
 
 def call(job: Night, *words: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "crawler", *words],
-        env={**job.environ(), **environ},
-        cwd=job.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = job.call(*words, **environ)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

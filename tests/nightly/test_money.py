@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import fcntl
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -43,10 +42,7 @@ def test_a_kill_strands_no_more_credits_than_can_be_in_flight(night: Begin) -> N
 
 
 def check(job: Night, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "crawler", "check", "--online", "--crawl-date", DATE, *options]
-    return subprocess.run(
-        command, env=job.environ(), cwd=job.folder, capture_output=True, text=True, check=False, timeout=30
-    )
+    return job.call("check", "--online", "--crawl-date", DATE, *options)
 
 
 def busiest_second(simulator: Simulator) -> int:
@@ -68,8 +64,7 @@ def test_the_request_of_a_check_is_known_to_ledger_budget_and_pace(night: Begin)
     assert "the credit budget is spent" in refused.stdout
     assert simulator.stats.requests == 4
     assert busiest_second(simulator) <= 3
-    command = [sys.executable, "-m", "crawler", "status"]
-    status = subprocess.run(command, env=job.environ(), capture_output=True, text=True, check=True).stdout
+    status = job.call("status").stdout
     assert status.count("-check") == 2
     assert DATE in status.partition("unfinished:")[2], "the check hides that the date is unfinished"
 

@@ -352,17 +352,7 @@ def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
     process = job.start(source, "--resume")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 2, err
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
-    done = subprocess.run(
-        [sys.executable, "-m", "crawler", "run", "--resume", "--qps", "500", "--budget", "500"],
-        env=job.environ(),
-        cwd=job.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = job.call("run", "--resume", "--qps", "500", "--budget", "500")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert job.ids() == expected(simulator, ids)
@@ -376,8 +366,7 @@ def test_resume_remembers_the_column_of_its_list(night: Begin) -> None:
     source.write_text("shop,rank\n" + "".join(f"{i},{n}\n" for n, i in enumerate(ids)))
     job.run(source, "--column", "shop", "--budget", "1", code=3)
     for budget, code in (("2", 3), ("1000", 0)):
-        words = [sys.executable, "-m", "crawler", "run", "--resume", "--budget", budget]
-        done = subprocess.run(words, env=job.environ(), cwd=job.folder, capture_output=True, check=False)
+        done = job.call("run", "--resume", "--budget", budget)
         assert done.returncode == code, done.stderr
     assert job.ids() == expected(simulator, ids)
 
@@ -400,8 +389,7 @@ def test_names_that_are_no_text_work(night: Begin) -> None:
     ).stdout.split(b"\0")
     assert words[:2] == [b"run", os.fsencode(source)]
     assert os.fsencode(config) in words
-    resumed = [sys.executable, "-m", "crawler", "run", "--resume", "--budget", "99"]
-    subprocess.run(resumed, env=job.environ(), cwd=job.folder, capture_output=True, check=True)
+    assert job.call("run", "--resume", "--budget", "99").returncode == 0
     assert {row[0] for row in job.ids()} >= {i for i in ids if simulator.catalogue.size(i)}
 
 
