@@ -85,7 +85,7 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
 @_sellers_argument
 @settings_options
 def plan(sellers: str | None, config: str | None, **options: Any) -> int:
-    """Tell what tonight would cost, and what a budget would buy; nothing is sent.
+    """Say what tonight would cost, and what a budget would buy; nothing is sent.
 
     Takes the options of `crawler run`, and needs no key. Expected credits, with a low and a high end,
     come from the last snapshots; where nothing is known the plan says so. With --json all of it is for
@@ -102,7 +102,7 @@ def plan(sellers: str | None, config: str | None, **options: Any) -> int:
 @click.option("--online", is_flag=True, help="Send one request to the API; it costs one credit.")
 @settings_options
 def check(sellers: str | None, config: str | None, *, online: bool, **options: Any) -> int:
-    """Tell whether this machine is ready for tonight.
+    """Check whether this machine is ready for tonight.
 
     Prints every setting, its value and where it came from; then looks at the key, the data folder, the
     disk, the lock and, where one is named, the list SELLERS. Sends nothing unless --online; that credit

@@ -124,18 +124,18 @@ def _look_at_proxy(url: str, found: _Findings) -> None:
 
 
 def _look_at_folder(data: Path, found: _Findings) -> None:
-    """Write and remove a probe, in the folder or in what would hold it; not in what readers scan."""
+    """Write and remove a test file, in the folder or in what would hold it; not in what readers scan."""
     folder = _existing(data)
     for place in (folder, Layout(data).state, Layout(data).runs):
         if place != folder and not place.exists():
             continue
         try:
-            with tempfile.NamedTemporaryFile(dir=place, prefix=".crawler-check-") as probe:
-                probe.write(b"?")
-                probe.flush()
+            with tempfile.NamedTemporaryFile(dir=place, prefix=".crawler-check-") as test_file:
+                test_file.write(b"?")
+                test_file.flush()
         except OSError as error:
             found.problems.append(
-                f"{place} cannot be written: {error.strerror}; mend it, or choose another --data"
+                f"{place} cannot be written: {error.strerror}; correct it, or choose another --data"
             )
 
 
@@ -150,7 +150,7 @@ def _look_at_disk(settings: Settings, found: _Findings) -> None:
         free = free_bytes(_existing(settings.run.data)) >> 20
     except OSError as error:
         found.problems.append(
-            f"{settings.run.data}: its free space cannot be told: {error.strerror}; mend the path"
+            f"{settings.run.data}: its free space cannot be read: {error.strerror}; correct the path"
         )
         return
     reserve = settings.journal.reserve_mib
@@ -167,7 +167,7 @@ def _look_at_lock(data: Path, found: _Findings) -> None:
     try:
         holder = holder_of(data)
     except OSError as error:
-        found.problems.append(f"{path} cannot be opened: {error.strerror}; mend its permissions")
+        found.problems.append(f"{path} cannot be opened: {error.strerror}; correct its permissions")
         return
     if holder is None:
         found.lines.append(("lock", "free", str(path)))
@@ -181,8 +181,8 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
     listed = found.tried(lambda: read_sellers(sellers, column=run.column, skip_bad_ids=run.skip_bad_ids))
     if listed is not None:
         found.warnings += listed.warnings
-        told = f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad"
-        found.lines.append(("seller list", told, listed.name))
+        counts = f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad"
+        found.lines.append(("seller list", counts, listed.name))
 
 
 def _ask(settings: Settings, key: str | None, found: _Findings, *, is_held: bool) -> None:
@@ -215,10 +215,10 @@ def _print_text(found: _Findings) -> None:
 
 
 def _print_json(found: _Findings) -> None:
-    told = {
+    report = {
         "ready": not found.problems,
         "values": [{"name": n, "value": value, "origin": origin} for n, value, origin in found.lines],
         "warnings": found.warnings,
         "problems": found.problems,
     }
-    sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")

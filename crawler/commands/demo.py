@@ -48,19 +48,19 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
 def _stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
     """Serve from a thread of its own, so that the job runs as it does against the real API."""
     ready = threading.Event()
-    told: list[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = []
+    started: list[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
         async with Simulator(options) as simulator:
             stopped = asyncio.Event()
-            told.append((simulator, asyncio.get_running_loop(), stopped))
+            started.append((simulator, asyncio.get_running_loop(), stopped))
             ready.set()
             await stopped.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     ready.wait()
-    simulator, loop, stopped = told[0]
+    simulator, loop, stopped = started[0]
     try:
         yield simulator
     finally:

@@ -10,7 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from crawler.commands.run import source_and_date
+from crawler.nightly.resuming import source_and_date
 from crawler.planning.forecast import Forecast
 from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night
 from crawler.report.progress import LOG, set_up_logging

@@ -11,7 +11,7 @@ from crawler.simulator.server import Simulator, SimulatorOptions
 
 
 def simulate_command(options: SimulatorOptions, port: int) -> int:
-    """Serve until SIGINT or SIGTERM, then tell what was asked for.
+    """Serve until SIGINT or SIGTERM, then print what was asked for.
 
     Raises `InputError` where the port is taken.
     """

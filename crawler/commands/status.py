@@ -187,10 +187,10 @@ def _print_dates(dates: Sequence[dict[str, Any]]) -> None:
 
 
 def _in_words(month: Forecast) -> str:
-    told = f"month from {month.begins}: {month.spent} credits spent"
+    line = f"month from {month.begins}: {month.spent} credits spent"
     if month.budget is not None:
-        told += f" of {month.budget}, {month.left} left"
-    told += f"; {month.forecast} by {month.ends_before} at this pace"
+        line += f" of {month.budget}, {month.left} left"
+    line += f"; {month.forecast} by {month.ends_before} at this pace"
     if month.holds is not None:
-        told += ": the budget will hold" if month.holds else ": the budget will not hold"
-    return told + "\n"
+        line += ": the budget will hold" if month.holds else ": the budget will not hold"
+    return line + "\n"

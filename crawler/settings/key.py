@@ -60,7 +60,7 @@ def _key_from(path: Path, where: str) -> str:
     except OSError as error:
         raise InputError(
             f"cannot read the API key from {where} (setting api.key_file): {error.strerror}; "
-            f"mend it, or set {KEY_VARIABLE}"
+            f"correct it, or set {KEY_VARIABLE}"
         ) from None
     except UnicodeDecodeError:
         raise InputError(

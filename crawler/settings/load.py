@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.models.errors import InputError
-from crawler.options import FLAGS, OPTIONS, SECTIONS, Settings
+from crawler.options import OPTIONS, SECTIONS, Settings
 from crawler.settings.key import without_key
 from crawler.settings.sources import Given, Layer, default_config, from_environment, from_file
 from crawler.settings.values import contradictions, read_value, shown
@@ -53,7 +53,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
     layers = (
         from_file(path, faults),
         variables,
-        {name: Given(value, f"flag {FLAGS.get(name, name)}") for name, value in flags.items()},
+        {name: Given(value, f"flag {OPTIONS[name].flag}") for name, value in flags.items()},
     )
     return merged(layers, path, environ, faults, warnings)
 

@@ -23,7 +23,7 @@ from crawler.options import Choice, Kind, Number, Option, Settings, Switch
 _SHOWN = 80
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
-_WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0*)?", re.ASCII)
+_WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
 
 
 def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
@@ -155,21 +155,28 @@ def _file(raw: Any) -> Path | None:
     try:
         return Path(raw).expanduser()
     except RuntimeError:
-        raise ValueError("~ stands for no home folder here: name the path in full") from None
+        raise ValueError("~ is no home folder here: name the path in full") from None
 
 
 def _folder(raw: Any) -> Path | None:
     """Arrow takes no names that are not UTF-8."""
     path = _file(raw)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError("the path of a folder whose name is UTF-8 is wanted") from None
+    if not _is_utf8(str(path)):
+        raise ValueError("the path of a folder whose name is UTF-8 is wanted")
     return path
 
 
 def _column(raw: Any) -> str | None:
-    return raw or None if isinstance(raw, str) else None
+    return raw if isinstance(raw, str) and raw and _is_utf8(raw) else None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text can be encoded: bytes of a command line that are none come as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _zone(raw: Any) -> str | None:

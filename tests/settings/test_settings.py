@@ -489,6 +489,8 @@ def test_a_default_is_a_value_that_would_be_taken(name: str) -> None:
         ("run.min_value", "inf", None),
         ("run.stop", "Short", None),
         ("run.column", 3, None),
+        ("run.column", "x\udcff", None),
+        ("run.max_pages", "7.", None),
         ("run.timezone", 3, None),
         ("run.timezone", "Asia/Singapore", "Asia/Singapore"),
         ("run.data", 3, None),
