@@ -21,7 +21,14 @@ from crawler.store.checksums import corrected, page_checksum, with_checksum
 from crawler.store.failpoints import reached
 from crawler.store.sqlite import damaged, database_errors, open_database, read_database, transaction
 
-FORMAT = 5
+FORMAT = 6
+_OLDEST = 5
+"""The first format that is brought up to the present one; earlier ones are refused with the way out."""
+
+_UPGRADES = {
+    5: """ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+        UPDATE body SET checksum = blob_checksum(lz4)"""
+}
 _JOINED_BYTES = 1024 * 1024
 _PAGE_COLUMNS = """
     seq INTEGER PRIMARY KEY,
@@ -50,7 +57,7 @@ CREATE TABLE IF NOT EXISTS body (
     first_seq INTEGER NOT NULL,
     size INTEGER NOT NULL,
     lz4 BLOB NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS segment (
     name TEXT PRIMARY KEY,
@@ -402,7 +409,8 @@ class Journal:
             path,
             _SCHEMA,
             FORMAT,
-            oldest=FORMAT,
+            oldest=_OLDEST,
+            upgrades=_UPGRADES,
             survive_power_loss=survive_power_loss,
         )
         self.guard: Callable[[], None] = lambda: None

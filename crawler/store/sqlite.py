@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
+from zlib import crc32
 
 from crawler.models.errors import InputError, OutputError
 from crawler.store.checksums import row_checksum
@@ -37,7 +38,7 @@ def open_database(
     """Open or create a database of this format; one that exists is checked for damage.
 
     One from `oldest` on is brought up to it by its `upgrades`, and then by `schema`. The queries of both may
-    call `row_checksum`.
+    call `row_checksum` and `blob_checksum`.
 
     Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
     is damaged, or cannot be opened or written.
@@ -47,6 +48,7 @@ def open_database(
         make_private_file(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+        connection.create_function("blob_checksum", 1, crc32, deterministic=True)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if survive_power_loss else 'NORMAL'}")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
