@@ -2,7 +2,7 @@
 
 A field of a section is a setting of the TOML file (`run.qps`), an environment variable (`CRAWLER_RUN_QPS`)
 and, where it has a group, a flag of `run` (`--qps`, and `CRAWLER_QPS`). The command line, the reading of the
-settings and the completion work by this table; config/crawler.toml and README.md's table are made from it
+settings and the completion work by this table; config/crawler.toml and docs/options.md are made from it
 (`make tables`).
 """
 
@@ -110,7 +110,7 @@ Kind = Switch | Choice | Number | Text
 class Option:
     """One setting; `group` is empty where it has no flag.
 
-    `default_words` says the default where its value does not, `more` is what only the README says besides.
+    `default_words` says the default where its value does not, `more` is what docs/options.md says besides.
     `is_repeated`: commands that are printed to go on with a run have it again; `is_resumed`: `--resume`
     restores it.
     """

@@ -39,7 +39,7 @@ def between(text: str, name: str, content: str) -> str:
 
 
 def option_rows() -> Iterable[tuple[object, ...]]:
-    """What README.md says of each option of `run`, by group."""
+    """What docs/options.md says of each option of `run`, by group."""
     for group in GROUPS:
         yield f"**{group}**", "", ""
         for option in OPTIONS.values():
@@ -77,13 +77,15 @@ def setting_line(option: Option) -> str:
 
 def made() -> dict[Path, str]:
     """Each file with a table of the program, as it must be."""
-    readme, operations = ROOT / "README.md", ROOT / "docs" / "operations.md"
+    readme = ROOT / "README.md"
+    page, operations = ROOT / "docs" / "options.md", ROOT / "docs" / "operations.md"
     codes = EXIT_CODES.values()
     options = table(("option", "meaning", "default"), (CONFIG_ROW, *option_rows()))
     meanings = table(("code", "meaning", "data"), ((c.number, c.meaning, c.published) for c in codes))
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
     return {
-        readme: between(between(readme.read_text(), "options", options), "exit codes", meanings),
+        readme: between(readme.read_text(), "exit codes", meanings),
+        page: between(page.read_text(), "options", options),
         ROOT / "config" / "crawler.toml": settings_file(),
         operations: between(operations.read_text(), "exit codes", advice),
     }
