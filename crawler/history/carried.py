@@ -11,17 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.history.audit import compare
-from crawler.history.pins import UNREADABLE, Pin
+from crawler.history.pins import Pin
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import Audit
 from crawler.store.digests import damage_of, published_digests
 from crawler.store.journal import Journal, SellerSummary
 from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles, published_file
 from crawler.store.parts import by_source
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
+
+_SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
+_SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
+_CARRIED = columns_of(SELLER_SCHEMA, "seller_id", "carried")
+_SEGMENT_FIELDS = (SEGMENT_SCHEMA.field("folder"), SEGMENT_SCHEMA.field("seq"))
 
 
 class PinnedRows:
@@ -34,7 +39,7 @@ class PinnedRows:
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
         self._pins = {day: Pin(JournalFiles(journal.path).pin(day), day) for day in journal.matched_days()}
-        self._good: dict[date, list[Path]] = {}
+        self._good: dict[date, SnapshotFiles] = {}
         self.damages: list[str] = []
         self.lost: list[str] = []
         self.kept: dict[str, int] = {}
@@ -64,16 +69,17 @@ class PinnedRows:
         """
         kept = self.kept if carried else {}
         of_kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in kept]
-        pinned_files = [
-            (path, day, [seller_id for seller_id in ids if seller_id not in kept])
+        pinned_files: list[tuple[SnapshotFiles, date | None, list[str]]] = [
+            (self._good[day], day, [seller_id for seller_id in ids if seller_id not in kept])
             for day, ids in sellers.items()
-            for path in self._good.get(day, ())
+            if day in self._good
         ]
-        for path, day, ids in [*pinned_files, *((path, None, of_kept) for path in self._published)]:
-            try:
-                yield from _rows_of_file(path, day, ids, carried=carried)
-            except UNREADABLE as error:
-                raise CarriedRowsLostError(f"{path} cannot be read: {error}") from None
+        for files, day, ids in [*pinned_files, (SnapshotFiles(tuple(self._published)), None, of_kept)]:
+            for file in files.each():
+                try:
+                    yield from _segment_rows(file, day, ids, carried=carried)
+                except UnreadableError as error:
+                    raise CarriedRowsLostError(f"a file to carry from cannot be read: {error}") from None
 
     def expected(self, seller: SellerSummary) -> int:
         """How many rows `pieces` has of a seller that is carried."""
@@ -102,7 +108,7 @@ class PinnedRows:
         """Find the lost sellers of which the date's own snapshot has every row that was carried."""
         ours = (journal.meta("publishing") or "").split()
         found = Counter[str]()
-        with suppress(*UNREADABLE):
+        with suppress(UnreadableError), reading(f"the digests of {day}"):
             good = {
                 published_file(data, name): digest
                 for name, digest in published_digests(data, day).items()
@@ -111,10 +117,9 @@ class PinnedRows:
             videos = {
                 path: digest for path, digest in good.items() if path.parent.parent.parent.name == VIDEOS
             }
-            carried = _carried_rows([path for path in good if path not in videos], self.lost)
-            for path in videos:
-                for rows in _batches_of_file(path, ["seller_id", "carried_from"], self.lost):
-                    found.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+            carried = _carried_rows(tuple(path for path in good if path not in videos), self.lost)
+            for rows in SnapshotFiles(tuple(videos)).rows_of(_sorted(self.lost), _SOURCES):
+                found.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
             self.kept = {s: rows for s, rows in carried.items() if rows and found[s] == rows}
             self._published = videos if self.kept else {}
             self.lost = [seller_id for seller_id in self.lost if seller_id not in self.kept]
@@ -122,9 +127,9 @@ class PinnedRows:
     def _short(self, day: date, expected: dict[str, int]) -> list[str]:
         """The sellers of whose rows some are in no good file."""
         found = Counter[str]()
-        for path in self._good[day] if expected else ():
-            with suppress(*UNREADABLE):
-                for rows in _batches_of_file(path, ["seller_id"], list(expected)):
+        for file in self._good[day].each():
+            with suppress(UnreadableError):
+                for rows in file.rows_of(_sorted(expected), _SELLER_ID):
                     found.update(_rows_by_seller(rows))
         return [seller_id for seller_id, videos in expected.items() if found[seller_id] != videos]
 
@@ -134,47 +139,38 @@ def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
     return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
 
-def _carried_rows(paths: list[Path], sellers: list[str]) -> dict[str, int]:
+def _sorted(sellers: Iterable[str]) -> pa.Array[Any]:
+    return pa.array(sorted(sellers), pa.string())
+
+
+def _carried_rows(paths: tuple[Path, ...], sellers: list[str]) -> dict[str, int]:
     """How many rows were carried of some sellers, as `sellers/` has it."""
     found: dict[str, int] = {}
     wanted = pc.field("seller_id").isin(pa.array(sellers, pa.string()))
-    for path in paths:
-        rows = pq.ParquetFile(path).read(["seller_id", "carried"]).filter(wanted)
-        told = zip(rows["seller_id"].to_pylist(), rows["carried"].to_pylist(), strict=True)
-        found |= {str(seller_id): carried or 0 for seller_id, carried in told}
+    for rows in SnapshotFiles(paths).batches(_CARRIED):
+        own = rows.filter(wanted)
+        counts = zip(own["seller_id"].to_pylist(), own["carried"].to_pylist(), strict=True)
+        found |= {str(seller_id): carried or 0 for seller_id, carried in counts}
     return found
 
 
-def _batches_of_file(path: Path, names: list[str] | None, sellers: Iterable[str]) -> Iterator[pa.Table]:
-    """Rows of some sellers in a file, batch by batch, with all columns or those named."""
-    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
-
-    ids = sorted(sellers)
-    if not ids:
-        return
-    seller_id = pc.field("seller_id")
-    inside: Any = (seller_id >= ids[0]) & (seller_id <= ids[-1]) & seller_id.isin(pa.array(ids, pa.string()))
-    source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
-    for batch in source.to_batches(columns=names, filter=inside, batch_readahead=1, use_threads=False):
-        yield pa.Table.from_batches([batch])
-
-
-def _rows_of_file(path: Path, day: date | None, sellers: list[str], *, carried: bool) -> Iterator[pa.Table]:
-    """Rows of sellers in a file, as a segment would have them; without a day those that were carried.
+def _segment_rows(
+    file: SnapshotFiles, day: date | None, sellers: list[str], *, carried: bool
+) -> Iterator[pa.Table]:
+    """Rows of sellers in one file, as a segment would have them; without a day those that were carried.
 
     Without `carried` they keep the date that they have.
     """
-    for batch in _batches_of_file(path, None, sellers):
-        rows = batch.cast(VIDEO_SCHEMA)
+    folder = file.paths[0].parent.name
+    region = folder if folder.startswith(REGION_KEY) else NO_REGION
+    for read in file.rows_of(_sorted(sellers)):
+        rows = read
         if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
         if carried:
             crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
             place = VIDEO_SCHEMA.get_field_index("carried_from")
             rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
-        region = path.parent.name if path.parent.name.startswith(REGION_KEY) else NO_REGION
-        added: tuple[tuple[str, Any], ...] = (("folder", region), ("seq", 0))
-        for name, value in added:
-            field = SEGMENT_SCHEMA.field(name)
-            rows = rows.append_column(field, pa.repeat(pa.scalar(value, field.type), len(rows)))
-        yield rows
+        count, (folder_field, seq_field) = len(rows), _SEGMENT_FIELDS
+        rows = rows.append_column(folder_field, pa.repeat(pa.scalar(region, folder_field.type), count))
+        yield rows.append_column(seq_field, pa.repeat(pa.scalar(0, seq_field.type), count))

@@ -10,19 +10,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crawler.history.first_pages import COMPARED, digest_of, first_page_digests
-from crawler.history.pins import UNREADABLE, NoDigestsError, Pin, pinned
+from crawler.history.first_pages import COMPARED, FIRST_PAGE_SCHEMA, digest_of, first_page_digests
+from crawler.history.pins import NoDigestsError, Pin, pinned
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Match, Page
 from crawler.models.rows import PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
-from crawler.store.layout import Layout
-from crawler.store.schema import SEGMENT_SCHEMA, SORTING, VIDEO_SCHEMA
+from crawler.store.layout import SELLERS, VIDEOS, Layout
+from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
-_BATCH = 65_536
+_SELLER_COLUMNS = columns_of(SELLER_SCHEMA, "seller_id", "status", "pages", "videos")
+_FIRST_PAGE_ROWS = pa.schema([*FIRST_PAGE_SCHEMA, VIDEO_SCHEMA.field("carried_from")])
 _RANGE_SELLERS = 16_384
 _COST = (
     "sellers with rows in it are not carried but crawled in full; restore it from a copy, or wait: the next "
@@ -73,10 +74,11 @@ class CarryMatcher:
             try:
                 pin = pinned(journal, data, day)
                 if pin is not None:
-                    seen = self._learn(pin, seen, sorting)
+                    with reading(pin.folder):
+                        seen = self._learn(pin, seen, sorting)
             except NoDigestsError:
                 unverifiable.append(day.isoformat())
-            except UNREADABLE as error:
+            except UnreadableError as error:
                 reason = " ".join(str(error).split())[:400]
                 self.warnings.append(
                     f"nothing is carried from {day}, its snapshot cannot be read ({reason}): {_COST}"
@@ -97,49 +99,39 @@ class CarryMatcher:
         rows = self._read_rows(page.seller_id, page.body)
         columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
         seller = pa.array([page.seller_id] * len(rows.places), pa.string())
-        told = first_page_digests(pa.table({"seller_id": seller, **columns}))
-        if told.get(page.seller_id) != digest:
+        digests = first_page_digests(pa.table({"seller_id": seller, **columns}))
+        if digests.get(page.seller_id) != digest:
             return None
         return Match(source, videos, not self._rule.audits(page.seller_id))
 
     def _learn(self, pin: Pin, seen: pa.Array[Any], sorting: str) -> pa.Array[Any]:
-        """Learn the sellers of one snapshot that no newer one has; returns all that are settled now."""
-        paths, damages = pin.check("sellers")
+        """Learn the sellers of one snapshot that no newer one has; returns all that are known now."""
+        files, damages = pin.check(SELLERS)
         if damages:
-            raise OSError("; ".join(damages))
-        sellers = _read_sellers(paths)
+            raise UnreadableError("; ".join(damages))
+        sellers = files.table(_SELLER_COLUMNS)
         read = sellers.filter(pc.field("pages") > 0)
         new = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
         complete = pc.field("status") == SellerStatus.COMPLETE.value
         deep = new.filter(complete & (pc.field("videos") > PAGE_SIZE))
-        if len(deep) and _sorting(paths) == sorting:
+        if len(deep) and files.sorting == sorting:
             self._add(pin, deep)
         return pa.concat_arrays([seen, new["seller_id"].combine_chunks()])
 
     def _add(self, pin: Pin, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
         known: dict[str, tuple[int, int, date]] = {}
-        paths, damages = pin.check("videos")
+        files, damages = pin.check(VIDEOS)
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
         for of_range in _ranges(sellers):
-            firsts, counted = _first_pages(paths, pin.day, of_range["seller_id"].combine_chunks(), oldest)
-            told = (of_range[name].to_pylist() for name in ("seller_id", "videos"))
-            videos = dict(zip(*told, strict=True))
+            firsts, counted = _first_pages(files, pin.day, of_range["seller_id"].combine_chunks(), oldest)
+            columns = (of_range[name].to_pylist() for name in ("seller_id", "videos"))
+            videos = dict(zip(*columns, strict=True))
             for seller_id, digest in first_page_digests(firsts).items():
                 # Fewer rows than its seller is said to have: too old in part, in a damaged file, or missing.
                 if counted.get(seller_id) == videos[seller_id]:
                     known[seller_id] = (digest, videos[seller_id], pin.day)
         self._known |= known
-
-
-def _read_sellers(paths: list[Path]) -> pa.Table:
-    names = ["seller_id", "status", "pages", "videos"]
-    return pa.concat_tables(pq.ParquetFile(path).read(names) for path in paths)
-
-
-def _sorting(paths: list[Path]) -> str:
-    told = {(pq.read_metadata(path).metadata or {}).get(SORTING.encode(), b"") for path in paths}
-    return told.pop().decode() if len(told) == 1 else ""
 
 
 def _ranges(sellers: pa.Table) -> Iterator[pa.Table]:
@@ -149,30 +141,16 @@ def _ranges(sellers: pa.Table) -> Iterator[pa.Table]:
 
 
 def _first_pages(
-    paths: list[Path], day: date, sellers: pa.Array[Any], oldest: date
+    files: SnapshotFiles, day: date, sellers: pa.Array[Any], oldest: date
 ) -> tuple[pa.Table, dict[str, int]]:
     """First pages' rows in their order, and how many rows each seller has that may still be carried."""
-    parts, counted = [], dict[str, int]()
-    for rows in _batches(paths, sellers):
+    parts, counted = [_FIRST_PAGE_ROWS.empty_table()], dict[str, int]()
+    for rows in files.rows_of(sellers, _FIRST_PAGE_ROWS, use_threads=True):
         age = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
         is_young: Any = pc.greater_equal(age, pa.scalar(oldest, pa.date32()))
         young = pc.value_counts(rows.filter(is_young)["seller_id"])
         for seller_id, count in zip(young.field(0).to_pylist(), young.field(1).to_pylist(), strict=True):
             counted[str(seller_id)] = counted.get(str(seller_id), 0) + (count or 0)
         parts.append(rows.filter(pc.field("page_num") == 1))
-    firsts = pa.concat_tables(parts) if parts else SEGMENT_SCHEMA.empty_table()
+    firsts = pa.concat_tables(parts)
     return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted
-
-
-def _batches(paths: list[Path], sellers: pa.Array[Any]) -> Iterator[pa.Table]:
-    """The rows of sellers in order: files are sorted by seller, so that little else of them is read."""
-    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
-
-    names = ["seller_id", *COMPARED, "page_num", "position", "carried_from"]
-    inside = (ds.field("seller_id") >= sellers[0]) & (ds.field("seller_id") <= sellers[-1])
-    for path in paths:
-        source = ds.dataset(str(path), format="parquet")
-        for batch in source.to_batches(columns=names, filter=inside, batch_size=_BATCH):
-            rows = pa.Table.from_batches([batch])
-            wanted: Any = pc.is_in(rows["seller_id"], value_set=sellers)
-            yield rows.filter(wanted)

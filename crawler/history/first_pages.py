@@ -10,10 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.reader import columns_of
 from crawler.models.api import COUNT_COLUMNS
+from crawler.store.schema import VIDEO_SCHEMA
 
 COMPARED = ("video_id", *COUNT_COLUMNS)
 """What a first page is known again by."""
+
+FIRST_PAGE_SCHEMA = columns_of(VIDEO_SCHEMA, "seller_id", *COMPARED, "page_num", "position")
+"""The columns that it is found and compared by."""
 
 
 def first_page_digests(rows: pa.Table) -> dict[str, int]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-
+from crawler.history.reader import SnapshotFiles, reading
 from crawler.store.digests import as_text, damage_of, published_digests, read_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, output_errors
@@ -26,9 +25,6 @@ from crawler.store.layout import (
     published_file,
 )
 
-UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError)
-"""What reading a damaged file may raise."""
-
 
 class NoDigestsError(Exception):
     """A snapshot whose files cannot be verified: no digests of them are kept."""
@@ -41,7 +37,7 @@ class Pin:
     folder: Path
     day: date
 
-    def check(self, kind: str) -> tuple[list[Path], list[str]]:
+    def check(self, kind: str) -> tuple[SnapshotFiles, list[str]]:
         """The files of `videos` or `sellers` that are as they were published, and what is wrong with others.
 
         Files that are in no list are not looked at: they were not published by us.
@@ -49,13 +45,13 @@ class Pin:
         try:
             digests = read_digests(pinned_digests(self.folder), self.day)
         except (OSError, ValueError) as error:
-            return [], [f"{self.folder} is missing or damaged: {error}"]
+            return SnapshotFiles(()), [f"{self.folder} is missing or damaged: {error}"]
         own = {name: digest for name, digest in digests.items() if name.startswith(f"{kind}/")}
         damages = {
             pinned_file(self.folder, n): damage_of(pinned_file(self.folder, n), d, n) for n, d in own.items()
         }
         return (
-            sorted(path for path, damage in damages.items() if damage is None),
+            SnapshotFiles(tuple(sorted(path for path, damage in damages.items() if damage is None))),
             [damage for damage in damages.values() if damage is not None],
         )
 
@@ -63,15 +59,16 @@ class Pin:
 def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | None = None) -> Pin | None:
     """A snapshot's files as they were when the journal first asked; None where there is none.
 
-    `known` are the files' digests, where they are not to be those that were kept. Raises `NoDigestsError`,
-    `OSError` or `ValueError` where the snapshot cannot be used, and `OutputError` where it cannot be pinned.
+    `known` are the files' digests, where they are not to be those that were kept. Raises `NoDigestsError`
+    or `UnreadableError` where the snapshot cannot be used, and `OutputError` where it cannot be pinned.
     """
     folder = JournalFiles(journal.path).pin(day)
     if folder.is_dir():
         return Pin(folder, day)
     if not all(Layout(data).snapshot(kind, day).is_dir() for kind in SNAPSHOT_KINDS):
         return None
-    digests = published_digests(data, day) if known is None else known
+    with reading(f"the digests of {day}"):
+        digests = published_digests(data, day) if known is None else known
     if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
     half = half_made(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,19 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crawler.history.pins import UNREADABLE, pinned
+from crawler.history.pins import pinned
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import InputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal, PublishedSeller
-from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout, parquet_files
-from crawler.store.schema import SELLER_SCHEMA, SORTING
+from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
+from crawler.store.schema import SELLER_SCHEMA
 
-_NEEDED = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
-_BATCH = 65_536
+_NEEDED = columns_of(SELLER_SCHEMA, "seller_id", "status", "stop_reason", "pages", "videos", "credits")
 _FINAL = {StopReason.MAX_PAGES, StopReason.MIN_VALUE, StopReason.TOP}
 
 
@@ -45,31 +45,26 @@ class PublishedDate:
         damage = damage_of_published(data, day)
         if damage is not None:
             raise snapshot._unusable(damage)
-        told = sum(pc.sum(table["videos"]).as_py() or 0 for table in snapshot._tables(("videos",)))
-        if told != snapshot.rows:
-            raise snapshot._unusable(f"sellers/ tells of {told} rows, videos/ has {snapshot.rows}")
+        rows = sum(pc.sum(table["videos"]).as_py() or 0 for table in snapshot._sellers(_NEEDED))
+        if rows != snapshot.rows:
+            raise snapshot._unusable(f"sellers/ has {rows} rows in all, videos/ has {snapshot.rows}")
         return snapshot
 
     @property
     def rows(self) -> int:
         """How many rows it has."""
-        try:
-            return sum(pq.read_metadata(path).num_rows for path in self._files(VIDEOS))
-        except UNREADABLE as error:
-            raise self._unusable(error) from None
+        with self._usable():
+            return self._files(VIDEOS).row_count
 
     @property
     def sorting(self) -> str:
         """What its pages were sorted by, and which way; empty where that is not known."""
-        try:
-            told = [pq.read_metadata(path).metadata or {} for path in self._files(SELLERS)]
-        except UNREADABLE as error:
-            raise self._unusable(error) from None
-        return told[0].get(SORTING.encode(), b"").decode() if told else ""
+        with self._usable():
+            return self._files(SELLERS).sorting
 
     def with_rows(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have rows."""
-        for table in self._tables(("seller_id", "videos")):
+        for table in self._sellers(_NEEDED):
             yield table.filter(pc.field("videos") > 0)["seller_id"].combine_chunks()
 
     def take_over(self, journal: Journal) -> None:
@@ -78,29 +73,28 @@ class PublishedDate:
             digests = digests_of_date(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
-        runs = {path.stem for path in self._files(VIDEOS)}
-        journal.take_over(self._sellers(), publishing=" ".join(sorted(runs)))
+        runs = {path.stem for path in self._files(VIDEOS).paths}
+        journal.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
 
-    def _sellers(self) -> Iterator[PublishedSeller]:
-        for table in self._tables():
+    def _published_sellers(self) -> Iterator[PublishedSeller]:
+        for table in self._sellers(SELLER_SCHEMA):
             for row in table.to_pylist():
                 if row["pages"] or row["videos"]:
                     yield _seller(row, self.day)
 
-    def _tables(self, names: tuple[str, ...] = ()) -> Iterator[pa.Table]:
-        try:
-            for path in self._files(SELLERS):
-                file = pq.ParquetFile(path)
-                lacking = set(_NEEDED) - set(file.schema_arrow.names)
-                if lacking:
-                    raise self._unusable(f"{path.name} lacks the columns {sorted(lacking)}")
-                for batch in file.iter_batches(_BATCH, columns=list(names) or None):
-                    yield pa.Table.from_batches([batch])
-        except UNREADABLE as error:
-            raise self._unusable(error) from None
+    def _sellers(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        with self._usable():
+            yield from self._files(SELLERS).batches(schema, frozenset(schema.names) - set(_NEEDED.names))
 
-    def _files(self, kind: str) -> list[Path]:
-        return parquet_files(Layout(self.data).snapshot(kind, self.day))
+    def _files(self, kind: str) -> SnapshotFiles:
+        return SnapshotFiles.published(self.data, kind, self.day)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableError as error:
+            raise self._unusable(error) from None
 
     def _unusable(self, reason: object) -> InputError:
         folders = " and ".join(str(Layout(self.data).snapshot(kind, self.day)) for kind in SNAPSHOT_KINDS)
@@ -111,27 +105,25 @@ class PublishedDate:
 
 
 def _seller(row: dict[str, Any], day: date) -> PublishedSeller:
-    names = [field.name for field in SELLER_SCHEMA]
-    known: dict[str, Any] = {name: row.get(name) for name in names}
     # A seller whose crawl failed kept the rows of the one before.
-    kept = known["kept_status"]
-    status = kept or known["status"]
+    kept = row["kept_status"]
+    status = kept or row["status"]
     return PublishedSeller(
-        seller_id=str(known["seller_id"]),
-        final=not kept and (status == SellerStatus.COMPLETE or known["stop_reason"] in _FINAL),
+        seller_id=str(row["seller_id"]),
+        final=not kept and (status == SellerStatus.COMPLETE or row["stop_reason"] in _FINAL),
         status=status,
-        stop_reason=None if kept else known["stop_reason"],
-        pages=known["pages"],
-        credits=known["credits"],
-        error=None if kept else known["error"],
-        first=_milliseconds(known["first_crawled_at"]),
-        last=_milliseconds(known["last_crawled_at"]),
-        run_id=known["run_id"],
-        rows=known["videos"] - (known["carried"] or 0),
-        overlap=known["overlap"] or 0,
-        drift=known["drift"] or 0,
+        stop_reason=None if kept else row["stop_reason"],
+        pages=row["pages"],
+        credits=row["credits"],
+        error=None if kept else row["error"],
+        first=_milliseconds(row["first_crawled_at"]),
+        last=_milliseconds(row["last_crawled_at"]),
+        run_id=row["run_id"],
+        rows=row["videos"] - (row["carried"] or 0),
+        overlap=row["overlap"] or 0,
+        drift=row["drift"] or 0,
         source=day.isoformat(),
-        videos=known["videos"],
+        videos=row["videos"],
     )
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.history.carried import PinnedRows
-from crawler.history.pins import UNREADABLE
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.nightly.opening import prepare_folders
@@ -22,12 +21,14 @@ from crawler.nightly.world import World
 from crawler.sellers.listing import missing
 from crawler.store.guard import Guard
 from crawler.store.journal import Journal
-from crawler.store.layout import SELLERS, Layout, parquet_files
+from crawler.store.layout import SELLERS, Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 from crawler.store.publishing import NOBODY, SnapshotPlan
+from crawler.store.schema import SELLER_SCHEMA
 from crawler.store.sqlite import state_errors
 
+_WITH_STATUS = columns_of(SELLER_SCHEMA, "seller_id", "status")
 _BUILDS = 3
 """How often publishing is tried where rows that it was to carry are found to be lost."""
 
@@ -120,10 +121,10 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
 def _pending(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
     """The sellers that the present snapshot has as pending, and that the journal does not know either."""
     chunks: list[pa.Array[Any]] = []
-    for path in parquet_files(Layout(data).snapshot(SELLERS, crawl_date)):
+    for file in SnapshotFiles.published(data, SELLERS, crawl_date).each():
         try:
-            table = pq.ParquetFile(path).read(["seller_id", "status"])
-        except UNREADABLE:
+            table = file.table(_WITH_STATUS)
+        except UnreadableError:
             continue
         chunks += table.filter(pc.field("status") == SellerStatus.PENDING.value)["seller_id"].chunks
     if not chunks:

@@ -13,13 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.history.pins import UNREADABLE
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.sellers.listing import missing
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
-from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles, Layout, parquet_files
+from crawler.store.layout import SELLERS, VIDEOS, JournalFiles
+from crawler.store.schema import SELLER_SCHEMA
 
 _STRING = pa.string()
+_WITH_PAGES = columns_of(SELLER_SCHEMA, "seller_id", "pages")
+_IDS = columns_of(SELLER_SCHEMA, "seller_id")
 _SLICE = 65_536
 _CHECKSUM_BYTES = 4
 
@@ -33,14 +36,14 @@ class ReplaceGuard:
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
         self._journal = journal
-        self._videos, self._sellers = (Layout(data).snapshot(kind, crawl_date) for kind in SNAPSHOT_KINDS)
+        self._data, self._crawl_date = data, crawl_date
         self._path = JournalFiles(journal.path).required_sellers
 
     @property
     def is_ours(self) -> bool:
         """Whether what is published, if anything is, was built from this journal."""
         runs = (self._journal.meta("publishing") or "").split()
-        names = [path.stem for path in parquet_files(self._videos)]
+        names = [path.stem for path in self._files(VIDEOS).paths]
         return not names or any(name in runs for name in names)
 
     def announce(self, run_id: str) -> None:
@@ -75,27 +78,26 @@ class ReplaceGuard:
         wanted += [] if required is None else [required]
         return not any(len(missing(ids, self._journal.settled())) for ids in wanted)
 
+    def _files(self, kind: str) -> SnapshotFiles:
+        return SnapshotFiles.published(self._data, kind, self._crawl_date)
+
     def _published(self) -> pa.Array[Any]:
+        """The sellers that the snapshot has pages of, or rows of where `sellers/` cannot be read."""
         chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
-        for path in parquet_files(self._sellers):
+        for file in self._files(SELLERS).each():
             try:
-                table = _read(path, ["seller_id", "pages"])
+                table = file.table(_WITH_PAGES)
                 chunks += table.filter(pc.field("pages") > 0)["seller_id"].chunks
-            except UNREADABLE:
+            except UnreadableError:
                 chunks += self._with_videos()
         return pa.concat_arrays(chunks)
 
     def _with_videos(self) -> Iterator[pa.Array[Any]]:
         """The sellers that `videos/` has rows of, as far as it can be read."""
-        for path in parquet_files(self._videos):
-            with suppress(*UNREADABLE):
-                yield pc.unique(_read(path, ["seller_id"])["seller_id"].combine_chunks().cast(_STRING))
-
-
-def _read(path: Path, names: list[str]) -> pa.Table:
-    if not path.is_file():
-        raise OSError(f"{path} is no file")
-    return pq.ParquetFile(path).read(names)
+        for file in self._files(VIDEOS).each():
+            with suppress(UnreadableError):
+                for rows in file.batches(_IDS):
+                    yield pc.unique(rows["seller_id"].combine_chunks())
 
 
 def _halves(content: bytes) -> tuple[bytes, bytes]:

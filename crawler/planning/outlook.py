@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from crawler.history.carrying import CarryRule
-from crawler.history.snapshots import History, LastSeen, Pair
+from crawler.history.figures import LastSeen, all_ids, costs_per_page, last_seen
+from crawler.history.growth import Pair, pairs
+from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
 from crawler.models.choices import Strategy
 from crawler.options import Settings
@@ -72,31 +74,38 @@ def outlook(
         may_carry = unchanged.may_carry(CarryRule(crawl_date, run.max_age, run.audit))
         may_carry -= {seller_id for seller_id, has in today.items() if has.pages}
     listed = list(map(str, ids.to_pylist()))
+    known = _known(last_seen(history.sellers(), crawl_date, ids))
     sellers = [
         seller._replace(unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
-        for seller_id, seller in zip(listed, _known(history.last_seen(ids)), strict=True)
+        for seller_id, seller in zip(listed, known, strict=True)
     ]
-    forecaster = _learned(settings, history, unchanged, today)
+    forecaster = _learned(settings, history, unchanged, crawl_date, today)
     shares = unchanged.shares
     followed = max(len(shares[True]), len(shares[False]))
     return Outlook(listed, sellers, today, forecaster, len(shares[None]), followed)
 
 
 def _learned(
-    settings: Settings, history: History, unchanged: UnchangedSellers, today: dict[str, Today]
+    settings: Settings,
+    history: History,
+    unchanged: UnchangedSellers,
+    crawl_date: date,
+    today: dict[str, Today],
 ) -> Forecaster:
     """A forecaster by all sellers that the snapshots know, listed or not."""
     run = settings.run
-    pairs = history.pairs(unchanged.left_out)
+    snapshots = history.sellers()
+    compared = pairs(snapshots, unchanged.left_out)
     tariff = Tariff(run.stop, run.max_pages, run.probe)
-    rates = [(pair.after / pair.before - 1) / pair.days for pair in pairs]
-    errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in pairs]
-    unrest = [pair.scatter / pair.squares / pair.days for pair in pairs]
-    rate, cost = growth(rates, errors), cost_per_page(history.costs_per_page())
-    ids = [str(seller_id) for seller_id in history.ids().to_pylist()]
+    rates = [(pair.after / pair.before - 1) / pair.days for pair in compared]
+    errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in compared]
+    unrest = [pair.scatter / pair.squares / pair.days for pair in compared]
+    rate, cost = growth(rates, errors), cost_per_page(costs_per_page(snapshots))
+    everyone = all_ids(snapshots)
+    ids = [str(seller_id) for seller_id in everyone.to_pylist()]
     known = [
         _with_today(seller._replace(unchanged=unchanged.unchanged.get(seller_id)), today.get(seller_id))
-        for seller_id, seller in zip(ids, _known(history.last_seen(history.ids())), strict=True)
+        for seller_id, seller in zip(ids, _known(last_seen(snapshots, crawl_date, everyone)), strict=True)
     ]
     alone = Forecaster(tariff, rate, 0.0, cost, spread([], []))
     ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
@@ -104,17 +113,17 @@ def _learned(
     cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
     mean = sum(unrest) / len(unrest) if unrest else 0.0
     whole = spread(ends, cuts, run.max_pages)
-    detours = _detours(settings, ends, pairs)
+    detours = _detours(settings, ends, compared)
     return Forecaster(tariff, rate, mean, cost, whole, _chances(unchanged), detours)
 
 
-def _detours(settings: Settings, ends: list[float], pairs: list[Pair]) -> Detours:
+def _detours(settings: Settings, ends: list[float], compared: list[Pair]) -> Detours:
     run = settings.run
     reads_ahead = run.strategy is Strategy.DEPTH_FIRST and run.top is None and run.min_value is None
     if run.lookahead == "off" or not reads_ahead:
         return Detours()
     least, gallops = run.lookahead_pages, run.lookahead == "gallop"
-    shrunk = max((pair.shrunk / pair.deep for pair in pairs if pair.deep), default=1.0)
+    shrunk = max((pair.shrunk / pair.deep for pair in compared if pair.deep), default=1.0)
     return Detours(least, shrunk, gallops, jumps(ends, least))
 
 

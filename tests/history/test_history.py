@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.api.columns import read_batch
-from crawler.history import snapshots as module
+from crawler.history import page_values as module
 from crawler.history.carried import PinnedRows
-from crawler.history.snapshots import History, Pair
+from crawler.history.figures import all_ids, costs_per_page, last_seen
+from crawler.history.growth import Pair, pairs
+from crawler.history.snapshots import History
 from crawler.models.api import SortField
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
@@ -68,10 +70,15 @@ def ids(*sellers: str) -> pa.Array[Any]:
 
 def test_a_folder_without_snapshots_knows_nothing(tmp_path: Path) -> None:
     history = History(tmp_path / "missing", TODAY)
-    assert (history.dates, history.sellers(), history.pairs(), history.costs_per_page()) == ([], [], [], [])
+    assert (
+        history.dates,
+        history.sellers(),
+        pairs(history.sellers()),
+        costs_per_page(history.sellers()),
+    ) == ([], [], [], [])
     assert history.page_values(SortField.VIEWS) == {}
-    assert len(history.ids()) == 0
-    assert history.last_seen(ids("1")).videos == [None]
+    assert len(all_ids(history.sellers())) == 0
+    assert last_seen(history.sellers(), TODAY, ids("1")).videos == [None]
     assert not (tmp_path / "missing").exists()
 
 
@@ -123,7 +130,7 @@ def test_the_newest_snapshot_that_has_a_seller_counts(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)]}, pending=("2", "3"))
     history = History(tmp_path, TODAY)
     assert plain(history.page_values(SortField.VIEWS)) == {"1": [80], "2": [20]}
-    standing = history.last_seen(ids("2", "3", "1"))
+    standing = last_seen(history.sellers(), TODAY, ids("2", "3", "1"))
     assert (standing.videos, standing.ages) == ([1, None, 1], [2, None, 1])
 
 
@@ -131,7 +138,7 @@ def test_a_seller_that_was_cut_off_is_known_by_its_last_complete_snapshot(tmp_pa
     full = rows(1, *([9] * 10))
     night(tmp_path, 6, {"1": [full, rows(11, 1)], "2": [full]})
     night(tmp_path, 8, {"1": [full], "2": [full, rows(11, *([8] * 10))]})
-    standing = History(tmp_path, TODAY).last_seen(ids("1", "2", "9"))
+    standing = last_seen(History(tmp_path, TODAY).sellers(), TODAY, ids("1", "2", "9"))
     assert (standing.videos, standing.ages) == ([11, None, None], [3, None, None])
     assert standing.cut == [None, 2, None]
     assert standing.refused == [None, None, None]
@@ -145,9 +152,9 @@ def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) ->
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     history = History(tmp_path, TODAY)
-    standing = history.last_seen(ids("1", "2"))
+    standing = last_seen(history.sellers(), TODAY, ids("1", "2"))
     assert (standing.videos, standing.refused) == ([1, None], [None, 2])
-    assert history.costs_per_page() == [6.0]
+    assert costs_per_page(history.sellers()) == [6.0]
 
 
 def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
@@ -158,7 +165,7 @@ def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
         journal.write([Record("1", "run", 1, None, failed)])
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
-    standing = History(tmp_path, TODAY).last_seen(ids("1"))
+    standing = last_seen(History(tmp_path, TODAY).sellers(), TODAY, ids("1"))
     assert (standing.videos, standing.ages, standing.refused) == ([1], [2], [None])
 
 
@@ -166,10 +173,10 @@ def test_growth_is_that_of_sellers_complete_in_both(tmp_path: Path) -> None:
     full = rows(1, *([9] * 10))
     night(tmp_path, 5, {"1": [full], "2": [rows(1, 1, 1)], "3": [rows(1, 1, 1, 1, 1)]})
     night(tmp_path, 7, {"1": [full, []], "2": [rows(1, 1, 1, 1)], "3": [rows(1, 1, 1, 1, 1, 1, 1)]})
-    (pair,) = History(tmp_path, TODAY).pairs()
+    (pair,) = pairs(History(tmp_path, TODAY).sellers())
     assert pair == Pair(2, 2, 6, 9, 4 + 16, 0.0)
     night(tmp_path, 8, {"2": [rows(1, 1, 1)], "3": [rows(1, *([1] * 7))]})
-    newest = History(tmp_path, TODAY).pairs()[0]
+    newest = pairs(History(tmp_path, TODAY).sellers())[0]
     assert newest == Pair(1, 2, 9, 9, 9 + 36, 1 + 1)
 
 
@@ -177,7 +184,7 @@ def test_deep_sellers_that_lost_a_page_are_counted(tmp_path: Path) -> None:
     pages = [rows(10 * n, *([9] * 10)) for n in range(12)]
     night(tmp_path, 7, {"1": [*pages, []], "2": [*pages, []], "3": [*pages[:3], []]})
     night(tmp_path, 8, {"1": [*pages, []], "2": [*pages[:11], []], "3": [*pages[:2], []]})
-    (pair,) = History(tmp_path, TODAY).pairs()
+    (pair,) = pairs(History(tmp_path, TODAY).sellers())
     assert (pair.deep, pair.shrunk) == (2, 1)
 
 
@@ -185,9 +192,9 @@ def test_sellers_that_stood_still_do_not_count_as_slow_ones(tmp_path: Path) -> N
     night(tmp_path, 7, {"1": [rows(1, 1, 1)], "2": [rows(1, 1, 1)]})
     night(tmp_path, 8, {"1": [rows(1, 1, 1)], "2": [rows(1, 1, 1, 1)]})
     history = History(tmp_path, TODAY)
-    (pair,) = history.pairs({date(2026, 11, 8): ids("1")})
+    (pair,) = pairs(history.sellers(), {date(2026, 11, 8): ids("1")})
     assert (pair.before, pair.after) == (2, 3)
-    assert history.pairs({}) == []
+    assert pairs(history.sellers(), {}) == []
 
 
 def test_first_pages_are_told_apart_and_a_damaged_snapshot_has_none(tmp_path: Path) -> None:
