@@ -16,7 +16,7 @@ from throughput import CRAWLER_WORKERS, REQUESTS
 
 from crawler.cli import main as command
 from crawler.commands import run as _  # noqa: F401 - Arrow's memory is set up before it is imported
-from crawler.nightly.run import NightlyRun
+from crawler.nightly import run as night
 from crawler.store.journal import Journal
 from crawler.store.segments import SegmentWriter
 
@@ -40,11 +40,11 @@ def main() -> None:
     """One run in this process."""
     results = sys.argv[:2]
     patched: tuple[tuple[str, Any, str, Callable[[], float]], ...] = (
-        ("event loop's thread", NightlyRun, "_crawl", time.thread_time),
-        ("crawling, all threads", NightlyRun, "_crawl", time.process_time),
+        ("event loop's thread", night, "_choose_and_crawl", time.thread_time),
+        ("crawling, all threads", night, "_choose_and_crawl", time.process_time),
         ("journal: commits", Journal, "write", time.thread_time),
         ("segments: columns and Parquet", SegmentWriter, "_write_segment", time.thread_time),
-        ("publishing, all threads", NightlyRun, "_publish", time.process_time),
+        ("publishing, all threads", night, "publish", time.process_time),
     )
     for phase, owner, name, clock in patched:
         setattr(owner, name, clocked(phase, getattr(owner, name), clock))

@@ -49,7 +49,8 @@ from crawler.models.errors import (
     UnavailableError,
 )
 from crawler.models.page import Page
-from crawler.nightly.run import NightlyRun
+from crawler.nightly.night import Night as Asked
+from crawler.nightly.run import run_night
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.options import Settings
@@ -458,8 +459,8 @@ class Runner:
         listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, (), 0)
         failpoints.on_reach = self._reach
         try:
-            run = NightlyRun(self.settings, "k", listed, "sellers.csv", DATE, self.signals, self._world())
-            self.report = run.go()
+            asked = Asked(self.settings, "k", listed, "sellers.csv", DATE, self.signals, self._world())
+            self.report = run_night(asked)
         except Crash:
             self.crashed = True
         except CrawlerError as error:
@@ -865,8 +866,8 @@ def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bo
 def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: int, before: Before) -> None:
     """The report says what the API saw, and the exit code what happened."""
     night, weather, code = runner.night, runner.weather, report.exit_code
-    expect(report.requests["sent"] == len(sent), f"told {report.requests['sent']}, sent {len(sent)}")
-    expect(sum(report.requests["by_status"].values()) == len(sent), "by_status does not sum up")
+    expect(report.requests.sent == len(sent), f"told {report.requests.sent}, sent {len(sent)}")
+    expect(sum(report.requests.by_status.values()) == len(sent), "by_status does not sum up")
     told = report.sellers
     counted = sum(told[status] for status in ("complete", "partial", "failed", "pending"))
     expect(counted == told["total"] == len(runner.listed), f"sellers do not sum up: {told}")

@@ -6,12 +6,13 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
+from datetime import date
 
 from crawler.models.errors import CrawlerError, InputError, PageError
-from crawler.nightly.session import Account, quiet_seconds
+from crawler.nightly.account import Account, initial_hold_s
 from crawler.nightly.world import World
 from crawler.options import Settings
+from crawler.rules.dates import stamp
 from crawler.store.layout import Layout
 from crawler.store.ledger import CHECK, Ledger
 from crawler.store.lock import hold_lock
@@ -46,8 +47,8 @@ def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> st
         stack.enter_context(state_errors(Layout(data).state))
         ledger = stack.enter_context(Ledger(data))
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
-        pause = quiet_seconds(settings.run.qps, ledger)
-        ledger.begin(run_id, crawl_date, _stamp(now))
+        pause = initial_hold_s(settings.run.qps, ledger)
+        ledger.begin(run_id, crawl_date, stamp(now))
         departure, code = _Now(), CrawlerError.exit_code
         try:
             account.reserve(lambda left: 1 if left is None else min(1, left))
@@ -61,7 +62,7 @@ def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> st
             raise
         finally:
             ledger.settle(run_id, int(departure.sent))
-            ledger.finish(run_id, _stamp(world.now()), code)
+            ledger.finish(run_id, stamp(world.now()), code)
     return answer
 
 
@@ -73,7 +74,3 @@ async def _ask(settings: Settings, key: str, world: World, departure: _Now, paus
         except PageError as error:
             raise InputError(f"the API did not answer well: {error}") from None
     return f"answered with {page.row_count} rows"
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crawler.api.proxies import proxy_for
+from crawler.nightly.night import Night
 from crawler.nightly.resources import allow_connections
 from crawler.nightly.resuming import source_and_date
-from crawler.nightly.run import NightlyRun
+from crawler.nightly.run import run_night
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.options import Settings
@@ -51,8 +52,8 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
         # A pipe, as `<(…)` names one, can be read only once.
         kept = source if Path(source).is_file() else "-"
         flags, options = flags_of(loaded), options_of(loaded)
-        run = NightlyRun(settings, key, listed, kept, crawl_date, signals, world, flags, options)
-        report = run.go()
+        night = Night(settings, key, listed, kept, crawl_date, signals, world, flags, options)
+        report = run_night(night)
     if settings.run.json:
         sys.stdout.buffer.write(report.as_json())
         sys.stdout.flush()

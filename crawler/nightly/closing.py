@@ -15,7 +15,7 @@ from crawler.history.carried import PinnedRows
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.nightly.opening import prepare_folders
+from crawler.nightly.folders import prepare_folders
 from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
 from crawler.sellers.listing import missing

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crawler.models.errors import CrawlerError
 from crawler.nightly.shell import program, quoted
 from crawler.sellers.listing import as_name, as_text
+from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import Ledger
@@ -42,6 +47,15 @@ def run_command(
     words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
     words += [flag for flag in extra if flag not in flags]
     return " ".join([*variables, quoted(words)])
+
+
+def keep_list(journal: Path, column: str, ids: pa.Array[Any]) -> None:
+    """Keep a list that came from standard input: the command that goes on with the date needs one."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({column: ids}), sink)
+    kept = JournalFiles(journal).piped_list
+    with output_errors(str(kept)):
+        write_whole(kept, memoryview(sink.getvalue()), private=True)
 
 
 def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list[str]:

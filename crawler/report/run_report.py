@@ -1,21 +1,94 @@
-"""The run report: what happened, for programs."""
+"""The run report: what happened, for programs. The shape of `report.json` is made here alone."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
 
-FAILURES_TOLD = 1000
+MAX_FAILURES = 1000
+"""Failures that the report lists at most."""
+
+_DRIFT = {"overlap", "gaps", "sellers"}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A seller that failed, the first page that it lacks, and why."""
+
+    seller: str
+    page: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the listed sellers have ended: the part of a report that is kept beside the snapshot it is of."""
+
+    sellers: dict[str, int]
+    stops: dict[str, int]
+    failures: list[Failure]
+    certain_above: float | None
+    drift: dict[str, int]
+
+    def as_json(self) -> str:
+        """The counts as one line of JSON."""
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self | None:
+        """The counts that `as_json` wrote; None where an earlier version did, by other names."""
+        known = orjson.loads(text)
+        if known.keys() != set(cls.__slots__) or known["drift"].keys() != _DRIFT:
+            return None
+        return cls(**{**known, "failures": [Failure(**failure) for failure in known["failures"]]})
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests that were sent, by how they ended."""
+
+    sent: int = 0
+    ok: int = 0
+    retried: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The last attempt that brought no page."""
+
+    seller: str
+    page: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Attempts that brought no page, by kind."""
+
+    by_kind: dict[str, int] = field(default_factory=dict)
+    last: LastError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """Credits spent by the run, for its date and in the billing month, with their limits."""
+
+    budget: int | None = None
+    spent: int = 0
+    spent_for_date: int = 0
+    monthly_budget: int | None = None
+    spent_for_month: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
-    """`report.json`, with the contract's keys."""
+    """`report.json`, with the contract's keys in their order."""
 
     run_id: str
     crawl_date: str
@@ -27,9 +100,9 @@ class RunReport:
     go_on: str = ""
     published: bool = False
     sellers: dict[str, int] = field(default_factory=dict)
-    requests: dict[str, Any] = field(default_factory=dict)
-    errors: dict[str, Any] = field(default_factory=dict)
-    credits: dict[str, int | None] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
+    errors: Errors = field(default_factory=Errors)
+    credits: Credits = field(default_factory=Credits)
     rows: dict[str, int] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)
     qps: dict[str, float] = field(default_factory=dict)
@@ -39,12 +112,21 @@ class RunReport:
     after_rejects: dict[str, int] = field(default_factory=dict)
     carry_forward: dict[str, int] = field(default_factory=dict)
     drift: dict[str, int] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether another run of the date has something to do."""
+        return self.exit_code != 0 or not self.published
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return asdict(self)
 
     def as_json(self) -> bytes:
         """The report as indented JSON with a final newline."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def summary(self) -> str:
         """One line for people."""
@@ -52,19 +134,14 @@ class RunReport:
         counted = ", ".join(
             f"{sellers[s]} {s}" for s in ("complete", "partial", "failed", "pending") if sellers.get(s)
         )
-        budget = "" if credit["budget"] is None else f" of {credit['budget']}"
-        told = f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
-        told += f"; {credit['spent']} credits ({credit['spent_for_date']}{budget} for the date)"
-        return told + (f"; {self.message}" if self.message else "")
+        budget = "" if credit.budget is None else f" of {credit.budget}"
+        words = f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
+        words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"
+        return words + (f"; {self.message}" if self.message else "")
 
     def reason(self) -> str:
         """One line for people that says why the exit code is not 0, and what goes on."""
         words = f"exit code {self.exit_code}, {verdict_of(self.exit_code, 'unknown')}: {self.summary()}"
         if self.exit_code == SELLERS_FAILED.number and self.failures:
-            words += f"; the first that failed: {self.failures[0]['reason']}"
+            words += f"; the first that failed: {self.failures[0].reason}"
         return words + (f"; go on with it by: {self.go_on}" if self.go_on else "")
-
-
-def count_stops(reasons: Counter[str]) -> dict[str, int]:
-    """How many sellers stopped for which reason, most first."""
-    return {str(reason): n for reason, n in reasons.most_common()}

@@ -15,3 +15,8 @@ def latest_date(now: datetime) -> date:
 def is_late(began: datetime, now: datetime, late_after: float) -> bool:
     """Whether a date whose first run began then is older than `late_after` hours."""
     return now - began > timedelta(hours=late_after)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as reports and the ledger write it: UTC, in milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

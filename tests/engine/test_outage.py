@@ -14,7 +14,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import ApiDownError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.nightly.opening import is_address_proven
+from crawler.nightly.choosing import is_address_proven
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
 from crawler.store.journal import Journal, Record

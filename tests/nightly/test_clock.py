@@ -12,7 +12,8 @@ import pytest
 from conftest import DATE, SMALL, Night
 
 from crawler.api.answers import read_date
-from crawler.nightly.run import NightlyRun
+from crawler.nightly.night import Night as Asked
+from crawler.nightly.run import run_night
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.rules.clock import doubt_by_api, doubt_by_last_run, is_future
@@ -31,9 +32,8 @@ def run(job: Night, source: Path, now: datetime, crawl_date: date, **settings: s
     values = {"run.data": str(job.data), "api.url": job.url, "run.qps": "1000", **settings}
     listed = read_sellers(str(source), column=None, skip_bad_ids=False)
     world = World(now=lambda: now)
-    return NightlyRun(
-        load(values, None, {}).settings, KEY, listed, str(source), crawl_date, Signals(), world
-    ).go()
+    asked = load(values, None, {}).settings
+    return run_night(Asked(asked, KEY, listed, str(source), crawl_date, Signals(), world))
 
 
 @pytest.mark.parametrize("days", [400, -400])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from crawler.exit_codes import EXIT_CODES
 from crawler.report.page import as_page
-from crawler.report.run_report import RunReport
+from crawler.report.run_report import Failure, Requests, RunReport
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
@@ -168,11 +167,21 @@ def test_a_page_that_cannot_be_written_changes_nothing_else(night: Begin, tmp_pa
 )
 def test_hostile_text_is_shown_and_never_markup(text: str) -> None:
     """What a list or an API says is text, wherever it stands on the page."""
-    report = RunReport(text, text, text, text, text, 4, text, text)
-    report.failures = [{"seller": text, "page": 1, "reason": text}]
-    report.notes, report.stops = [text], {text: 2}
-    report.requests = {"by_status": {text: 1}}
-    root = read(as_page(asdict(report)))
+    report = RunReport(
+        run_id=text,
+        crawl_date=text,
+        started_at=text,
+        finished_at=text,
+        status=text,
+        exit_code=4,
+        message=text,
+        go_on=text,
+        failures=[Failure(text, 1, text)],
+        notes=[text],
+        stops={text: 2},
+        requests=Requests(by_status={text: 1}),
+    )
+    root = read(as_page(report.as_dict()))
     assert [td.text for td in root.iter("td")].count(text) == 2
     assert [th.text for th in root.iter("th")].count(text) == 2
     assert [li.text for li in root.iter("li")] == [text]

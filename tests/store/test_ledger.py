@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from crawler.commands.status import month_of, status_command
 from crawler.engine.credits import Credits
 from crawler.models.errors import BudgetSpentError, InputError, OutputError
-from crawler.nightly.session import Account
+from crawler.nightly.account import Account
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, pace_since
 from crawler.simulator.server import Simulator, SimulatorOptions

@@ -1,0 +1,111 @@
+"""Choosing: which sellers are asked for, in which order, and by which rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from crawler.history.snapshots import History
+from crawler.models.choices import Strategy
+from crawler.models.seller import SellerProgress
+from crawler.nightly.advice import Advice
+from crawler.nightly.best_so_far import best_so_far
+from crawler.nightly.matching import FirstPageMatch, matcher, no_match
+from crawler.nightly.opened import Opened
+from crawler.report.progress import LOG
+from crawler.rules.address import MOST_ASKED, AddressCheck
+from crawler.rules.best_first import BestFirst
+from crawler.rules.lookahead import LookaheadRule
+from crawler.rules.order import Frontier
+from crawler.rules.spread import spread_places
+from crawler.rules.top import Top
+from crawler.sellers.listing import SellerList
+from crawler.store.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By which rules sellers are asked for, and in which order; see `Crawl`."""
+
+    frontier: Frontier | BestFirst
+    top: Top | None = None
+    lookahead: LookaheadRule | None = None
+    match: FirstPageMatch = no_match
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be crawled: `rules` is None where nothing is left to do.
+
+    `to_repair` are ended sellers with gaps, None where gaps are left alone. Of the listed sellers `ended`
+    have ended already. `address` holds what is known of the API's address.
+    """
+
+    address: AddressCheck
+    rules: Rules | None = None
+    to_repair: list[str] | None = None
+    ended: int = 0
+
+
+def choose(opened: Opened) -> Choice:
+    """Choose what is to be crawled.
+
+    Raises `OutputError` where the journal cannot be read, or an earlier snapshot cannot be kept for it.
+    """
+    night, journal = opened.night, opened.journal
+    begun = list(journal.begun(carried=not night.run.carry_forward))
+    inside = night.listed.contains([seller.seller_id for seller in begun])
+    begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
+    fresh = night.listed.without(journal.ended())
+    if len(fresh):
+        fresh = fresh.without(journal.answered())
+    url = night.settings.api.url.replace(night.key, "***")
+    address = AddressCheck(url, is_proven=is_address_proven(journal, url))
+    to_repair = _sellers_to_repair(opened)
+    if not begun and not len(fresh) and not to_repair:
+        LOG.info("nothing left to do for crawl date %s", night.crawl_date)
+        return Choice(address)
+    ended = len(night.listed) - len(fresh) - len(begun)
+    return Choice(address, _rules(opened, fresh, begun), to_repair, ended)
+
+
+def is_address_proven(journal: Journal, url: str) -> bool:
+    """Whether pages of this journal came from the API's address `url`; notes that it is asked from now on.
+
+    Which run brought pages is seen when the next one begins: a killed run cannot note it.
+    """
+    asked, before = journal.meta("asked_url"), int(journal.meta("asked_from") or 0)
+    if asked is not None and journal.last_seq > before:
+        journal.note(answered_url=asked)
+    journal.note(asked_url=url, asked_from=str(journal.last_seq))
+    return journal.meta("answered_url") == url
+
+
+def _sellers_to_repair(opened: Opened) -> list[str] | None:
+    run, listed = opened.night.run, opened.night.listed
+    if not run.repair_drift or run.top is not None:
+        return None
+    drifted = opened.journal.to_mend()
+    return [s for s, inside in zip(drifted, listed.contains(drifted), strict=True) if inside]
+
+
+def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:
+    run = opened.night.run
+    spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
+    if run.top is not None:
+        frontier = BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread)
+        return Rules(frontier, best_so_far(opened, run.top))
+    match = matcher(opened)
+    advice = Advice(History(run.data, opened.night.crawl_date), opened.notes)
+    if run.strategy is Strategy.BEST_FIRST:
+        return Rules(BestFirst(fresh, begun, advice.page_values(run.sort), spread=spread), match=match)
+    if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
+        return Rules(Frontier(fresh, begun, run.strategy, spread), match=match)
+    depths = advice.depths(run.lookahead_pages) if run.lookahead != "off" else {}
+    ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
+    # Where credits may run out, the list's own order says who comes first.
+    limits = opened.night.settings.credits
+    if limits.budget is None and limits.monthly_budget is None:
+        fresh = advice.deepest_first(fresh, run.lookahead_pages)
+    return Rules(Frontier(fresh, begun, run.strategy, spread), None, ahead, match)

@@ -1,0 +1,128 @@
+"""Crawling: the part of a run that lives on the event loop, from its first request to its last record."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+
+from crawler.engine.credits import Credits
+from crawler.engine.gates import RequestCounts
+from crawler.engine.pool import ProbeCounts
+from crawler.engine.stop import Stop
+from crawler.models.errors import CrawlerError, InterruptedRunError, OutputError
+from crawler.nightly.account import Account
+from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.engine import Engine, wire
+from crawler.nightly.opened import Opened
+from crawler.nightly.watch import Watch
+from crawler.rules.budget import lease_size
+from crawler.store.group_commit import GroupCommit
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlOutcome:
+    """What a crawl sent and found.
+
+    `busy` is how many seconds it took, `stop_reason` why it ended early, `clock_offset` how far the API's
+    clock is ahead of ours, `address_doubt` what speaks against the API's address.
+    """
+
+    counts: RequestCounts = field(default_factory=RequestCounts)
+    busy: float = 0.0
+    stop_reason: CrawlerError | None = None
+    probes: ProbeCounts = field(default_factory=ProbeCounts)
+    after_rejects: ProbeCounts = field(default_factory=ProbeCounts)
+    clock_offset: timedelta | None = None
+    address_doubt: str = ""
+
+
+def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
+    """Crawl what was chosen; why it ended early is in the outcome. Raises only faults of the program."""
+    if choice.rules is None:
+        return CrawlOutcome()
+    session = _Session(opened, choice, choice.rules)
+    try:
+        opened.night.world.run(session.crawl())
+    except OutputError as error:
+        return session.outcome(error)
+    return session.outcome(None)
+
+
+class _Session:
+    """One crawl on its event loop: engine, client and writers are built, used and closed."""
+
+    def __init__(self, opened: Opened, choice: Choice, rules: Rules) -> None:
+        self._opened = opened
+        self._choice = choice
+        self._rules = rules
+        self._stop = Stop()
+        self._watch = Watch(opened, self._stop)
+        self._engine: Engine | None = None
+        self._busy = 0.0
+
+    def outcome(self, error: OutputError | None) -> CrawlOutcome:
+        """What came of the crawl, which has ended; `error` is what ended it from outside."""
+        outcome = CrawlOutcome(
+            busy=self._busy,
+            stop_reason=error or self._stop.reason,
+            clock_offset=self._watch.clock_offset,
+            address_doubt=self._choice.address.doubt,
+        )
+        if self._engine is None:
+            return outcome
+        job = self._engine.crawl
+        return replace(
+            outcome, counts=self._engine.counts, probes=job.probes, after_rejects=job.after_rejects
+        )
+
+    async def crawl(self) -> None:
+        """Crawl to the end, or until a stop; then every record is durable, unused credits are returned."""
+        loop, night, stop = asyncio.get_running_loop(), self._opened.night, self._stop
+        night.signals.on_stop = partial(_call_soon, loop, stop)
+        if night.signals.received is not None:
+            stop.set(InterruptedRunError(night.signals.received))
+        began = loop.time()
+        with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
+            credit = Credits(_LedgerPort(self._opened.account, night.run.qps, counter))
+            interval = night.settings.journal.commit_ms / 1000
+            journal = GroupCommit(self._opened.segments, self._opened.run_id, writer, interval)
+            try:
+                async with night.world.api(night.settings, night.key) as api:
+                    self._engine = wire(self._opened, self._choice, self._rules, api, credit, journal, stop)
+                    await self._watch.over(self._engine, api)
+            except Exception:
+                # A fault of the program: nobody sends any more, so that what was sent is known all the same.
+                with suppress(CrawlerError):
+                    await self._return_unused_credits(credit, counter)
+                raise
+            finally:
+                night.signals.on_stop = lambda _number: None
+                await journal.close()
+                self._busy = loop.time() - began
+            await self._return_unused_credits(credit, counter)
+
+    async def _return_unused_credits(self, credit: Credits, counter: Executor) -> None:
+        """Return to the ledger what was leased and not sent."""
+        ledger, run_id = self._opened.ledger, self._opened.run_id
+        await asyncio.get_running_loop().run_in_executor(counter, ledger.settle, run_id, credit.charged)
+
+
+class _LedgerPort:
+    """The engine's ledger port: leases are written by a thread of their own."""
+
+    def __init__(self, account: Account, qps: float, executor: Executor) -> None:
+        self._account = account
+        self._qps = qps
+        self._executor = executor
+
+    async def reserve(self, in_use: int) -> int:
+        lease = partial(lease_size, self._qps, in_use)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, stop: Stop, number: int) -> None:
+    loop.call_soon_threadsafe(stop.set, InterruptedRunError(number))

@@ -1,0 +1,91 @@
+"""Wiring the engine: gates, pace, rules and pool, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from crawler.engine.credits import Credits
+from crawler.engine.gates import Gates, RequestCounts
+from crawler.engine.pace import Pace
+from crawler.engine.pool import Crawl
+from crawler.engine.stop import Stop
+from crawler.models.page import Page
+from crawler.models.seller import Ending
+from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.opened import Opened
+from crawler.ports import Api
+from crawler.rules.outage import Breaker
+from crawler.rules.paging import PagingRule
+from crawler.rules.retry import RetryRule
+from crawler.rules.sizing import PoolSize
+from crawler.store.group_commit import GroupCommit
+
+
+@dataclass(slots=True)
+class LiveFigures:
+    """What the progress display reads."""
+
+    total: int
+    ended: int
+    budget: int | None
+    spent_before: int
+    counts: RequestCounts
+    pages: int = 0
+    rows: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Requests sent so far."""
+        return self.counts.sent
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A crawl that is ready to run, what it counts, and what is displayed of it."""
+
+    crawl: Crawl
+    counts: RequestCounts
+    figures: LiveFigures
+
+
+def wire(
+    opened: Opened, choice: Choice, rules: Rules, api: Api, credit: Credits, journal: GroupCommit, stop: Stop
+) -> Engine:
+    """Build the engine of one crawl."""
+    night, run = opened.night, opened.night.run
+    breaker = Breaker(run.patience)
+    pace = Pace(run.qps, night.settings.api.retry_after_cap)
+    pace.hold(opened.initial_hold_s)
+    retry = RetryRule(run.attempts, run.backoff)
+    gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
+    budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
+    figures = LiveFigures(len(night.listed), choice.ended, budget, spent, gates.counts)
+    crawl = Crawl(
+        rules.frontier,
+        gates,
+        journal,
+        PagingRule(run.stop, run.max_pages, run.min_value),
+        PoolSize(run.qps, None if run.workers == "auto" else run.workers, night.world.connections),
+        breaker,
+        stop,
+        run.grace,
+        top=rules.top,
+        probe_share=run.probe,
+        lookahead=rules.lookahead,
+        match=rules.match,
+        to_mend=choice.to_repair,
+        address=choice.address,
+        on_page=partial(_count_page, figures),
+        on_end=partial(_count_end, figures),
+    )
+    return Engine(crawl, gates.counts, figures)
+
+
+def _count_page(figures: LiveFigures, page: Page) -> None:
+    figures.pages += 1
+    figures.rows += page.row_count or 0
+
+
+def _count_end(figures: LiveFigures, _seller_id: str, _ending: Ending) -> None:
+    figures.ended += 1

@@ -1,0 +1,53 @@
+"""The data folder of a run: its folders made, its room checked, its databases watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crawler.models.errors import OutputError
+from crawler.nightly.world import World
+from crawler.options import Settings
+from crawler.store.files import make_private_folder, output_errors, tighten_tree
+from crawler.store.guard import Guard
+from crawler.store.layout import SNAPSHOT_KINDS, Layout, log_of
+from crawler.store.publishing import clean_staging
+
+
+def prepare_folders(data: Path) -> None:
+    """Make the folders that a run writes, and remove what a killed one left half-built.
+
+    Raises `OutputError` where a snapshot could not be moved from staging to its place.
+    """
+    clean_staging(data)
+    layout = Layout(data)
+    state = layout.state
+    with output_errors(str(state)):
+        for folder in (layout.staging, layout.digests):
+            make_private_folder(folder)
+    tighten_tree(state)
+    for folder in (*map(layout.kind, SNAPSHOT_KINDS), layout.runs):
+        with output_errors(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+            apart = folder.stat().st_dev != state.stat().st_dev
+        if apart and folder != layout.runs:
+            raise OutputError(
+                f"{folder} lies on another file system than {state}: a snapshot could not be put in its "
+                "place in one step; keep both on one"
+            )
+
+
+def check_room(settings: Settings, world: World) -> None:
+    """Raise `OutputError` where less than the reserve is free under the data folder."""
+    reserve = settings.journal.reserve_mib << 20
+    data = settings.run.data
+    free = world.free_bytes(data.absolute())
+    if free < reserve:
+        raise OutputError(
+            f"only {free >> 20} MiB are free under {data}, {reserve >> 20} MiB are kept in reserve: "
+            "make room (or lower journal.reserve_mib), then run the same command again"
+        )
+
+
+def watch_database(guard: Guard, database: Path) -> None:
+    """Watch a database that was opened just now, and its log."""
+    guard.watch(database, log_of(database))

@@ -1,0 +1,178 @@
+"""Publishing: what the journal has replaces the date's snapshot, where it differs and may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from crawler.models.api import SORT_COLUMNS
+from crawler.models.errors import CrawlerError, OutputError
+from crawler.nightly import tally
+from crawler.nightly.building import build, give_up_lost
+from crawler.nightly.crawling import CrawlOutcome
+from crawler.nightly.opened import Opened
+from crawler.nightly.watch import require_begun_date
+from crawler.report.run_report import Counts
+from crawler.rules.stop_reasons import stop_reason_of
+from crawler.store.carried import Audit
+from crawler.store.digests import damage_of_published
+from crawler.store.layout import SNAPSHOT_KINDS
+from crawler.store.publishing import RowCounts, SnapshotPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published of the crawl date.
+
+    `is_published`: for every listed seller it is what the journal has. `stop_reason` is why the run ended
+    early, so far. `counts` and `rows` are None where it came to no counting.
+    """
+
+    is_published: bool = False
+    counts: Counts | None = None
+    rows: RowCounts | None = None
+    stop_reason: CrawlerError | None = None
+
+
+def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
+    """Publish what the journal has, where it differs from what is published.
+
+    What keeps it from that is the stop reason of the answer: nothing is raised for it.
+    """
+    step = _Publishing(opened, outcome.stop_reason)
+    try:
+        step.run(outcome)
+    except OutputError as error:
+        step.stop_reason = error
+    return Published(step.is_published, step.counts, step.rows, step.stop_reason)
+
+
+class _Publishing:
+    """One attempt to publish; what it has found when it fails is still of use to the report."""
+
+    def __init__(self, opened: Opened, stop_reason: CrawlerError | None) -> None:
+        self._opened = opened
+        self.stop_reason = stop_reason
+        self.counts: Counts | None = None
+        self.rows: RowCounts | None = None
+        self.is_published = False
+
+    def run(self, outcome: CrawlOutcome) -> None:
+        """Publish, or find that it need not be, or must not be yet. Raises `OutputError`."""
+        if isinstance(self.stop_reason, OutputError):
+            raise self.stop_reason
+        opened, night, journal = self._opened, self._opened.night, self._opened.journal
+        opened.guard()
+        require_begun_date(night.crawl_date, night.world.now(), outcome.clock_offset)
+        journal.replace_former()
+        mark, rows = journal.mark(), journal.meta("published_rows")
+        hidden = self._note_hidden()
+        is_same_list = hidden or journal.meta("published_list") == self._list_digest()
+        is_same = mark == journal.meta("published_mark") and rows is not None and is_same_list
+        if is_same and rows is not None and self._is_whole():
+            self.counts = (None if hidden else self._former_counts(mark)) or self._count().counts
+            self._note_rows(_rows_from_json(rows))
+            self.is_published = not hidden
+            return
+        counted = self._count()
+        if not opened.store.replace_guard.may_replace(night.listed.ids):
+            opened.notes.add(
+                "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
+            )
+        elif journal.has_pages or journal.has_endings or journal.has_renewed:
+            opened.store.replace_guard.announce(opened.run_id)
+            rows_built, counted = self._build(counted)
+            self._note_rows(rows_built)
+            counts = f"{journal.mark()}\n{counted.counts.as_json()}"
+            journal.note(published_list=self._list_digest(), published_counts=counts)
+            self.is_published = not hidden
+
+    def _note_hidden(self) -> bool:
+        """Note whose new rows are not published yet; returns whether any of them are listed."""
+        total = inside = 0
+        for ids in self._opened.journal.hidden():
+            total += len(ids)
+            inside += sum(self._opened.night.listed.contains([str(i) for i in ids.to_pylist()]))
+        if total:
+            text = (
+                f"the former snapshot stands for the {total} sellers of a --fresh crawl that has not ended, "
+                "until all of them have"
+            )
+            if inside < total:
+                text += (
+                    f"; {total - inside} of them are not in this list: a run with the list of that crawl "
+                    "goes on with them"
+                )
+            self._opened.notes.add(text)
+        return inside > 0
+
+    def _is_whole(self) -> bool:
+        """Whether what was published is there, as it was then."""
+        night, day = self._opened.night, self._opened.night.crawl_date
+        if not all(night.layout.snapshot(kind, day).is_dir() for kind in SNAPSHOT_KINDS):
+            return False
+        damage = damage_of_published(night.data, day)
+        if damage is not None:
+            self._opened.notes.add(f"{damage}: the snapshot of {day} is built again from its journal")
+        return damage is None
+
+    def _list_digest(self) -> str:
+        """Equal where `sellers/` would name the same sellers, and the same reason for what they lack."""
+        return f"{self._opened.night.listed.digest()} {stop_reason_of(self.stop_reason)}"
+
+    def _count(self) -> tally.Tally:
+        opened = self._opened
+        counted = tally.count(opened.journal, opened.night.listed, stop_reason_of(self.stop_reason))
+        self.counts = counted.counts
+        return counted
+
+    def _former_counts(self, mark: str) -> Counts | None:
+        """What was counted when this state of the journal was published: counting millions takes a while."""
+        of_mark, _, text = (self._opened.journal.meta("published_counts") or "").partition("\n")
+        former = Counts.from_json(text) if of_mark == mark else None
+        return None if former is None else tally.with_list(former, self._opened.night.listed)
+
+    def _build(self, counted: tally.Tally) -> tuple[RowCounts, tally.Tally]:
+        """Build and publish the snapshot; returns its rows, and the sellers as they were counted for it."""
+        opened, latest = self._opened, counted
+
+        def on_lost() -> None:
+            nonlocal latest
+            then = "the next run of this date reads them in full"
+            lost = give_up_lost(opened.night, opened.journal, opened.notes, then)
+            if lost:
+                text = f"rows of {lost} sellers can no longer be carried: run the same command again"
+                self.stop_reason = self.stop_reason or OutputError(text)
+                latest = self._count()
+
+        rows = build(opened.night.world, opened.segments, lambda: self._plan(latest), on_lost)
+        return rows, latest
+
+    def _plan(self, counted: tally.Tally) -> SnapshotPlan:
+        night, above = self._opened.night, counted.counts.certain_above
+        certain = None if above is None else (SORT_COLUMNS[night.run.sort], above)
+        reason = stop_reason_of(self.stop_reason)
+        return SnapshotPlan(
+            night.data, self._opened.run_id, night.crawl_date, counted.pending.ids, reason, certain
+        )
+
+    def _note_rows(self, rows: RowCounts) -> None:
+        """Take over the snapshot's rows, and note what its audit found."""
+        self.rows, notes, audit = rows, self._opened.notes, rows.audit
+        for damage in rows.damages:
+            if not notes.has_about(damage):
+                notes.add(f"{damage}: no rows are compared with it")
+        if audit.wrong:
+            notes.add(
+                f"of {audit.audited} sellers that could have been carried but were crawled in full, "
+                f"{audit.wrong} differ from the last snapshot: {audit.missed} videos would have been "
+                f"missing, {audit.gone} too many, {audit.changed} with old counts"
+            )
+
+
+def _rows_from_json(text: str) -> RowCounts:
+    """The rows that a snapshot was published with, as the journal noted them; what it lacks is 0."""
+    known = orjson.loads(text)
+    audit = Audit(**known.pop("audit", {}))
+    return RowCounts(**known, audit=audit)

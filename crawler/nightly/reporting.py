@@ -1,0 +1,121 @@
+"""From what a night did to its report: figures first, then the notes that say what they mean."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from crawler.engine.gates import RequestCounts
+from crawler.exit_codes import SELLERS_FAILED
+from crawler.models.errors import ApiDownError, CrawlerError
+from crawler.nightly.crawling import CrawlOutcome
+from crawler.nightly.night import Notes
+from crawler.nightly.opened import Opened
+from crawler.nightly.publishing import Published
+from crawler.report.run_report import Counts, Errors, LastError, Requests, RunReport
+from crawler.rules.dates import stamp
+from crawler.store.layout import VIDEOS
+from crawler.store.publishing import RowCounts
+
+_ROWS = ("received", "duplicate", "rejected", "written")
+
+
+def draft(
+    opened: Opened,
+    outcome: CrawlOutcome,
+    published: Published,
+    counts: Counts,
+    stop_reason: CrawlerError | None,
+) -> RunReport:
+    """The report of a night, but for its notes, its credits and the command that goes on with it."""
+    night, crawled, rows = opened.night, outcome.counts, published.rows
+    exit_code = SELLERS_FAILED.number if counts.sellers["failed"] else 0
+    if stop_reason is not None:
+        exit_code = stop_reason.exit_code
+    return RunReport(
+        run_id=opened.run_id,
+        crawl_date=night.crawl_date.isoformat(),
+        started_at=opened.started_at,
+        finished_at=stamp(night.world.now()),
+        status=_status(exit_code, night.layout.snapshot(VIDEOS, night.crawl_date)),
+        exit_code=exit_code,
+        message="" if stop_reason is None else str(stop_reason),
+        published=published.is_published,
+        sellers=counts.sellers,
+        requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
+        errors=_errors(crawled),
+        rows=dict.fromkeys(_ROWS, 0) if rows is None else _rows(rows),
+        stops=counts.stops,
+        qps={
+            "limit": night.run.qps,
+            "achieved": round(crawled.sent / outcome.busy, 3) if outcome.busy else 0.0,
+        },
+        certain_above=counts.certain_above,
+        certain_rows=0 if rows is None else rows.certain,
+        probes={"sent": outcome.probes.sent, "rows_found": outcome.probes.rows_found},
+        after_rejects={"pages": outcome.after_rejects.sent, "rows_found": outcome.after_rejects.rows_found},
+        carry_forward={} if rows is None else _carry_forward(rows),
+        drift=counts.drift,
+        failures=counts.failures,
+    )
+
+
+def _status(exit_code: int, live: Path) -> str:
+    if exit_code == 0:
+        return "complete"
+    return "partial" if live.exists() else "failed"
+
+
+def _errors(counts: RequestCounts) -> Errors:
+    last = counts.last_error
+    error = None if last is None else LastError(last.seller_id, last.page_num, last.kind, last.reason)
+    return Errors(dict(counts.errors.most_common()), error)
+
+
+def _rows(rows: RowCounts) -> dict[str, int]:
+    return {
+        "received": rows.received,
+        "duplicate": rows.duplicate,
+        "rejected": rows.rejected,
+        "written": rows.written,
+        "carried": rows.carried,
+    }
+
+
+def _carry_forward(rows: RowCounts) -> dict[str, int]:
+    return {"carried": rows.carried_sellers, "credits_saved": rows.saved, **asdict(rows.audit)}
+
+
+def note_findings(
+    notes: Notes, report: RunReport, address_doubt: str, stop_reason: CrawlerError | None, crawl_date: date
+) -> None:
+    """Note what a reader of the figures should know, and what can be done about it."""
+    probes, beyond, drift = report.probes, report.after_rejects, report.drift
+    if probes["rows_found"]:
+        notes.add(
+            f"{probes['sent']} pages after a short one held {probes['rows_found']} rows: "
+            "the short-page rule loses such rows; use --stop empty"
+        )
+    if beyond["pages"]:
+        notes.add(
+            f"{beyond['pages']} pages were asked for because the page before, a short one, held rows that "
+            f"could not be kept (rejects.jsonl has them); rows found on them: {beyond['rows_found']}"
+        )
+    if drift["gaps"]:
+        notes.add(
+            f"the lists of {drift['sellers']} sellers changed while they were read, at {drift['gaps']} "
+            "pairs of pages: rows may have slipped through there; --repair-drift reads such pages again"
+        )
+    if address_doubt and not isinstance(stop_reason, ApiDownError):
+        notes.add(f"{address_doubt}; a later run asks for them again")
+    others, failed = report.sellers["not_listed"], report.sellers["kept"]
+    if others:
+        notes.add(
+            f"{others} sellers of {crawl_date} are not in the list: they stay as they are", logging.INFO
+        )
+    if failed:
+        notes.add(
+            f"{failed} sellers that failed keep the rows of their crawl before (kept_status in sellers/)"
+        )

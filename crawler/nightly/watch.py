@@ -1,0 +1,77 @@
+"""What is watched while a crawl goes on: its display, the room on disk, its files, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import date, datetime, timedelta
+
+from crawler.engine.stop import Stop
+from crawler.models.errors import OutputError
+from crawler.nightly.engine import Engine
+from crawler.nightly.folders import check_room
+from crawler.nightly.opened import Opened
+from crawler.ports import Api, TellsTime
+from crawler.report.progress import Progress
+from crawler.rules.clock import doubt_by_api, is_future
+
+_TICK_S = 0.25
+_DATES_ENOUGH = 3
+"""Answers whose Date must agree before a run ends for it in its midst."""
+
+
+class Watch:
+    """Watches a crawl, and stops it for what would make it useless.
+
+    `clock_offset` is how far the API's clock is ahead of ours; None where that is not known.
+    """
+
+    def __init__(self, opened: Opened, stop: Stop) -> None:
+        self._opened = opened
+        self._stop = stop
+        self.clock_offset: timedelta | None = None
+
+    async def over(self, engine: Engine, api: Api) -> None:
+        """Run the crawl to its end under watch."""
+        log = self._opened.night.settings.log
+        live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
+        try:
+            with Progress(engine.figures, live=live) as progress:
+                async with asyncio.TaskGroup() as group:
+                    watcher = group.create_task(self._tick(progress, api))
+                    try:
+                        await engine.crawl.run()
+                    finally:
+                        watcher.cancel()
+        finally:
+            self._read_clock(api)
+
+    async def _tick(self, progress: Progress, api: Api) -> None:
+        night = self._opened.night
+        while True:
+            await asyncio.sleep(_TICK_S)
+            progress.tick()
+            try:
+                self._opened.account.guard()
+                check_room(night.settings, night.world)
+                if self._read_clock(api) >= _DATES_ENOUGH:
+                    require_begun_date(night.crawl_date, night.world.now(), self.clock_offset)
+            except OutputError as error:
+                self._stop.set(error)
+
+    def _read_clock(self, api: Api) -> int:
+        """Note how far the API's clock is ahead of ours; returns from how many answers that is known."""
+        if not isinstance(api, TellsTime) or (clock := api.clock) is None:
+            return 0
+        self.clock_offset = clock - self._opened.night.world.now()
+        return api.dates_read
+
+
+def require_begun_date(crawl_date: date, now: datetime, clock_offset: timedelta | None) -> None:
+    """Raise `OutputError` where the crawl date lies in the API's future: it is not published."""
+    if is_future(crawl_date, now, clock_offset):
+        raise OutputError(
+            f"crawl date {crawl_date} lies in the API's future and is not published: "
+            f"{doubt_by_api(now, clock_offset)}; what was paid for is kept in its journal: the same "
+            "command publishes it once that date has come"
+        )
