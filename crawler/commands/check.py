@@ -18,7 +18,7 @@ from crawler.models.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
 from crawler.nightly.shell import quoted
 from crawler.options import OPTIONS, Settings, value_of
-from crawler.sellers.listing import read_sellers
+from crawler.sellers.reading import read_sellers
 from crawler.settings.key import key_origin, mask, read_key, shown_key_file
 from crawler.settings.load import Loaded
 from crawler.store.files import free_bytes

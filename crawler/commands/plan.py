@@ -14,7 +14,7 @@ from crawler.nightly.resuming import source_and_date
 from crawler.planning.forecast import Forecast
 from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night
 from crawler.report.progress import LOG, set_up_logging
-from crawler.sellers.listing import read_sellers
+from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
 
 _WIDTH = 90

@@ -20,7 +20,7 @@ from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.report.progress import LOG, set_up_logging
-from crawler.sellers.listing import read_sellers
+from crawler.sellers.reading import read_sellers
 from crawler.settings.key import read_key
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, options_of

@@ -1,1 +1,1 @@
-"""The seller list as people make it."""
+"""The seller list: CSV in any dialect, a plain list, Parquet, or standard input."""

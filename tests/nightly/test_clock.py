@@ -17,7 +17,7 @@ from crawler.nightly.run import run_night
 from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.rules.clock import doubt_by_api, doubt_by_last_run, is_future
-from crawler.sellers.listing import read_sellers
+from crawler.sellers.reading import read_sellers
 from crawler.settings.load import load
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.ledger import BillingMonth, Ledger

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crawler.models.errors import InputError
-from crawler.sellers.listing import SellerList, read_sellers
+from crawler.sellers.listing import SellerList
+from crawler.sellers.reading import read_sellers
 
 A = "7494662098975951181"
 B = "7495000000000000002"
@@ -446,7 +447,7 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_pipe_that_trickles_and_a_late_import(tmp_path: Path) -> None:
     program = (
-        "import sys; from crawler.sellers.listing import read_sellers; assert 'pyarrow' not in sys.modules\n"
+        "import sys; from crawler.sellers.reading import read_sellers; assert 'pyarrow' not in sys.modules\n"
         "print(*read_sellers('-'))"
     )
     packed = Path(write_parquet(tmp_path, x=[A, B])).read_bytes()

@@ -1,0 +1,174 @@
+"""A seller list in text form: CSV in any dialect, or one ID a line.
+
+Open it when cells of a list are read from the wrong place, or an open quote swallows rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from itertools import repeat
+
+from crawler.models.errors import InputError
+from crawler.sellers.columns import SELLER_ID, choose_column, holds_wanted_name, is_header
+from crawler.sellers.ids import DELIMITERS, ID, Found, cleaned, shown
+from crawler.sellers.records import SAMPLE, Records, line_breaks, lines_of
+from crawler.sellers.rounding import FAR
+
+_EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
+_MIN_LONG_ID = 10
+"""Digits from which on a number is taken for an ID wherever it is on a line."""
+
+
+class TextList:
+    """One pass over a list in text form: find its dialect and column, then hand its cells on."""
+
+    def __init__(self, name: str, column: str | None, found: Found) -> None:
+        self._name = name
+        self._column = column
+        self._found = found
+        self._index = 0
+        self._width = 1
+        self._alone = True
+
+    def read(self, texts: Iterator[str]) -> None:
+        """Read it to its end."""
+        records = Records(lines_of(texts, self._name), self._name)
+        self._begin(records)
+        while records.more():
+            lines = records.ahead()
+            values = self._quick(lines, records)
+            if values is None:
+                self._careful(records)
+            else:
+                self._found.add_text(values, range(records.line, records.line + len(values)))
+                records.skip(len(lines))
+
+    def _begin(self, records: Records) -> None:
+        sampled = records.ahead()[:SAMPLE] if records.more() else []
+        try:
+            records.delimiter = _delimiter(sampled, self._column)
+        except csv.Error:
+            # The pass itself meets the same line, and knows its number.
+            records.delimiter = ","
+        for line, row in records.all():
+            cells = [cell.strip() for cell in row]
+            if not any(cells) or _EXCEL_SEPARATOR.fullmatch(records.delimiter.join(row)):
+                continue
+            records.has_comments = False
+            self._width = len(cells)
+            self._alone = sum(map(bool, cells)) == 1
+            if is_header(cells, self._column):
+                self._index = choose_column(cells, self._column, f"{self._name}, line {line}")
+                # A column without a name may hold something: pandas and R put a nameless index first.
+                self._alone = False
+                self._refuse_swallowed(row, line, records)
+            else:
+                self._index = next(at for at, cell in enumerate(cells) if cell)
+                self._refuse_swallowed(row, line, records)
+                self._headless(cells, line, records)
+            return
+
+    def _headless(self, cells: list[str], line: int, records: Records) -> None:
+        """The first record holds entries already: it is one ID, or a whole list on one line."""
+        pieces = [piece for cell in cells for piece in cell.split()]
+        in_one_line = len(pieces) > 1 and all(map(ID.fullmatch, pieces))
+        # Groups of three are one number, as some countries write it.
+        in_one_line &= not self._alone or any(len(piece) > 3 for piece in pieces)
+        # A number and an ID are no list of two: the number may count rows.
+        in_one_line &= len(pieces) != 2 or abs(len(pieces[0]) - len(pieces[1])) < FAR
+        if self._column is None and in_one_line and not _any_filled(records):
+            self._found.add_text(pieces, [line] * len(pieces))
+            return
+        if self._column is not None or in_one_line or not self._alone:
+            raise InputError(
+                f"{self._name}, line {line}: no header names the column {shown(self._column or SELLER_ID)} "
+                f"(this line begins with {shown(next(filter(None, cells)))}): add a header line without # "
+                "before it, or keep the seller IDs alone, one a line"
+            )
+        self._found.add_text([cells[self._index]], [line])
+
+    def _quick(self, lines: list[str], records: Records) -> list[str] | None:
+        """The cells of lines without quotes and irregularities; None where there are any."""
+        text = "".join(lines)
+        if '"' in text or (self._alone and self._width > 1):
+            return None
+        delimiter, width, index = records.delimiter, self._width, self._index
+        if width == 1:
+            values = [] if delimiter in text else list(map(str.strip, lines))
+        else:
+            # Without quotes this is what the CSV reader does, in a third of its time.
+            rows = map(str.split, lines, repeat(delimiter))
+            values = [row[index].strip() for row in rows if len(row) == width]
+        return values if len(values) == len(lines) and all(values) else None
+
+    def _careful(self, records: Records) -> None:
+        regular = -1 if self._alone and self._width > 1 else self._width
+        values: list[str] = []
+        lines: list[int] = []
+        for line, row in records.at_hand():
+            if records.line - line > 1:
+                self._refuse_swallowed(row, line, records)
+            cell = row[self._index].strip() if len(row) == regular else ""
+            value = cell or self._odd(row, records.delimiter)
+            if value is not None:
+                values.append(value)
+                lines.append(line)
+        self._found.add_text(values, lines)
+
+    def _refuse_swallowed(self, row: list[str], begun: int, records: Records) -> None:
+        """Raise `InputError` where a cell spans lines of which two or more look like rows: an open quote."""
+        at = 0
+        for cell in row:
+            breaks = line_breaks(cell)
+            if breaks and len(self._ids_in(records.physical[at : at + breaks + 1], records.delimiter)) > 1:
+                raise InputError(
+                    f"{self._name}, line {begun + at}: the quote that opens here is closed on line "
+                    f"{begun + at + breaks}, and what lies between looks like rows of their own: close it on "
+                    'its line, or write "" for a quote that belongs to the text'
+                )
+            at += breaks
+
+    def _ids_in(self, lines: list[str], delimiter: str) -> set[str]:
+        """The IDs that stand where a row has its ID, on lines that look like rows."""
+        ids = set[str]()
+        for line in lines:
+            for cells in (next(csv.reader([line], delimiter=delimiter), []), line.split(delimiter)):
+                cell = cleaned(cells[self._index]).strip('"') if self._index < len(cells) else ""
+                if ID.fullmatch(cell) and (len(cells) == self._width or len(cell) >= _MIN_LONG_ID):
+                    ids.add(cell)
+                    break
+        # A text may hold small numbers where a row has its ID.
+        longest = max(map(len, ids), default=0)
+        return {cell for cell in ids if longest - len(cell) < FAR}
+
+    def _odd(self, row: list[str], delimiter: str) -> str | None:
+        filled = [at for at, cell in enumerate(row) if cell.strip()]
+        if not filled:
+            return None
+        # One cell too many may mean that the others stand in each other's places.
+        if filled[-1] >= self._width or (self._alone and filled != [self._index]):
+            return delimiter.join(row)
+        return row[self._index] if self._index < len(row) else ""
+
+
+def _any_filled(records: Records) -> bool:
+    return any(cell.strip() for _, row in records.all() for cell in row)
+
+
+def _delimiter(sample: list[str], column: str | None) -> str:
+    """The separator that finds the wanted header, or else splits most lines alike."""
+    lines = [line for line in sample if line.strip() and not line.lstrip().startswith("#")]
+    if lines and (named := _EXCEL_SEPARATOR.fullmatch(lines[0])):
+        return named[1]
+
+    def score(delimiter: str) -> tuple[bool, int, int]:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if any(row)]
+        width = len(rows[0]) if rows else 0
+        if width < 2:
+            return False, 0, 0
+        alike = sum(len(row) == width for row in rows)
+        return holds_wanted_name(rows[0], column), alike, width
+
+    return max(DELIMITERS, key=score)
