@@ -189,11 +189,15 @@ def kill_at(at: str) -> None:
 def main() -> None:
     """Import what a run needs, then serve."""
     import crawler.__main__ as program  # noqa: PLC0415
-    import crawler.cli  # noqa: PLC0415
+    from crawler import cli  # noqa: PLC0415
+
+    left_out = cli._LeftOut()
+    sys.meta_path.insert(0, left_out)
     import crawler.commands.plan  # noqa: PLC0415
     import crawler.commands.run  # noqa: PLC0415
     import crawler.commands.status  # noqa: F401, PLC0415
 
+    sys.meta_path.remove(left_out)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
     gc.freeze()

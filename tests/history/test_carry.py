@@ -21,6 +21,7 @@ from crawler.store.digests import digests_of, keep_digests, published_digests
 
 STILL = replace(SMALL, still=0.6)
 ALL = ("--carry-forward", "--audit", "0")
+SELLERS = 80
 
 
 def on(day: int) -> str:
@@ -76,9 +77,24 @@ def ids_of(count: int) -> list[str]:
     return Catalogue(STILL).seller_ids(count)
 
 
-def test_a_seller_that_stands_still_costs_one_credit(tmp_path: Path) -> None:
-    ids = ids_of(120)
-    first = crawl(tmp_path, ids, 0)
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with the first day's snapshot of all sellers, and its report; not to be changed."""
+    folder = tmp_path_factory.mktemp("first")
+    return folder, crawl(folder, ids_of(SELLERS), 0)
+
+
+@pytest.fixture
+def begun(first_night: tuple[Path, dict[str, Any]], tmp_path: Path) -> list[str]:
+    """Copy the first night into the test's folder; returns its sellers."""
+    shutil.copytree(first_night[0], tmp_path, dirs_exist_ok=True)
+    return ids_of(SELLERS)
+
+
+def test_a_seller_that_stands_still_costs_one_credit(
+    tmp_path: Path, first_night: tuple[Path, dict[str, Any]], begun: list[str]
+) -> None:
+    ids, (_, first) = begun, first_night
     second = crawl(tmp_path, ids, 1, *ALL)
     full = crawl(tmp_path / "full", ids, 1)
     assert values(rows_of(tmp_path, 1)) == values(rows_of(tmp_path / "full", 1))
@@ -106,9 +122,8 @@ def test_a_seller_that_stands_still_costs_one_credit(tmp_path: Path) -> None:
     assert counts["received"] + counts["carried"] == counts["written"] == len(rows_of(tmp_path, 1))
 
 
-def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path) -> None:
-    ids = ids_of(80)
-    crawl(tmp_path, ids, 0)
+def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path, begun: list[str]) -> None:
+    ids = begun
     for day in (1, 2):
         crawl(tmp_path, ids, day, *ALL, "--max-age", "2")
     froms = {row["carried_from"] for row in rows_of(tmp_path, 2)}
@@ -118,10 +133,9 @@ def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path) -> No
     assert {row["carried_from"] for row in rows_of(tmp_path, 3)} == {None}
 
 
-def test_the_audit_tells_how_often_carrying_is_wrong(tmp_path: Path) -> None:
+def test_the_audit_tells_how_often_carrying_is_wrong(tmp_path: Path, begun: list[str]) -> None:
     """A seller whose first page stands still while another row changes is what the audit is for."""
-    ids = ids_of(80)
-    crawl(tmp_path, ids, 0)
+    ids = begun
     deep = [s for s, row in sellers_of(tmp_path, 0).items() if row["videos"] > 20]
     tampered = 0
     for path in (tmp_path / "data" / "videos" / f"crawl_date={on(0)}").rglob("*.parquet"):
@@ -158,9 +172,10 @@ def test_nothing_is_carried_from_what_is_not_whole_or_differently_sorted(tmp_pat
         assert report["sellers"]["complete"] == 60
 
 
-def test_what_was_carried_is_published_again_though_the_snapshot_it_came_from_is_gone(tmp_path: Path) -> None:
-    ids = ids_of(60)
-    crawl(tmp_path, ids, 0)
+def test_what_was_carried_is_published_again_though_the_snapshot_it_came_from_is_gone(
+    tmp_path: Path, begun: list[str]
+) -> None:
+    ids = begun
     report = crawl(tmp_path, ids, 1, *ALL, "--budget", "30", code=3)
     assert report["carry_forward"]["carried"]
     before = values(rows_of(tmp_path, 1))
@@ -172,9 +187,8 @@ def test_what_was_carried_is_published_again_though_the_snapshot_it_came_from_is
     assert after.keys() == {(s, v["video_id"]) for s in ids for v in Catalogue(STILL, 1).videos(s)}
 
 
-def test_a_run_without_it_reads_what_was_carried(tmp_path: Path) -> None:
-    ids = ids_of(40)
-    crawl(tmp_path, ids, 0)
+def test_a_run_without_it_reads_what_was_carried(tmp_path: Path, begun: list[str]) -> None:
+    ids = begun
     first = crawl(tmp_path, ids, 1, *ALL)
     then = crawl(tmp_path, ids, 1)
     assert then["served"] == first["carry_forward"]["credits_saved"]
@@ -183,17 +197,16 @@ def test_a_run_without_it_reads_what_was_carried(tmp_path: Path) -> None:
     assert then["carry_forward"]["wrong"] == 0
 
 
-def test_carried_rows_stand_until_their_seller_is_read_to_its_end(tmp_path: Path) -> None:
+def test_carried_rows_stand_until_their_seller_is_read_to_its_end(tmp_path: Path, begun: list[str]) -> None:
     """A run without the option that is cut short takes nothing out of the snapshot."""
-    ids = ids_of(60)
-    crawl(tmp_path, ids, 0)
+    ids = begun
     first = crawl(tmp_path, ids, 1, *ALL)
     carried, saved = first["carry_forward"]["carried"], first["carry_forward"]["credits_saved"]
     spent, before = first["credits"]["spent_for_date"], rows_of(tmp_path, 1)
     for more in (0, saved // 2):
         cut = crawl(tmp_path, ids, 1, "--budget", str(spent + more), code=3)
         assert values(rows_of(tmp_path, 1)) == values(before)
-        assert cut["sellers"]["complete"] == 60
+        assert cut["sellers"]["complete"] == SELLERS
         assert cut["rows"]["written"] == len(before)
         assert cut["carry_forward"]["credits_saved"] == saved - more
     assert cut["carry_forward"]["carried"] < carried
@@ -205,20 +218,18 @@ def test_carried_rows_stand_until_their_seller_is_read_to_its_end(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["videos", "sellers"])
-def test_a_damaged_snapshot_carries_nothing_and_is_told(tmp_path: Path, kind: str) -> None:
-    ids = ids_of(20)
-    crawl(tmp_path, ids, 0)
+def test_a_damaged_snapshot_carries_nothing_and_is_told(tmp_path: Path, begun: list[str], kind: str) -> None:
+    ids = begun
     for path in (tmp_path / "data" / kind / f"crawl_date={on(0)}").rglob("*.parquet"):
         path.write_bytes(b"PAR1 rubbish PAR1")
     report = crawl(tmp_path, ids, 1, *ALL)
     assert report["carry_forward"]["carried"] == 0
     assert any("cannot be read" in note for note in report["notes"])
-    assert report["sellers"]["complete"] == 20
+    assert report["sellers"]["complete"] == SELLERS
 
 
-def test_sellers_whose_pins_are_gone_are_read_in_full(tmp_path: Path) -> None:
-    ids = ids_of(60)
-    crawl(tmp_path, ids, 0)
+def test_sellers_whose_pins_are_gone_are_read_in_full(tmp_path: Path, begun: list[str]) -> None:
+    ids = begun
     first = crawl(tmp_path, ids, 1, *ALL, "--budget", "30", code=3)
     shutil.rmtree(next((tmp_path / "data" / "state" / "journal").glob("*.carried")))
     report = crawl(tmp_path, ids, 1, *ALL)
