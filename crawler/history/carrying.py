@@ -1,4 +1,4 @@
-"""Carry-forward: rows of earlier snapshots that stand for pages which were not read again."""
+"""Which sellers are carried: their first page is as in an earlier snapshot, so the rest is not read again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,6 +47,14 @@ class CarryRule:
         return digest_of(f"{self.crawl_date} {seller_id}") < self.audit * 2.0**64
 
 
+class _FirstPage(NamedTuple):
+    """The digest of a seller's first page in the snapshot of a day, and how many videos it has there."""
+
+    digest: int
+    videos: int
+    day: date
+
+
 class CarryMatcher:
     """What the snapshots before a crawl date say of first pages: a seller's newest one that has pages of it.
 
@@ -65,7 +73,7 @@ class CarryMatcher:
     ) -> None:
         self._rule = rule
         self._read_rows = read_rows
-        self._known: dict[str, tuple[int, int, date]] = {}
+        self._known: dict[str, _FirstPage] = {}
         self.warnings: list[str] = []
         unverifiable: list[str] = []
         seen: pa.Array[Any] = pa.array([], pa.string())
@@ -95,14 +103,13 @@ class CarryMatcher:
         known = self._known.get(page.seller_id)
         if known is None:
             return None
-        digest, videos, source = known
         rows = self._read_rows(page.seller_id, page.body)
         columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
         seller = pa.array([page.seller_id] * len(rows.places), pa.string())
         digests = first_page_digests(pa.table({"seller_id": seller, **columns}))
-        if digests.get(page.seller_id) != digest:
+        if digests.get(page.seller_id) != known.digest:
             return None
-        return Match(source, videos, not self._rule.audits(page.seller_id))
+        return Match(known.day, known.videos, not self._rule.audits(page.seller_id))
 
     def _learn(self, pin: Pin, seen: pa.Array[Any], sorting: str) -> pa.Array[Any]:
         """Learn the sellers of one snapshot that no newer one has; returns all that are known now."""
@@ -120,7 +127,7 @@ class CarryMatcher:
 
     def _add(self, pin: Pin, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
-        known: dict[str, tuple[int, int, date]] = {}
+        known: dict[str, _FirstPage] = {}
         files, damages = pin.check(VIDEOS)
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
         for of_range in _ranges(sellers):
@@ -130,7 +137,7 @@ class CarryMatcher:
             for seller_id, digest in first_page_digests(firsts).items():
                 # Fewer rows than its seller is said to have: too old in part, in a damaged file, or missing.
                 if counted.get(seller_id) == videos[seller_id]:
-                    known[seller_id] = (digest, videos[seller_id], pin.day)
+                    known[seller_id] = _FirstPage(digest, videos[seller_id], pin.day)
         self._known |= known
 
 

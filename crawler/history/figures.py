@@ -39,12 +39,12 @@ def seller_figures(files: SnapshotFiles) -> pa.Table:
     return _within_limits(table.select(_FIGURES.names).set_column(place, _FIGURES.field(place), own))
 
 
-def seller_parts(files: SnapshotFiles, least: int) -> Iterator[pa.Table]:
+def seller_parts(files: SnapshotFiles, at_least: int) -> Iterator[pa.Table]:
     """The sellers' figures, at least so many sellers at a time."""
     waiting: list[pa.Table] = []
     for batch in files.batches(_FIGURES):
         waiting.append(batch)
-        if sum(map(len, waiting)) >= least:
+        if sum(map(len, waiting)) >= at_least:
             yield _within_limits(pa.concat_tables(waiting))
             waiting = []
     if waiting:

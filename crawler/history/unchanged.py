@@ -1,4 +1,4 @@
-"""Which sellers were unchanged from one snapshot to the next: what tells how many could be carried."""
+"""Which sellers were unchanged from one snapshot to the next, and so might have been carried."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _ROUNDING_VARIANCE = 0.25
 
 
 class Forecast(NamedTuple):
-    """Credits; None where too little is known to tell."""
+    """Credits; None where too little is known."""
 
     low: int
     expected: int | None
@@ -90,7 +90,7 @@ class Forecaster:
     detours: Detours = field(default_factory=Detours)
 
     def pages(self, seller: KnownSeller) -> float | None:
-        """Expected pages of one seller; None where there is nothing to tell it by."""
+        """Expected pages of one seller; None where nothing known says anything of it."""
         cost = self._cost(seller)
         return None if cost is None else cost.mean
 
@@ -107,19 +107,19 @@ class Forecaster:
 
     def _total(self, sellers: Sequence[KnownSeller]) -> Forecast:
         sums = _Sums()
-        count = unknown = least = 0
+        count = unknown = minimum = 0
         for seller in sellers:
             cost = self._cost(seller)
             count += 1
             if cost is None:
                 unknown += 1
-                least += max(1, (seller.cut or 0) + 1 - seller.paid)
+                minimum += max(1, (seller.cut or 0) + 1 - seller.paid)
             else:
                 sums.add(cost.less(seller.paid))
                 sums.saved[seller.unchanged] += cost.saved
                 sums.detours += self._detours(seller, cost)
         mean, below, above = self._interval(sums, count)
-        low = max(count, floor(mean - below) + least)
+        low = max(count, floor(mean - below) + minimum)
         if unknown:
             return Forecast(low, None, None)
         expected = max(low, round(mean))

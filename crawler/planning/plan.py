@@ -130,9 +130,9 @@ def _doubts_of_carrying(before: Outlook) -> list[str]:
     if not any(seller.may_carry for seller in before.sellers):
         return ["no seller may be carried tonight: none is complete, young enough and sorted the same way"]
     if not before.compared_nights:
-        return ["no two snapshots tell who stands still: carrying is in the low end only"]
+        return ["no two snapshots show who is unchanged: carrying is in the low end only"]
     if not before.followed_nights:
-        return ["one night tells who stands still, none whether they go on: the interval is wide for it"]
+        return ["one night shows who is unchanged, none whether they stay so: the interval is wide for it"]
     return []
 
 

@@ -94,7 +94,7 @@ def _stock(settings: Settings, outlook: Outlook) -> _Stock:
 
 
 def _affordable(stock: _Stock, outlook: Outlook, total: Forecast, left: int | None) -> int:
-    """Pages of the last snapshots that the budget pays for: each stands for what it costs tonight."""
+    """Pages of the last snapshots that the budget pays for: each counts as what it costs tonight."""
     rest = sum(stock.costs) - sum(stock.read)
     if left is None:
         return rest

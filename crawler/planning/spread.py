@@ -25,7 +25,7 @@ class Tail(NamedTuple):
 class Spread:
     """What a seller costs of which nothing is known, or only that it was cut off after so many pages.
 
-    None where there is nothing to tell it by. `ends` counts the sellers whose end is known.
+    None where nothing known says anything of it. `ends` counts the sellers whose end is known.
     """
 
     whole: Tail | None
@@ -39,7 +39,7 @@ def spread(ends: Sequence[float], cuts: Sequence[int], max_pages: int = MAX_PAGE
     To leave those out would make all look cheap, as it is the deep ones that are cut off: each is worth
     the mean of the sellers that went further. Where none did nothing is known of it, nor of the whole,
     unless such sellers weigh next to nothing: then each may cost up to as much again. Fewer than five
-    known ends tell nothing of others.
+    known ends say nothing of others.
     """
     if max_pages == 1:
         return Spread(Tail(1.0, 0.0), {}, len(ends))

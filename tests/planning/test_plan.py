@@ -314,7 +314,7 @@ def test_where_one_snapshot_is_known_carrying_is_in_the_low_end_only(tmp_path: P
     carrying = told["carry_forward"]
     assert (carrying["expected"], carrying["credits_saved"], carrying["nights"]) == (None, None, 0)
     assert 100 < carrying["may_be_carried"] < 200
-    assert any("no two snapshots tell" in text for text in told["basis"]["warnings"])
+    assert any("no two snapshots show" in text for text in told["basis"]["warnings"])
     audited = planned(data, day, nights.sellers, "--carry-forward", "--audit", "1")
     assert audited["carry_forward"]["may_be_carried"] == 0
     assert audited["credits"] == without["credits"]
