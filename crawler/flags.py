@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Choice, Kind, Number, Option, Switch, Text
+from crawler.models.kinds import Choice, Kind, Number, Switch, Text
+from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Option
 
 Decorator = Callable[[Callable[..., int]], Callable[..., int]]
 

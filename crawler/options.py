@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import date
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder
 from crawler.models.choices import StopRule, Strategy
+from crawler.models.kinds import Choice, Kind, Number, Switch, Text
 
 PREFIX = "CRAWLER_"
 
@@ -28,82 +29,6 @@ GROUPS = (
     PRINTED := "What is printed",
 )
 """The headings of `--help`, in their order."""
-
-_NAMED_ENDS = 10**9
-"""A range is said without its upper end where that is larger: nobody reaches it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """True or false."""
-
-    range: str = ""
-    allowed: str = "true or false"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a few words."""
-
-    words: tuple[str, ...]
-
-    @property
-    def range(self) -> str:
-        """The words, as a list for people."""
-        return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
-
-    @property
-    def allowed(self) -> str:
-        """What a value must be, for messages."""
-        return self.range
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A finite number from `low` to `high`; `above` leaves `low` itself out, `unit` may follow the number.
-
-    `is_whole` takes whole numbers only; `word` is one that may stand in the place of a number.
-    """
-
-    low: float = -inf
-    high: float = inf
-    noun: str = "a number"
-    above: bool = False
-    unit: str = ""
-    is_whole: bool = False
-    word: str = ""
-
-    def holds(self, value: float) -> bool:
-        """Whether a number lies within the range."""
-        return isfinite(value) and self.low <= value <= self.high and not (self.above and value == self.low)
-
-    @property
-    def range(self) -> str:
-        """The range for people, empty where there is none."""
-        if self.above:
-            return f"above {self.low:g}"
-        if self.high <= _NAMED_ENDS:
-            return f"{self.low:.9g} to {self.high:.9g}"
-        return "" if self.low == -inf else f"{self.low:g} or more"
-
-    @property
-    def allowed(self) -> str:
-        """What a value must be, for messages."""
-        words = self.range.removesuffix(" or more")
-        words = words if self.above or not words else f"from {words}"
-        return " ".join(filter(None, (self.word and f"{self.word} or", self.noun, words)))
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Text of a certain form."""
-
-    form: Literal["address", "file", "folder", "column", "zone", "date"]
-    allowed: str
-    range: str = ""
-
-
-Kind = Switch | Choice | Number | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +79,9 @@ class Option:
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def _option(default: Any, kind: Kind, text: str, group: str = "", metavar: str = "", **more: Any) -> Any:
+def _option(default: Any, kind: Kind, text: str, **more: Any) -> Any:
     """A field of a section; what else is given are fields of `Option`."""
-    return field(
-        default=default, metadata={"kind": kind, "help": text, "group": group, "metavar": metavar, **more}
-    )
+    return field(default=default, metadata={"kind": kind, "help": text, **more})
 
 
 def _whole(low: float, high: float = inf, noun: str = "a whole number", word: str = "") -> Number:
@@ -185,7 +108,8 @@ class ApiSettings:
         "https://api.keyapi.ai",
         Text("address", "an address such as https://api.keyapi.ai"),
         "Base address of the API; https, or http to loopback",
-        *(WHERE, "URL"),
+        group=WHERE,
+        metavar="URL",
         flag_name="api-url",
     )
     key_file: Path | None = _option(
@@ -200,7 +124,8 @@ class ApiSettings:
         30.0,
         _SOME_SECONDS,
         "Seconds that one request may take, from its departure to its last byte",
-        *(_PACE, "S"),
+        group=_PACE,
+        metavar="S",
     )
     connect_timeout: float = _option(10.0, _SOME_SECONDS, "Seconds that the way to a connection may take")
     retry_after_cap: float = _option(
@@ -210,103 +135,119 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second."""
+    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second.
+
+    (Longer than other classes, as it is a table.)
+    """
 
     data: Path = _option(
         Path("data"),
         Text("folder", "the path of a folder"),
         "Root of all that is written; its path must be UTF-8",
-        *(WHERE, "DIR"),
+        group=WHERE,
+        metavar="DIR",
         **_LOCAL,
     )
     qps: float = _option(
         5.0,
         Number(0.1, 10_000),
         "Requests a second, a ceiling in every sliding second",
-        *(_PACE, "N"),
+        group=_PACE,
+        metavar="N",
         more="of a fractional rate above 1 only the whole part fits in a second",
     )
     workers: int | Literal["auto"] = _option(
         "auto",
         _whole(1, 4096, word="auto"),
         "Requests in flight at most; auto follows the measured latency",
-        *(_PACE, "N|auto"),
+        group=_PACE,
+        metavar="N|auto",
     )
     patience: float = _option(
-        900.0, _SECONDS, "Seconds that an API that is down is waited for", *(_PACE, "S")
+        900.0, _SECONDS, "Seconds that an API that is down is waited for", group=_PACE, metavar="S"
     )
     stop: StopRule = _option(
         StopRule.SHORT,
         Choice(tuple(StopRule)),
         "Which page ends a seller: one of fewer than ten rows, or (one credit more) only an empty one",
-        _END,
+        group=_END,
     )
-    max_pages: int = _option(MAX_PAGE_NUM, _whole(1, MAX_PAGE_NUM), "Pages a seller at most", *(_END, "N"))
+    max_pages: int = _option(
+        MAX_PAGE_NUM, _whole(1, MAX_PAGE_NUM), "Pages a seller at most", group=_END, metavar="N"
+    )
     lookahead: Lookahead = _option(
         "history",
         Choice(("off", "history", "gallop")),
         "Ask for a deep seller's pages concurrently",
-        _END,
+        group=_END,
         more="history: as many as the last snapshot had (one request more at most); "
         "gallop: by leaps too where nothing is known",
     )
     lookahead_pages: int = _option(
         10, _whole(2, MAX_PAGE_NUM), "No pages are asked for concurrently of sellers with fewer than this"
     )
-    sort: SortField = _option(SortField.VIEWS, Choice(tuple(SortField)), "What the API sorts by", _CRAWLED)
-    order: SortOrder = _option(SortOrder.DESC, Choice(tuple(SortOrder)), "Which way it sorts", _CRAWLED)
+    sort: SortField = _option(
+        SortField.VIEWS, Choice(tuple(SortField)), "What the API sorts by", group=_CRAWLED
+    )
+    order: SortOrder = _option(SortOrder.DESC, Choice(tuple(SortOrder)), "Which way it sorts", group=_CRAWLED)
     strategy: Strategy = _option(
         Strategy.DEPTH_FIRST,
         Choice(tuple(Strategy)),
         "Which page next when there is a choice; best-first: the one with the most to gain",
-        _END,
+        group=_END,
     )
     top: int | None = _option(
         None,
         _whole(1, 1_000_000),
         "End the run once the K best videos over all sellers are certain",
-        *(_END, "K"),
+        group=_END,
+        metavar="K",
         example="1000",
     )
     min_value: float | None = _option(
         None,
         Number(),
         "End a seller once its rows are worth less than X, by what the API sorts by",
-        *(_END, "X"),
+        group=_END,
+        metavar="X",
         example="500",
     )
     probe: float = _option(
         0.0,
         _SHARE,
         "Share of the credits that tries the page after a short one, to audit the short-page rule",
-        *(_END, "SHARE"),
+        group=_END,
+        metavar="SHARE",
     )
     carry_forward: bool = _option(
         False,
         _SWITCH,
         "Take a seller's other rows from the last snapshot where its first page is as it was then",
-        _AGAIN,
+        group=_AGAIN,
     )
     max_age: int = _option(
         7,
         _whole(1, 365, "a whole number of days"),
         "Carry no row that is older, in days",
-        *(_AGAIN, "DAYS"),
+        group=_AGAIN,
+        metavar="DAYS",
     )
     audit: float = _option(
         0.05,
         _SHARE,
         "Share of such sellers to crawl in full all the same, to measure how often carrying is wrong",
-        *(_AGAIN, "SHARE"),
+        group=_AGAIN,
+        metavar="SHARE",
     )
     repair_drift: bool = _option(
-        False, _SWITCH, "Read pages again where a seller's list changed while it was read", _AGAIN
+        False, _SWITCH, "Read pages again where a seller's list changed while it was read", group=_AGAIN
     )
     crawl_date: date | None = _option(
         None,
         Text("date", "a date such as 2026-11-23"),
         "The snapshot to write; not later than today anywhere on earth (UTC+14)",
-        *(_CRAWLED, "YYYY-MM-DD"),
+        group=_CRAWLED,
+        metavar="YYYY-MM-DD",
         default_words="today in run.timezone, which is UTC",
         example="2026-11-23",
         **_ONCE,
@@ -320,18 +261,22 @@ class RunSettings:
         None,
         Text("column", "the name of a column"),
         "The seller list's column",
-        *(_CRAWLED, "NAME"),
+        group=_CRAWLED,
+        metavar="NAME",
         default_words="seller_id, or the only one",
         example='"seller_id"',
     )
     skip_bad_ids: bool = _option(
-        False, _SWITCH, "Go on without the lines that hold no seller ID; the report counts them", _CRAWLED
+        False,
+        _SWITCH,
+        "Go on without the lines that hold no seller ID; the report counts them",
+        group=_CRAWLED,
     )
     fresh: bool = _option(
         False,
         _SWITCH,
         "Crawl the listed sellers of the date anew; its other sellers stay as they are",
-        _CRAWLED,
+        group=_CRAWLED,
         more="the former snapshot is published until every listed seller has ended",
         **_ONCE,
     )
@@ -339,7 +284,7 @@ class RunSettings:
         False,
         _SWITCH,
         "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago",
-        _CRAWLED,
+        group=_CRAWLED,
         more="`--fresh` needs it there too",
         **_ONCE,
     )
@@ -349,18 +294,21 @@ class RunSettings:
         'Hours after its first run began a crawl date is closed by itself; "36 h" as well',
     )
     retry_failed: bool = _option(
-        False, _SWITCH, "Ask again for sellers that failed by a 400, 404, 410, 422 or the like", _CRAWLED
+        False,
+        _SWITCH,
+        "Ask again for sellers that failed by a 400, 404, 410, 422 or the like",
+        group=_CRAWLED,
     )
     resume: bool = _option(
         False,
         _SWITCH,
         "Go on with the latest unfinished crawl date, under the options it had",
-        _CRAWLED,
+        group=_CRAWLED,
         more="with `--retry-failed` or `--late`, also with one that these apply to; "
         "what is given anew beats the options it had; the list may be left out",
         **_ONCE,
     )
-    json: bool = _option(False, _SWITCH, "Print the run report on standard output", PRINTED, **_ONCE)
+    json: bool = _option(False, _SWITCH, "Print the run report on standard output", group=PRINTED, **_ONCE)
     attempts: int = _option(6, _whole(5, 10), "Requests of one page at most before its seller fails")
     backoff: float = _option(
         1.0, _SOME_SECONDS, "Seconds before the second attempt; doubles, with jitter, 30 at most"
@@ -380,7 +328,8 @@ class CreditSettings:
         None,
         _CREDITS,
         "Credits the crawl date may cost, resumed runs included",
-        *(_PACE, "N"),
+        group=_PACE,
+        metavar="N",
         default_words="no limit of ours",
         example="10000",
     )
@@ -420,13 +369,13 @@ class LogSettings:
         "text",
         Choice(("text", "json")),
         "How log lines are written, on standard error",
-        PRINTED,
+        group=PRINTED,
         flag_name="log-format",
         **_LOCAL,
     )
-    quiet: bool = _option(False, _SWITCH, "Print warnings and errors only", PRINTED, **_LOCAL)
+    quiet: bool = _option(False, _SWITCH, "Print warnings and errors only", group=PRINTED, **_LOCAL)
     no_progress: bool = _option(
-        False, _SWITCH, "Show no progress display, even on a terminal", PRINTED, **_LOCAL
+        False, _SWITCH, "Show no progress display, even on a terminal", group=PRINTED, **_LOCAL
     )
 
 

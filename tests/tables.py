@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crawler.exit_codes import EXIT_CODES
-from crawler.options import GROUPS, OPTIONS, SECTIONS, Choice, Option, Switch
+from crawler.models.kinds import Choice, Switch
+from crawler.options import GROUPS, OPTIONS, SECTIONS, Option
 
 ROOT = Path(__file__).parent.parent
 SETTINGS_HEAD = """\

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 from crawler.models.addresses import is_loopback
 from crawler.models.api import SortOrder
 from crawler.models.choices import Strategy
-from crawler.options import Choice, Kind, Number, Option, Settings, Switch
+from crawler.models.kinds import Choice, Kind, Number, Switch
+from crawler.options import Option, Settings
 
 _SHOWN = 80
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})

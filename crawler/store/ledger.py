@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+from crawler.exit_codes import COMPLETE, SELLERS_FAILED
 from crawler.store.checksums import corrected, row_checksum, with_checksum
 from crawler.store.failpoints import reached
 from crawler.store.layout import Layout
@@ -26,7 +27,7 @@ FORMAT = 3
 _WITH_LEASES = 2
 """The first format that can be read as it is."""
 
-FINISHED = frozenset({0, 4})
+FINISHED = frozenset({COMPLETE.number, SELLERS_FAILED.number})
 """Exit codes that leave nothing to go on with."""
 CHECK = "-check"
 """How the ID of a `check --online` ends: it spends a credit for a crawl date, and leaves nothing of it."""
