@@ -17,6 +17,7 @@ from crawler.api.messages import (
     Message,
     is_row,
     message_of,
+    message_of_text,
     on_one_line,
     says_refused,
     status_named,
@@ -47,7 +48,6 @@ _ADVICE = {
 
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _NUMBERS, _STRINGS = {int, float}, {str}
-_SILENCE = Message("", ())
 _NO_ROWS = "malformed answer: no element of `data` is a row"
 _MISDELIVERED = "misdelivered answer: its rows are another seller's"
 _MOST = 1e300
@@ -77,7 +77,13 @@ def read_answer(
     where = f"seller {seller_id}, page {page_num}"
     if status != 200:
         raise _labelled(_failure(status, _message_of(body), retry_after, where), str(status))
-    document, kept = _parse(body, where)
+    try:
+        document, kept = _parse(body, where)
+    except UnavailableError:
+        message = message_of_text(body)
+        if message.says_quota_used_up:
+            raise _labelled(_failure(status, message, retry_after, where), "200") from None
+        raise
     code = _code_of(document)
     if code not in OK_CODES:
         raise _labelled(_failure(code, message_of(document), retry_after, where), str(code))
@@ -215,7 +221,10 @@ def _require_success(document: dict[str, Any], retry_after: str | None, where: s
 
 
 def _failure(status: int, message: Message, retry_after: str | None, where: str) -> Exception:
-    told = f"{where}: {status}" + (f" ({message.text})" if message.text else "")
+    text = message.text
+    if message.says_quota_used_up and not message_of({"message": text}).says_quota_used_up:
+        text = message.quota_text
+    told = f"{where}: {status}" + (f" ({text[:200]})" if text else "")
     if status == 402 or message.says_quota_used_up:
         return QuotaUsedUpError(
             f"the provider's quota is used up: {told}; top it up, then run the same command again"
@@ -252,8 +261,8 @@ def _message_of(body: bytes) -> Message:
     try:
         document, _ = load_tolerant(body)
     except ValueError:
-        return _SILENCE
-    return message_of(document) if isinstance(document, dict) else _SILENCE
+        document = None
+    return message_of(document) if isinstance(document, dict) else message_of_text(body)
 
 
 def _fingerprint(ids: list[str]) -> int:

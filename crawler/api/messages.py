@@ -19,8 +19,8 @@ OK_CODES = (0, 200)
 
 _LIMIT = (
     r"quotas?|allowance"
-    r"|(usage|credits?|account|plan|subscription|package|trial|billing|spending|monthly|daily|weekly)"
-    r"( \w+){0,2} limits?"
+    r"|(usage|credits?|account|plan|subscription|package|trial|billing|spending|overage"
+    r"|monthly|daily|weekly|yearly|annual)( \w+){0,2} (limits?|caps?)"
     r"|(requests|calls)( \w+){0,2} (this|per|a) (month|day)"
 )
 _FUNDS = r"credits?|balance|funds"
@@ -35,7 +35,11 @@ _QUOTA_USED_UP = re.compile(
     rf"|exceed(s|ed))\b.{{0,30}}?\b({_LIMIT}|{_FUNDS})\b"
     rf"|{_NOT_AFTER_NOT}(reached|hit) (\w+ ){{0,3}}?({_LIMIT})\b"
     rf"|{_NOT_AFTER_NOT}(used up|exhausted) (\w+ ){{0,3}}?({_LIMIT}|{_FUNDS})\b"
-    rf"|\b(no|0|zero) (\w+ ){{0,3}}?(quota|{_FUNDS}) (are |is )?(left|remaining|remain|available)\b",
+    rf"|\b(no|0|zero) (\w+ ){{0,3}}?(quota|{_FUNDS}) (are |is )?(left|remaining|remain|available)\b"
+    rf"|{_NOT_AFTER_NOT}(used|consumed|spent) (up )?all (\w+ ){{0,4}}?({_LIMIT}|{_FUNDS})\b"
+    r"|\b(requests?|calls?|api) limit\b.{0,20}?\b(exceeded|reached|hit)\b.{0,20}?\b(day|today|month|year)\b"
+    r"|^payment required\W*$"
+    r"|(额度|配额|余额|积分|点数|次数)\w{0,8}(用完|用尽|耗尽|不足)",
     re.IGNORECASE,
 )
 _PER_TIME = re.compile(r"\b[qr]ps\b|\brates?\b|per (second|minute)|too many (requests|calls)", re.IGNORECASE)
@@ -50,9 +54,12 @@ _KEY = r"(api|access|auth|subscription) (key|token)|credentials"
 _KEY_REFUSED = re.compile(
     rf"\b(invalid|missing|expired|unknown|wrong|revoked|disabled)\b.{{0,15}}?\b({_KEY})\b"
     rf"|\b({_KEY})( \w+){{0,3}}? (null|invalid|missing|expired|revoked|disabled|required|not valid)\b"
+    r"|\b(subscription|plan|trial|licen[cs]e)( \w+){0,2} (expired|ended|inactive|cancell?ed)\b"
+    r"|\baccount( \w+){0,2} (suspended|disabled|blocked|deactivated|frozen)\b"
     r"|^unauthori[sz]ed\W*$|\bunauthori[sz]ed (access|request)",
     re.IGNORECASE,
 )
+_TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"https?://\S+")
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s_-]+")
 _NO_LETTER = re.compile("[^a-z]")
@@ -99,7 +106,7 @@ _FAILED = frozenset({"error", "fail", "failed", "failure", "nok", "ko", "excepti
 _USUAL = frozenset({"code", "message", "data", "requestId"})
 _COLUMNS = frozenset(column.name for column in API_COLUMNS)
 
-_WIDEST, _DEEPEST, _MOST_VALUES, _LONGEST_TEXT = 50, 4, 500, 500
+_WIDEST, _DEEPEST, _MOST_VALUES, _LONGEST_TEXT, _LONGEST_PLAIN = 50, 4, 500, 500, 5000
 """Bounds of what is looked at: an answer may be hostile."""
 
 
@@ -113,7 +120,13 @@ class Message:
     @property
     def says_quota_used_up(self) -> bool:
         """Whether the account's quota is used up, other than for the moment."""
-        return any(_QUOTA_USED_UP.search(text) and not _PER_TIME.search(text) for text in self.texts)
+        return bool(self.quota_text)
+
+    @property
+    def quota_text(self) -> str:
+        """The text that says that the account's quota is used up; empty without one."""
+        texts = (text for text in self.texts if _QUOTA_USED_UP.search(text) and not _PER_TIME.search(text))
+        return next(texts, "")
 
     @property
     def says_too_fast(self) -> bool:
@@ -134,6 +147,12 @@ def is_row(element: Any) -> bool:
 def message_of(document: dict[str, Any]) -> Message:
     """Gather the texts in which an answer may say what happened, wherever an API puts them; rows are none."""
     return Message(_shown(document), tuple(map(_normal, _texts(document))))
+
+
+def message_of_text(body: bytes) -> Message:
+    """The message of an answer that is no JSON object: its words, without the tags of a page."""
+    words = " ".join(_TAG.sub(" ", body[:_LONGEST_PLAIN].decode(errors="replace")).split())
+    return Message("", (_normal(words[:_LONGEST_TEXT]),))
 
 
 def says_refused(document: dict[str, Any]) -> bool:

@@ -137,11 +137,22 @@ def test_no_status_but_200_brings_a_page(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"quota exceeded", b"<h1>quota exceeded</h1>", b'["quota exceeded"]', b"\xff", b"[" * 9999]
+    "body", [b"", b"an error", b"<h1>an error</h1>", b'["an error"]', b"\xff", b"[" * 9999, b"<" * 9999]
 )
 def test_an_errors_body_need_not_be_readable(body: bytes) -> None:
     fails(UnavailableError, "500", body, 500)
     fails(RefusedError, "400", body, 400)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}", '"{}"', '["{}"]', "<html><style>a{{}}</style><h1>Error</h1><p>{}!</p></html>", "\ufeff {}\n"],
+)
+def test_a_quota_message_need_not_be_a_json_object(form: str) -> None:
+    body = form.format("Usage Limit Exceeded").encode()
+    for status in (200, 400, 403, 429, 500, 503):
+        assert "Usage Limit Exceeded" in str(fails(QuotaUsedUpError, str(status), body, status))
+    fails(UnavailableError, "500", form.format("QPS quota exceeded").encode(), 500)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +225,13 @@ QUOTA_MESSAGES = (
     "Your credit balance is too low",
     "You have reached your usage limit.",
     "No credits left",
+    "usage cap reached",
+    "You have used all your credits.",
+    "You have consumed all of your monthly quota",
+    "Request limit reached for this month",
+    "Payment Required",
+    "\u914d\u989d\u5df2\u7528\u5b8c",
+    "\u8d26\u6237\u4f59\u989d\u4e0d\u8db3",
     "Daily limit reached",
     "You exceeded your current quota, please see https://example.com/docs/rate-limits.",
 )
@@ -300,7 +318,17 @@ def test_a_200_that_says_too_fast_is_a_429(message: str) -> None:
     assert caught.value.retry_after == 7
 
 
-@pytest.mark.parametrize("message", ["apiKey is null", "Invalid API key", "api_key_expired", "Unauthorized"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "apiKey is null",
+        "Invalid API key",
+        "api_key_expired",
+        "Unauthorized",
+        "Your subscription has expired",
+        "account suspended",
+    ],
+)
 def test_a_200_without_rows_that_refuses_the_key_stops_the_run(message: str) -> None:
     fails(KeyRefusedError, "200", {"code": 0, "message": message, "data": None})
     fails(KeyRefusedError, "10001", {"code": 10001, "message": message, "data": None})
