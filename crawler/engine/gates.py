@@ -28,10 +28,10 @@ from crawler.rules.outage import Breaker
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 
 _LOG = logging.getLogger("crawler")
-_BURSTS = 5
+_BURSTS_WHEN_DOWN = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
-_GLANCE = 0.2
+_RECHECK_SECONDS = 0.2
 """Seconds after which whoever waits for an API that is down looks again."""
 
 
@@ -141,7 +141,7 @@ class Gates:
         self._stop = stop
         self._patience = patience
         self._rng = rng
-        self._probing = False
+        self._trial_is_out = False
         self._throttled_since: float | None = None
         self.holds_back: Callable[[PageRequest], bool] = lambda _request: False
         self.counts = RequestCounts()
@@ -152,7 +152,7 @@ class Gates:
         Raises `GaveUpError` after the last attempt, else what `ask` raises.
         """
         while True:
-            wait = _GLANCE
+            wait = _RECHECK_SECONDS
             try:
                 return await self.ask(request)
             except UnavailableError as failure:
@@ -170,24 +170,24 @@ class Gates:
     async def ask(self, request: PageRequest) -> tuple[Page, float]:
         """Get a page by one attempt, and the loop time at which its request was sent.
 
-        Raises `HeldBackError` while the API is down, but for a probe; `ThrottledError`; `UnavailableError`,
+        Raises `HeldBackError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
         with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
         """
         self._stop.check()
         if not self._breaker.is_open:
-            return await self._send(request, probing=False)
-        self._begin_probe()
+            return await self._send(request, is_trial=False)
+        self._begin_trial()
         try:
-            return await self._send(request, probing=True)
+            return await self._send(request, is_trial=True)
         finally:
-            self._probing = False
+            self._trial_is_out = False
 
     @property
-    def may_probe(self) -> bool:
-        """Whether the API is down, and an attempt now would be a probe, or find that patience is over."""
+    def may_try(self) -> bool:
+        """Whether the API is down, and an attempt now would be a trial, or find that patience is over."""
         now = asyncio.get_running_loop().time()
-        due = self._breaker.probe_in(now) == 0 or self._breaker.given_up(now)
-        return self._breaker.is_open and due and not self._probing
+        due = self._breaker.trial_in(now) == 0 or self._breaker.given_up(now)
+        return self._breaker.is_open and due and not self._trial_is_out
 
     def warn_of_outage(self) -> None:
         """Log that the API counts as down, and why."""
@@ -198,8 +198,8 @@ class Gates:
             "none" if last is None else last.reason,
         )
 
-    def _begin_probe(self) -> None:
-        if not self.may_probe:
+    def _begin_trial(self) -> None:
+        if not self.may_try:
             raise HeldBackError
         now = asyncio.get_running_loop().time()
         if self._breaker.given_up(now):
@@ -207,10 +207,10 @@ class Gates:
                 f"the API has not answered for {self._patience:g} s; {self.counts.describe_errors()}; "
                 "run the same command again later"
             )
-        self._probing = True
-        self._breaker.probe_sent(now)
+        self._trial_is_out = True
+        self._breaker.trial_sent(now)
 
-    async def _send(self, request: PageRequest, *, probing: bool) -> tuple[Page, float]:
+    async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
         self._stop.check()
         if not self._credits.take_at_once():
             with self._stop.interruptible():
@@ -218,7 +218,7 @@ class Gates:
         departure = PacedDeparture(
             self._pace,
             self._stop,
-            lambda: (self._breaker.is_open and not probing) or self.holds_back(request),
+            lambda: (self._breaker.is_open and not is_trial) or self.holds_back(request),
         )
         try:
             await departure.approach()
@@ -272,7 +272,7 @@ class Gates:
     def _give_up_throttled(self, now: float) -> None:
         if self._throttled_since is None:
             self._throttled_since = now
-        elif self._pace.bursts_in_a_row >= _BURSTS and now - self._throttled_since > self._patience:
+        elif self._pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self._throttled_since > self._patience:
             raise ApiDownError(
                 f"the API has answered only 429 for {self._patience:g} s; {self.counts.describe_errors()}; "
                 "lower --qps, or run again later"

@@ -15,7 +15,7 @@ class Parked:
 
     Of a suspect seller one page at a time is tried, in the end the first: where that cannot be had, none of
     the others is of use. They are held until the seller is answered. A page whose attempts were used up while
-    nobody was answered is doubtful: it stays until somebody is.
+    nobody was answered is undecided: it stays until somebody is.
     """
 
     def __init__(self, breaker: Breaker, retry: RetryRule) -> None:
@@ -23,18 +23,18 @@ class Parked:
         self._retry = retry
         self._number = count()
         self._waiting: list[tuple[float, int, PageRequest]] = []
-        self._doubtful: list[PageRequest] = []
+        self._undecided: list[PageRequest] = []
         self._held: dict[str, dict[int, PageRequest]] = {}
-        self.trials: dict[str, PageRequest] = {}
+        self.tried: dict[str, PageRequest] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._waiting or self._doubtful)
+        return bool(self._waiting or self._undecided)
 
     def park(self, request: PageRequest) -> None:
         """Take a page that is to be asked for again."""
         seller_id = request.seller.seller_id
         if self._breaker.suspects(seller_id):
-            if self.trials.setdefault(seller_id, request) is not request:
+            if self.tried.setdefault(seller_id, request) is not request:
                 self._hold(request)
                 return
             request = self._first_instead(seller_id, request)
@@ -46,26 +46,26 @@ class Parked:
         while self._waiting and self._waiting[0][0] <= now:
             request = heappop(self._waiting)[2]
             seller_id = request.seller.seller_id
-            if not self._breaker.suspects(seller_id) or self.trials.setdefault(seller_id, request) is request:
+            if not self._breaker.suspects(seller_id) or self.tried.setdefault(seller_id, request) is request:
                 return request
             self._hold(request)
         return None
 
-    def take_probe(self) -> PageRequest | None:
+    def take_trial(self) -> PageRequest | None:
         """Give the page that failed least, due or not: the API is down."""
-        parked = [*(request for _, _, request in self._waiting), *self._doubtful]
-        probe = min(parked, key=lambda request: request.failures, default=None)
-        if probe in self._doubtful:
-            self._doubtful.remove(probe)
-        elif probe is not None:
-            self._waiting = [entry for entry in self._waiting if entry[2] is not probe]
+        parked = [*(request for _, _, request in self._waiting), *self._undecided]
+        trial = min(parked, key=lambda request: request.failures, default=None)
+        if trial in self._undecided:
+            self._undecided.remove(trial)
+        elif trial is not None:
+            self._waiting = [entry for entry in self._waiting if entry[2] is not trial]
             heapify(self._waiting)
-        return probe
+        return trial
 
     @property
-    def probes_left(self) -> int:
-        """How many probes these pages have left, if each but one is to keep an attempt for afterwards."""
-        parked = [*(request for _, _, request in self._waiting), *self._doubtful]
+    def trials_left(self) -> int:
+        """How many trials these pages have left, if each but one is to keep an attempt for afterwards."""
+        parked = [*(request for _, _, request in self._waiting), *self._undecided]
         return sum(HARD_ATTEMPTS - request.failures for request in parked) - (len(parked) - 1)
 
     def is_due(self, now: float) -> bool:
@@ -75,17 +75,17 @@ class Parked:
 
     def release(self, seller_id: str) -> None:
         """Note that a seller was answered, or a page of it given up: what was held for it goes on."""
-        self.trials.pop(seller_id, None)
+        self.tried.pop(seller_id, None)
         for request in self._held.pop(seller_id, {}).values():
             self._wait(request)
 
     def give_up(self) -> list[PageRequest]:
-        """Take the doubtful pages, where nobody else is left who might be answered."""
+        """Take the undecided pages, where nobody else is left who might be answered."""
         self._wake()
         if self._waiting:
             return []
-        doubtful, self._doubtful = self._doubtful, []
-        return doubtful
+        undecided, self._undecided = self._undecided, []
+        return undecided
 
     def _hold(self, request: PageRequest) -> None:
         self._held.setdefault(request.seller.seller_id, {})[request.page_num] = request
@@ -98,17 +98,17 @@ class Parked:
         first = held.pop(min(held))
         first.due = max(first.due, request.due)
         self._hold(request)
-        self.trials[seller_id] = first
+        self.tried[seller_id] = first
         return first
 
     def _wait(self, request: PageRequest) -> None:
         if self._retry.exhausted(request.failures) and self._breaker.streak_unbroken:
-            self._doubtful.append(request)
+            self._undecided.append(request)
         else:
             heappush(self._waiting, (request.due, next(self._number), request))
 
     def _wake(self) -> None:
-        if self._doubtful and not self._breaker.streak_unbroken:
-            doubtful, self._doubtful = self._doubtful, []
-            for request in doubtful:
+        if self._undecided and not self._breaker.streak_unbroken:
+            undecided, self._undecided = self._undecided, []
+            for request in undecided:
                 self._wait(request)

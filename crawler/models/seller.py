@@ -59,7 +59,7 @@ class SellerProgress:
     journal does not know of yet. `probing`: its last page was short, and the next one is asked for all the
     same. `total`, `last_value`, `id_hashes` and `stored_last_id_hash` are the last page's; no video still to
     come is worth more than `max_remaining_value`. `held`: pages that came before their turn, by number.
-    `drifted`: it has gaps. `leaving`: its end is known, and what of it is in flight is not asked for again.
+    `drifted`: it has gaps.
     """
 
     seller_id: str
@@ -80,7 +80,6 @@ class SellerProgress:
     fingerprints: set[int] = field(default_factory=set)
     held: dict[int, Page] | None = None
     drifted: bool = False
-    leaving: bool = False
     ended: bool = False
 
     def take_unreported_credits(self) -> int:

@@ -11,7 +11,6 @@ from functools import partial
 
 from crawler.engine.credits import Credits
 from crawler.engine.gates import RequestCounts
-from crawler.engine.pool import ProbeCounts
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.account import Account
@@ -20,6 +19,7 @@ from crawler.nightly.engine import Engine, wire
 from crawler.nightly.opened import Opened
 from crawler.nightly.watch import Watch
 from crawler.rules.budget import lease_size
+from crawler.rules.probing import ProbeCounts
 from crawler.store.group_commit import GroupCommit
 
 

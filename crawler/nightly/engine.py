@@ -74,7 +74,7 @@ def wire(
         probe_share=run.probe,
         lookahead=rules.lookahead,
         match=rules.match,
-        to_mend=choice.to_repair,
+        to_repair=choice.to_repair,
         address=choice.address,
         on_page=partial(_count_page, figures),
         on_end=partial(_count_end, figures),

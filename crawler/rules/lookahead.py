@@ -13,13 +13,13 @@ from crawler.models.seller import Ending, SellerProgress
 
 Mode = Literal["off", "history", "gallop"]
 
-_NARROW = 4
-"""Pages between which the end is not searched for any further: in turn they cost no page too many."""
+_PAGES_LEFT_TO_READ_IN_TURN = 4
+"""Between so few pages the end is not searched for any further: in turn they cost no page too many."""
 
-_SHRUNK = 25
+_NIGHTLY_LOSS_DIVISOR = 25
 """A page one 25th before the last known is tried first: few sellers lose more than that in a night."""
 
-_GROWN = 4
+_FULL_PAGES_BEFORE_LEAPS = 4
 """Full pages beyond the last known after which a seller's growth is followed in leaps."""
 
 
@@ -43,7 +43,7 @@ class LookaheadRule:
         if not (known or gallops or seller.held):
             return None
         limit = self.max_pages if self.mode != "off" else 0
-        # A depth beyond the limit would never be probed, and the pages up to it be read in turn.
+        # No jump goes beyond the limit: with a depth there all pages would be read in turn.
         return Ahead(
             seller, limit, min(depth, limit) if known else 0, gallop=gallops or self.mode == "gallop"
         )
@@ -54,8 +54,8 @@ class Ahead:
 
     A full page is known to exist once a later one differs from it: past its end an API may repeat its
     last page for ever. Up to the last page known to exist all are free to be asked for. How far
-    that is, single probes tell: towards the `depth` known from the last snapshot, of which one at
-    most misses; or, to `gallop`, each twice as far as the one before, and then between the last hit
+    that is, jumps find out, one at a time: towards the `depth` known from the last snapshot, of which one
+    at most misses; or, to `gallop`, each twice as far as the one before, and then between the last hit
     and the first miss.
 
     `held` are pages and failures that came before their turn, by page number.
@@ -66,37 +66,35 @@ class Ahead:
         self._limit = limit
         self._depth = depth
         self._gallop = gallop
-        self._probes: dict[int, int | None] = {}
-        self._probing: int | None = None
+        self._jumps: dict[int, int | None] = {}
+        self._jump: int | None = None
         self._floor = 0
         self._end: int | None = None
         self._failed_at: float = inf
         self._cursor = seller.next_page
-        self.flying: set[int] = set()
+        self.in_flight: set[int] = set()
         self.held: dict[int, Page | Ending] = {}
         self.nulls: set[int] = set()
-        self.queued = False
-        self.ending: Ending | None = None
         for page in (seller.held or {}).values():
             self.hold(page)
         seller.held = None
 
     def ask(self) -> int | None:
-        """The page to ask for now, from then on in flight; None while it takes what is in flight to tell."""
-        page_num = None if self.ending is not None else self._choose()
+        """The page to ask for now, from then on in flight; None while that depends on what is in flight."""
+        page_num = self._choose()
         if page_num is not None:
-            self.flying.add(page_num)
+            self.in_flight.add(page_num)
         return page_num
 
     def landed(self, page_num: int) -> None:
         """Note that a request is no longer in flight."""
-        self.flying.discard(page_num)
-        if self._probing == page_num:
-            self._probing = None
+        self.in_flight.discard(page_num)
+        if self._jump == page_num:
+            self._jump = None
 
     def wants(self, page_num: int) -> bool:
         """Whether a page that is in flight is still of use."""
-        return self.ending is None and page_num <= self._failed_at
+        return page_num <= self._failed_at
 
     def hold(self, arrival: Page | Ending, page_num: int = 0) -> None:
         """Keep a page, or how asking for one ended its seller, until its turn comes."""
@@ -116,14 +114,14 @@ class Ahead:
 
     def _choose(self) -> int | None:
         turn = self.seller.next_page
-        if turn not in self.flying and turn not in self.held:
+        if turn not in self.in_flight and turn not in self.held:
             return turn
         if self._end is not None and self._end < turn:
             self._end = None
-        probe = self._next_probe(turn - 1)
-        if probe is not None:
-            self._probing = probe
-            return probe
+        jump = self._next_jump(turn - 1)
+        if jump is not None:
+            self._jump = jump
+            return jump
         self._cursor = max(self._cursor, turn)
         last = min(self._floor, self._limit, self._limit if self._end is None else self._end - 1)
         while self._cursor <= last:
@@ -133,11 +131,11 @@ class Ahead:
         return None
 
     def _is_free(self, page_num: int) -> bool:
-        return page_num not in self.flying and page_num not in self.held and page_num not in self.nulls
+        return page_num not in self.in_flight and page_num not in self.held and page_num not in self.nulls
 
-    def _next_probe(self, read: int) -> int | None:
-        """The next probe, with so many pages read in turn, all of them full."""
-        if self._probing is not None:
+    def _next_jump(self, read: int) -> int | None:
+        """The next jump, with so many pages read in turn, all of them full."""
+        if self._jump is not None:
             return None
         if self._end is None:
             page_num = self._towards_depth(read) or self._leap(read)
@@ -149,21 +147,21 @@ class Ahead:
 
     def _towards_depth(self, read: int) -> int | None:
         depth = self._depth
-        rungs = (depth - max(2, depth // _SHRUNK), depth, depth + 1) if depth else ()
+        rungs = (depth - max(2, depth // _NIGHTLY_LOSS_DIVISOR), depth, depth + 1) if depth else ()
         return next(
-            (rung for rung in rungs if rung > max(read + 1, self._floor) and rung not in self._probes), None
+            (rung for rung in rungs if rung > max(read + 1, self._floor) and rung not in self._jumps), None
         )
 
     def _leap(self, read: int) -> int | None:
         """Twice as far as the last page known, or as the growth since the last snapshot."""
-        furthest = max([read, *self._probes])
-        if self._depth and read - self._depth < _GROWN:
+        furthest = max([read, *self._jumps])
+        if self._depth and read - self._depth < _FULL_PAGES_BEFORE_LEAPS:
             return None
         return min(self._limit, furthest + (furthest - self._depth))
 
     def _between(self, read: int) -> int | None:
         low, high = max(read, self._floor), self._end or 0
-        return (low + high) // 2 if high - low > _NARROW else None
+        return (low + high) // 2 if high - low > _PAGES_LEFT_TO_READ_IN_TURN else None
 
     def _ends_at(self, page_num: int) -> None:
         """Note that no page from here on is wanted."""
@@ -171,22 +169,22 @@ class Ahead:
 
     def _compare(self, page: Page, count: int) -> None:
         """Learn from a page that came before its turn how far the list goes."""
-        told = page.fingerprint if count >= PAGE_SIZE else None
-        if told in self.seller.fingerprints:
+        fingerprint = page.fingerprint if count >= PAGE_SIZE else None
+        if fingerprint in self.seller.fingerprints:
             self._ends_at(self.seller.next_page)
-        for other, fingerprint in self._probes.items():
-            if told is not None and told == fingerprint:
+        for other, known in self._jumps.items():
+            if fingerprint is not None and fingerprint == known:
                 self._ends_at(min(other, page.page_num) + 1)
         if page.page_num > self._floor:
-            self._probes[page.page_num] = told
+            self._jumps[page.page_num] = fingerprint
         self._raise_floor()
 
     def _raise_floor(self) -> None:
         later: set[int | None] = set()
-        for page_num in sorted(self._probes, reverse=True):
-            told = self._probes[page_num]
-            if told is not None and later - {told} and page_num < (self._end or page_num + 1):
+        for page_num in sorted(self._jumps, reverse=True):
+            fingerprint = self._jumps[page_num]
+            if fingerprint is not None and later - {fingerprint} and page_num < (self._end or page_num + 1):
                 self._floor = max(self._floor, page_num)
                 break
-            later.add(told)
-        self._probes = {n: told for n, told in self._probes.items() if n > self._floor}
+            later.add(fingerprint)
+        self._jumps = {n: fingerprint for n, fingerprint in self._jumps.items() if n > self._floor}

@@ -94,12 +94,12 @@ def crawl(
     rule: LookaheadRule,
     stop_at: float | None = None,
     workers: int = 30,
-    to_mend: Iterable[str] | None = None,
+    to_repair: Iterable[str] | None = None,
     *,
     patience: float = 900,
     spread: int = 0,
 ) -> tuple[Journal, Crawl]:
-    """Crawl sellers to their end, or until a signal comes; each of `to_mend` has a gap before page 2."""
+    """Crawl sellers to their end, or until a signal comes; each of `to_repair` has a gap before page 2."""
     journal, stop, breaker = Journal(), Stop(), Breaker(patience)
     pace = Pace(200, 60)
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
@@ -107,7 +107,9 @@ def crawl(
     apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
     frontier = Frontier(iter(listed), [], Strategy.DEPTH_FIRST, apart)
     size, paging = PoolSize(200, workers), PagingRule()
-    job = Crawl(frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_mend=to_mend)
+    job = Crawl(
+        frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_repair=to_repair
+    )
 
     async def main() -> None:
         if stop_at is not None:

@@ -183,7 +183,7 @@ class Rig:
         assert counts.sent + self.credits._left <= self.ledger.reserved
         assert self.credits._held == 0
         assert self.pace._coming == 0
-        assert not self.gates._probing
+        assert not self.gates._trial_is_out
         assert not self.stop._waiting
 
 

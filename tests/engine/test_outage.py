@@ -215,7 +215,7 @@ def test_gaps_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
 
     api = Api(answer)
     listed = ["well", *sizes(0, 4)]
-    journal, job = crawl(api, listed, LookaheadRule(), workers=1, to_mend=["m0", "m1", "m2"])
+    journal, job = crawl(api, listed, LookaheadRule(), workers=1, to_repair=["m0", "m1", "m2"])
     assert job._stop.reason is None
     assert {seller for seller, _ in journal.pages} == {"well", "m1", "m2"}
 

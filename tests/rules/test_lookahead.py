@@ -84,8 +84,6 @@ def read(shelf: List, rule: PagingRule, lookahead: LookaheadRule, workers: int, 
                 seller.received(arrival)
                 ending = step if isinstance(step, Ending) else None
                 arrival = held.pop(seller.next_page, None)
-            if ahead and ending:
-                ahead.ending = ending
     assert ending is not None
     return rounds
 

@@ -395,8 +395,8 @@ def test_no_parked_page_is_lost(data: st.DataObject) -> None:
                 request.failures, request.streak = request.failures + 1, breaker.streak
                 request.due = now + data.draw(st.sampled_from([0.0, 1.0, 5.0]))
             parked.park(request)
-        take = data.draw(st.sampled_from(["a probe", "what is due", "nothing"]))
-        taken = None if take == "nothing" else parked.take_probe() if take == "a probe" else parked.take(now)
+        take = data.draw(st.sampled_from(["a trial", "what is due", "nothing"]))
+        taken = None if take == "nothing" else parked.take_trial() if take == "a trial" else parked.take(now)
         flying += [] if taken is None else [taken]
     while flying or parked:
         for request in flying:
@@ -461,7 +461,7 @@ def test_a_seller_who_failed_before_others_were_asked_and_answered_tells_nothing
 def test_sick_sellers_tell_nothing_of_the_api() -> None:
     breaker = Breaker(900)
     for i in range(DOWN_SELLERS):
-        breaker.found_sick(str(i))
+        breaker.found_failing(str(i))
     down(breaker, 10)
     assert not breaker.is_open
 
@@ -475,9 +475,9 @@ def probes(breaker: Breaker, now: float) -> list[float]:
     """When probes are sent to an API that stays down, until it is given up."""
     sent = list[float]()
     while not breaker.given_up(now):
-        now += breaker.probe_in(now)
-        if breaker.probe_in(now) == 0:
-            breaker.probe_sent(now)
+        now += breaker.trial_in(now)
+        if breaker.trial_in(now) == 0:
+            breaker.trial_sent(now)
             sent.append(now)
             breaker.failed("0", now)
     return sent
@@ -517,8 +517,8 @@ def test_a_streak_longer_than_patience_still_gets_its_last_probe() -> None:
     breaker.failed("slow", 0)
     down(breaker, 60)
     assert not breaker.given_up(60)
-    assert breaker.probe_in(60) == 0
-    breaker.probe_sent(60)
+    assert breaker.trial_in(60) == 0
+    breaker.trial_sent(60)
     assert breaker.given_up(60)
 
 
