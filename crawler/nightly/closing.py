@@ -80,15 +80,15 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
         guard.watch(path)
         journal.guard = guard
         replace_guard = ReplaceGuard(journal, data, closing.crawl_date)
-        journal.replace_former()
-        hidden = sum(map(len, journal.hidden()))
+        journal.former.replace()
+        hidden = sum(map(len, journal.former.hidden()))
         if hidden:
             closing.notes.append(
                 f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
                 f"complete; what that crawl paid for is in {path} alone, and a run with --late goes on "
                 "with it"
             )
-        if not journal.has_pages or journal.meta("published_mark") == journal.mark():
+        if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
             return
         if not replace_guard.is_ours:
             closing.notes.append(
@@ -104,7 +104,7 @@ def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Gua
         for _ in range(_BUILDS):
             lost = PinnedRows(journal, data, closing.crawl_date).lost
             if lost:
-                journal.give_up_carrying(lost)
+                journal.carried.give_up(lost)
                 closing.notes.append(
                     f"rows of {len(lost)} sellers can no longer be carried, and are not published"
                 )
@@ -129,5 +129,5 @@ def _pending(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
         chunks += table.filter(pc.field("status") == SellerStatus.PENDING.value)["seller_id"].chunks
     if not chunks:
         return NOBODY
-    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.known())
+    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.sellers.known())
     return found
