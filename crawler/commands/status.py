@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import orjson
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
-from crawler.options import CreditSettings
+from crawler.options import CreditSettings, RunSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.store.files import output_errors
 from crawler.store.layout import Layout
@@ -22,7 +22,7 @@ from crawler.store.ledger import DateRecord, Ledger, RunRecord
 from crawler.store.lock import Holder, holder_of
 from crawler.store.sqlite import state_errors
 
-_LATE_AFTER = 36.0
+_LATE_AFTER = RunSettings().late_after
 _RUNS_SHOWN = 20
 
 
@@ -61,14 +61,14 @@ def status_command(
         month = None if limits is None else month_of(ledger, limits, now)
         rule = DateRule(now, late_after)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
-        dates = [_date_figures(ledger, data, rule, day, holder, place) for day in listed]
-    shown = [_run_figures(run, holder, now) for run in runs[:limit]]
+        dates = [_date_line(ledger, data, rule, day, holder, place) for day in listed]
+    shown = [_run_line(run, holder, now) for run in runs[:limit]]
     if as_json:
         figures: dict[str, Any] = {
-            "runs": shown,
+            "runs": [line.as_object() for line in shown],
             "runs_in_all": len(runs),
-            "unfinished": sorted(d["crawl_date"] for d in dates if d["state"] == "unfinished"),
-            "dates": dates,
+            "unfinished": sorted(line.crawl_date for line in dates if line.state == "unfinished"),
+            "dates": [asdict(line) for line in dates],
             "running": None if holder is None else asdict(holder),
         }
         if month is not None:
@@ -91,8 +91,35 @@ def _as_json(figures: dict[str, Any]) -> str:
     return orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _run_figures(run: RunRecord, holder: Holder | None, now: datetime) -> dict[str, Any]:
-    """A run for programs; `state` is finished, running or killed, `verdict` its exit code in words."""
+@dataclass(frozen=True, slots=True)
+class _RunLine:
+    """A run; `state` is finished, running or killed, `verdict` its exit code in words."""
+
+    record: RunRecord
+    minutes: float | None
+    state: str
+    verdict: str
+
+    def as_object(self) -> dict[str, Any]:
+        """Its keys in `--json`."""
+        own = {"minutes": self.minutes, "state": self.state, "verdict": self.verdict}
+        return {**asdict(self.record), **own}
+
+
+@dataclass(frozen=True, slots=True)
+class _DateLine:
+    """A crawl date with `--json`'s keys; `go_on` and `close` are commands."""
+
+    crawl_date: str
+    state: str
+    reason: str
+    failed: int | None
+    refused: int | None
+    go_on: str | None
+    close: str | None
+
+
+def _run_line(run: RunRecord, holder: Holder | None, now: datetime) -> _RunLine:
     state = "finished"
     if run.finished_at is None:
         state = "running" if holder is not None and holder.run_id == run.run_id else "killed"
@@ -103,13 +130,12 @@ def _run_figures(run: RunRecord, holder: Holder | None, now: datetime) -> dict[s
         verdict = "check --online"
     elif run.exit_code is not None:
         verdict = verdict_of(run.exit_code)
-    return {**asdict(run), "minutes": minutes, "state": state, "verdict": verdict}
+    return _RunLine(run, minutes, state, verdict)
 
 
-def _date_figures(
+def _date_line(
     ledger: Ledger, data: Path, rule: DateRule, day: DateRecord, holder: Holder | None, place: Sequence[str]
-) -> dict[str, Any]:
-    """A crawl date for programs: its state, its failed sellers, and the command that goes on with it."""
+) -> _DateLine:
     extra = ["--late"] if rule.is_closed(day) else []
     reason = what_is_left(day)
     if holder is not None and holder.run_id == day.latest.run_id:
@@ -127,15 +153,15 @@ def _date_figures(
         from crawler.nightly.going_on import run_command  # noqa: PLC0415 - heavy
 
         command = run_command(ledger, data, day.crawl_date, place, extra=extra)
-    return {
-        "crawl_date": day.crawl_date.isoformat(),
-        "state": state,
-        "reason": reason,
-        "failed": day.latest.failed,
-        "refused": day.latest.refused,
-        "go_on": command,
-        "close": close_command(day.crawl_date, place) if state == "unfinished" else None,
-    }
+    return _DateLine(
+        day.crawl_date.isoformat(),
+        state,
+        reason,
+        day.latest.failed,
+        day.latest.refused,
+        command,
+        close_command(day.crawl_date, place) if state == "unfinished" else None,
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -153,17 +179,18 @@ def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
     return forecast(today, limits.month_begins, limits.monthly_budget, spent, a_day)
 
 
-def _print_runs(runs: Sequence[dict[str, Any]]) -> None:
+def _print_runs(lines: Sequence[_RunLine]) -> None:
     sys.stdout.write(
         f"{'run':25}  {'crawl date':10}  {'credits':>8}  {'rows':>9}  {'sellers':>13}  {'failed':>6}  "
         f"{'minutes':>7}  {'exit':>4}  verdict\n"
     )
-    for run in runs:
-        sellers = "-" if run["sellers"] is None else f"{run['complete']}/{run['sellers']}"
+    for line in lines:
+        run = line.record
+        sellers = "-" if run.sellers is None else f"{run.complete}/{run.sellers}"
         sys.stdout.write(
-            f"{run['run_id']:25}  {run['crawl_date']:10}  {run['reserved']:8}  {_or_dash(run['rows']):>9}  "
-            f"{sellers:>13}  {_or_dash(run['failed']):>6}  {_or_dash(run['minutes']):>7}  "
-            f"{_or_dash(run['exit_code']):>4}  {run['verdict']}\n"
+            f"{run.run_id:25}  {run.crawl_date:10}  {run.reserved:8}  {_or_dash(run.rows):>9}  "
+            f"{sellers:>13}  {_or_dash(run.failed):>6}  {_or_dash(line.minutes):>7}  "
+            f"{_or_dash(run.exit_code):>4}  {line.verdict}\n"
         )
 
 
@@ -171,19 +198,19 @@ def _or_dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _print_dates(dates: Sequence[dict[str, Any]]) -> None:
+def _print_dates(lines: Sequence[_DateLine]) -> None:
     """What is unfinished; of what is closed, or finished with refused sellers, the latest date."""
-    by_state: dict[str, list[dict[str, Any]]] = {}
-    for figures in dates:
-        by_state.setdefault(figures["state"], []).append(figures)
-    unfinished = by_state.get("unfinished", [])
-    sys.stdout.write(f"unfinished: {', '.join(d['crawl_date'] for d in reversed(unfinished)) or 'nothing'}\n")
-    for figures in (*unfinished, *by_state.get("closed", [])[:1], *by_state.get("finished", [])[:1]):
-        line = f"{figures['crawl_date']} {figures['state']}"
-        line += f" ({figures['reason']})" if figures["reason"] else ""
-        line += f"; end it as it is by: {figures['close']}" if figures["close"] else ""
-        line += f"; go on with it by: {figures['go_on']}" if figures["go_on"] else ""
-        sys.stdout.write(f"{line}\n")
+    unfinished, closed, finished = (
+        [line for line in lines if line.state == state] for state in ("unfinished", "closed", "finished")
+    )
+    names = ", ".join(line.crawl_date for line in reversed(unfinished))
+    sys.stdout.write(f"unfinished: {names or 'nothing'}\n")
+    for line in (*unfinished, *closed[:1], *finished[:1]):
+        text = f"{line.crawl_date} {line.state}"
+        text += f" ({line.reason})" if line.reason else ""
+        text += f"; end it as it is by: {line.close}" if line.close else ""
+        text += f"; go on with it by: {line.go_on}" if line.go_on else ""
+        sys.stdout.write(f"{text}\n")
 
 
 def _in_words(month: Forecast) -> str:
