@@ -39,12 +39,12 @@ test-newest: ## run the tests on the newest versions that there are
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
 	.venv-newest/bin/pytest -n 4 --dist worksteal -q
 
-check: setup ## lint, types, import contracts, each path once
+check: setup ## lint, types, import contracts, each path once, limits of files and classes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/store/test_layout.py
+	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py
 
 tables: setup ## write options and exit codes into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py

@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from crawler.history.carried import PinnedRows
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
+from crawler.history.pending import pending_in
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
-from crawler.models.seller import SellerStatus, StopReason
+from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
-from crawler.sellers.listing import missing
 from crawler.store.guard import Guard
 from crawler.store.journal import Journal
-from crawler.store.layout import SELLERS, Layout
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
-from crawler.store.publishing import NOBODY, SnapshotPlan
-from crawler.store.schema import SELLER_SCHEMA
+from crawler.store.publishing import SnapshotPlan
 from crawler.store.sqlite import state_errors
 
-_WITH_STATUS = columns_of(SELLER_SCHEMA, "seller_id", "status")
 _BUILDS = 3
 """How often publishing is tried where rows that it was to carry are found to be lost."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Closing:
     """What closing a date did: rows published just now (None: nothing was to be published), and notes."""
 
     crawl_date: date
     closed_at: str
-    rows: int | None = None
-    notes: list[str] = field(default_factory=list)
+    rows: int | None
+    notes: list[str]
 
 
 def close_date(data: Path, crawl_date: date, world: World) -> Closing:
@@ -62,72 +55,53 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
                 f"no run under {data} was begun for crawl date {crawl_date}: there is nothing to close"
             )
         prepare_folders(data)
-        closing = Closing(crawl_date, "")
-        _publish(data, run_id, world, closing, guard)
+        notes: list[str] = []
+        rows = _publish(data, run_id, crawl_date, world, guard, notes)
         ledger.close(crawl_date, now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
         closed = ledger.date(crawl_date)
-        closing.closed_at = (closed and closed.closed_at) or ""
-    return closing
+    return Closing(crawl_date, (closed and closed.closed_at) or "", rows, notes)
 
 
-def _publish(data: Path, run_id: str, world: World, closing: Closing, guard: Guard) -> None:
-    """Publish what the date's journal has, where it differs from what is published."""
-    path = Layout(data).latest_journal(closing.crawl_date)
+def _publish(
+    data: Path, run_id: str, crawl_date: date, world: World, guard: Guard, notes: list[str]
+) -> int | None:
+    """Publish what the date's journal has, where it differs from what is published; returns how many rows."""
+    path = Layout(data).latest_journal(crawl_date)
     if not path.exists():
-        return
+        return None
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(path))
         guard.watch(path)
         journal.guard = guard
-        replace_guard = ReplaceGuard(journal, data, closing.crawl_date)
-        journal.former.replace()
-        hidden = sum(map(len, journal.former.hidden()))
+        replace_guard = ReplaceGuard(journal, data, crawl_date)
+        journal.replace_former()
+        hidden = sum(map(len, journal.hidden()))
         if hidden:
-            closing.notes.append(
+            notes.append(
                 f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
                 f"complete; what that crawl paid for is in {path} alone, and a run with --late goes on "
                 "with it"
             )
-        if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
-            return
+        if not journal.has_pages or journal.meta("published_mark") == journal.mark():
+            return None
         if not replace_guard.is_ours:
-            closing.notes.append(
+            notes.append(
                 "the former snapshot stays, as the crawl that was to replace it is not complete; what that "
                 f"crawl paid for is in {path} alone, and a run with --late goes on with it"
             )
-            return
+            return None
         replace_guard.announce(run_id)
         staging = world.staging(journal)
         stack.callback(staging.close)
-        pending = _pending(data, closing.crawl_date, journal)
-        plan = SnapshotPlan(data, run_id, closing.crawl_date, pending, StopReason.INTERRUPTED)
+        pending = pending_in(data, crawl_date, journal)
+        plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED)
         for _ in range(_BUILDS):
-            lost = PinnedRows(journal, data, closing.crawl_date).lost
+            lost = PinnedRows(journal, data, crawl_date).lost
             if lost:
-                journal.carried.give_up(lost)
-                closing.notes.append(
-                    f"rows of {len(lost)} sellers can no longer be carried, and are not published"
-                )
+                journal.give_up_carrying(lost)
+                notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
             try:
-                closing.rows = world.publish(staging, plan).written
+                return world.publish(staging, plan).written
             except CarriedRowsLostError:
                 continue
-            return
-        raise OutputError(
-            f"the snapshot of {closing.crawl_date} could not be built; run the same command again"
-        )
-
-
-def _pending(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
-    """The sellers that the present snapshot has as pending, and that the journal does not know either."""
-    chunks: list[pa.Array[Any]] = []
-    for file in SnapshotFiles.published(data, SELLERS, crawl_date).each():
-        try:
-            table = file.table(_WITH_STATUS)
-        except UnreadableError:
-            continue
-        chunks += table.filter(pc.field("status") == SellerStatus.PENDING.value)["seller_id"].chunks
-    if not chunks:
-        return NOBODY
-    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.sellers.known())
-    return found
+        raise OutputError(f"the snapshot of {crawl_date} could not be built; run the same command again")

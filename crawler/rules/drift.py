@@ -44,6 +44,7 @@ class Repair:
         self._gaps = sorted(gap.page_num for gap in gaps)
         self._readings = readings
         self._again: set[int] = set()
+        self._moved, self._low = False, 0
         self.page_num: int | None = None
         self._begin()
 

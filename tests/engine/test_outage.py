@@ -17,8 +17,7 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.nightly.choosing import is_address_proven
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
-from crawler.store.journal import Journal
-from crawler.store.records import Record
+from crawler.store.journal import Journal, Record
 
 ATTEMPTS = 6
 

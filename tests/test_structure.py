@@ -1,0 +1,109 @@
+"""The limits that keep each file and class small enough to be read at once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+CRAWLER = Path(__file__).parent.parent / "crawler"
+MAX_IMPORTED_NAMES = 20
+MAX_CLASS_LINES = 150
+MAX_METHODS = 12
+
+WIRING = "wires parts together and decides nothing: what it imports is what it wires"
+STATEMENTS = "one SQL statement a method: split, a transaction would lie in two files"
+STATES = "small methods on one state that must change together"
+BEYOND_THE_LIMIT = {
+    "api/client.py": "knows all errors that the wire raises, and all that the engine reads",
+    "api/answers.py": "turns every answer that there is into a page or an error",
+    "cli.py": WIRING,
+    "engine/gates.py Gates": STATES,
+    "engine/pace.py Pace": STATES,
+    "engine/parked.py Parked": STATES,
+    "engine/pool.py": WIRING,
+    "engine/pool.py Crawl": STATES,
+    "engine/reading.py": "names the events and actions of the table in seller.py, one by one",
+    "engine/reading.py Reader": STATES,
+    "engine/seller.py Seller": "one method a transition of the table: the seller's whole life in one file",
+    "history/carried.py": "reads pinned files by their formats",
+    "history/carrying.py": "reads pinned files by their formats",
+    "options.py RunSettings": "one field an option, and nothing else",
+    "planning/outlook.py": WIRING,
+    "rules/address.py AddressCheck": STATES,
+    "rules/lookahead.py Ahead": STATES,
+    "rules/outage.py Breaker": STATES,
+    "simulator/server.py Simulator": "one method a route",
+    "store/journal.py": STATEMENTS,
+    "store/journal.py Journal": STATEMENTS,
+    "store/layout.py Layout": "one property a path",
+    "store/ledger.py Ledger": STATEMENTS,
+    "store/publishing.py": "builds a snapshot from every kind of file that the store has",
+}
+"""What is beyond a limit, and why. Take a line away once it is not needed; add none without a reason."""
+
+TREES = {path.relative_to(CRAWLER).as_posix(): ast.parse(path.read_text()) for path in CRAWLER.rglob("*.py")}
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield f"{path} {node.name}", node
+
+
+def methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def imported(tree: ast.Module) -> set[tuple[str, str]]:
+    """The names of this project that a module imports, wherever it does."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "crawler":
+            found |= {(node.module or "", alias.name) for alias in node.names}
+    return found
+
+
+def assigned(function: ast.AST) -> set[str]:
+    """The attributes of `self` that a method sets."""
+    return {
+        node.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+def fields(node: ast.ClassDef) -> set[str]:
+    """What the body of a class declares or sets."""
+    targets: list[ast.expr] = [part.target for part in node.body if isinstance(part, ast.AnnAssign)]
+    targets += [target for part in node.body if isinstance(part, ast.Assign) for target in part.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_no_module_knows_too_many_names() -> None:
+    many = {path: len(imported(tree)) for path, tree in TREES.items()}
+    many = {path: count for path, count in many.items() if count > MAX_IMPORTED_NAMES}
+    assert many.keys() <= BEYOND_THE_LIMIT.keys(), many
+
+
+def test_no_class_is_too_long() -> None:
+    sizes = {name: ((node.end_lineno or 0) - node.lineno + 1, len(methods(node))) for name, node in classes()}
+    large = {n: size for n, size in sizes.items() if size[0] > MAX_CLASS_LINES or size[1] > MAX_METHODS}
+    assert large.keys() <= BEYOND_THE_LIMIT.keys(), large
+
+
+def test_every_attribute_is_born_where_its_object_is() -> None:
+    """In `__init__`, or as a field of the class: nothing is there only after some other method has run."""
+    for name, node in classes():
+        born = fields(node).union(*(assigned(m) for m in methods(node) if m.name == "__init__"))
+        later = set[str]().union(*(assigned(method) for method in methods(node))) - born
+        assert not later, f"{name} sets {later} outside __init__"
+
+
+def test_no_exception_is_for_what_is_gone() -> None:
+    names = TREES.keys() | {name for name, _ in classes()}
+    assert BEYOND_THE_LIMIT.keys() <= names, "take away the lines of what is gone"
