@@ -17,6 +17,7 @@ import orjson
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 from launcher import LAUNCHER, Process
 
 from crawler.simulator.catalogue import CatalogueOptions
@@ -24,6 +25,10 @@ from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
 DATE = "2026-11-23"
 SMALL = CatalogueOptions(seed=7, largest=120)
+
+# How long an example takes says more of what else the machine does.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")

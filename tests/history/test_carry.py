@@ -3,63 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, Night, stand_in
+from evenings import ALL, STILL, crawl, ids_of, on, rows_of, sellers_of, truth, values
 
 from crawler.history.carrying import CarryRule
 from crawler.simulator.catalogue import Catalogue
-from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.digests import digests_of, keep_digests, published_digests
 
-STILL = replace(SMALL, still=0.6)
-ALL = ("--carry-forward", "--audit", "0")
 SELLERS = 80
-
-
-def on(day: int) -> str:
-    return f"2026-11-{20 + day}"
-
-
-@contextmanager
-def evening(folder: Path, day: int, still: float = 0.6) -> Iterator[tuple[Night, Simulator]]:
-    options = SimulatorOptions(replace(SMALL, still=still), day=day)
-    with stand_in(options) as simulator:
-        yield Night(folder, simulator.url), simulator
-
-
-def crawl(folder: Path, ids: list[str], day: int, *options: str, code: int = 0) -> dict[str, Any]:
-    """Crawl one day of the catalogue; `served` in the report is the stand-in's own count of requests."""
-    folder.mkdir(exist_ok=True)
-    with evening(folder, day) as (job, simulator):
-        report = job.run(job.sellers(ids), "--crawl-date", on(day), *options, code=code)
-        return {**report, "served": simulator.stats.requests}
-
-
-def rows_of(folder: Path, day: int) -> list[dict[str, Any]]:
-    paths = sorted((folder / "data" / "videos" / f"crawl_date={on(day)}").rglob("*.parquet"))
-    return [
-        {**row, "region": path.parent.name}
-        for path in paths
-        for row in pq.ParquetFile(path).read().to_pylist()
-    ]
-
-
-def sellers_of(folder: Path, day: int) -> dict[str, dict[str, Any]]:
-    (path,) = (folder / "data" / "sellers" / f"crawl_date={on(day)}").glob("*.parquet")
-    return {row["seller_id"]: row for row in pq.ParquetFile(path).read().to_pylist()}
-
-
-def values(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
-    own = ("crawled_at", "run_id", "request_id", "carried_from")
-    return {(r["seller_id"], r["video_id"]): {k: v for k, v in r.items() if k not in own} for r in rows}
 
 
 def reseal(folder: Path, day: int) -> None:
@@ -67,14 +23,6 @@ def reseal(folder: Path, day: int) -> None:
     data, of_day = folder / "data", date(2026, 11, 20 + day)
     known = published_digests(data, of_day)
     keep_digests(data, of_day, "resealed", {n: d for n, d in digests_of(data).items() if n in known})
-
-
-def truth(ids: list[str], day: int) -> set[tuple[str, str]]:
-    return {(s, v["video_id"]) for s in ids for v in Catalogue(STILL, day).videos(s)}
-
-
-def ids_of(count: int) -> list[str]:
-    return Catalogue(STILL).seller_ids(count)
 
 
 @pytest.fixture(scope="module")

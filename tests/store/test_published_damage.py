@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from test_carry import ALL, STILL, crawl, evening, ids_of, on, rows_of, sellers_of, truth, values
+from evenings import ALL, STILL, crawl, evening, ids_of, on, rows_of, sellers_of, truth, values
 
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
