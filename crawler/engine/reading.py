@@ -6,47 +6,24 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from crawler.engine.gates import Gates, GaveUpError, HeldBackError
+from crawler.engine import actions, events
+from crawler.engine.gates import Gates, HeldBackError
 from crawler.engine.next_work import AtFault, NextWork, ToRepair, Work
-from crawler.engine.seller import (
-    Action,
-    Ask,
-    Defer,
-    Drop,
-    Due,
-    End,
-    Event,
-    FoundAtFault,
-    GaveUp,
-    HeldBack,
-    Keep,
-    Kept,
-    NoAnswer,
-    NullData,
-    Offer,
-    PageCame,
-    Park,
-    Policies,
-    Refused,
-    ReportFailure,
-    Retry,
-    Seller,
-    SellerState,
-    Stopped,
-    Throttled,
-    Turn,
-)
+from crawler.engine.repairing import Repairer
+from crawler.engine.seller import Policies, Seller, SellerState
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
 from crawler.ports import Journal
-from crawler.rules.drift import Repair
 from crawler.rules.outage import Breaker
 from crawler.rules.sizing import PoolSize
 
-_TURN, _KEPT, _NO_ANSWER, _THROTTLED = Turn(), Kept(), NoAnswer(), Throttled()
-_HELD_BACK, _REFUSED, _STOPPED = HeldBack(), Refused(), Stopped()
+_TURN, _KEPT, _NO_ANSWER, _THROTTLED = events.Turn(), events.Kept(), events.NoAnswer(), events.Throttled()
+_HELD_BACK, _REFUSED, _STOPPED = events.HeldBack(), events.Refused(), events.Stopped()
+Pending = Coroutine[None, None, None] | None
+"""What is to be awaited, if anything is."""
+
 _AT_REST = (SellerState.WAITING, SellerState.ENDED)
 
 
@@ -97,23 +74,26 @@ class Reader:
         self._repairs = repairs
         self._sellers: dict[str, Seller] = {}
         self._unreported: list[SellerProgress] = []
+        self._repairer = Repairer(
+            gates, journal, work.address, stop, policies, observers.on_page, self._unreported
+        )
         self.failures: list[Failure] = []
 
-    def do(self, work: Work) -> Coroutine[None, None, None] | None:
+    def do(self, work: Work) -> Pending:
         """Begin a piece of work; returns what is to be awaited until all that came of it is durable."""
         if isinstance(work, SellerProgress):
             return self._take_turn(work)
         if isinstance(work, PageRequest):
             seller = self._seller_of(work)
-            return self._carry_out(seller, self._feed(seller, Due(work.page_num)), work)
+            return self._carry_out(seller, self._feed(seller, events.Due(work.page_num)), work)
         if isinstance(work, ToRepair):
-            return self._repair(work.seller_id)
+            return self._repairer.repair(work.seller_id)
         request = work.request
-        return self._fail(request, FoundAtFault(request.page_num, request.reason, work.retriable))
+        return self._fail(request, events.FoundAtFault(request.page_num, request.reason, work.retriable))
 
-    def give_up(self, request: PageRequest) -> Coroutine[None, None, None] | None:
+    def give_up(self, request: PageRequest) -> Pending:
         """Fail a seller by a page whose attempts are used up; returns what is to be awaited."""
-        return self._fail(request, GaveUp(request.page_num, request.reason))
+        return self._fail(request, events.GaveUp(request.page_num, request.reason))
 
     async def finish(self) -> None:
         """Journal which sellers have ended without what was in flight, and what was spent in vain."""
@@ -128,7 +108,7 @@ class Reader:
         except CrawlerError as reason:
             self._stop.set(reason)
 
-    def _take_turn(self, progress: SellerProgress) -> Coroutine[None, None, None] | None:
+    def _take_turn(self, progress: SellerProgress) -> Pending:
         if self._address.holds(progress.seller_id):
             return None
         seller = self._sellers.get(progress.seller_id)
@@ -144,13 +124,13 @@ class Reader:
             try:
                 page, sent_at = await self._gates.ask(request)
             except (HeldBackError, ThrottledError, UnavailableError, RefusedError) as error:
-                actions = self._without_page(seller, request, error)
+                answer = self._without_page(seller, request, error)
             else:
                 self._address.prove()
                 if self._parked.tried:
                     self._parked.release(request.seller.seller_id)
-                actions = self._feed(seller, _event_of(page))
-            following = self._carry_out(seller, actions, request, sent_at)
+                answer = self._feed(seller, events.of_page(page))
+            following = self._carry_out(seller, answer, request, sent_at)
             if following is not None:
                 await following
         finally:
@@ -158,18 +138,18 @@ class Reader:
             if request.seller.credits:
                 self._unreported.append(request.seller)
 
-    def _without_page(self, seller: Seller, request: PageRequest, error: Exception) -> tuple[Action, ...]:
+    def _without_page(self, seller: Seller, request: PageRequest, error: Exception) -> actions.Answer:
         """Tell the seller why no page came."""
         if isinstance(error, UnavailableError):
             # Where nobody has been answered at all, it is the API that fails, however few sellers there are.
             if self._gates.retry.is_at_fault(request) and not self._breaker.nobody_answered:
-                return self._failed(request, GaveUp(request.page_num, request.reason))
+                return self._failed(request, events.GaveUp(request.page_num, request.reason))
             return self._feed(seller, _NO_ANSWER)
         if isinstance(error, RefusedError):
             return self._refused(seller, request, error)
         return self._feed(seller, _HELD_BACK if isinstance(error, HeldBackError) else _THROTTLED)
 
-    def _refused(self, seller: Seller, request: PageRequest, refusal: RefusedError) -> tuple[Action, ...]:
+    def _refused(self, seller: Seller, request: PageRequest, refusal: RefusedError) -> actions.Answer:
         self._feed(seller, _REFUSED)
         request.reason = str(refusal)
         address = self._address
@@ -177,9 +157,9 @@ class Reader:
             address.hold(request, refusal.kind)
             return ()
         address.prove()
-        return self._failed(request, FoundAtFault(request.page_num, request.reason, retriable=False))
+        return self._failed(request, events.FoundAtFault(request.page_num, request.reason, retriable=False))
 
-    def _failed(self, request: PageRequest, event: GaveUp | FoundAtFault) -> tuple[Action, ...]:
+    def _failed(self, request: PageRequest, event: events.Unobtainable) -> actions.Answer:
         self._breaker.found_failing(request.seller.seller_id)
         self._parked.release(request.seller.seller_id)
         return self._feed(self._seller_of(request), event)
@@ -187,54 +167,54 @@ class Reader:
     def _seller_of(self, request: PageRequest) -> Seller:
         return self._sellers[request.seller.seller_id]
 
-    def _feed(self, seller: Seller, event: Event) -> tuple[Action, ...]:
+    def _feed(self, seller: Seller, event: events.Event) -> actions.Answer:
         """Tell the seller, and forget it where nothing of it is in flight."""
-        actions = seller.on(event)
+        answer = seller.on(event)
         if seller.state in _AT_REST:
             self._sellers.pop(seller.progress.seller_id, None)
-        return actions
+        return answer
 
-    def _fail(self, request: PageRequest, event: GaveUp | FoundAtFault) -> Coroutine[None, None, None] | None:
+    def _fail(self, request: PageRequest, event: events.Unobtainable) -> Pending:
         return self._carry_out(self._seller_of(request), self._failed(request, event))
 
     def _carry_out(
         self,
         seller: Seller,
-        actions: tuple[Action, ...],
+        answer: actions.Answer,
         request: PageRequest | None = None,
         sent_at: float = 0.0,
-    ) -> Coroutine[None, None, None] | None:
+    ) -> Pending:
         """Do what the seller decided, and return its last part where that is to be awaited.
 
         `request` is the one that was answered or is due, `sent_at` when it was sent.
         """
-        for action in actions:
-            if isinstance(action, Ask):
+        for action in answer:
+            if isinstance(action, actions.Ask):
                 return self._ask(seller, PageRequest(seller.progress, action.page_num, again=action.again))
-            if isinstance(action, Keep):
+            if isinstance(action, actions.Keep):
                 return self._keep(seller, action, sent_at)
-            if isinstance(action, End):
+            if isinstance(action, actions.End):
                 return self._end(seller.progress, action.ending)
-            if isinstance(action, Offer):
+            if isinstance(action, actions.Offer):
                 self._frontier.put_back(seller.progress)
-            elif isinstance(action, ReportFailure):
+            elif isinstance(action, actions.ReportFailure):
                 self.failures.append(Failure(seller.progress.seller_id, action.page_num, action.reason))
             elif request is not None:
-                if isinstance(action, Retry):
+                if isinstance(action, actions.Retry):
                     return self._ask(seller, request)
                 self._set_aside(action, request)
         return None
 
-    def _set_aside(self, action: Park | Defer | Drop, request: PageRequest) -> None:
+    def _set_aside(self, action: actions.Park | actions.Defer | actions.Drop, request: PageRequest) -> None:
         """Keep a request for later, or forget it."""
-        if isinstance(action, Park):
+        if isinstance(action, actions.Park):
             self._parked.park(request)
-        elif isinstance(action, Defer):
+        elif isinstance(action, actions.Defer):
             self._work.defer(request)
         else:
             self._parked.release(request.seller.seller_id)
 
-    async def _keep(self, seller: Seller, keep: Keep, sent_at: float) -> None:
+    async def _keep(self, seller: Seller, keep: actions.Keep, sent_at: float) -> None:
         page, progress = keep.page, seller.progress
         await self._journal.append(page, progress.take_unreported_credits(), keep.ending, keep.notes)
         self._size.measured(asyncio.get_running_loop().time() - sent_at)
@@ -257,42 +237,8 @@ class Reader:
             self._work.repair_later(progress.seller_id)
         self._observers.on_end(progress.seller_id, ending)
 
-    async def _repair(self, seller_id: str) -> None:
-        """Read pages of an ended seller again, until it wants no more or the run stops."""
-        progress = SellerProgress(seller_id)
-        seller = Seller(progress, self._policies, Repair(*await self._journal.drifted(seller_id)))
-        try:
-            actions = seller.on(_TURN)
-            while actions:
-                (action,) = actions
-                actions = seller.on(await self._repair_step(progress, action))
-        finally:
-            if progress.credits:
-                self._unreported.append(progress)
 
-    async def _repair_step(self, progress: SellerProgress, action: Action) -> Event:
-        """Carry out one answer of a seller that is repaired; returns what happened."""
-        if isinstance(action, Keep):
-            await self._journal.append(action.page, progress.take_unreported_credits(), None, action.notes)
-            self._observers.on_page(action.page)
-            return _KEPT
-        if not isinstance(action, Ask) or self._stop.reason is not None:
-            return _STOPPED
-        try:
-            page, _ = await self._gates.fetch(PageRequest(progress, action.page_num))
-        except GaveUpError as failure:
-            return GaveUp(action.page_num, str(failure))
-        except RefusedError:
-            return _REFUSED
-        self._address.prove()
-        return _event_of(page)
-
-
-async def ended(following: Coroutine[None, None, None] | None) -> None:
+async def ended(following: Pending) -> None:
     """Wait for what is to be awaited, if anything is."""
     if following is not None:
         await following
-
-
-def _event_of(page: Page) -> PageCame | NullData:
-    return NullData(page) if page.row_count is None else PageCame(page)

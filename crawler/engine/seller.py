@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
+from crawler.engine import actions, events
 from crawler.models.api import MAX_PAGE_NUM
 from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
@@ -39,130 +40,7 @@ class SellerState(StrEnum):
     """It has ended; pages around its gaps are read again."""
 
 
-# --- Events: what may happen to a seller.
-
-
-class Turn(NamedTuple):
-    """The frontier gives the seller: it may ask for a page."""
-
-
-class PageCame(NamedTuple):
-    """A page came that holds data."""
-
-    page: Page
-
-
-class NullData(NamedTuple):
-    """A page came whose `data` is null."""
-
-    page: Page
-
-
-class Kept(NamedTuple):
-    """A page of the seller is durable."""
-
-
-class NoAnswer(NamedTuple):
-    """A request brought no usable answer, and may be repeated."""
-
-
-class Throttled(NamedTuple):
-    """A request was answered by a 429."""
-
-
-class HeldBack(NamedTuple):
-    """A request was not sent: the API is down, or its address is in doubt."""
-
-
-class Refused(NamedTuple):
-    """The API refuses a page. That is an answer; whose fault it is, `FoundAtFault` says."""
-
-
-class GaveUp(NamedTuple):
-    """A page's attempts are used up."""
-
-    page_num: int
-    reason: str
-
-
-class FoundAtFault(NamedTuple):
-    """A refusal is the seller's fault; `retriable`: a later run may ask again."""
-
-    page_num: int
-    reason: str
-    retriable: bool
-
-
-class Due(NamedTuple):
-    """A page that was parked may be asked for again."""
-
-    page_num: int
-
-
-class Stopped(NamedTuple):
-    """The run is over: nothing in flight is left."""
-
-
-Event = (
-    Turn | PageCame | NullData | Kept | NoAnswer | Throttled | HeldBack | Refused | GaveUp | FoundAtFault
-    | Due | Stopped
-)  # fmt: skip
-
-
-# --- Actions: what the pool is to do.
-
-
-class Ask(NamedTuple):
-    """Ask for a page; `again`: it was null before."""
-
-    page_num: int
-    again: bool = False
-
-
-class Retry(NamedTuple):
-    """Ask for the parked page that is due."""
-
-
-class Drop(NamedTuple):
-    """Forget the parked page that is due: it is of no use any more."""
-
-
-class Park(NamedTuple):
-    """Keep a request that failed until its next attempt is due."""
-
-
-class Defer(NamedTuple):
-    """Keep a request that did not fail until it may be sent."""
-
-
-class Offer(NamedTuple):
-    """Put the seller into the frontier."""
-
-
-class Keep(NamedTuple):
-    """Journal a page, and with the last one how its seller ended."""
-
-    page: Page
-    notes: PageNotes
-    ending: Ending | None
-
-
-class End(NamedTuple):
-    """Journal how the seller ended."""
-
-    ending: Ending
-
-
-class ReportFailure(NamedTuple):
-    """Report that the seller fails, and at which page."""
-
-    page_num: int
-    reason: str
-
-
-Action = Ask | Retry | Drop | Park | Defer | Offer | Keep | End | ReportFailure
-Decision = tuple[SellerState, tuple[Action, ...]]
-
+Decision = tuple[SellerState, actions.Answer]
 
 # --- The table: state and event; the method that decides, and the states it may lead to.
 
@@ -170,75 +48,83 @@ WAITING, IN_TURN, PROBING, AHEAD, SUSPECT, CLOSING, ENDED, REPAIRING = SellerSta
 _OPEN_OR_OVER = (AHEAD, CLOSING, ENDED)
 _STILL_SUSPECT = (SUSPECT, CLOSING, ENDED)
 
-TRANSITIONS: dict[tuple[SellerState, type[Event]], tuple[str, tuple[SellerState, ...]]] = {
-    (WAITING, Turn): ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED)),
-    (IN_TURN, PageCame): ("read_in_turn", (IN_TURN, ENDED)),
-    (IN_TURN, NullData): ("read_in_turn", (IN_TURN, WAITING, ENDED)),
-    (IN_TURN, Kept): ("wait_for_turn", (WAITING,)),
-    (IN_TURN, NoAnswer): ("park", (IN_TURN,)),
-    (IN_TURN, Throttled): ("defer", (IN_TURN,)),
-    (IN_TURN, HeldBack): ("defer", (IN_TURN,)),
-    (IN_TURN, Refused): ("stay", (IN_TURN,)),
-    (IN_TURN, GaveUp): ("fail", (ENDED,)),
-    (IN_TURN, FoundAtFault): ("fail", (ENDED,)),
-    (IN_TURN, Due): ("retry", (IN_TURN,)),
-    (IN_TURN, Stopped): ("stay", (IN_TURN,)),
-    (PROBING, PageCame): ("read_in_turn", (PROBING, ENDED)),
-    (PROBING, NullData): ("read_in_turn", (ENDED,)),
-    (PROBING, Kept): ("wait_for_turn", (WAITING,)),
-    (PROBING, NoAnswer): ("park", (PROBING,)),
-    (PROBING, Throttled): ("defer", (PROBING,)),
-    (PROBING, HeldBack): ("defer", (PROBING,)),
-    (PROBING, Refused): ("stay", (PROBING,)),
-    (PROBING, GaveUp): ("fail", (ENDED,)),
-    (PROBING, FoundAtFault): ("fail", (ENDED,)),
-    (PROBING, Due): ("retry", (PROBING,)),
-    (PROBING, Stopped): ("stay", (PROBING,)),
-    (AHEAD, Turn): ("turn_ahead", (AHEAD, ENDED)),
-    (AHEAD, PageCame): ("read_ahead", _OPEN_OR_OVER),
-    (AHEAD, NullData): ("read_ahead", _OPEN_OR_OVER),
-    (AHEAD, Kept): ("offer", (AHEAD,)),
-    (AHEAD, NoAnswer): ("suspect", (SUSPECT,)),
-    (AHEAD, Throttled): ("defer", (AHEAD,)),
-    (AHEAD, HeldBack): ("defer", (AHEAD,)),
-    (AHEAD, Refused): ("stay", (AHEAD,)),
-    (AHEAD, GaveUp): ("fail_ahead", _STILL_SUSPECT),
-    (AHEAD, FoundAtFault): ("fail_ahead", _OPEN_OR_OVER),
-    (AHEAD, Due): ("retry_ahead", (AHEAD,)),
-    (AHEAD, Stopped): ("stay", (AHEAD,)),
-    (SUSPECT, Turn): ("turn_suspect", (SUSPECT, ENDED)),
-    (SUSPECT, PageCame): ("read_ahead", _OPEN_OR_OVER),
-    (SUSPECT, NullData): ("read_ahead", _OPEN_OR_OVER),
-    (SUSPECT, Kept): ("offer", (SUSPECT,)),
-    (SUSPECT, NoAnswer): ("park", (SUSPECT,)),
-    (SUSPECT, Throttled): ("defer", (SUSPECT,)),
-    (SUSPECT, HeldBack): ("defer", (SUSPECT,)),
-    (SUSPECT, Refused): ("clear", (AHEAD,)),
-    (SUSPECT, GaveUp): ("fail_ahead", _STILL_SUSPECT),
-    (SUSPECT, FoundAtFault): ("fail_ahead", _STILL_SUSPECT),
-    (SUSPECT, Due): ("retry_ahead", (SUSPECT,)),
-    (SUSPECT, Stopped): ("stay", (SUSPECT,)),
-    (CLOSING, Turn): ("pass_turn", (CLOSING,)),
-    (CLOSING, PageCame): ("read_ahead", (CLOSING, ENDED)),
-    (CLOSING, NullData): ("read_ahead", (CLOSING, ENDED)),
-    (CLOSING, Kept): ("stay", (CLOSING,)),
-    (CLOSING, NoAnswer): ("park", (CLOSING,)),
-    (CLOSING, Throttled): ("defer", (CLOSING,)),
-    (CLOSING, HeldBack): ("defer", (CLOSING,)),
-    (CLOSING, Refused): ("stay", (CLOSING,)),
-    (CLOSING, GaveUp): ("fail_ahead", (CLOSING, ENDED)),
-    (CLOSING, FoundAtFault): ("fail_ahead", (CLOSING, ENDED)),
-    (CLOSING, Due): ("drop", (CLOSING, ENDED)),
-    (CLOSING, Stopped): ("end", (ENDED,)),
-    (ENDED, Turn): ("stay", (ENDED,)),
-    (ENDED, Kept): ("stay", (ENDED,)),
-    (REPAIRING, Turn): ("ask_to_repair", (REPAIRING, ENDED)),
-    (REPAIRING, PageCame): ("repair", (REPAIRING,)),
-    (REPAIRING, Kept): ("ask_to_repair", (REPAIRING, ENDED)),
-    (REPAIRING, NullData): ("leave_gaps", (ENDED,)),
-    (REPAIRING, GaveUp): ("leave_gaps", (ENDED,)),
-    (REPAIRING, Refused): ("leave_gaps", (ENDED,)),
-    (REPAIRING, Stopped): ("leave_gaps", (ENDED,)),
+TRANSITIONS: dict[tuple[SellerState, type[events.Event]], tuple[str, tuple[SellerState, ...]]] = {
+    # Nothing of it is in flight.
+    (WAITING, events.Turn): ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED)),
+    # One page has been asked for, which is in flight, parked or being kept.
+    (IN_TURN, events.PageCame): ("read_in_turn", (IN_TURN, ENDED)),
+    (IN_TURN, events.NullData): ("read_in_turn", (IN_TURN, WAITING, ENDED)),
+    (IN_TURN, events.Kept): ("wait_for_turn", (WAITING,)),
+    (IN_TURN, events.NoAnswer): ("park", (IN_TURN,)),
+    (IN_TURN, events.Throttled): ("defer", (IN_TURN,)),
+    (IN_TURN, events.HeldBack): ("defer", (IN_TURN,)),
+    (IN_TURN, events.Refused): ("stay", (IN_TURN,)),
+    (IN_TURN, events.GaveUp): ("fail", (ENDED,)),
+    (IN_TURN, events.FoundAtFault): ("fail", (ENDED,)),
+    (IN_TURN, events.Due): ("retry", (IN_TURN,)),
+    (IN_TURN, events.Stopped): ("stay", (IN_TURN,)),
+    # The same, beyond a short page.
+    (PROBING, events.PageCame): ("read_in_turn", (PROBING, ENDED)),
+    (PROBING, events.NullData): ("read_in_turn", (ENDED,)),
+    (PROBING, events.Kept): ("wait_for_turn", (WAITING,)),
+    (PROBING, events.NoAnswer): ("park", (PROBING,)),
+    (PROBING, events.Throttled): ("defer", (PROBING,)),
+    (PROBING, events.HeldBack): ("defer", (PROBING,)),
+    (PROBING, events.Refused): ("stay", (PROBING,)),
+    (PROBING, events.GaveUp): ("fail", (ENDED,)),
+    (PROBING, events.FoundAtFault): ("fail", (ENDED,)),
+    (PROBING, events.Due): ("retry", (PROBING,)),
+    (PROBING, events.Stopped): ("stay", (PROBING,)),
+    # Pages of any number are in flight, parked or being kept.
+    (AHEAD, events.Turn): ("turn_ahead", (AHEAD, ENDED)),
+    (AHEAD, events.PageCame): ("read_ahead", _OPEN_OR_OVER),
+    (AHEAD, events.NullData): ("read_ahead", _OPEN_OR_OVER),
+    (AHEAD, events.Kept): ("offer", (AHEAD,)),
+    (AHEAD, events.NoAnswer): ("suspect", (SUSPECT,)),
+    (AHEAD, events.Throttled): ("defer", (AHEAD,)),
+    (AHEAD, events.HeldBack): ("defer", (AHEAD,)),
+    (AHEAD, events.Refused): ("stay", (AHEAD,)),
+    (AHEAD, events.GaveUp): ("fail_ahead", _STILL_SUSPECT),
+    (AHEAD, events.FoundAtFault): ("fail_ahead", _OPEN_OR_OVER),
+    (AHEAD, events.Due): ("retry_ahead", (AHEAD,)),
+    (AHEAD, events.Stopped): ("stay", (AHEAD,)),
+    # The same, and no new page is asked for while any is in flight.
+    (SUSPECT, events.Turn): ("turn_suspect", (SUSPECT, ENDED)),
+    (SUSPECT, events.PageCame): ("read_ahead", _OPEN_OR_OVER),
+    (SUSPECT, events.NullData): ("read_ahead", _OPEN_OR_OVER),
+    (SUSPECT, events.Kept): ("offer", (SUSPECT,)),
+    (SUSPECT, events.NoAnswer): ("park", (SUSPECT,)),
+    (SUSPECT, events.Throttled): ("defer", (SUSPECT,)),
+    (SUSPECT, events.HeldBack): ("defer", (SUSPECT,)),
+    (SUSPECT, events.Refused): ("clear", (AHEAD,)),
+    (SUSPECT, events.GaveUp): ("fail_ahead", _STILL_SUSPECT),
+    (SUSPECT, events.FoundAtFault): ("fail_ahead", _STILL_SUSPECT),
+    (SUSPECT, events.Due): ("retry_ahead", (SUSPECT,)),
+    (SUSPECT, events.Stopped): ("stay", (SUSPECT,)),
+    # What comes before its ending is journaled is kept, nothing more is asked for.
+    (CLOSING, events.Turn): ("pass_turn", (CLOSING,)),
+    (CLOSING, events.PageCame): ("read_ahead", (CLOSING, ENDED)),
+    (CLOSING, events.NullData): ("read_ahead", (CLOSING, ENDED)),
+    (CLOSING, events.Kept): ("stay", (CLOSING,)),
+    (CLOSING, events.NoAnswer): ("park", (CLOSING,)),
+    (CLOSING, events.Throttled): ("defer", (CLOSING,)),
+    (CLOSING, events.HeldBack): ("defer", (CLOSING,)),
+    (CLOSING, events.Refused): ("stay", (CLOSING,)),
+    (CLOSING, events.GaveUp): ("fail_ahead", (CLOSING, ENDED)),
+    (CLOSING, events.FoundAtFault): ("fail_ahead", (CLOSING, ENDED)),
+    (CLOSING, events.Due): ("drop", (CLOSING, ENDED)),
+    (CLOSING, events.Stopped): ("end", (ENDED,)),
+    # The frontier may still hold it, and another page of it be on the way to the disk.
+    (ENDED, events.Turn): ("stay", (ENDED,)),
+    (ENDED, events.Kept): ("stay", (ENDED,)),
+    # One page at a time; where one cannot be had, the gaps that are left remain.
+    (REPAIRING, events.Turn): ("ask_to_repair", (REPAIRING, ENDED)),
+    (REPAIRING, events.PageCame): ("repair", (REPAIRING,)),
+    (REPAIRING, events.Kept): ("ask_to_repair", (REPAIRING, ENDED)),
+    (REPAIRING, events.NullData): ("leave_gaps", (ENDED,)),
+    (REPAIRING, events.GaveUp): ("leave_gaps", (ENDED,)),
+    (REPAIRING, events.Refused): ("leave_gaps", (ENDED,)),
+    (REPAIRING, events.Stopped): ("leave_gaps", (ENDED,)),
 }
 """A pair of state and event that is not here is a fault of the program."""
 
@@ -272,6 +158,7 @@ class Seller:
     """A seller that is being read, from its turn on: `on` takes what happened, and says what to do.
 
     Where it goes back to wait for its turn with nothing in flight, only its `progress` needs to be kept.
+    It has more methods than other classes have: one for each decision in the table.
     """
 
     __slots__ = ("_ahead", "_ending", "_is_queued", "_policies", "_repair", "progress", "state")
@@ -285,71 +172,71 @@ class Seller:
         self._ending: Ending | None = None
         self._is_queued = False
 
-    def on(self, event: Event) -> tuple[Action, ...]:
+    def on(self, event: events.Event) -> actions.Answer:
         """Take an event, and give what is to be done; raises `UnknownEventError`."""
         try:
             decide, allowed = _DECIDE[self.state, event.__class__]
         except KeyError:
             raise UnknownEventError(f"{event} while {self.state.value}") from None
-        state, actions = decide(self, event)
+        state, answer = decide(self, event)
         if state not in allowed:
             raise UnknownEventError(f"{event} while {self.state.value} led to {state.value}")
         self.state = state
         if state is ENDED:
             self.progress.ended = True
-        return actions
+        return answer
 
     # --- in turn
 
-    def first_turn(self, _: Turn) -> Decision:
+    def first_turn(self, _: events.Turn) -> Decision:
         """Ask for the next page, or begin to read ahead."""
         progress, policies = self.progress, self._policies
         ending = policies.ending_without_asking(progress)
         if ending is not None:
-            return ENDED, (End(ending),)
+            return ENDED, (actions.End(ending),)
         self._ahead = policies.lookahead.of(progress)
         if self._ahead is not None:
             return AHEAD, self._ask_ahead(self._ahead)
         state = PROBING if progress.probing else IN_TURN
-        return state, (Ask(progress.next_page, progress.null_seen),)
+        return state, (actions.Ask(progress.next_page, progress.null_seen),)
 
-    def read_in_turn(self, event: PageCame | NullData) -> Decision:
+    def read_in_turn(self, event: events.PageCame | events.NullData) -> Decision:
         """Decide over the seller's next page."""
         notes, step = self._read(event.page, {})
         if step is Step.ASK_AGAIN:
             return WAITING, (_OFFER,)
         return self._conclude(step, self.state, event.page, notes)
 
-    def wait_for_turn(self, _: Event) -> Decision:
+    def wait_for_turn(self, _: events.Event) -> Decision:
         """Go back into the frontier."""
         return WAITING, (_OFFER,)
 
-    def fail(self, event: GaveUp | FoundAtFault) -> Decision:
+    def fail(self, event: events.Unobtainable) -> Decision:
         """End as failed: the next page cannot be had."""
         return self._conclude(_failed(event), self.state)
 
     # --- ahead
 
-    def turn_ahead(self, _: Turn) -> Decision:
+    def turn_ahead(self, _: events.Turn) -> Decision:
         """Ask for one more page, where one is known to exist or is worth a try."""
         self._is_queued = False
         ending = self._policies.ending_without_asking(self.progress)
         if ending is not None and not self._reads_ahead.in_flight:
-            return ENDED, (End(ending),)
+            return ENDED, (actions.End(ending),)
         return self.state, self._ask_ahead(self._reads_ahead)
 
-    def turn_suspect(self, event: Turn) -> Decision:
+    def turn_suspect(self, event: events.Turn) -> Decision:
         """Ask for a page where none is in flight or parked."""
         if not self._reads_ahead.in_flight:
             return self.turn_ahead(event)
         return self.pass_turn(event)
 
-    def pass_turn(self, _: Turn) -> Decision:
+    def pass_turn(self, _: events.Turn) -> Decision:
         """Ask for nothing now."""
         self._is_queued = False
         return self.state, ()
 
-    def read_ahead(self, event: PageCame | NullData) -> Decision:
+    def read_ahead(self, event: events.PageCame | events.NullData) -> Decision:
         """Decide over the seller's next page and those that waited for it; hold one before its turn."""
         ahead, progress, page = self._reads_ahead, self.progress, event.page
         ahead.landed(page.page_num)
@@ -363,72 +250,72 @@ class Seller:
             return self._conclude(Step.NEXT_PAGE, AHEAD)
         return self._conclude(step, AHEAD, page, notes)
 
-    def fail_ahead(self, event: GaveUp | FoundAtFault) -> Decision:
+    def fail_ahead(self, event: events.Unobtainable) -> Decision:
         """End as failed where the page is next; before its turn, wait whether it is wanted."""
         ahead, ending = self._reads_ahead, _failed(event)
         ahead.landed(event.page_num)
         ahead.hold(ending, event.page_num)
         step = ending if event.page_num == self.progress.next_page else Step.NEXT_PAGE
-        return self._conclude(step, SUSPECT if isinstance(event, GaveUp) else self.state)
+        return self._conclude(step, SUSPECT if isinstance(event, events.GaveUp) else self.state)
 
-    def retry_ahead(self, event: Due) -> Decision:
+    def retry_ahead(self, event: events.Due) -> Decision:
         """Ask again for a page, unless an earlier one cannot be had."""
         return (self.state, (_RETRY,)) if self._reads_ahead.wants(event.page_num) else self.drop(event)
 
-    def drop(self, event: Due) -> Decision:
+    def drop(self, event: events.Due) -> Decision:
         """Forget a page that is not wanted any more."""
         self._reads_ahead.landed(event.page_num)
-        state, actions = self._conclude(Step.NEXT_PAGE, self.state)
-        return state, (_DROP, *actions)
+        state, answer = self._conclude(Step.NEXT_PAGE, self.state)
+        return state, (_DROP, *answer)
 
-    def offer(self, _: Kept) -> Decision:
+    def offer(self, _: events.Kept) -> Decision:
         """Go into the frontier, if not there."""
         return self.state, self._offer()
 
-    def suspect(self, _: NoAnswer) -> Decision:
+    def suspect(self, _: events.NoAnswer) -> Decision:
         """Ask for nothing new until the seller is answered."""
         return SUSPECT, (_PARK,)
 
-    def clear(self, _: Refused) -> Decision:
+    def clear(self, _: events.Refused) -> Decision:
         """Go on: the seller was answered."""
         return AHEAD, ()
 
-    def end(self, _: Stopped) -> Decision:
+    def end(self, _: events.Stopped) -> Decision:
         """End without the pages that were in flight."""
         ending = self._ending
-        return ENDED, () if ending is None else (End(ending),)
+        return ENDED, () if ending is None else (actions.End(ending),)
 
     # --- repair
 
-    def ask_to_repair(self, _: Turn | Kept) -> Decision:
+    def ask_to_repair(self, _: events.Turn | events.Kept) -> Decision:
         """Read the next page again, or leave where all gaps are repaired."""
         page_num = self._repairs.page_num
-        return (ENDED, ()) if page_num is None else (REPAIRING, (Ask(page_num),))
+        return (ENDED, ()) if page_num is None else (REPAIRING, (actions.Ask(page_num),))
 
-    def repair(self, event: PageCame) -> Decision:
+    def repair(self, event: events.PageCame) -> Decision:
         """Keep a page that was read again."""
         notes = PageNotes(repaired_beyond=self._repairs.after(event.page))
-        return REPAIRING, (Keep(event.page, notes, None),)
+        return REPAIRING, (actions.Keep(event.page, notes, None),)
 
-    def leave_gaps(self, _: Event) -> Decision:
+    def leave_gaps(self, _: events.Event) -> Decision:
         """Leave the gaps that are left: a page cannot be had."""
         return ENDED, ()
 
     # --- without a change
 
-    def stay(self, _: Event) -> Decision:
+    def stay(self, _: events.Event) -> Decision:
         """Do nothing."""
         return self.state, ()
 
-    def park(self, _: Event) -> Decision:
+    def park(self, _: events.Event) -> Decision:
         """Ask for the page again later."""
         return self.state, (_PARK,)
 
-    def defer(self, _: Event) -> Decision:
+    def defer(self, _: events.Event) -> Decision:
         """Ask for the page later: nothing speaks against it."""
         return self.state, (_DEFER,)
 
-    def retry(self, _: Due) -> Decision:
+    def retry(self, _: events.Due) -> Decision:
         """Ask for the page again."""
         return self.state, (_RETRY,)
 
@@ -446,14 +333,14 @@ class Seller:
             raise UnknownEventError(f"no repair while {self.state.value}")
         return self._repair
 
-    def _ask_ahead(self, ahead: Ahead) -> tuple[Action, ...]:
+    def _ask_ahead(self, ahead: Ahead) -> actions.Answer:
         page_num = ahead.ask()
         if page_num is None:
             return ()
         again = page_num in ahead.nulls or (page_num == self.progress.next_page and self.progress.null_seen)
-        return (*self._offer(), Ask(page_num, again))
+        return (*self._offer(), actions.Ask(page_num, again))
 
-    def _offer(self) -> tuple[Action, ...]:
+    def _offer(self) -> actions.Answer:
         if self._is_queued:
             return ()
         self._is_queued = True
@@ -501,25 +388,25 @@ class Seller:
         self, step: Step | Ending, state: SellerState, page: Page | None = None, notes: PageNotes = NO_NOTES
     ) -> Decision:
         """Go on in `state`; end, where the ending is known and nothing is in flight, or close until then."""
-        actions: tuple[Action, ...] = ()
+        answer: actions.Answer = ()
         if isinstance(step, Ending):
             self._ending = self._ending or step
             if step.stop_reason is StopReason.ERROR:
-                actions = (ReportFailure(self.progress.next_page, step.error or ""),)
+                answer = (actions.ReportFailure(self.progress.next_page, step.error or ""),)
         ending = self._ending
         if ending is not None and self._ahead is not None and self._ahead.in_flight:
             state, ending = CLOSING, None
         elif ending is not None:
             state = ENDED
         if page is not None:
-            return state, (*actions, Keep(page, notes, ending))
+            return state, (*answer, actions.Keep(page, notes, ending))
         if ending is not None:
-            return state, (*actions, End(ending))
-        return state, (*actions, *self._offer()) if state is not CLOSING else actions
+            return state, (*answer, actions.End(ending))
+        return state, (*answer, *self._offer()) if state is not CLOSING else answer
 
 
-def _failed(event: GaveUp | FoundAtFault) -> Ending:
-    retriable = event.retriable if isinstance(event, FoundAtFault) else True
+def _failed(event: events.Unobtainable) -> Ending:
+    retriable = event.retriable if isinstance(event, events.FoundAtFault) else True
     return Ending(SellerStatus.FAILED, StopReason.ERROR, event.reason, retriable)
 
 
@@ -528,8 +415,8 @@ def _notes(progress: SellerProgress, gaps: list[Gap], match: Match | None) -> Pa
     return PageNotes(tuple(gaps), match=match) if gaps or match is not None else NO_NOTES
 
 
-_OFFER, _PARK, _DEFER, _RETRY, _DROP = Offer(), Park(), Defer(), Retry(), Drop()
-_DECIDE: dict[
-    tuple[SellerState, type[Event]], tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
-]
+_OFFER, _PARK, _DEFER = actions.Offer(), actions.Park(), actions.Defer()
+_RETRY, _DROP = actions.Retry(), actions.Drop()
+_Row = tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
+_DECIDE: dict[tuple[SellerState, type[events.Event]], _Row]
 _DECIDE = {pair: (getattr(Seller, method), states) for pair, (method, states) in TRANSITIONS.items()}

@@ -9,27 +9,8 @@ from typing import get_args
 
 import pytest
 
-from crawler.engine.seller import (
-    _DECIDE,
-    TRANSITIONS,
-    Due,
-    Event,
-    FoundAtFault,
-    GaveUp,
-    HeldBack,
-    Kept,
-    NoAnswer,
-    NullData,
-    PageCame,
-    Policies,
-    Refused,
-    Seller,
-    SellerState,
-    Stopped,
-    Throttled,
-    Turn,
-    UnknownEventError,
-)
+from crawler.engine import events
+from crawler.engine.seller import _DECIDE, TRANSITIONS, Policies, Seller, SellerState, UnknownEventError
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress
 from crawler.rules.lookahead import LookaheadRule
@@ -37,19 +18,19 @@ from crawler.rules.paging import PagingRule
 from crawler.rules.probing import ShortPageProbes
 
 DOCS = Path(__file__).parents[2] / "docs" / "engine.md"
-EVENTS: tuple[Event, ...] = (
-    Turn(),
-    PageCame(Page("s", 1, b"", 10, 1, 0, "")),
-    NullData(Page("s", 1, b"", None, 0, 0, "")),
-    Kept(),
-    NoAnswer(),
-    Throttled(),
-    HeldBack(),
-    Refused(),
-    GaveUp(1, "500"),
-    FoundAtFault(1, "400", retriable=False),
-    Due(1),
-    Stopped(),
+EVENTS: tuple[events.Event, ...] = (
+    events.Turn(),
+    events.PageCame(Page("s", 1, b"", 10, 1, 0, "")),
+    events.NullData(Page("s", 1, b"", None, 0, 0, "")),
+    events.Kept(),
+    events.NoAnswer(),
+    events.Throttled(),
+    events.HeldBack(),
+    events.Refused(),
+    events.GaveUp(1, "500"),
+    events.FoundAtFault(1, "400", retriable=False),
+    events.Due(1),
+    events.Stopped(),
 )
 
 
@@ -74,14 +55,14 @@ def draw() -> str:
 
 
 def test_events_are_all_tried() -> None:
-    assert [type(event) for event in EVENTS] == list(get_args(Event))
+    assert [type(event) for event in EVENTS] == list(get_args(events.Event))
 
 
 @pytest.mark.parametrize(
     ("state", "event"),
     [pair for pair in product(SellerState, EVENTS) if (pair[0], type(pair[1])) not in TRANSITIONS],
 )
-def test_an_event_that_a_state_does_not_know_is_an_error(state: SellerState, event: Event) -> None:
+def test_an_event_that_a_state_does_not_know_is_an_error(state: SellerState, event: events.Event) -> None:
     it = seller(state)
     with pytest.raises(UnknownEventError, match=state.value):
         it.on(event)
@@ -99,9 +80,9 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 def test_a_state_that_the_table_does_not_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     it = seller(SellerState.IN_TURN)
-    monkeypatch.setitem(_DECIDE, (SellerState.IN_TURN, Turn), (Seller.stay, (SellerState.ENDED,)))
+    monkeypatch.setitem(_DECIDE, (SellerState.IN_TURN, events.Turn), (Seller.stay, (SellerState.ENDED,)))
     with pytest.raises(UnknownEventError, match="led to reading in turn"):
-        it.on(Turn())
+        it.on(events.Turn())
 
 
 def test_the_docs_show_the_table() -> None:
