@@ -21,6 +21,7 @@ from crawler.exit_codes import INTERRUPTED, READER_LEFT
 from crawler.models.errors import CrawlerError, InputError, OutputError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_NO_THREAD = re.compile("can't start new thread|failed to launch worker thread", re.IGNORECASE)
 _SECRET = 8
 """Shorter keys are not struck out: they may be any word."""
 
@@ -78,8 +79,11 @@ def shortage(error: BaseException) -> str | None:
         return "there is not enough memory (ulimit -v, or the container's limit): give it more"
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return "too many files are open (ulimit -n): raise the limit"
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return "no further thread may be started (ulimit -u, or the container's limit): raise the limit"
+    if _NO_THREAD.search(str(error)) and type(error).__module__.split(".")[0] in {"builtins", "pyarrow"}:
+        return (
+            "no further thread may be started (ulimit -u, memory by ulimit -v, or the container's limit): "
+            "raise the limit"
+        )
     return None
 
 

@@ -54,6 +54,8 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
         if not _taken(folder, _LONG_PAUSES):
             raise _held(data, Holder(None, None))
         with output_errors(str(path)):
+            if os.fstat(handle).st_nlink > 1:
+                _replace(data, handle)
             os.ftruncate(handle, 0)
             os.pwrite(handle, orjson.dumps({"pid": os.getpid(), "run_id": run_id}), 0)
         guard = Guard(data)
@@ -62,6 +64,20 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
     finally:
         os.close(handle)
         os.close(folder)
+
+
+def _replace(data: Path, handle: int) -> None:
+    """Put a new lock file, opened under the same descriptor, in the place of one that has a second name.
+
+    What the second name shows is not ours to overwrite.
+    """
+    path = Layout(data).lock
+    path.unlink()
+    fresh = open_private(path)
+    os.dup2(fresh, handle, inheritable=False)
+    os.close(fresh)
+    if not _taken(handle, _PAUSES):
+        raise _held(data, _holder(handle))
 
 
 def _held(data: Path, holder: Holder) -> DataLockedError:

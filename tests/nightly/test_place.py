@@ -105,6 +105,19 @@ def test_what_is_no_regular_file_is_not_written_to(night: Begin, name: str, what
     assert simulator.stats.requests == 0
 
 
+def test_a_lock_file_with_a_second_name_is_replaced_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    path, other = tmp_path / "state" / "lock", tmp_path / "other"
+    other.write_text("mine")
+    path.hardlink_to(other)
+    with hold_lock(tmp_path, "one") as guard:
+        guard()
+        assert b'"one"' in path.read_bytes()
+        with pytest.raises(DataLockedError, match="run one"), hold_lock(tmp_path, "two"):
+            pass
+    assert other.read_text() == "mine"
+
+
 def test_state_is_for_its_owner_alone_whatever_the_umask(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(4))

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pytest
 from conftest import DATE, SMALL, Night
 
@@ -97,6 +98,7 @@ def test_no_pool_is_larger_than_allowed() -> None:
         (MemoryError(), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
         (RuntimeError("can't start new thread"), "thread"),
+        (pa.ArrowException("Unknown error: Failed to launch worker thread: no"), "thread"),
         (
             ExceptionGroup(
                 "all", [ExceptionGroup("some", [OSError(errno.ENFILE, os.strerror(errno.ENFILE))])]
