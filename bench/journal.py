@@ -12,7 +12,8 @@ from spread import keep, spread, told
 
 from crawler.models.page import Page
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
+from crawler.store.records import Record
 
 COMMITS = 60
 ROUNDS = 5

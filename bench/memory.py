@@ -169,9 +169,10 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
 
     from crawler.models.page import Page  # noqa: PLC0415
     from crawler.models.seller import Ending, SellerStatus, StopReason  # noqa: PLC0415
-    from crawler.store.journal import Journal, Record  # noqa: PLC0415
+    from crawler.store.journal import Journal  # noqa: PLC0415
     from crawler.store.layout import Layout  # noqa: PLC0415
     from crawler.store.ledger import Ledger  # noqa: PLC0415
+    from crawler.store.records import Record  # noqa: PLC0415
     from crawler.store.segments import SegmentWriter  # noqa: PLC0415
 
     last = -(-rows // 10)
@@ -191,7 +192,7 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
                     waiting = []
         staging.write(waiting)
         staging.flush()
-        told = journal.credits()
+        told = journal.reader.credits()
     with Ledger(folder / "data") as ledger:
         ledger.begin("bench", day, "2026-11-23T02:10:00.000Z")
         ledger.reserve("bench", day, None, lambda _left: told)

@@ -524,7 +524,7 @@ class Runner:
                 raise UnforeseenError
 
     def _publish(self, staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
-        if self.whole or staging.journal.segments() or staging.journal.has_renewed:
+        if self.whole or staging.journal.segments() or staging.journal.former.has_renewed:
             staging.flush()
             rows = PinnedRows(staging.journal, plan.data, plan.crawl_date)
             counts = publish(staging.journal, plan, rows, wait=lambda _seconds: None)
@@ -553,7 +553,7 @@ class Runner:
         counts.duplicate = counts.received - len(kept)
         told = {"received": counts.received, "duplicate": counts.duplicate, "rejected": 0}
         journal.note(
-            published_mark=journal.mark(),
+            published_mark=journal.reader.mark(),
             published_rows=orjson.dumps({**told, "written": len(kept)}).decode(),
         )
         failpoints.reached("publish.noted")
@@ -662,7 +662,7 @@ def unended(runner: Runner) -> set[str]:
     """Listed sellers that have not ended."""
     data = runner.settings.run.data
     with Journal(Layout(data).latest_journal(DATE)) as journal:
-        return set(runner.listed) - {seller for ids in journal.ended() for seller in ids.to_pylist()}
+        return set(runner.listed) - {seller for ids in journal.sellers.ended() for seller in ids.to_pylist()}
 
 
 def tell(runner: Runner, before: Before) -> None:
@@ -711,9 +711,9 @@ class Before:
                 spent = ledger.spent_for(DATE)
         if generation:
             with Journal(Layout(folder).journal(DATE, generation)) as journal:
-                journal.replace_former()
+                journal.former.replace()
                 # What `--fresh` has not ended yet it goes on with, and all else it crawls anew.
-                known = [s for s in journal.summaries() if not fresh or s.is_renewing]
+                known = [s for s in journal.reader.summaries() if not fresh or s.is_renewing]
                 complete = {s.seller_id for s in known if s.status == "complete"}
                 going_on = {s.seller_id for s in known}
                 pages = {page for page in pages_of(journal) if page[0] in going_on}
@@ -722,7 +722,7 @@ class Before:
 
 def pages_of(journal: Journal) -> set[tuple[str, int]]:
     """Seller and number of every page that is journaled."""
-    return set(journal._db.execute("SELECT seller_id, page_num FROM page").fetchall())
+    return set(journal.database.connection.execute("SELECT seller_id, page_num FROM page").fetchall())
 
 
 def check(runner: Runner, before: Before) -> None:
@@ -750,7 +750,7 @@ def check(runner: Runner, before: Before) -> None:
     lost = before.published.keys() - night.published.keys()
     if lost:
         with Journal(Layout(settings.run.data).journal(DATE, 1)) as journal:
-            kept = {s.seller_id for s in journal.summaries() if s.former is not None}
+            kept = {s.seller_id for s in journal.reader.summaries() if s.former is not None}
         lost = {key for key in lost if key[0] in kept or key[0] not in night.renewed}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:
@@ -787,7 +787,7 @@ def check_blame(runner: Runner, report: RunReport) -> None:
         return
     night, data = runner.night, runner.settings.run.data
     with Journal(Layout(data).latest_journal(DATE)) as journal:
-        failed = {s.seller_id for s in journal.summaries() if s.status == "failed"}
+        failed = {s.seller_id for s in journal.reader.summaries() if s.status == "failed"}
     failed &= set(runner.listed)
     expect(failed <= night.bad | night.sick.keys(), f"failed without fault: {sorted(failed)}")
     if report.exit_code == 9:
@@ -800,7 +800,7 @@ def check_wrong_path(runner: Runner) -> None:
     data = runner.settings.run.data
     query = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
     with Journal(Layout(data).latest_journal(DATE)) as journal:
-        failed = {row[0] for row in journal._db.execute(query)}
+        failed = {row[0] for row in journal.database.connection.execute(query)}
     expect(failed <= runner.night.bad, f"failed for good by a wrong path: {sorted(failed)}")
 
 
@@ -845,7 +845,7 @@ def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bo
     """No seller moved on to a page while the one before it was not in the journal."""
     with Journal(Layout(data).latest_journal(DATE)) as journal:
         if night.clean:
-            told = {s.seller_id: s.credits for s in journal.summaries()}
+            told = {s.seller_id: s.credits for s in journal.reader.summaries()}
             paid = Counter(request.seller_id for request in night.requests)
             expect(all(told[s] == paid[s] for s in told), f"credits of sellers: told {told}, paid {paid}")
         kept = defaultdict(set)

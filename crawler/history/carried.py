@@ -18,9 +18,10 @@ from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, r
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import Audit
 from crawler.store.digests import damage_of, published_digests
-from crawler.store.journal import Journal, SellerSummary
+from crawler.store.journal import Journal
 from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles, published_file
 from crawler.store.parts import by_source
+from crawler.store.records import SellerSummary
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
 
 _SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
@@ -38,7 +39,9 @@ class PinnedRows:
     """
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
-        self._pins = {day: Pin(JournalFiles(journal.path).pin(day), day) for day in journal.matched_days()}
+        self._pins = {
+            day: Pin(JournalFiles(journal.path).pin(day), day) for day in journal.carried.matched_days()
+        }
         self._good: dict[date, SnapshotFiles] = {}
         self.damages: list[str] = []
         self.lost: list[str] = []
@@ -49,7 +52,7 @@ class PinnedRows:
             self._good[day], damages = pin.check(VIDEOS)
             if damages:
                 self.damages += damages
-                lost = self._short(day, journal.carried_of(day))
+                lost = self._short(day, journal.carried.of_day(day))
                 if day == crawl_date:
                     taken_over += lost
                 else:

@@ -31,5 +31,5 @@ def pending_in(data: Path, crawl_date: date, journal: Journal) -> pa.Array[Any]:
         chunks += table.filter(pc.field("status") == SellerStatus.PENDING.value)["seller_id"].chunks
     if not chunks:
         return NOBODY
-    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.known())
+    found: pa.Array[Any] = missing(pa.concat_arrays(chunks), journal.sellers.known())
     return found

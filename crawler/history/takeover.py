@@ -18,8 +18,9 @@ from crawler.models.errors import InputError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.digests import damage_of_published, digests_of_date
 from crawler.store.files import output_errors
-from crawler.store.journal import Journal, PublishedSeller
+from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
+from crawler.store.records import PublishedSeller
 from crawler.store.schema import SELLER_SCHEMA
 
 _NEEDED = columns_of(SELLER_SCHEMA, "seller_id", "status", "stop_reason", "pages", "videos", "credits")
@@ -74,7 +75,7 @@ class PublishedDate:
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
         runs = {path.stem for path in self._files(VIDEOS).paths}
-        journal.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
+        journal.former.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
 
     def _published_sellers(self) -> Iterator[PublishedSeller]:
         for table in self._sellers(SELLER_SCHEMA):

@@ -45,7 +45,7 @@ def give_up_lost(night: Night, journal: Journal, notes: Notes, then: str) -> int
         )
     lost = carried.lost
     if lost:
-        journal.give_up_carrying(lost)
+        journal.carried.give_up(lost)
         inside = sum(night.listed.contains(lost))
         text = f"rows of {len(lost)} sellers were to be carried from there: {then}"
         if inside < len(lost):

@@ -54,12 +54,12 @@ def choose(opened: Opened) -> Choice:
     Raises `OutputError` where the journal cannot be read, or an earlier snapshot cannot be kept for it.
     """
     night, journal = opened.night, opened.journal
-    begun = list(journal.begun(carried=not night.run.carry_forward))
+    begun = list(journal.sellers.begun(carried=not night.run.carry_forward))
     inside = night.listed.contains([seller.seller_id for seller in begun])
     begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
-    fresh = night.listed.without(journal.ended())
+    fresh = night.listed.without(journal.sellers.ended())
     if len(fresh):
-        fresh = fresh.without(journal.answered())
+        fresh = fresh.without(journal.sellers.answered())
     url = night.settings.api.url.replace(night.key, "***")
     address = AddressCheck(url, is_proven=is_address_proven(journal, url))
     to_repair = _sellers_to_repair(opened)
@@ -86,7 +86,7 @@ def _sellers_to_repair(opened: Opened) -> list[str] | None:
     run, listed = opened.night.run, opened.night.listed
     if not run.repair_drift or run.top is not None:
         return None
-    drifted = opened.journal.to_mend()
+    drifted = opened.journal.sellers.to_repair()
     return [s for s, inside in zip(drifted, listed.contains(drifted), strict=True) if inside]
 
 

@@ -74,15 +74,15 @@ def _publish(
         guard.watch(path)
         journal.guard = guard
         replace_guard = ReplaceGuard(journal, data, crawl_date)
-        journal.replace_former()
-        hidden = sum(map(len, journal.hidden()))
+        journal.former.replace()
+        hidden = sum(map(len, journal.former.hidden()))
         if hidden:
             notes.append(
                 f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
                 f"complete; what that crawl paid for is in {path} alone, and a run with --late goes on "
                 "with it"
             )
-        if not journal.has_pages or journal.meta("published_mark") == journal.mark():
+        if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
             return None
         if not replace_guard.is_ours:
             notes.append(
@@ -98,7 +98,7 @@ def _publish(
         for _ in range(_BUILDS):
             lost = PinnedRows(journal, data, crawl_date).lost
             if lost:
-                journal.give_up_carrying(lost)
+                journal.carried.give_up(lost)
                 notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
             try:
                 return world.publish(staging, plan).written

@@ -42,7 +42,7 @@ def usable_generation(night: Night, run_id: str, notes: Notes, generation: int) 
 def _publish_former(night: Night, run_id: str, notes: Notes, path: Path) -> None:
     """Before a date is crawled anew, publish what an earlier, killed run of it paid for."""
     with Journal(path) as former:
-        changed = former.meta("published_mark") != former.mark()
+        changed = former.meta("published_mark") != former.reader.mark()
         replace_guard = ReplaceGuard(former, night.data, night.crawl_date)
         if changed and former.has_pages and replace_guard.is_ours:
             replace_guard.announce(run_id)

@@ -22,7 +22,7 @@ def recover(ledger: Ledger, journal: Journal, night: Night, run_id: str, now: st
             f"the ledger had lost {others} credits that the journals of other crawl dates know; "
             "they count again"
         )
-    unknown = journal.credits() - ledger.spent_by_runs(night.crawl_date)
+    unknown = journal.reader.credits() - ledger.spent_by_runs(night.crawl_date)
     if unknown > 0:
         _count_again(ledger, f"{run_id}-recovered", night.crawl_date, now, unknown, exit_code=1)
         notes.add(
@@ -44,8 +44,8 @@ def _recover_others(ledger: Ledger, data: Path, crawl_date: date, run_id: str) -
             if day == crawl_date:
                 continue
             with Journal(path, only_read=True) as journal:
-                moment, unknown = journal.last_received, journal.credits()
-                is_published = journal.meta("published_mark") == journal.mark()
+                moment, unknown = journal.reader.last_received, journal.reader.credits()
+                is_published = journal.meta("published_mark") == journal.reader.mark()
             if moment is not None:
                 name = f"{run_id}-recovered-{path.stem}"
                 _count_again(ledger, name, day, moment, unknown, exit_code=0 if is_published else 1)

@@ -52,7 +52,7 @@ def _left(opened: Opened, report: RunReport) -> Outcome:
     """What the run leaves, as the ledger notes it."""
     sellers, refused = report.sellers, 0
     if sellers["failed"]:
-        batches: Iterator[Any] = opened.journal.refused()
+        batches: Iterator[Any] = opened.journal.sellers.refused()
         refused = sum(opened.night.listed.contains(ids.to_pylist()).count(True) for ids in batches)
     return Outcome(report.rows["written"], sellers["total"], sellers["complete"], sellers["failed"], refused)
 

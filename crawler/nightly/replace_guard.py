@@ -76,7 +76,7 @@ class ReplaceGuard:
         wanted = [listed]
         required = self._required()
         wanted += [] if required is None else [required]
-        return not any(len(missing(ids, self._journal.settled())) for ids in wanted)
+        return not any(len(missing(ids, self._journal.sellers.settled())) for ids in wanted)
 
     def _files(self, kind: str) -> SnapshotFiles:
         return SnapshotFiles.published(self._data, kind, self._crawl_date)

@@ -43,7 +43,7 @@ def has_begun(path: Path) -> bool:
     if not path.exists():
         return False
     with Journal(path) as journal:
-        return journal.meta("source") is not None or journal.has_pages or journal.has_endings
+        return journal.meta("source") is not None or journal.has_pages or journal.sellers.has_endings
 
 
 def require_usable(path: Path, **sorting: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.report.run_report import MAX_FAILURES, Counts, Failure
 from crawler.sellers.listing import SellerList
-from crawler.store.journal import Journal, SellerSummary
+from crawler.store.journal import Journal
+from crawler.store.records import SellerSummary
 
 _CHUNK = 8192
 
@@ -27,10 +28,10 @@ class Tally:
 def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Tally:
     """Count the listed sellers; `reason` is why those that have not ended stopped."""
     known = Counter[str]()
-    pending = listed.without(_counted(journal.known(), known))
+    pending = listed.without(_counted(journal.sellers.known(), known))
     strangers = known.total() - (len(listed) - len(pending))
     sums = _Sums(reason, certain_above=None if len(pending) else 0.0)
-    summaries = journal.summaries()
+    summaries = journal.reader.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
         for seller in _listed(chunk, listed) if strangers else chunk:
             sums.add(seller)

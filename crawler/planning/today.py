@@ -9,9 +9,10 @@ from crawler.models.choices import StopRule
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.options import Settings
 from crawler.rules.budget import month_begin, utc_day
-from crawler.store.journal import Journal, SellerSummary
+from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
+from crawler.store.records import SellerSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,12 @@ def read_today(settings: Settings, crawl_date: date) -> dict[str, Today]:
     if not path.exists():
         return {}
     with Journal(path, only_read=True) as journal:
-        ended = {seller_id for some in journal.settled() for seller_id in some.to_pylist()}
+        ended = {seller_id for some in journal.sellers.settled() for seller_id in some.to_pylist()}
         return {
             s.seller_id: Today(
                 s.pages, (s.seller_id in ended and _stays_ended(settings, s)) or s.pages >= run.max_pages
             )
-            for s in journal.summaries()
+            for s in journal.reader.summaries()
             if not run.fresh or s.is_renewing
         }
 

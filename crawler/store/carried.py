@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from crawler.store.journal import SellerSummary
+from crawler.store.records import SellerSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
-from crawler.store.journal import Record
+from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
 
 
@@ -40,7 +40,7 @@ class GroupCommit:
     async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """See the engine's port."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._segments.journal.drifted, seller_id)
+        return await loop.run_in_executor(self._executor, self._segments.journal.sellers.drifted, seller_id)
 
     async def close(self) -> None:
         """Wait until nothing is left to write."""

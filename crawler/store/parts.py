@@ -20,7 +20,8 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import CarriedRows
 from crawler.store.files import output_errors
-from crawler.store.journal import Journal, SellerSummary
+from crawler.store.journal import Journal
+from crawler.store.records import SellerSummary
 from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
@@ -64,11 +65,11 @@ def deduplicated(
     with output_errors(str(folder)):
         folder.mkdir(parents=True)
         segments = SegmentRows(journal, folder)
-    after, has_long_pages = "", journal.has_long_pages
-    summaries = journal.summaries()
+    after, has_long_pages = "", journal.reader.has_long_pages
+    summaries = journal.reader.summaries()
     for sellers in _parts((s.shown for s in summaries) if shown else summaries):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
-        shifts = _shifts(journal.page_sizes(after, last, shown=shown)) if has_long_pages else {}
+        shifts = _shifts(journal.reader.page_sizes(after, last, shown=shown)) if has_long_pages else {}
         source = _Source(segments, shifts, formerly, sellers, after, last)
         yield sellers, _kept(source, size)
         after = last

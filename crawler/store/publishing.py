@@ -24,7 +24,7 @@ from crawler.store.carried import Audit, CarriedRows
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, fsync_tree, output_errors, remove, swap_in
-from crawler.store.journal import Journal, Segment, SellerSummary
+from crawler.store.journal import Journal
 from crawler.store.layout import (
     SELLERS,
     SNAPSHOT_KINDS,
@@ -36,6 +36,7 @@ from crawler.store.layout import (
     parquet_files,
 )
 from crawler.store.parts import PartRows, deduplicated
+from crawler.store.records import Segment, SellerSummary
 from crawler.store.region_files import ROW_GROUP, RegionFiles
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
@@ -127,7 +128,7 @@ def publish(
         fsync_folder(plan.data)
         forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
-    journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
+    journal.note(published_mark=journal.reader.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
     return counts
 
@@ -281,7 +282,7 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
 
 def _collect_rejects(journal: Journal, run: RunFolder) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
-    has_renewed = journal.has_renewed
+    has_renewed = journal.former.has_renewed
     for number, (segment, part) in enumerate(reject_files(journal)):
         with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as told:
             if has_renewed:
@@ -293,7 +294,7 @@ def _collect_rejects(journal: Journal, run: RunFolder) -> None:
 
 def _rejected(journal: Journal) -> int:
     """How many rows of the crawls that are published could not be kept."""
-    if not journal.has_renewed:
+    if not journal.former.has_renewed:
         return sum(segment.rejected for segment in journal.segments())
     count = 0
     for segment, part in reject_files(journal):
@@ -303,4 +304,6 @@ def _rejected(journal: Journal) -> int:
 
 
 def _shown_rejects(journal: Journal, segment: Segment, lines: Iterable[bytes]) -> Iterator[bytes]:
-    return (line for line in lines if journal.is_shown(orjson.loads(line)["seller_id"], segment.last_seq))
+    return (
+        line for line in lines if journal.former.is_shown(orjson.loads(line)["seller_id"], segment.last_seq)
+    )

@@ -23,8 +23,10 @@ from crawler.store.checksums import (
     with_checksum,
 )
 from crawler.store.files import fsync_folder, make_private_folder, output_errors
-from crawler.store.journal import Journal, Segment
+from crawler.store.journal import Journal
+from crawler.store.journal_rows import add_costs, compressed, decompressed
 from crawler.store.layout import JournalFiles
+from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 from crawler.store.segment_file import intact_batches, intact_lines, is_intact, write_segment
 from crawler.store.sqlite import damaged as database_damaged
@@ -134,7 +136,7 @@ def repair(journal: Journal) -> Repairs:
     repairs, lost = Repairs(), _Lost()
     folder = JournalFiles(journal.path).segments
     with database_errors(journal.path), output_errors(f"a segment below {folder}"):
-        damaged = {table: _damaged_rows(journal.db, table) for table in _KEYS}
+        damaged = {table: _damaged_rows(journal.database.connection, table) for table in _KEYS}
         if any(damaged.values()):
             _correct(journal, damaged, lost, repairs)
         rebuilt, remains = _check_segments(journal, lost), _check_bodies(journal, lost, repairs)
@@ -167,7 +169,7 @@ def _correct(
     journal: Journal, damaged: dict[str, list[tuple[Any, ...]]], lost: _Lost, repairs: Repairs
 ) -> None:
     """Correct the damaged rows that can be, and remove the others."""
-    with transaction(journal.db) as db:
+    with transaction(journal.database.connection) as db:
         for table, rows in damaged.items():
             for row in rows:
                 _delete(db, table, row)
@@ -231,7 +233,7 @@ def _check_segments(journal: Journal, lost: _Lost) -> list[tuple[Segment, Segmen
 
     Pages that neither a segment nor a body has are lost, too.
     """
-    db, covered = journal.db, 0
+    db, covered = journal.database.connection, 0
     damaged: list[tuple[Segment, dict[int, _Page]]] = []
     for segment in journal.segments():
         _add_uncovered(db, covered, segment.first_seq, lost)
@@ -319,10 +321,10 @@ class _Body(NamedTuple):
     checksum: int
 
     @classmethod
-    def of(cls, journal: Journal, bodies: dict[int, bytes]) -> _Body:
+    def of(cls, bodies: dict[int, bytes]) -> _Body:
         """That with the bodies of some pages, by their `seq`."""
         joined = b"".join(bodies.values())
-        return cls(max(bodies), min(bodies), len(joined), *journal.compressed(joined))
+        return cls(max(bodies), min(bodies), len(joined), *compressed(joined))
 
 
 def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, _Body | None]:
@@ -330,13 +332,13 @@ def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, 
     remains: dict[int, _Body | None] = {}
     last = max((segment.last_seq for segment in journal.segments()), default=0)
     query = "SELECT seq, size, lz4, checksum FROM body ORDER BY seq"
-    for seq, size, stored, checksum in journal.db.execute(query).fetchall():
+    for seq, size, stored, checksum in journal.database.connection.execute(query).fetchall():
         blob, is_corrected = _corrected_blob(stored, checksum)
         repairs.corrected += is_corrected
-        pages = _pages(journal.db, last + 1, seq)
+        pages = _pages(journal.database.connection, last + 1, seq)
         gone = [number for number in range(last + 1, seq + 1) if number in lost.pages]
         last = seq
-        joined = _decompressed(journal, blob, size, pages, is_whole=not gone)
+        joined = _decompressed(blob, size, pages, is_whole=not gone)
         intact = _intact_bodies(joined, pages, is_whole=not gone)
         for page in pages:
             if page.seq not in intact:
@@ -347,7 +349,7 @@ def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, 
             or len(intact) < len(pages)
             or len(joined) != sum(page.size for page in pages)
         ):
-            remains[seq] = _Body.of(journal, intact) if intact else None
+            remains[seq] = _Body.of(intact) if intact else None
     return remains
 
 
@@ -359,12 +361,12 @@ def _corrected_blob(blob: Any, checksum: Any) -> tuple[Any, bool]:
     return (blob, False) if better is None else (better, True)
 
 
-def _decompressed(journal: Journal, blob: Any, size: Any, pages: list[_Page], *, is_whole: bool) -> bytes:
+def _decompressed(blob: Any, size: Any, pages: list[_Page], *, is_whole: bool) -> bytes:
     """The joined bodies; empty where they cannot be decompressed."""
     for expected in [sum(page.size for page in pages)] * is_whole + [size]:
         if isinstance(expected, int) and 0 <= expected <= _MOST_JOINED:
             with suppress(pa.ArrowException, OSError, TypeError, ValueError, OverflowError, MemoryError):
-                return journal.decompressed(blob, expected)
+                return decompressed(blob, expected)
     return b""
 
 
@@ -394,9 +396,9 @@ def _drop(
     remains: dict[int, _Body | None],
 ) -> None:
     """Remove what is lost in one transaction: its sellers then go on where a page is missing."""
-    with transaction(journal.db) as db:
+    with transaction(journal.database.connection) as db:
         db.executemany("DELETE FROM page WHERE seq = ?", [(seq,) for seq in lost.pages])
-        journal.lose_former_pages(lost.pages)
+        journal.former.lose_pages(lost.pages)
         for seq, rest in remains.items():
             if rest is None:
                 db.execute("DELETE FROM body WHERE seq = ?", (seq,))
@@ -414,7 +416,7 @@ def _drop(
             if db.execute("SELECT 1 FROM known WHERE seller_id = ?", (seller_id,)).fetchone():
                 lost.sellers.add(seller_id)
                 lost.credits[seller_id] += credit
-        journal.add_outlays(lost.credits.items())
+        add_costs(db, lost.credits.items())
         db.executemany("DELETE FROM seller WHERE seller_id = ?", [(seller,) for seller in lost.sellers])
         if lost.sellers or lost.has_unknown_sellers:
             # What is published may hold more: it stays until all that is missing was asked for again.

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from crawler.store.checksums import with_bit_flipped_back
 from crawler.store.files import fsync_file, make_private_file
-from crawler.store.journal import Journal, Segment
+from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, segment_rejects, segment_rows
+from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 
 _BATCH_ROWS = 1280

@@ -17,8 +17,9 @@ from crawler.models.errors import OutputError
 from crawler.models.rows import Reject, RowBatch
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, make_private_folder, output_errors
-from crawler.store.journal import Journal, Record, Segment, StoredPage
+from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles
+from crawler.store.records import Record, Segment, StoredPage
 from crawler.store.repair import repair
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
 from crawler.store.segment_file import write_segment

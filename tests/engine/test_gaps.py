@@ -13,7 +13,8 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.rules.drift import gap_before
 from crawler.rules.paging import PagingRule
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
+from crawler.store.records import Record
 
 
 def page(page_num: int, least: float | None = 50.0, rows: int = PAGE_SIZE) -> Page:
@@ -33,8 +34,8 @@ def write(journal: Journal, pages: Iterable[Page], ending: Ending | None = None)
 
 
 def reopened(journal: Journal, *, max_pages: int = 100, min_value: float | None = None) -> bool:
-    journal.reopen(lambda ids: [True] * len(ids), max_pages=max_pages, min_value=min_value)
-    return not journal.has_endings
+    journal.sellers.reopen(lambda ids: [True] * len(ids), max_pages=max_pages, min_value=min_value)
+    return not journal.sellers.has_endings
 
 
 @pytest.mark.parametrize(("max_pages", "more"), [(2, False), (3, False), (4, True), (20, True)])
@@ -55,18 +56,18 @@ def test_a_lower_value_is_compared_with_the_pages_before_the_gap(
 
 def test_the_page_that_failed_is_the_first_that_is_missing(journal: Journal) -> None:
     write(journal, map(page, (1, 2, 3, 5, 6, 7)))
-    assert [seller.missing for seller in journal.summaries()] == [4]
+    assert [seller.missing for seller in journal.reader.summaries()] == [4]
 
 
 def test_pages_read_again_are_not_missing(journal: Journal) -> None:
     write(journal, map(page, (1, 2, 3, 2, 1)))
-    assert [seller.missing for seller in journal.summaries()] == [4]
+    assert [seller.missing for seller in journal.reader.summaries()] == [4]
 
 
 @pytest.mark.parametrize("last", [3, 20])
 def test_a_page_out_of_order_bounds_nothing(journal: Journal, last: int) -> None:
     write(journal, [page(1, 100.0), page(2, None), page(last, 70.0)])
-    assert [seller.bound for seller in journal.summaries()] == [None]
+    assert [seller.bound for seller in journal.reader.summaries()] == [None]
 
 
 @pytest.mark.parametrize("stop", StopRule)
@@ -75,7 +76,7 @@ def test_an_empty_page_ends_its_seller_though_its_ending_was_not_written(
 ) -> None:
     """A kill between the two: another page in flight was being waited for."""
     write(journal, [page(1), page(2), page(3, None, rows=0)])
-    (seller,) = journal.begun()
+    (seller,) = journal.sellers.begun()
     assert PagingRule(stop).ended(seller) == Ending(SellerStatus.COMPLETE, StopReason.EMPTY_PAGE)
 
 
@@ -90,7 +91,7 @@ def test_a_seller_below_the_value_asked_for_costs_no_further_page() -> None:
 def test_pages_whose_last_row_is_not_known_tell_of_no_drift(journal: Journal) -> None:
     """As those are that were written before last rows were marked."""
     write(journal, map(page, (1, 2)))
-    (seller,) = journal.begun()
+    (seller,) = journal.sellers.begun()
     assert not seller.id_hashes
     assert not seller.stored_last_id_hash
     assert gap_before(seller, page(3)) is None

@@ -20,8 +20,9 @@ from crawler.models.seller import Ending, SellerProgress
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule, Step
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
+from crawler.store.records import Record
 
 DATE = date(2026, 11, 23)
 
@@ -54,14 +55,14 @@ class Crawling(RuleBasedStateMachine):
         self.ledger.begin(f"run{self.runs}", DATE, f"{self.runs:05}")
         self.credits, self.spent = 0, 0
         self.in_flight: list[SellerProgress] = []
-        begun = list(self.journal.begun())
-        answered = {seller for ids in self.journal.answered() for seller in ids.to_pylist()}
+        begun = list(self.journal.sellers.begun())
+        answered = {seller for ids in self.journal.sellers.answered() for seller in ids.to_pylist()}
         fresh = [seller for seller in self.sizes if seller not in answered]
         assert {seller.seller_id for seller in begun} == answered - self.ended
         self.frontier = Frontier(fresh, begun, self.strategy)
 
     def _leave(self) -> None:
-        self.journal.close()
+        self.journal.__exit__()
         self.ledger.__exit__()
 
     @rule(times=st.integers(1, 8))

@@ -17,7 +17,8 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.nightly.choosing import is_address_proven
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.retry import HARD_ATTEMPTS
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
+from crawler.store.records import Record
 
 ATTEMPTS = 6
 

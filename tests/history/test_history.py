@@ -21,8 +21,9 @@ from crawler.history.snapshots import History
 from crawler.models.api import SortField
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.publishing import SnapshotPlan, publish
+from crawler.store.records import Record
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segments import SegmentWriter
 

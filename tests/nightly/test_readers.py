@@ -30,8 +30,9 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.rules.paging import PagingRule, Step
 from crawler.store import failpoints, parts, region_files, segment_file
 from crawler.store import publishing as snapshot
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.publishing import SnapshotPlan, publish
+from crawler.store.records import Record
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segments import SegmentWriter
 

@@ -40,9 +40,10 @@ from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import SimulatorOptions
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
+from crawler.store.records import Record
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
 
 FIRST = date(2026, 11, 1)

@@ -12,7 +12,9 @@ from crawler.api.columns import read_batch
 from crawler.models.errors import InputError, OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.store.journal import FORMAT, Journal, Record
+from crawler.store.journal import Journal
+from crawler.store.journal_sql import FORMAT
+from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
 
 DUMP = Path(__file__).with_name("journal_format_5.sql")
@@ -31,15 +33,17 @@ def test_a_date_begun_by_the_format_before_is_gone_on_with(tmp_path: Path) -> No
     with Journal(path) as journal:
         writer = SegmentWriter(journal, read_batch)
         assert not str(writer.repairs)
-        assert (journal.meta("source"), journal.credits(), journal.last_seq) == ("sellers.csv", 6, 4)
-        found = {s.seller_id: (s.status.value, s.pages, s.credits, s.rows) for s in journal.summaries()}
+        assert (journal.meta("source"), journal.reader.credits(), journal.last_seq) == ("sellers.csv", 6, 4)
+        found = {
+            s.seller_id: (s.status.value, s.pages, s.credits, s.rows) for s in journal.reader.summaries()
+        }
         assert found == {
             "a": ("complete", 2, 2, 14),
             "b": ("complete", 1, 1, 3),
             "c": ("failed", 0, 2, 0),
             "d": ("partial", 1, 1, 10),
         }
-        assert [p.next_page for p in journal.begun()] == [2]
+        assert [p.next_page for p in journal.sellers.begun()] == [2]
         last = Page("d", 2, b'{"code":0,"data":[]}', 0, 5, 2000, "req")
         writer.write([Record("d", "run2", 1, last, Ending(SellerStatus.COMPLETE, StopReason.EMPTY_PAGE))])
         writer.flush()

@@ -19,8 +19,9 @@ from crawler.history.carried import PinnedRows
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store import failpoints
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.publishing import NOBODY, SnapshotPlan, publish
+from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
 
 FRAME = 4096 + 24
@@ -54,7 +55,7 @@ def recovered(folder: Path, main: bytes, log: bytes) -> int:
     path.write_bytes(main)
     path.with_name("after.sqlite-wal").write_bytes(log)
     with Journal(path) as journal:
-        assert journal._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert journal.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         numbers = [page.page_num for page in journal.waiting()]
         assert numbers == list(range(len(numbers)))
         for page in journal.waiting():
@@ -78,7 +79,7 @@ def journal_path(tmp_path: Path) -> Path:
 def test_every_prefix_of_the_log_holds_whole_commits(journal_path: Path, tail: str) -> None:
     rng = Random(tail)
     with Journal(journal_path) as journal:
-        journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         marks = written(journal, 14, rng)
         main = journal_path.read_bytes()
         log = journal_path.with_name("journal.sqlite-wal").read_bytes()
@@ -94,11 +95,11 @@ def test_every_prefix_of_the_log_holds_whole_commits(journal_path: Path, tail: s
 def test_a_half_done_checkpoint_is_done_again(journal_path: Path) -> None:
     rng = Random(1)
     with Journal(journal_path) as journal:
-        journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         marks = written(journal, 12, rng)
         before = journal_path.read_bytes()
         log = journal_path.with_name("journal.sqlite-wal").read_bytes()
-        journal._db.execute("PRAGMA wal_checkpoint(FULL)")
+        journal.database.connection.execute("PRAGMA wal_checkpoint(FULL)")
         after = journal_path.read_bytes()
     for _ in range(60):
         mixed = bytearray(after)
@@ -115,7 +116,7 @@ def test_a_log_begun_anew_is_not_confused_by_its_former_frames(journal_path: Pat
     with Journal(journal_path) as journal:
         known = written(journal, 12, rng)[-1][1]
         former = journal_path.with_name("journal.sqlite-wal").read_bytes()
-        journal._db.execute("PRAGMA wal_checkpoint(RESTART)")
+        journal.database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
         main = journal_path.read_bytes()
         ends = []
         for number in range(known, known + 3):
@@ -144,7 +145,7 @@ def test_files_are_synced_before_anything_relies_on_them(
     monkeypatch.setattr(os, "fsync", recording)
     monkeypatch.setattr(failpoints, "on_reach", lambda step: at_step.setdefault(step, set(synced)))
     with Journal(tmp_path / "state" / "journal" / "j.sqlite") as journal:
-        assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert journal.database.connection.execute("PRAGMA synchronous").fetchone() == (2,)
         staging = SegmentWriter(journal, read_batch)
         rows = b'{"data":[{"video_id":"1","region":"MY"},{"no":"id"}]}'
         staging.write([Record("7", "run", 1, Page("7", 1, rows, 2, 1, 5, "r"), None)])

@@ -28,8 +28,9 @@ from crawler.models.api import SortField
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.simulator.catalogue import Catalogue
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, JournalFiles
+from crawler.store.records import Record
 
 FIRST = date(2026, 11, 20)
 RULE = CarryRule(date(2026, 11, 21), 7, 0.0)

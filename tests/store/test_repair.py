@@ -17,10 +17,11 @@ from crawler.api.columns import read_batch
 from crawler.models.errors import OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.store.journal import Journal, Record
+from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
 from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
+from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
 
 SELLERS = ("7001", "7002", "7003")
@@ -74,8 +75,8 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
     with Journal(path) as journal:
         staging = SegmentWriter(journal, read_batch)
         said = str(staging.repairs)
-        pages = set(journal.db.execute("SELECT seller_id, page_num FROM page"))
-        ended = {seller for ids in journal.ended() for seller in ids.to_pylist()}
+        pages = set(journal.database.connection.execute("SELECT seller_id, page_num FROM page"))
+        ended = {seller for ids in journal.sellers.ended() for seller in ids.to_pylist()}
         assert not {seller for seller, _ in everything - pages} & ended
         staging.flush()
         found = {
@@ -85,7 +86,7 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
             for row in piece.columns(["seller_id", "video_id", "total_views_cnt"]).to_pylist()
         }
         assert not str(SegmentWriter(journal, read_batch).repairs)
-        credit = journal.credits()
+        credit = journal.reader.credits()
     wanted = {
         (seller, row["video_id"], row["total_views_cnt"])
         for seller, page_num in pages
@@ -196,7 +197,7 @@ def test_a_ledger_with_one_flipped_bit_is_corrected(tmp_path: Path) -> None:
 def test_commits_that_a_damaged_log_hides_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     with Journal(path) as journal:
-        journal.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for page_num in range(1, PAGES + 1):
             journal.write([record("7001", page_num)])
         log = bytearray(path.with_name("j.sqlite-wal").read_bytes())

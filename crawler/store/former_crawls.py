@@ -1,0 +1,91 @@
+"""Crawls of sellers that `--fresh` is to replace: open it to change how long their rows stay published."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.store import journal_sql as sql
+from crawler.store.checksums import with_checksum
+from crawler.store.journal_database import JournalDatabase
+from crawler.store.journal_meta import mark, read_meta, write_meta
+from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, Former, PublishedSeller, SellerSummary
+
+
+class FormerCrawls:
+    """A journal's former crawls: the rows of each are published until a later one has ended."""
+
+    def __init__(self, database: JournalDatabase) -> None:
+        self._database = database
+
+    def all(self) -> Iterator[tuple[Former, bool]]:
+        """The sellers of which a former crawl is published, by seller_id, and whether that one is final."""
+        for *values, after, snapshot, batch, final in self._database.connection.execute(sql.FORMERS):
+            seller = SellerSummary.of_row(values)._replace(after=after, is_published=bool(snapshot))
+            yield Former(seller, batch), bool(final)
+
+    def renew(self, listed: Iterable[pa.Array[Any]]) -> None:
+        """Crawl sellers anew: each is published as it is until all of them have ended.
+
+        Every page must be in a segment. A seller whose new crawl has not succeeded yet goes on with that.
+        """
+        self._database.sort_pages()
+        with self._database.changing() as db:
+            for name in ("listed", "moved"):
+                db.execute(f"CREATE TEMP TABLE {name} (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            for ids in listed:
+                db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+            is_published = read_meta(self._database, "published_mark") == mark(self._database)
+            newest = self._database.one(sql.NEWEST_BATCH)
+            values = {"batch": newest + 1, "last_seq": self._database.last_seq}
+            for statement in sql.RENEW:
+                db.execute(statement, values)
+            db.execute(sql.CHECK_FORMER)
+            if is_published:
+                write_meta(db, {"published_mark": mark(self._database)})
+            for name in ("listed", "moved"):
+                db.execute(f"DROP TABLE {name}")
+
+    def replace(self) -> None:
+        """Let crawls that have ended take the place of the former ones; where one failed, those stay."""
+        with self._database.changing() as db:
+            for statement in sql.REPLACE_FORMER:
+                db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
+            db.execute(sql.CHECK_FORMER)
+
+    def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:
+        """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them."""
+        with self._database.changing() as db:
+            for seller in sellers:
+                db.execute(sql.TAKE_OVER, {**seller._asdict(), "batch": TAKEN_BATCH})
+                db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
+            db.execute(sql.CHECK_FORMER)
+            write_meta(db, facts)
+
+    def lose_pages(self, pages: Iterable[int]) -> None:
+        """Forget, in a transaction that is open, damaged pages of former crawls."""
+        db: sqlite3.Connection = self._database.connection
+        for seq in pages:
+            row = db.execute(sql.SELLER_OF_FORMER_PAGE, (seq,)).fetchone()
+            if row is not None:
+                db.execute(sql.DELETE_FORMER_PAGE, (seq,))
+                db.execute(sql.LOSE_FORMER_PAGES, row)
+        db.execute(sql.CHECK_FORMER)
+
+    def hidden(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers whose new crawl is published only when all that began with it have ended."""
+        return self._database.ids(sql.HIDDEN)
+
+    @property
+    def has_renewed(self) -> bool:
+        """Whether any seller was crawled anew, so that segments hold rows that are not published."""
+        return bool(self._database.one(sql.ANY_RENEWED))
+
+    def is_shown(self, seller_id: str, last_seq: int) -> bool:
+        """Whether rows of a seller in the segment up to `last_seq` are of the crawl that is published."""
+        begun, after = self._database.connection.execute(sql.SHOWN_RANGE, {"id": seller_id}).fetchone()
+        begun = begun or 0
+        return last_seq > begun if after is None else after < last_seq <= begun

@@ -1,0 +1,61 @@
+"""The journal's open SQLite file, shared by the parts of `Journal`: open it to change how SQLite is used."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.store import journal_sql as sql
+from crawler.store.sqlite import database_errors, open_database, read_database, transaction
+
+_IDS_AT_A_TIME = 65_536
+
+
+class JournalDatabase:
+    """The connection, and the number of the page received last; used by one thread at a time.
+
+    Raises `OutputError` where it cannot be written, `InputError` where it is of a format that is not read.
+    """
+
+    def __init__(self, path: Path, *, survive_power_loss: bool, only_read: bool) -> None:
+        self.path = path
+        reading = read_database(path, sql.FORMAT) if only_read else None
+        self.connection: sqlite3.Connection = reading or open_database(
+            path,
+            sql.SCHEMA,
+            sql.FORMAT,
+            oldest=sql.OLDEST_FORMAT,
+            upgrades=sql.UPGRADES,
+            survive_power_loss=survive_power_loss,
+        )
+        self._is_sorted = only_read
+        self.last_seq = self.one(sql.LAST_SEQ)
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. Raises `OutputError` where it fails; then nothing of it is there."""
+        with database_errors(self.path), transaction(self.connection) as connection:
+            yield connection
+
+    def one(self, query: str) -> int:
+        """The number that a query has as its only result."""
+        with database_errors(self.path):
+            return int(self.connection.execute(query).fetchone()[0])
+
+    def ids(self, query: str, values: Mapping[str, Any] | None = None) -> Iterator[pa.Array[Any]]:
+        """A query's first column, some rows at a time."""
+        cursor = self.connection.execute(query, values or {})
+        while rows := cursor.fetchmany(_IDS_AT_A_TIME):
+            yield pa.array([row[0] for row in rows], pa.string())
+
+    def sort_pages(self) -> None:
+        """Make the index by which a seller's pages are found, if it is not there."""
+        if not self._is_sorted and self.last_seq:
+            with database_errors(self.path):
+                self.connection.execute(sql.INDEX_PAGES_BY_SELLER)
+            self._is_sorted = True

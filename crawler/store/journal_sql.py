@@ -1,0 +1,326 @@
+"""The journal's tables and all statements on them, by name: open it to change what is asked of SQLite.
+
+Names in the file are older than the words of this program: `seam` is a gap, `mended` repaired, `outlay` a
+cost, `least` a page's last value, `edge` the hash of its last ID, `bound` the value of what may be missing.
+They stay, so that a date that an earlier build began can be gone on with.
+"""
+
+# ruff: noqa: S608 - a statement is only put into another one of this module
+
+from __future__ import annotations
+
+FORMAT = 6
+OLDEST_FORMAT = 5
+"""The first format that is brought up to the present one; earlier ones are refused with the way out."""
+
+UPGRADES = {
+    5: """ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+        UPDATE body SET checksum = blob_checksum(lz4)"""
+}
+_PAGE_COLUMNS = """
+    seq INTEGER PRIMARY KEY,
+    seller_id TEXT NOT NULL,
+    page_num INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    fingerprint INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    total REAL NOT NULL,
+    least REAL,
+    edge INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    body_checksum INTEGER NOT NULL,
+    checksum INTEGER NOT NULL"""
+# The last column of each table is the checksum of the others in their order.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS page ({page_columns}
+);
+CREATE TABLE IF NOT EXISTS body (
+    seq INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    lz4 BLOB NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS segment (
+    name TEXT PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    pieces TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outlay (
+    seller_id TEXT PRIMARY KEY,
+    credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seller (
+    seller_id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    stop_reason TEXT NOT NULL,
+    error TEXT,
+    retriable INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seam (
+    seller_id TEXT NOT NULL,
+    page_num INTEGER NOT NULL,
+    overlap INTEGER NOT NULL,
+    mended INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (seller_id, page_num)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS matched (
+    seller_id TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    videos INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS anew (
+    seller_id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former (
+    seller_id TEXT PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    final INTEGER NOT NULL,
+    snapshot INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    stop_reason TEXT,
+    pages INTEGER NOT NULL,
+    credits INTEGER NOT NULL,
+    error TEXT,
+    first INTEGER,
+    last INTEGER,
+    run_id TEXT,
+    rows INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    bound REAL,
+    overlap INTEGER NOT NULL,
+    drift INTEGER NOT NULL,
+    source TEXT,
+    videos INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former_page ({page_columns}
+);
+CREATE INDEX IF NOT EXISTS former_page_of_seller ON former_page (seller_id);
+CREATE VIEW IF NOT EXISTS known AS
+    SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
+    UNION SELECT seller_id FROM former
+"""
+SCHEMA = _TABLES.replace("{page_columns}", _PAGE_COLUMNS)
+
+# Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
+INDEX_PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
+
+# A page that was dropped for damage must not have its number used again.
+LAST_SEQ = """SELECT max(
+    (SELECT coalesce(max(seq), 0) FROM page),
+    (SELECT coalesce(max(seq), 0) FROM body),
+    (SELECT coalesce(max(last_seq), 0) FROM segment)
+)"""
+
+SELLERS_TO_REOPEN = """
+SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_refused))
+    OR (stop_reason = 'max_pages' AND :max_pages > (SELECT count(DISTINCT page_num) FROM page
+        WHERE page.seller_id = seller.seller_id AND page_num <= :max_pages))
+    OR stop_reason = 'top'
+    OR (stop_reason = 'min_value' AND (:min_value IS NULL OR :min_value <= (SELECT min(worth) FROM
+        (SELECT min(least) AS worth, page_num, row_number() OVER (ORDER BY page_num) AS place FROM page
+            WHERE page.seller_id = seller.seller_id GROUP BY page_num)
+        WHERE place = page_num)))
+    OR (stop_reason = 'short_page' AND :stop = 'empty')
+"""
+
+# Rows that are carried stand until their seller is read to its end, or cannot be.
+END_SELLER = """
+INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
+    status = excluded.status, stop_reason = excluded.stop_reason, error = excluded.error,
+    retriable = excluded.retriable, run_id = excluded.run_id, checksum = excluded.checksum
+    WHERE seller.stop_reason != 'carried' OR excluded.status != 'partial'
+"""
+
+ADD_COST = """
+INSERT INTO outlay VALUES (?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
+    credits = credits + excluded.credits,
+    checksum = row_checksum(seller_id, credits + excluded.credits)
+"""
+
+
+_SUMMARIES = """
+SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0) AS pages,
+    coalesce(outlay.credits, 0) + coalesce(p.credits, 0) AS credits, seller.error, p.first, p.last,
+    coalesce(p.run_id, seller.run_id) AS run_id, coalesce(p.rows, 0) AS rows, coalesce(p.size, 0) AS size,
+    p.bound AS bound, coalesce(s.overlap, 0) AS overlap, coalesce(s.drift, 0) AS drift,
+    matched.source AS source, coalesce(matched.videos, 0) AS videos, coalesce(p.deepest, 0) + 1 AS missing,
+    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps AS gaps
+FROM {sellers}
+LEFT JOIN seller USING (seller_id)
+LEFT JOIN outlay USING (seller_id)
+LEFT JOIN matched USING (seller_id)
+LEFT JOIN anew USING (seller_id)
+LEFT JOIN (SELECT seller_id, sum(overlap) AS overlap, sum(NOT mended) AS drift
+    FROM seam GROUP BY seller_id) AS s USING (seller_id)
+LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
+    min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
+    sum(row_count) AS rows, sum(size) AS size,
+    CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
+    max(page_num) AS deepest, max(page_num) > count(DISTINCT page_num) AS gaps
+    FROM page {pages} GROUP BY seller_id) AS p USING (seller_id)
+ORDER BY seller_id"""
+
+ALL_SUMMARIES = _SUMMARIES.format(sellers="known", pages="")
+
+# `listed` are the sellers to crawl anew; those of them that have no former crawl yet are `moved`.
+_OF_MOVED = _SUMMARIES.format(sellers="moved", pages="WHERE seller_id IN (SELECT seller_id FROM moved)")
+_MOVE = """INSERT INTO former
+    SELECT seller_id, :batch, 0, 0, after,
+        coalesce(status, CASE WHEN pages THEN 'partial' ELSE 'pending' END), stop_reason, pages, credits,
+        error, first, last, run_id, rows, size, CASE WHEN NOT gaps THEN bound END, overlap, drift, source,
+        videos, 0
+    FROM ({})"""
+RENEW = (
+    """INSERT INTO moved SELECT seller_id FROM listed
+        WHERE seller_id NOT IN (SELECT seller_id FROM former) AND (seller_id IN (SELECT seller_id FROM seller)
+            OR EXISTS (SELECT 1 FROM page WHERE page.seller_id = listed.seller_id))""",
+    """DELETE FROM seller WHERE status = 'failed' AND seller_id IN (SELECT seller_id FROM former)
+        AND seller_id IN (SELECT seller_id FROM listed)""",
+    """UPDATE former SET batch = :batch, final = 0, checksum = 0
+        WHERE seller_id IN (SELECT seller_id FROM listed)""",
+    _MOVE.format(_OF_MOVED),
+    """INSERT OR REPLACE INTO anew
+        SELECT seller_id, :last_seq, spent, row_checksum(seller_id, :last_seq, spent) FROM
+            (SELECT seller_id, former.credits + coalesce(anew.credits, 0) AS spent
+            FROM moved JOIN former USING (seller_id) LEFT JOIN anew USING (seller_id))""",
+    "INSERT INTO former_page SELECT * FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM outlay WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM seam WHERE seller_id IN (SELECT seller_id FROM moved)",
+    "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM moved)",
+    """INSERT OR IGNORE INTO former
+        SELECT seller_id, :batch, 0, 0, 0, 'pending', NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0,
+            NULL, 0, 0
+        FROM listed""",
+)
+
+REPLACE_FORMER = (
+    """UPDATE former SET batch = :failed, checksum = 0 WHERE batch > 0 AND batch NOT IN
+        (SELECT batch FROM former LEFT JOIN seller USING (seller_id) WHERE seller.seller_id IS NULL)""",
+    """UPDATE former SET batch = :failed, checksum = 0
+        WHERE batch = :taken AND seller_id IN (SELECT seller_id FROM seller)""",
+    # A crawl that brought nothing takes the place of none.
+    """DELETE FROM former WHERE batch = :failed AND (pages = 0 OR seller_id IN
+        (SELECT seller_id FROM seller WHERE status = 'complete' OR (status = 'partial'
+            AND EXISTS (SELECT 1 FROM page WHERE page.seller_id = seller.seller_id))))""",
+    "DELETE FROM former_page WHERE seller_id NOT IN (SELECT seller_id FROM former)",
+)
+
+TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 1, 0, :status, :stop_reason,
+    :pages, :credits, :error, :first, :last, :run_id, :rows, 0, NULL, :overlap,
+    :drift, :source, :videos, 0)"""
+
+
+# Follows each change of that table.
+CHECK_FORMER = """UPDATE former SET checksum = row_checksum(seller_id, batch, final, snapshot, after, status,
+        stop_reason, pages, credits, error, first, last, run_id, rows, size, bound, overlap, drift, source,
+        videos)
+    WHERE checksum = 0"""
+
+LOSE_FORMER_PAGES = """UPDATE former SET status = 'partial', stop_reason = NULL, bound = NULL, checksum = 0,
+        (pages, rows) = (SELECT count(*), coalesce(sum(row_count), 0) FROM former_page
+            WHERE former_page.seller_id = former.seller_id)
+    WHERE seller_id = ?"""
+
+INSERT_PAGE = "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_BODY = "INSERT INTO body VALUES (?, ?, ?, ?, ?)"
+INSERT_SEGMENT = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?)"
+DELETE_BODIES = "DELETE FROM body WHERE seq <= ?"
+SEGMENTS = "SELECT name, first_seq, last_seq, rejected, pieces FROM segment ORDER BY last_seq"
+LAST_SEGMENT = "SELECT coalesce(max(last_seq), 0) FROM segment"
+NEXT_BODY = "SELECT seq, lz4 FROM body WHERE seq > ? ORDER BY seq LIMIT 1"
+PAGES_OF_BODY = """SELECT seq, seller_id, page_num, received_at, request_id, run_id, size FROM page
+    WHERE seq > ? AND seq <= ? ORDER BY seq"""
+
+META = "SELECT name, value, checksum FROM meta WHERE name = ?"
+SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
+
+SET_GAP = "INSERT OR REPLACE INTO seam VALUES (?, ?, ?, ?, ?)"
+REPAIR_GAPS = """UPDATE seam SET mended = 1, checksum = row_checksum(seller_id, page_num, overlap, 1)
+    WHERE seller_id = ? AND page_num > ?"""
+GAPS_OF_SELLER = "SELECT page_num, overlap FROM seam WHERE seller_id = ? AND NOT mended"
+SELLERS_WITH_GAPS = "SELECT seller_id FROM seam WHERE NOT mended"
+COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (seller_id)
+    WHERE status = 'complete' AND NOT mended"""
+FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
+LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
+
+ANY_ENDED = "SELECT EXISTS (SELECT 1 FROM seller)"
+REOPEN = "DELETE FROM seller WHERE seller_id = ?"
+SETTLED = """SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)
+    UNION SELECT seller_id FROM former WHERE final"""
+REFUSED = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
+ANSWERED = "SELECT seller_id FROM seller UNION SELECT seller_id FROM page"
+KNOWN = "SELECT seller_id FROM known"
+ENDED = "SELECT seller_id FROM seller UNION SELECT seller_id FROM former WHERE final"
+BEGUN = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, max(seq)
+    FROM page LEFT JOIN seller USING (seller_id)
+    WHERE seller.seller_id IS NULL OR (:carried AND seller.stop_reason = 'carried')
+    GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
+
+SET_MATCH = "INSERT OR REPLACE INTO matched VALUES (?, ?, ?, ?)"
+MATCHED_DAYS = """SELECT source FROM matched
+    UNION SELECT source FROM former WHERE snapshot OR stop_reason = 'carried'"""
+CARRIED_OF_DAY = """SELECT seller_id, videos FROM matched JOIN seller USING (seller_id)
+    WHERE stop_reason = 'carried' AND source = :day
+    UNION SELECT seller_id, videos FROM former
+    WHERE (snapshot OR stop_reason = 'carried') AND source = :day"""
+GIVE_UP_CARRIED = (
+    "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'",
+    "DELETE FROM former WHERE seller_id = ? AND (snapshot OR stop_reason = 'carried')",
+)
+
+CREDITS = """SELECT coalesce(sum(credits), 0) FROM
+    (SELECT credits FROM page UNION ALL SELECT credits FROM outlay UNION ALL SELECT credits FROM anew)"""
+LAST_RECEIVED = "SELECT coalesce(max(received_at), -1) FROM page"
+LONGEST_PAGES = (
+    "SELECT coalesce(max(row_count), 0) FROM page",
+    "SELECT coalesce(max(row_count), 0) FROM former_page",
+)
+PAGE_SIZES = """SELECT seller_id, page_num, max(row_count) FROM
+    (SELECT seller_id, page_num, row_count FROM page
+    WHERE seller_id > :after AND seller_id <= :last
+        AND NOT (:shown AND seller_id IN (SELECT seller_id FROM former))
+    UNION ALL SELECT seller_id, page_num, row_count FROM former_page
+    WHERE :shown AND seller_id > :after AND seller_id <= :last)
+    GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
+
+ANY_HIDDEN = "SELECT EXISTS (SELECT 1 FROM former WHERE batch > 0)"
+HIDDEN = "SELECT seller_id FROM former WHERE batch > 0"
+LAST_SHOWN_SEQ = f"SELECT coalesce(max(seq), 0) FROM page WHERE seller_id NOT IN ({HIDDEN})"
+ENDINGS_SHOWN = f"""SELECT status, stop_reason, count(*) FROM seller WHERE seller_id NOT IN ({HIDDEN})
+    GROUP BY status, stop_reason"""
+COSTS_SHOWN = f"SELECT coalesce(sum(credits), 0) FROM outlay WHERE seller_id NOT IN ({HIDDEN})"
+FORMER_BATCHES = (
+    "SELECT batch, count(*), sum(pages) FROM former WHERE batch <= 0 GROUP BY batch ORDER BY batch"
+)
+FORMERS = """SELECT seller_id, status, stop_reason, pages, credits, error, first, last, run_id, rows,
+    size, bound, overlap, drift, source, videos, pages + 1, after, snapshot, batch, final
+    FROM former ORDER BY seller_id"""
+NEWEST_BATCH = "SELECT max(0, coalesce(max(batch), 0)) FROM former"
+ANY_RENEWED = "SELECT EXISTS (SELECT 1 FROM anew) OR EXISTS (SELECT 1 FROM former)"
+SHOWN_RANGE = """SELECT (SELECT seq FROM anew WHERE seller_id = :id),
+    (SELECT after FROM former WHERE seller_id = :id)"""
+KEEP_COST = "INSERT OR IGNORE INTO anew VALUES (?, ?, ?, ?)"
+SELLER_OF_FORMER_PAGE = "SELECT seller_id FROM former_page WHERE seq = ?"
+DELETE_FORMER_PAGE = "DELETE FROM former_page WHERE seq = ?"

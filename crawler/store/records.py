@@ -1,0 +1,159 @@
+"""What the journal takes and returns, as values: what is known of a page, a segment or a seller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from crawler.models.page import NO_NOTES, Page, PageNotes
+from crawler.models.seller import Ending, SellerStatus, StopReason
+
+FAILED_BATCH, TAKEN_BATCH = 0, -1
+"""See `Former`; numbers from 1 are those of `--fresh` crawls that have not ended."""
+
+
+class Record(NamedTuple):
+    """What one group commit writes for one seller: a page, an ending, both, or only what it cost."""
+
+    seller_id: str
+    run_id: str
+    credits: int
+    page: Page | None
+    ending: Ending | None
+    notes: PageNotes = NO_NOTES
+
+
+class StoredPage(NamedTuple):
+    """A page as segments are built from it; `seq` counts pages in the order received."""
+
+    seq: int
+    seller_id: str
+    page_num: int
+    received_at: int
+    request_id: str
+    run_id: str
+    body: bytes
+
+
+class Segment(NamedTuple):
+    """A file that holds the rows of the pages `first_seq` to `last_seq`, and how many rows it had to reject.
+
+    `pieces` are the checksums of its parts, as `segment_file` writes and reads them.
+    """
+
+    name: str
+    first_seq: int
+    last_seq: int
+    rejected: int
+    pieces: str
+
+
+class SellerSummary(NamedTuple):
+    """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
+
+    No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
+    that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
+    that were not mended. `matched`: the snapshot with the same first page, and how many videos it has.
+    `missing`: the first page that was not received.
+
+    Its pages are those received after the page `after`, up to the page `upto` where that is set. `credits`
+    counts all that was spent on the seller for this date, `other_credits` what of it went to other crawls of
+    the seller. `is_published`: its rows are those of the date's snapshot as it was published, from `matched`.
+    `former`: the crawl whose rows are published in place of this one's. `attempt`: how the crawl that was to
+    replace these rows has gone.
+    """
+
+    seller_id: str
+    status: SellerStatus
+    stop_reason: StopReason | None
+    pages: int
+    credits: int
+    error: str | None
+    first_crawled_at: int | None
+    last_crawled_at: int | None
+    run_id: str | None
+    rows: int
+    size: int
+    bound: float | None
+    overlap: int
+    drift: int
+    matched: date | None
+    matched_videos: int
+    missing: int
+    after: int = 0
+    upto: int | None = None
+    other_credits: int = 0
+    is_published: bool = False
+    former: Former | None = None
+    attempt: Attempt | None = None
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> SellerSummary:
+        """A summary as the journal's queries return it."""
+        seller_id, status, reason, *rest, source, videos, missing = row
+        begun = SellerStatus.PARTIAL if rest[0] else SellerStatus.PENDING
+        known = begun if status is None else SellerStatus(status)
+        stopped = None if reason is None else StopReason(reason)
+        matched = None if source is None else date.fromisoformat(source)
+        values: list[Any] = [seller_id, known, stopped, *rest, matched, videos, missing]
+        return cls(*values)
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its rows beyond the first page are those of the snapshot that it matched."""
+        return self.stop_reason is StopReason.CARRIED and not self.is_published
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether `--fresh` goes on with this crawl of the seller, since it has not succeeded yet."""
+        return self.former is not None and self.former.batch >= FAILED_BATCH
+
+    @property
+    def shown(self) -> SellerSummary:
+        """The crawl of the seller whose rows are to be published."""
+        if self.former is None:
+            return self
+        kept, batch = self.former
+        kept = kept._replace(credits=self.credits, other_credits=self.credits - kept.credits)
+        failed = batch == FAILED_BATCH
+        return kept._replace(attempt=Attempt(self.status, self.stop_reason, self.error)) if failed else kept
+
+
+class Former(NamedTuple):
+    """A crawl of a seller that another one is to replace, together with all others of its `batch`.
+
+    In `FAILED_BATCH` are the sellers whose new crawl failed, in `TAKEN_BATCH` those that were taken over
+    from the date's snapshot: of these each is replaced by itself.
+    """
+
+    seller: SellerSummary
+    batch: int
+
+
+class Attempt(NamedTuple):
+    """How the crawl of a seller has gone that was to replace its published rows."""
+
+    status: SellerStatus
+    stop_reason: StopReason | None
+    error: str | None
+
+
+class PublishedSeller(NamedTuple):
+    """A seller of the date's snapshot, of which the journal is lost; `final`: it needs no further page."""
+
+    seller_id: str
+    final: bool
+    status: str
+    stop_reason: str | None
+    pages: int
+    credits: int
+    error: str | None
+    first: int | None
+    last: int | None
+    run_id: str | None
+    rows: int
+    overlap: int
+    drift: int
+    source: str
+    videos: int

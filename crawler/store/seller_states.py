@@ -1,0 +1,145 @@
+"""Which sellers a journal knows, which have ended, and which go on: what a later run resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.models.api import MAX_PAGE_NUM
+from crawler.models.choices import StopRule
+from crawler.models.page import Gap, Page
+from crawler.models.seller import SellerProgress
+from crawler.store import journal_sql as sql
+from crawler.store.journal_database import JournalDatabase
+
+
+class SellerStates:
+    """A journal's sellers by how far they have come."""
+
+    def __init__(self, database: JournalDatabase) -> None:
+        self._database = database
+
+    def reopen(
+        self,
+        listed: Callable[[list[str]], list[bool]],
+        *,
+        retry_refused: bool = False,
+        max_pages: int = MAX_PAGE_NUM,
+        min_value: float | None = None,
+        stop: StopRule = StopRule.SHORT,
+    ) -> None:
+        """Let listed sellers go on that ended for a reason that no longer holds.
+
+        Those that hid nothing of the best K always do: the next run may want another K, and asking the
+        journal again costs nothing.
+        """
+        values = {
+            "retry_refused": retry_refused,
+            "max_pages": max_pages,
+            "min_value": min_value,
+            "stop": stop,
+        }
+        self._database.sort_pages()
+        # All are found before any is changed: a query may miss what is deleted under it.
+        ended = list(self._database.ids(sql.SELLERS_TO_REOPEN, values))
+        with self._database.changing() as db:
+            ids: list[Any]
+            for ids in (some.to_pylist() for some in ended):
+                open_again = [(i,) for i, inside in zip(ids, listed(ids), strict=True) if inside]
+                db.executemany(sql.REOPEN, open_again)
+
+    @property
+    def has_endings(self) -> bool:
+        """Whether any seller has ended."""
+        return bool(self._database.one(sql.ANY_ENDED))
+
+    def settled(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that have ended, and that no later run of itself tries again."""
+        return self._database.ids(sql.SETTLED)
+
+    def refused(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the failed sellers that only `retry_refused` opens again."""
+        return self._database.ids(sql.REFUSED)
+
+    def answered(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that have a page or have ended."""
+        return self._database.ids(sql.ANSWERED)
+
+    def known(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that have a summary: those, and any that cost something."""
+        return self._database.ids(sql.KNOWN)
+
+    def ended(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that need no further page."""
+        return self._database.ids(sql.ENDED)
+
+    def begun(self, *, carried: bool = False) -> Iterator[SellerProgress]:
+        """Sellers with pages that have not ended, ready to go on; also those that are `carried`.
+
+        Of a page that was received twice, the later reading counts.
+        """
+        self._database.sort_pages()
+        drifted = {row[0] for row in self._database.connection.execute(sql.SELLERS_WITH_GAPS)}
+        progress: SellerProgress | None = None
+        rows = self._database.connection.execute(sql.BEGUN, {"carried": carried})
+        for seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, _ in rows:
+            if progress is None or progress.seller_id != seller_id:
+                if progress is not None:
+                    yield progress
+                progress = SellerProgress(seller_id, drifted=seller_id in drifted)
+            page = Page(
+                seller_id,
+                page_num,
+                b"",
+                row_count,
+                fingerprint,
+                0,
+                "",
+                total,
+                least,
+                stored_last_id_hash=edge,
+                rejected=rejected,
+            )
+            if page_num == progress.next_page:
+                progress.received(page)
+            else:
+                progress.held = {**(progress.held or {}), page_num: page}
+        if progress is not None:
+            yield progress
+
+    def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
+        """The gaps of a seller that are not repaired, and the fingerprint of each of its pages."""
+        self._database.sort_pages()
+        db = self._database.connection
+        gaps = [Gap(*row) for row in db.execute(sql.GAPS_OF_SELLER, (seller_id,))]
+        return gaps, dict(db.execute(sql.FINGERPRINTS, (seller_id,)).fetchall())
+
+    def to_repair(self) -> list[str]:
+        """Sellers that are complete, but for gaps that are not repaired."""
+        return [row[0] for row in self._database.connection.execute(sql.COMPLETE_WITH_GAPS)]
+
+
+class CarriedSellers:
+    """A journal's sellers of which rows are taken from an earlier snapshot."""
+
+    def __init__(self, database: JournalDatabase) -> None:
+        self._database = database
+
+    def matched_days(self) -> list[date]:
+        """The crawl dates of the snapshots that sellers are carried from or compared with."""
+        return [date.fromisoformat(row[0]) for row in self._database.connection.execute(sql.MATCHED_DAYS)]
+
+    def of_day(self, day: date) -> dict[str, int]:
+        """The sellers that are carried from a snapshot, and how many videos each has there."""
+        found = self._database.connection.execute(sql.CARRIED_OF_DAY, {"day": day.isoformat()})
+        return dict(found.fetchall())
+
+    def give_up(self, ids: Iterable[str]) -> None:
+        """Let sellers go on that were carried."""
+        lost = [(seller_id,) for seller_id in ids]
+        with self._database.changing() as db:
+            for statement in sql.GIVE_UP_CARRIED:
+                db.executemany(statement, lost)
