@@ -6,7 +6,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -258,7 +257,7 @@ def main() -> None:
     sys.exit(exit_code_of(lambda: cli.main(prog_name="crawler", standalone_mode=False)))
 
 
-class _LeftOut(MetaPathFinder):
+class _LeftOut:
     """Lets imports of what nobody here needs fail as if it were not installed.
 
     (With `None` in `sys.modules` pyarrow's own try would take that for the module.)

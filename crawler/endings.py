@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,6 +101,8 @@ def _print_disk_error(error: OSError) -> int:
 
 
 def _print_bug(error: Exception) -> int:
+    import tempfile  # noqa: PLC0415 - slow to import, and bugs are rare
+
     trace = _without_key("".join(traceback.format_exception(error)))
     whole = f"crawler {__version__}, Python {sys.version}\n{trace}".encode(errors="backslashreplace")
     where = "the lines above"

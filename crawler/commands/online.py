@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
 
+from crawler.exit_codes import COMPLETE, INTERRUPTED
 from crawler.models.errors import CrawlerError, InputError, PageError
 from crawler.nightly.account import Account, initial_hold_s
 from crawler.nightly.world import World
@@ -53,12 +53,12 @@ def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> st
         try:
             account.reserve(lambda left: 1 if left is None else min(1, left))
             answer = asyncio.run(_ask(settings, key, world, departure, pause))
-            code = 0
+            code = COMPLETE.number
         except CrawlerError as error:
             code = error.exit_code
             raise
         except KeyboardInterrupt:
-            code = 128 + signal.SIGINT
+            code = INTERRUPTED.number
             raise
         finally:
             ledger.settle(run_id, int(departure.sent))
