@@ -14,7 +14,8 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import stamp
 from crawler.store.layout import Layout
-from crawler.store.ledger import CHECK, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import CHECK
 from crawler.store.lock import hold_lock
 from crawler.store.sqlite import state_errors
 
@@ -61,7 +62,7 @@ def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> st
             code = INTERRUPTED.number
             raise
         finally:
-            ledger.settle(run_id, int(departure.sent))
+            ledger.return_unused_credits(run_id, int(departure.sent))
             ledger.finish(run_id, stamp(world.now()), code)
     return answer
 

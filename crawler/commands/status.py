@@ -18,7 +18,8 @@ from crawler.options import CreditSettings, RunSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.store.files import output_errors
 from crawler.store.layout import Layout
-from crawler.store.ledger import DateRecord, Ledger, RunRecord
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import DateRecord, RunRecord
 from crawler.store.lock import Holder, holder_of
 from crawler.store.sqlite import state_errors
 

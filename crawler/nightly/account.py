@@ -9,7 +9,8 @@ from datetime import date, datetime
 from crawler.models.errors import BudgetSpentError
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, month_begin, month_end, utc_day
-from crawler.store.ledger import BillingMonth, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import BillingMonth
 
 _HOLD_MARGIN = 1.05
 """The pace of an earlier process is waited for by so much longer than its window."""

@@ -108,7 +108,9 @@ class _Session:
     async def _return_unused_credits(self, credit: Credits, counter: Executor) -> None:
         """Return to the ledger what was leased and not sent."""
         ledger, run_id = self._opened.ledger, self._opened.run_id
-        await asyncio.get_running_loop().run_in_executor(counter, ledger.settle, run_id, credit.charged)
+        await asyncio.get_running_loop().run_in_executor(
+            counter, ledger.return_unused_credits, run_id, credit.charged
+        )
 
 
 class _LedgerPort:

@@ -10,7 +10,7 @@ from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.shell import program, quoted
 from crawler.rules.dates import is_late, latest_date
-from crawler.store.ledger import FINISHED, DateRecord
+from crawler.store.ledger_records import FINISHED, DateRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from crawler.report.run_report import Credits, RunReport
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
 from crawler.store.layout import RunFolder
-from crawler.store.ledger import Outcome
+from crawler.store.ledger_records import Outcome
 
 
 def record(opened: Opened, report: RunReport, variables: list[str]) -> RunReport:

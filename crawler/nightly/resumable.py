@@ -11,7 +11,8 @@ from crawler.nightly.replace_guard import slices
 from crawler.sellers.listing import SellerList, missing
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
-from crawler.store.ledger import FINISHED, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import FINISHED
 from crawler.store.repair import repair
 
 

@@ -16,7 +16,8 @@ from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, in_words, resumed
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
-from crawler.store.ledger import DateRecord, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import DateRecord
 
 
 def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple[Loaded, str, date]:

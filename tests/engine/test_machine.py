@@ -127,7 +127,7 @@ class Crawling(RuleBasedStateMachine):
         for seller in self.in_flight:
             self.frontier.put_back(seller)
         before = self.ledger.spent_for(DATE)
-        self.ledger.settle(f"run{self.runs}", self.spent)
+        self.ledger.return_unused_credits(f"run{self.runs}", self.spent)
         assert self.ledger.spent_for(DATE) == before - self.credits
         self._leave()
         self._resume()

@@ -20,7 +20,8 @@ from crawler.rules.clock import doubt_by_api, doubt_by_last_run, is_future
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import load
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
-from crawler.store.ledger import BillingMonth, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_records import BillingMonth
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 NOW = datetime.now(UTC)

@@ -27,7 +27,8 @@ from crawler.models.errors import OutputError
 from crawler.rules.dates import is_late, latest_date
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.ledger import Ledger, Outcome, _update_run
+from crawler.store.ledger import Ledger, _update_run
+from crawler.store.ledger_records import Outcome
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 DAY = timedelta(days=1)

@@ -26,7 +26,8 @@ from crawler.nightly.account import Account
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, pace_since
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.ledger import FORMAT, Ledger
+from crawler.store.ledger import Ledger
+from crawler.store.ledger_sql import FORMAT
 
 DATE = date(2026, 11, 23)
 DAY = timedelta(days=1)
@@ -179,7 +180,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule()
     def stop_cleanly(self) -> None:
-        self.ledger.settle(self.run_id, self.sent_by[self.run_id])
+        self.ledger.return_unused_credits(self.run_id, self.sent_by[self.run_id])
         told = {run.run_id: run.reserved for run in self.ledger.runs()}
         assert told[self.run_id] == self.sent_by[self.run_id]
         self.crash()
@@ -276,7 +277,7 @@ def test_a_clock_that_was_set_back_charges_the_month_that_has_begun(ledger: Ledg
 
 def test_a_settled_day_still_keeps_the_clock_from_going_back(ledger: Ledger) -> None:
     account(ledger, "2026-12-01T02:00:00").reserve(all_of(5))
-    ledger.settle("r", 0)
+    ledger.return_unused_credits("r", 0)
     account(ledger, "2026-11-30T02:00:00").reserve(all_of(5))
     assert days_of(ledger) == {"2026-12-01": 5}
 
@@ -296,7 +297,7 @@ def test_unspent_credits_are_those_leased_last(ledger: Ledger, spent: int, kept:
     days = ("2026-11-23", "2026-11-24", "2026-11-25")
     for day, credit in zip(days, (50, 20, 20), strict=True):
         account(ledger, f"{day}T02:00:00").reserve(all_of(credit))
-    ledger.settle("r", spent)
+    ledger.return_unused_credits("r", spent)
     assert days_of(ledger) == dict(zip(days, kept, strict=True))
     assert_sums_agree(ledger)
 
@@ -320,7 +321,7 @@ def test_settling_leaves_other_runs_alone(ledger: Ledger) -> None:
     ledger.begin("other", DATE, "2026-11-23T01:00:00.000Z")
     account(ledger, "2026-11-23T02:00:00").reserve(all_of(9))
     ledger.reserve("other", DATE, None, all_of(4))
-    ledger.settle("r", 2)
+    ledger.return_unused_credits("r", 2)
     assert days_of(ledger) == {"2026-11-23": 6}
     assert_sums_agree(ledger)
 

@@ -1,0 +1,91 @@
+"""The ledger's tables and its longer statements, by name: open it to change what is counted, and for when."""
+
+from __future__ import annotations
+
+FORMAT = 3
+OLDEST_READABLE = 2
+"""The first format that can be read as it is."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS run (
+    run_id TEXT PRIMARY KEY,
+    crawl_date TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    reserved INTEGER NOT NULL DEFAULT 0,
+    finished_at TEXT,
+    exit_code INTEGER,
+    checksum INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS run_of_date ON run (crawl_date);
+CREATE TABLE IF NOT EXISTS lease (
+    run_id TEXT NOT NULL,
+    day TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run_id, day)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
+CREATE TABLE IF NOT EXISTS outcome (
+    run_id TEXT PRIMARY KEY,
+    rows INTEGER,
+    sellers INTEGER,
+    complete INTEGER,
+    failed INTEGER,
+    refused INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS closed (crawl_date TEXT PRIMARY KEY, closed_at TEXT NOT NULL) WITHOUT ROWID;
+-- format 1 had no leases: a run's credits count for the day on which it began
+INSERT INTO lease
+    SELECT run_id, substr(started_at, 1, 10), reserved,
+        row_checksum(run_id, substr(started_at, 1, 10), reserved) FROM run
+    WHERE reserved > 0 AND run_id NOT IN (SELECT run_id FROM lease)
+"""
+
+CHECK_RUN = (
+    "UPDATE run SET checksum = row_checksum(run_id, crawl_date, started_at, reserved, finished_at, exit_code)"
+)
+_CHECKED_RUNS = f"ALTER TABLE run ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;{CHECK_RUN}"
+_CHECKED_LEASES = """
+ALTER TABLE lease ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE lease SET checksum = row_checksum(run_id, day, credits)
+"""
+UPGRADES = {1: _CHECKED_RUNS, 2: f"{_CHECKED_RUNS};{_CHECKED_LEASES}"}
+
+# Never an earlier day than one that is there: a clock that was set back over a month's border would
+# otherwise charge the month that is over, and leave the new one its whole budget. Days that lie far ahead
+# come of a clock that was wrong, and hold nothing up.
+ADD_LEASE = """
+WITH clock (day) AS (SELECT coalesce(:day, substr(started_at, 1, 10)) FROM run WHERE run_id = :run_id),
+    latest (day) AS (SELECT max(
+        clock.day,
+        coalesce((SELECT max(day) FROM lease WHERE day <= date(clock.day, :far)), '')
+    ) FROM clock)
+INSERT INTO lease
+    SELECT :run_id, latest.day, :credits, row_checksum(:run_id, latest.day, :credits) FROM latest WHERE true
+ON CONFLICT (run_id, day) DO UPDATE SET
+    credits = credits + excluded.credits,
+    checksum = row_checksum(run_id, day, credits + excluded.credits)
+"""
+
+# The order of the runs, other than the clock, never goes back: what was leased for a day far ahead belongs
+# to a month that no earlier month's run came after.
+SPENT_SINCE = """
+SELECT coalesce(sum(credits), 0) FROM lease LEFT JOIN run USING (run_id)
+WHERE day >= :since AND (day <= :far OR run.rowid >= coalesce(
+    (SELECT max(run.rowid) FROM lease JOIN run USING (run_id) WHERE day < :since), 0))
+"""
+
+
+SET_OUTCOME = """
+UPDATE outcome
+    SET rows = :rows, sellers = :sellers, complete = :complete, failed = :failed, refused = :refused
+    WHERE run_id = :run_id
+"""
+RUNS = """
+SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code,
+        rows, sellers, complete, failed, refused
+    FROM run LEFT JOIN outcome USING (run_id) ORDER BY run.rowid DESC
+"""
+RUNS_WITHOUT_OUTCOME = """
+SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run ORDER BY rowid DESC
+"""
