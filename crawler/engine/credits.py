@@ -22,14 +22,14 @@ class Credits:
         self._left = 0
         self._held = 0
         self._dry = False
-        self._told = "the credit budget is spent"
+        self._message = "the credit budget is spent"
         self._settled = asyncio.Event()
         self._wanting = 0
         self.spent = 0
 
     @property
     def charged(self) -> int:
-        """Credits spent, and those in the hands of whoever was to send by them."""
+        """Credits spent plus credits reserved by requests in flight."""
         return self.spent + self._held
 
     def take_at_once(self) -> bool:
@@ -75,7 +75,7 @@ class Credits:
             await asyncio.shield(self._leasing)
         while self._left == 0 and self._dry:
             if self._held == 0:
-                raise BudgetSpentError(self._told)
+                raise BudgetSpentError(self._message)
             self._settled.clear()
             await self._settled.wait()
 
@@ -85,6 +85,6 @@ class Credits:
             lease = await self._ledger.reserve(self._held + self._wanting)
         except BudgetSpentError as spent:
             # others may still give theirs back
-            self._told = str(spent)
+            self._message = str(spent)
         self._left += lease
         self._dry = lease == 0

@@ -87,7 +87,7 @@ class PacedDeparture:
 
     async def approach(self) -> None:
         """Wait until a place is near."""
-        self._stop.check()
+        self._stop.raise_if_stopping()
         if not self._pace.approach_at_once():
             with self._stop.interruptible():
                 await self._pace.approach()
@@ -95,7 +95,7 @@ class PacedDeparture:
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """See `ports.Departure`."""
-        self._stop.check()
+        self._stop.raise_if_stopping()
         place = await self._pace.place_at_once()
         if place is None:
             with self._stop.interruptible():
@@ -173,7 +173,7 @@ class Gates:
         Raises `HeldBackError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
         with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
         """
-        self._stop.check()
+        self._stop.raise_if_stopping()
         if not self._breaker.is_open:
             return await self._send(request, is_trial=False)
         self._begin_trial()
@@ -211,7 +211,7 @@ class Gates:
         self._breaker.trial_sent(now)
 
     async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
-        self._stop.check()
+        self._stop.raise_if_stopping()
         if not self._credits.take_at_once():
             with self._stop.interruptible():
                 await self._credits.take()

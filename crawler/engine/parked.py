@@ -13,9 +13,9 @@ from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 class Parked:
     """Parked pages, each until its request's `due`; times are the breaker's.
 
-    Of a suspect seller one page at a time is tried, in the end the first: where that cannot be had, none of
-    the others is of use. They are held until the seller is answered. A page whose attempts were used up while
-    nobody was answered is undecided: it stays until somebody is.
+    After a failure a seller gets one request at a time, in the end for its lowest page, without which the
+    others cannot be used. They are held until the seller is answered. A page whose attempts were used up
+    while nobody was answered is undecided: it stays until somebody is.
     """
 
     def __init__(self, breaker: Breaker, retry: RetryRule) -> None:

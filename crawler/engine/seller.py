@@ -418,5 +418,6 @@ def _notes(progress: SellerProgress, gaps: list[Gap], match: Match | None) -> Pa
 _OFFER, _PARK, _DEFER = actions.Offer(), actions.Park(), actions.Defer()
 _RETRY, _DROP = actions.Retry(), actions.Drop()
 _Row = tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
-_DECIDE: dict[tuple[SellerState, type[events.Event]], _Row]
-_DECIDE = {pair: (getattr(Seller, method), states) for pair, (method, states) in TRANSITIONS.items()}
+_DECIDE: dict[tuple[SellerState, type[events.Event]], _Row] = {
+    pair: (getattr(Seller, method), states) for pair, (method, states) in TRANSITIONS.items()
+}

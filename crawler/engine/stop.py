@@ -24,7 +24,7 @@ _PRECEDENCE = (
     ApiDownError,
     BudgetSpentError,
 )
-"""Which reason is told where several hold (contract, exit codes)."""
+"""Which reason is reported where several hold (contract, exit codes)."""
 
 
 class Stop:
@@ -37,7 +37,7 @@ class Stop:
         self._waiting: dict[asyncio.Task[object], None] = {}
 
     def set(self, reason: CrawlerError) -> None:
-        """Ask the run to stop; of several reasons the weightiest is told."""
+        """Ask the run to stop; of several reasons the weightiest is reported."""
         if self.reason is None:
             self.at = asyncio.get_running_loop().time()
         if self.reason is None or _weight(reason) < _weight(self.reason):
@@ -45,15 +45,15 @@ class Stop:
         for task in list(self._waiting):
             task.cancel()
 
-    def check(self) -> None:
-        """End a task that has nothing to lose where a stop is set, as `interruptible` would."""
+    def raise_if_stopping(self) -> None:
+        """Raise `asyncio.CancelledError` if the run is stopping."""
         if self.reason is not None:
             raise asyncio.CancelledError
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Mark a wait that has nothing to lose; a stop ends it with `asyncio.CancelledError`."""
-        self.check()
+        self.raise_if_stopping()
         task = asyncio.current_task()
         if task is None or task in self._waiting:
             yield
