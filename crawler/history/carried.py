@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.audit import compare
-from crawler.history.pins import Pin
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
+from crawler.history.pins import Pin, intact_files
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.carried import Audit
-from crawler.store.digests import damage_of, published_digests
+from crawler.store.digests import damage_of
 from crawler.store.journal import Journal
-from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles, published_file
+from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles
 from crawler.store.parts import by_source
 from crawler.store.records import SellerSummary
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
@@ -111,12 +111,8 @@ class PinnedRows:
         """Find the lost sellers of which the date's own snapshot has every row that was carried."""
         ours = (journal.meta("publishing") or "").split()
         found = Counter[str]()
-        with suppress(UnreadableError), reading(f"the digests of {day}"):
-            good = {
-                published_file(data, name): digest
-                for name, digest in published_digests(data, day).items()
-                if Path(name).stem in ours and damage_of(published_file(data, name), digest, name) is None
-            }
+        with suppress(UnreadableError):
+            good = intact_files(data, day, ours)
             videos = {
                 path: digest for path, digest in good.items() if path.parent.parent.parent.name == VIDEOS
             }

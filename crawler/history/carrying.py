@@ -11,19 +11,18 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.first_pages import COMPARED, FIRST_PAGE_SCHEMA, digest_of, first_page_digests
+from crawler.history.first_pages import digest_of, first_page_digests, page_digest, read_first_pages
 from crawler.history.pins import NoDigestsError, Pin, pinned
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
+from crawler.history.reader import UnreadableError, columns_of, reading
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Match, Page
 from crawler.models.rows import PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
-from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import SELLER_SCHEMA
 
 _SELLER_COLUMNS = columns_of(SELLER_SCHEMA, "seller_id", "status", "pages", "videos")
-_FIRST_PAGE_ROWS = pa.schema([*FIRST_PAGE_SCHEMA, VIDEO_SCHEMA.field("carried_from")])
 _RANGE_SELLERS = 16_384
 _COST = (
     "sellers with rows in it are not carried but crawled in full; restore it from a copy, or wait: the next "
@@ -103,11 +102,7 @@ class CarryMatcher:
         known = self._known.get(page.seller_id)
         if known is None:
             return None
-        rows = self._read_rows(page.seller_id, page.body)
-        columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
-        seller = pa.array([page.seller_id] * len(rows.places), pa.string())
-        digests = first_page_digests(pa.table({"seller_id": seller, **columns}))
-        if digests.get(page.seller_id) != known.digest:
+        if page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
             return None
         return Match(known.day, known.videos, not self._rule.audits(page.seller_id))
 
@@ -131,7 +126,7 @@ class CarryMatcher:
         files, damages = pin.check(VIDEOS)
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
         for of_range in _ranges(sellers):
-            firsts, counted = _first_pages(files, pin.day, of_range["seller_id"].combine_chunks(), oldest)
+            firsts, counted = read_first_pages(files, pin.day, of_range["seller_id"].combine_chunks(), oldest)
             columns = (of_range[name].to_pylist() for name in ("seller_id", "videos"))
             videos = dict(zip(*columns, strict=True))
             for seller_id, digest in first_page_digests(firsts).items():
@@ -145,19 +140,3 @@ def _ranges(sellers: pa.Table) -> Iterator[pa.Table]:
     """Sellers in their order, so many at a time that their first pages fit in memory many times over."""
     ordered = sellers.sort_by("seller_id")
     return (ordered.slice(start, _RANGE_SELLERS) for start in range(0, len(ordered), _RANGE_SELLERS))
-
-
-def _first_pages(
-    files: SnapshotFiles, day: date, sellers: pa.Array[Any], oldest: date
-) -> tuple[pa.Table, dict[str, int]]:
-    """First pages' rows in their order, and how many rows each seller has that may still be carried."""
-    parts, counted = [_FIRST_PAGE_ROWS.empty_table()], dict[str, int]()
-    for rows in files.rows_of(sellers, _FIRST_PAGE_ROWS, use_threads=True):
-        age = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
-        is_young: Any = pc.greater_equal(age, pa.scalar(oldest, pa.date32()))
-        young = pc.value_counts(rows.filter(is_young)["seller_id"])
-        for seller_id, count in zip(young.field(0).to_pylist(), young.field(1).to_pylist(), strict=True):
-            counted[str(seller_id)] = counted.get(str(seller_id), 0) + (count or 0)
-        parts.append(rows.filter(pc.field("page_num") == 1))
-    firsts = pa.concat_tables(parts)
-    return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted

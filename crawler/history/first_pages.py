@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.reader import columns_of
+from crawler.history.reader import SnapshotFiles, columns_of
 from crawler.models.api import COUNT_COLUMNS
+from crawler.models.rows import PageRows
 from crawler.store.schema import VIDEO_SCHEMA
 
 COMPARED = ("video_id", *COUNT_COLUMNS)
@@ -19,6 +21,32 @@ COMPARED = ("video_id", *COUNT_COLUMNS)
 
 FIRST_PAGE_SCHEMA = columns_of(VIDEO_SCHEMA, "seller_id", *COMPARED, "page_num", "position")
 """The columns that it is found and compared by."""
+
+
+_ROWS_SCHEMA = pa.schema([*FIRST_PAGE_SCHEMA, VIDEO_SCHEMA.field("carried_from")])
+
+
+def read_first_pages(
+    files: SnapshotFiles, day: date, sellers: pa.Array[Any], oldest: date
+) -> tuple[pa.Table, dict[str, int]]:
+    """First pages' rows in their order, and how many rows each seller has that may still be carried."""
+    parts, counted = [_ROWS_SCHEMA.empty_table()], dict[str, int]()
+    for rows in files.rows_of(sellers, _ROWS_SCHEMA, use_threads=True):
+        age = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
+        is_young: Any = pc.greater_equal(age, pa.scalar(oldest, pa.date32()))
+        young = pc.value_counts(rows.filter(is_young)["seller_id"])
+        for seller_id, count in zip(young.field(0).to_pylist(), young.field(1).to_pylist(), strict=True):
+            counted[str(seller_id)] = counted.get(str(seller_id), 0) + (count or 0)
+        parts.append(rows.filter(pc.field("page_num") == 1))
+    firsts = pa.concat_tables(parts)
+    return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted
+
+
+def page_digest(seller_id: str, rows: PageRows) -> int | None:
+    """The digest of a seller's first page as it was received; None where it has no rows."""
+    columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
+    seller = pa.array([seller_id] * len(rows.places), pa.string())
+    return first_page_digests(pa.table({"seller_id": seller, **columns})).get(seller_id)
 
 
 def first_page_digests(rows: pa.Table) -> dict[str, int]:

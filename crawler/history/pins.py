@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -86,6 +86,20 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
         fsync_folder(folder.parent)
         fsync_folder(folder.parent.parent)
     return Pin(folder, day)
+
+
+def intact_files(data: Path, day: date, runs: Collection[str]) -> dict[Path, str]:
+    """The published files of a date that runs of these IDs published and that are as they were, with digests.
+
+    Raises `UnreadableError` where the digests cannot be read.
+    """
+    with reading(f"the digests of {day}"):
+        digests = published_digests(data, day)
+    return {
+        published_file(data, name): digest
+        for name, digest in digests.items()
+        if Path(name).stem in runs and damage_of(published_file(data, name), digest, name) is None
+    }
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import NamedTuple
+
+from crawler.history.figures import LastSeen
+from crawler.planning.today import Today
 
 
 class KnownSeller(NamedTuple):
@@ -26,3 +30,16 @@ class KnownSeller(NamedTuple):
     def is_known(self) -> bool:
         """Whether anything is known."""
         return (self.videos, self.cut, self.refused) != (None, None, None)
+
+
+def known_sellers(seen: LastSeen) -> list[KnownSeller]:
+    """What snapshots know of sellers, one by one."""
+    return list(starmap(KnownSeller, zip(seen.videos, seen.ages, seen.cut, seen.refused, strict=True)))
+
+
+def with_today(seller: KnownSeller, today: Today | None) -> KnownSeller:
+    """A seller that has not ended: the pages it has today are paid for, and it has more."""
+    if today is None or not today.pages:
+        return seller
+    cut = max(seller.cut or 0, today.pages) if seller.videos is None else None
+    return seller._replace(paid=today.pages, cut=cut)
