@@ -1,4 +1,4 @@
-"""From an HTTP answer to a page, or to the error that it stands for."""
+"""From an HTTP answer to a page, or to the error that it means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from crawler.api.messages import (
 from crawler.api.rows import FOREIGN, as_number, reject_reason
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import (
+    CrawlerError,
     KeyRefusedError,
+    PageError,
     QuotaUsedUpError,
     RefusedError,
     ThrottledError,
@@ -44,18 +46,17 @@ _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
     407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
 }
-"""What a status that is no answer of the API tells, beside its number."""
+"""What is added to the message of a status that did not come from the API itself."""
 
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _NUMBERS, _STRINGS = {int, float}, {str}
 _NO_ROWS = "malformed answer: no element of `data` is a row"
 _MISDELIVERED = "misdelivered answer: its rows are another seller's"
-_MOST = 1e300
-"""What a value counts for at most where a page's sum would be beyond all floats."""
-
+_MAX_SUMMED = 1e300
+"""Larger values are cut to this where a page's sum would be beyond all floats."""
 
 _YEARS = range(2025, 2100)
-"""What a working clock may say."""
+"""The years that a working clock may show."""
 
 
 def read_answer(
@@ -173,7 +174,7 @@ def _ranking(seller_id: str, rows: list[Any], column: str, body: bytes) -> _Rank
 
 def _odd_ranking(seller_id: str, column: str, body: bytes) -> _Ranking:
     """The same of any rows: what has no ID is known by all of it, what has no number is worth nothing."""
-    # Of numbers all digits may be needed to tell one from another.
+    # IDs may be numbers that differ in their last digits only.
     rows = load_tolerant(body)[0]["data"]
     reasons = [reject_reason(seller_id, row) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
@@ -194,7 +195,7 @@ def _sum(values: list[float]) -> float:
     try:
         return fsum(values)
     except OverflowError:
-        return fsum(max(-_MOST, min(_MOST, value)) for value in values)
+        return fsum(max(-_MAX_SUMMED, min(_MAX_SUMMED, value)) for value in values)
 
 
 def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
@@ -220,30 +221,30 @@ def _require_success(document: dict[str, Any], retry_after: str | None, where: s
     raise _labelled(error, "429" if isinstance(error, ThrottledError) else str(status))
 
 
-def _failure(status: int, message: Message, retry_after: str | None, where: str) -> Exception:
+def _failure(status: int, message: Message, retry_after: str | None, where: str) -> CrawlerError | PageError:
     text = message.text
     if message.says_quota_used_up and not message_of({"message": text}).says_quota_used_up:
         text = message.quota_text
-    told = f"{where}: {status}" + (f" ({text[:200]})" if text else "")
+    failure = f"{where}: {status}" + (f" ({text[:200]})" if text else "")
     if status == 402 or message.says_quota_used_up:
         return QuotaUsedUpError(
-            f"the provider's quota is used up: {told}; top it up, then run the same command again"
+            f"the provider's quota is used up: {failure}; top it up, then run the same command again"
         )
     # A code of the API's own says nothing by itself: its message does.
     speaks_http = 400 <= status < 600
     if status == 429 or (not speaks_http and message.says_too_fast):
-        return ThrottledError(told, read_retry_after(retry_after))
+        return ThrottledError(failure, read_retry_after(retry_after))
     if status in (401, 403) or (not speaks_http and message.says_key_refused):
         return KeyRefusedError(
-            f"the API refused the key: {told}; check KEYAPI_API_KEY, then run the same command again"
+            f"the API refused the key: {failure}; check KEYAPI_API_KEY, then run the same command again"
         )
     if status in _OF_SELLER or status in _OF_ADDRESS:
-        return RefusedError(told, str(status), of_address=status in _OF_ADDRESS)
-    return UnavailableError(told + _ADVICE.get(status, ""))
+        return RefusedError(failure, str(status), of_address=status in _OF_ADDRESS)
+    return UnavailableError(failure + _ADVICE.get(status, ""))
 
 
-def _labelled(error: Exception, label: str) -> Exception:
-    error.label = label  # type: ignore[attr-defined]  # read once, by the client
+def _labelled(error: CrawlerError | PageError, label: str) -> CrawlerError | PageError:
+    error.label = label
     return error
 
 
@@ -253,8 +254,8 @@ def _code_of(document: dict[str, Any]) -> int:
         return 0
     if type(code) is int and code in OK_CODES:
         return code
-    told = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
-    return int(told[1]) if told else 500
+    number = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
+    return int(number[1]) if number else 500
 
 
 def _message_of(body: bytes) -> Message:

@@ -162,7 +162,7 @@ class ApiClient:
                 self._sort,
             )
         except (CrawlerError, PageError) as error:
-            departure.label = getattr(error, "label", str(answer.status))
+            departure.label = error.label or str(answer.status)
             raise
         return page
 

@@ -15,23 +15,23 @@ from crawler.api.rows import read_rows
 from crawler.models.api import API_COLUMNS
 from crawler.models.rows import Reject, RowBatch
 
-_FEW = 8
-"""Pages among which an odd one is no longer searched for: each goes the tolerant way."""
+_MIN_BISECTED = 8
+"""Of so few pages with an odd one among them, each is read by `rows.py`."""
 
-_VAIN = 3
-"""How often a batch is parsed in vain, all in all, in the search for odd pages: two are always found."""
+_MAX_FAILED_PARSES_PER_PAGE = 3
+"""Bisecting a batch for odd pages stops after this many failed parses per page of it: it always finds two."""
 
-_LONGEST = 256 * 1024
-"""Bytes of a page beyond which it is odd: Arrow makes columns of unknown fields, and is slow with many."""
+_MAX_PLAIN_BYTES = 256 * 1024
+"""A longer page is odd: Arrow makes columns of unknown fields, and is slow with many."""
 
-_TOLD: dict[str, pa.DataType] = {
+_PARSED_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),
     "seconds": pa.string(),
 }
-_KEPT = {**_TOLD, "seconds": pa.timestamp("ms", tz="UTC")}
-_ROW = pa.struct([*((c.name, _TOLD[c.kind]) for c in API_COLUMNS), ("seller_id", pa.string())])
+_KEPT_TYPES = {**_PARSED_TYPES, "seconds": pa.timestamp("ms", tz="UTC")}
+_ROW = pa.struct([*((c.name, _PARSED_TYPES[c.kind]) for c in API_COLUMNS), ("seller_id", pa.string())])
 _DATA = pa.list_(_ROW)
 _PARSING = pj.ParseOptions(explicit_schema=pa.schema([("data", _DATA)]), unexpected_field_behavior="infer")
 _ONE, _BELOW_ALL = pa.scalar(1.0), pa.scalar(-inf)
@@ -39,7 +39,7 @@ _VISIBLE = "^[!-~]+$"
 _SECONDS = "^[0-9]{1,11}$"
 
 _ROW_FIELDS: list[pa.Field[Any]] = [
-    *(pa.field(c.name, _KEPT[c.kind]) for c in API_COLUMNS),
+    *(pa.field(c.name, _KEPT_TYPES[c.kind]) for c in API_COLUMNS),
     pa.field("extra", pa.string()),
     pa.field("page", pa.int32()),
     pa.field("place", pa.int64()),
@@ -58,7 +58,7 @@ def read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
 
 def _parts(pages: Sequence[tuple[str, bytes]], rejects: list[tuple[int, Reject]]) -> Iterator[pa.Table]:
     """Tables of the pages in their order; an odd page is searched for by halves, while there are few."""
-    left = _VAIN * len(pages)
+    left = _MAX_FAILED_PARSES_PER_PAGE * len(pages)
     ranges = [range(len(pages))]
     while ranges:
         numbers = ranges.pop()
@@ -66,7 +66,7 @@ def _parts(pages: Sequence[tuple[str, bytes]], rejects: list[tuple[int, Reject]]
         table = _whole(some, numbers.start) if left > 0 else None
         if table is not None:
             yield table
-        elif left > 0 and len(some) > _FEW:
+        elif left > 0 and len(some) > _MIN_BISECTED:
             left -= len(some)
             half = len(some) // 2
             ranges += [numbers[half:], numbers[:half]]
@@ -84,10 +84,10 @@ def _tolerant(seller_id: str, body: bytes, number: int, rejects: list[tuple[int,
 def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
     """All pages at once; None where a value on any of them needs more than its column's plain form."""
     bodies = [body for _, body in pages]
-    told = None if max(map(len, bodies), default=0) > _LONGEST else _parsed(bodies)
-    if told is None or len(told) != len(pages):
+    data = None if max(map(len, bodies), default=0) > _MAX_PLAIN_BYTES else _parsed(bodies)
+    if data is None or len(data) != len(pages):
         return None
-    rows, parents = told.flatten(), pc.list_parent_indices(told)
+    rows, parents = data.flatten(), pc.list_parent_indices(data)
     if rows.null_count:
         return None
     columns = dict(zip((field.name for field in rows.type), rows.flatten(), strict=True))
@@ -99,7 +99,7 @@ def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
     columns["create_time"] = seconds.cast(ROW_SCHEMA.field("create_time").type)
     columns["extra"] = pa.nulls(len(rows), pa.string())
     columns["page"] = pc.add(parents.cast(pa.int32()), pa.scalar(first, pa.int32()))
-    lengths = (length or 0 for length in told.value_lengths().to_pylist())
+    lengths = (length or 0 for length in data.value_lengths().to_pylist())
     places = chain.from_iterable(range(1, length + 1) for length in lengths)
     columns["place"] = pa.array(places, pa.int64())
     return pa.table([columns[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)

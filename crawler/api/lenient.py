@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-DEEPEST = 200
+MAX_DEPTH = 200
 """Levels of nesting that a document may keep.
 
 orjson reads 1024 levels but writes only 254, so a page could be received that can never be written again;
@@ -22,7 +22,7 @@ _TOKENS = re.compile(rb'"[^"]*"(?::([\[{]+))?|([\[{]+)|([\]}]+)')
 
 _SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)
 _ROUGH_SHAPE = bytes.maketrans(b"123456789[,- \t\r\n", b"0" * 9 + b":" * 7)
-"""The same where a sign looks like a separator: one search then tells that there is nothing to look for."""
+"""The same where a sign looks like a separator: most bodies then need one search only."""
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -30,7 +30,7 @@ _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 def load_quickly(body: bytes) -> tuple[Any, bytes]:
     """Parse JSON as `load_tolerant` does, but for numbers beyond 64 bits in what is strict JSON already.
 
-    Of these a double is made, with other digits than the text.
+    Such numbers become floats and lose precision.
     """
     try:
         return _load_writable(body), body
@@ -66,7 +66,7 @@ def _load_slowly(body: bytes) -> tuple[Any, bytes]:
 
 
 def _holds_wide_number(body: bytes) -> bool:
-    """Whether a number may not fit 64 bits, of which orjson makes a double with other digits."""
+    """Whether a number may not fit 64 bits, so that orjson would make a float of it, which loses digits."""
     if b":0000000000000000000" not in body.translate(_ROUGH_SHAPE):
         return False
     shape = body.translate(_SHAPE)
@@ -75,14 +75,14 @@ def _holds_wide_number(body: bytes) -> bool:
 
 def _load_writable(body: bytes) -> Any:
     value = orjson.loads(body)
-    if body.count(b"[") + body.count(b"{") > DEEPEST:
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         orjson.dumps(value)
     return value
 
 
 def _flatten(body: bytes) -> bytes:
     """Put a string of its text in the place of every value that is nested too deeply."""
-    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return body
     # With its escapes masked a string ends at the next quote, and every byte keeps its place.
     masked = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
@@ -94,10 +94,10 @@ def _flatten(body: bytes) -> bytes:
             continue
         start, end = token.span(kind)
         before, depth = depth, depth + (end - start if kind < 3 else start - end)
-        if before <= DEEPEST < depth:
-            begin = start + DEEPEST - before
-        elif depth <= DEEPEST < before:
-            after = start + before - DEEPEST
+        if before <= MAX_DEPTH < depth:
+            begin = start + MAX_DEPTH - before
+        elif depth <= MAX_DEPTH < before:
+            after = start + before - MAX_DEPTH
             flat += body[done:begin]
             flat += orjson.dumps(body[begin:after].decode("utf-8", "replace"))
             done = after

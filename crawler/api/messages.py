@@ -106,8 +106,8 @@ _FAILED = frozenset({"error", "fail", "failed", "failure", "nok", "ko", "excepti
 _USUAL = frozenset({"code", "message", "data", "requestId"})
 _COLUMNS = frozenset(column.name for column in API_COLUMNS)
 
-_WIDEST, _DEEPEST, _MOST_VALUES, _LONGEST_TEXT, _LONGEST_PLAIN = 50, 4, 500, 500, 5000
-"""Bounds of what is looked at: an answer may be hostile."""
+_MAX_FIELDS, _MAX_DEPTH, _MAX_VALUES, _MAX_TEXT, _MAX_PLAIN = 50, 4, 500, 500, 5000
+"""Limits of what is looked at: an answer may be hostile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ def message_of(document: dict[str, Any]) -> Message:
 
 def message_of_text(body: bytes) -> Message:
     """The message of an answer that is no JSON object: its words, without the tags of a page."""
-    words = " ".join(_TAG.sub(" ", body[:_LONGEST_PLAIN].decode(errors="replace")).split())
-    return Message("", (_normal(words[:_LONGEST_TEXT]),))
+    words = " ".join(_TAG.sub(" ", body[:_MAX_PLAIN].decode(errors="replace")).split())
+    return Message("", (_normal(words[:_MAX_TEXT]),))
 
 
 def says_refused(document: dict[str, Any]) -> bool:
@@ -166,9 +166,9 @@ def says_refused(document: dict[str, Any]) -> bool:
 
 
 def status_named(document: dict[str, Any]) -> int | None:
-    """The HTTP error status that an answer without rows names, 500 where it tells of an error without one.
+    """The HTTP error status that an answer without rows names, 500 where it shows an error without one.
 
-    None where it tells of no error.
+    None where it shows no error.
     """
     named = list(_named(document))
     nested = [pair for name, value in named if name in _ERROR_NAMES for pair in _named(value)]
@@ -204,17 +204,17 @@ def _shown(document: dict[str, Any]) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    """The strings in a value, the outer ones first, of objects only those under a telling name."""
+    """The strings in a value, the outer ones first, of objects only those under a name of `_TEXT_NAMES`."""
     texts: list[str] = []
     waiting = deque([value])
-    for _ in range(_MOST_VALUES):
+    for _ in range(_MAX_VALUES):
         if not waiting:
             break
         value = waiting.popleft()
         if isinstance(value, str):
-            texts.append(value[:_LONGEST_TEXT])
+            texts.append(value[:_MAX_TEXT])
         elif isinstance(value, list):
-            waiting.extend(value[:_WIDEST])
+            waiting.extend(value[:_MAX_FIELDS])
         elif isinstance(value, dict) and "video_id" not in value:
             waiting.extend(inner for name, inner in _named(value) if name in _TEXT_NAMES)
     return texts
@@ -223,7 +223,7 @@ def _texts(value: Any) -> list[str]:
 def _named(value: Any) -> Iterator[tuple[str, Any]]:
     """The first fields of an object, their names without capitals and signs; none of anything else."""
     if isinstance(value, dict):
-        for name, inner in islice(value.items(), _WIDEST):
+        for name, inner in islice(value.items(), _MAX_FIELDS):
             yield _NO_LETTER.sub("", name[:40].lower()), inner
 
 
@@ -240,15 +240,15 @@ def _number(value: Any) -> int | None:
 
 
 def _is_error(value: Any, depth: int) -> bool:
-    """Whether the value of a field like `error` tells of one: many APIs have the field in every answer."""
+    """Whether the value of a field like `error` is one: many APIs have the field in every answer."""
     if isinstance(value, str):
         return _normal(value).lower() not in _NO_ERROR
     if isinstance(value, int | float):
         return value not in OK_CODES
-    if depth >= _DEEPEST or not value:
+    if depth >= _MAX_DEPTH or not value:
         return False
     if isinstance(value, list):
-        return any(_is_error(element, depth + 1) for element in value[:_WIDEST])
+        return any(_is_error(element, depth + 1) for element in value[:_MAX_FIELDS])
     fields = dict(_named(value))
     if "code" in fields:
         return _is_error(fields["code"], depth + 1)

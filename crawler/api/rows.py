@@ -51,17 +51,17 @@ def reject_reason(seller_id: str, row: Any) -> str | None:
     return None if isinstance(video_id, str) and video_id.strip() else "no usable video_id"
 
 
-def _is_foreign(told: Any, seller_id: str) -> bool:
+def _is_foreign(named: Any, seller_id: str) -> bool:
     """Whether a row's `seller_id` is another seller's: a usable one, in whatever form, that differs.
 
-    A number that passed through a double cannot be told from the ID that it was rounded from.
+    A number that passed through a double cannot be distinguished from the ID that it was rounded from.
     """
-    if told == seller_id or isinstance(told, bool) or not isinstance(told, str | int | float):
+    if named == seller_id or isinstance(named, bool) or not isinstance(named, str | int | float):
         return False
-    text = (told if isinstance(told, str) else str(int(told)) if isfinite(told) else "").strip()
+    text = (named if isinstance(named, str) else str(int(named)) if isfinite(named) else "").strip()
     if text in ("", "0", seller_id):
         return False
-    return isinstance(told, str) or not _is_rounded(told, seller_id)
+    return isinstance(named, str) or not _is_rounded(named, seller_id)
 
 
 def _is_rounded(number: float, seller_id: str) -> bool:
@@ -76,9 +76,9 @@ def _is_rounded(number: float, seller_id: str) -> bool:
 
 def _read_row(seller_id: str, place: int, row: dict[str, Any], result: PageRows) -> None:
     extra = {name: value for name, value in row.items() if name not in _KNOWN}
-    told = row.get("seller_id")
-    if told is not None and told != seller_id and _as_string(told) != seller_id:
-        extra["seller_id"] = told
+    named = row.get("seller_id")
+    if named is not None and named != seller_id and _as_string(named) != seller_id:
+        extra["seller_id"] = named
     values = result.values
     for name, kind in API_COLUMNS:
         value = row.get(name)

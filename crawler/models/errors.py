@@ -16,6 +16,8 @@ class CrawlerError(Exception):
     """What ends a command: the message is for its user, `exit_code` for cron."""
 
     exit_code: ClassVar[int] = exit_codes.BUG.number
+    label = ""
+    """What the request that failed is counted under; empty: its HTTP status."""
 
 
 class InputError(CrawlerError):
@@ -82,6 +84,9 @@ class PageError(Exception):
 
     `kind` says what failed in few words, or as a status; empty where only the message says it.
     """
+
+    label = ""
+    """What the request is counted under; empty: its HTTP status."""
 
     def __init__(self, message: str = "", kind: str = "") -> None:
         super().__init__(message)

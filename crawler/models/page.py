@@ -61,7 +61,7 @@ class Gap(NamedTuple):
 class Match(NamedTuple):
     """A seller whose first page is that of an earlier snapshot, which has `rows` videos of it.
 
-    `carried`: the rest is taken from there; else it is crawled all the same, to tell how often that
+    `carried`: the rest is taken from there; else it is crawled all the same, to find how often that
     would have been wrong.
     """
 

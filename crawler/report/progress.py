@@ -34,13 +34,13 @@ class Figures(Protocol):
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             # A file's name need not be UTF-8.
             "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
         }
-        return orjson.dumps(told).decode()
+        return orjson.dumps(line).decode()
 
 
 def set_up_logging(form: str, *, quiet: bool) -> None:

@@ -53,7 +53,7 @@ class Sign:
 class Rounding:
     """The signs of rounding that IDs show: 15 digits and zeros, 16 digits and zeros, an exact double, or any.
 
-    Each is counted for itself, as the rarest by chance tells most where it is there.
+    Each is counted for itself, since the sign that is rarest by chance proves most.
     """
 
     def __init__(self) -> None:

@@ -131,7 +131,7 @@ class TextList:
             at += breaks
 
     def _ids_in(self, lines: list[str], delimiter: str) -> set[str]:
-        """The IDs that stand where a row has its ID, on lines that look like rows."""
+        """The IDs in the place where a row has its ID, on lines that look like rows."""
         ids = set[str]()
         for line in lines:
             for cells in (next(csv.reader([line], delimiter=delimiter), []), line.split(delimiter)):
@@ -147,7 +147,7 @@ class TextList:
         filled = [at for at, cell in enumerate(row) if cell.strip()]
         if not filled:
             return None
-        # One cell too many may mean that the others stand in each other's places.
+        # One cell too many may mean that the others are in the wrong columns.
         if filled[-1] >= self._width or (self._alone and filled != [self._index]):
             return delimiter.join(row)
         return row[self._index] if self._index < len(row) else ""

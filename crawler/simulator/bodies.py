@@ -41,17 +41,17 @@ def page(document: Document) -> Answer:
 
 
 def status(number: int, _document: Document) -> Answer:
-    """An error told by the HTTP status."""
+    """An error by the HTTP status."""
     return error(number, _MESSAGES.get(number, "Internal server error"))
 
 
 def code(number: int, document: Document) -> Answer:
-    """An error told by the body alone."""
+    """An error in the body alone."""
     return status(number, document)._replace(status=200)
 
 
 def quota500(_number: int, _document: Document) -> Answer:
-    """A spent quota told by a 500's message."""
+    """A used-up quota by a 500's message."""
     return error(500, "Your monthly quota has been exceeded")
 
 

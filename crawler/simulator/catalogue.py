@@ -85,8 +85,8 @@ class Catalogue:
         return [self._row(seller_id, base, number) for number in range(self._size(base, 0))]
 
     def _base(self, seller_id: str) -> int:
-        told = f"{self._options.seed} {seller_id}".encode()
-        return int.from_bytes(blake2b(told, digest_size=8).digest(), "big")
+        text = f"{self._options.seed} {seller_id}".encode()
+        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
     def _size(self, base: int, shift: int) -> int:
         bits, options = _mixed(base), self._options
@@ -121,7 +121,7 @@ class Catalogue:
         return array("I", [key % 2**_NUMBER_BITS for key in keys])
 
     def _age(self, base: int) -> int:
-        """Days for which a seller has changed: 0 for one that stands still."""
+        """Days for which a seller has changed: 0 for one that never changes."""
         return 0 if _mixed(~base) < self._options.still * 2.0**64 else self.day
 
     def _figures(self, base: int, bits: int) -> tuple[int, int, int]:

@@ -86,7 +86,7 @@ class Fault:
 
     @property
     def refuses(self) -> bool:
-        """Whether the client is told that its request is refused: such an answer costs no credit."""
+        """Whether the answer says that the request is refused: such an answer costs no credit."""
         return self.kind == "quota500" or (self.kind in ("status", "code") and self.number in _REFUSALS)
 
 
@@ -111,8 +111,8 @@ def drawn(faults: tuple[Fault, ...], seed: int, seller_id: str, page_num: int, a
     """The fault of one attempt at one page, whatever order requests come in."""
     if not faults:
         return None
-    told = f"{seed} {seller_id} {page_num} {attempt}".encode()
-    chance = int.from_bytes(blake2b(told, digest_size=8).digest(), "big") / 2**64
+    text = f"{seed} {seller_id} {page_num} {attempt}".encode()
+    chance = int.from_bytes(blake2b(text, digest_size=8).digest(), "big") / 2**64
     for fault in faults:
         if chance < fault.share:
             return fault

@@ -33,7 +33,7 @@ _NUMBERS = (
     ("seller_video_sort_field", 1, 3, 1),
     ("sort_type", 0, 1, 1),
 )
-"""The numeric parameters: least, most, and what stands for one that is left out (None: required)."""
+"""The numeric parameters: lowest, highest, and default (None: required)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ class Simulator:
             return web.Response()  # nobody is left to read it
 
     def _admitted(self, request: web.BaseRequest, now: float, *, scripted: bool) -> _Asked:
-        told, options = request.headers.get("Authorization"), self._options
-        if told != f"Bearer {options.key}":
-            raise _RefusedError(401, "apiKey is null" if told is None else "apiKey is invalid")
+        given, options = request.headers.get("Authorization"), self._options
+        if given != f"Bearer {options.key}":
+            raise _RefusedError(401, "apiKey is null" if given is None else "apiKey is invalid")
         if options.qps is not None and not self._has_place(options.qps, now) and not scripted:
             raise _RefusedError(429, "qps limit exceeded")
         asked = _read_query(request.query)
@@ -226,8 +226,8 @@ class Simulator:
 
     def _tell_stats(self) -> web.Response:
         stats = self.stats
-        told = {"requests": stats.requests, "credits": stats.credits, "by_status": dict(stats.by_status)}
-        return web.Response(body=orjson.dumps(told), content_type="application/json")
+        stats_now = {"requests": stats.requests, "credits": stats.credits, "by_status": dict(stats.by_status)}
+        return web.Response(body=orjson.dumps(stats_now), content_type="application/json")
 
     def _move_day(self, day: str) -> web.Response:
         if not (day.isascii() and day.isdecimal() and len(day) < 6):
@@ -238,14 +238,16 @@ class Simulator:
 
 def _read_query(query: Mapping[str, str]) -> _Asked:
     numbers: list[int] = []
-    for name, least, most, default in _NUMBERS:
+    for name, lowest, highest, default in _NUMBERS:
         value = query.get(name)
         if value is None:
             if default is None:
                 raise _RefusedError(400, f"Missing required parameter: {name}")
             numbers.append(default)
             continue
-        if not (value.isascii() and value.isdecimal() and len(value) < 10 and least <= int(value) <= most):
+        if not (
+            value.isascii() and value.isdecimal() and len(value) < 10 and lowest <= int(value) <= highest
+        ):
             raise _RefusedError(400, f"Invalid parameter: {name}")
         numbers.append(int(value))
     seller_id = query.get("seller_id")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from crawler.api import lenient
 from crawler.api.answers import read_answer, read_retry_after
-from crawler.api.lenient import DEEPEST, load_tolerant
+from crawler.api.lenient import MAX_DEPTH, load_tolerant
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import (
     KeyRefusedError,
@@ -599,7 +599,7 @@ def test_deep_rows_keep_themselves_and_the_others(levels: int, damage: str) -> N
         if depth > 300:
             raise AssertionError("nothing was shortened")
     if levels > 250:
-        assert depth == DEEPEST
+        assert depth == MAX_DEPTH
         assert kept in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -618,7 +618,7 @@ def test_flattening_replaces_deep_values_by_their_text_and_nothing_else(value: A
 
     limit = 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lenient, "DEEPEST", limit)
+        patch.setattr(lenient, "MAX_DEPTH", limit)
         found = lenient._flatten(text_of(value).encode())
     assert text_of(json.loads(found)) == text_of(flattened(value, 1))
 

@@ -52,7 +52,7 @@ def test_odd_pages_are_searched_for_with_little_in_vain(monkeypatch: pytest.Monk
     monkeypatch.setattr(columns, "_parsed", parsed)
     monkeypatch.setattr(columns, "_tolerant", tolerant)
     plain, odd = (SELLER, body_of([PLAIN])), (SELLER, body_of([{**PLAIN, "new": [[1]]}]))
-    for places, most in ((range(512), 512), ((5, 300), 2 * columns._FEW)):
+    for places, most in ((range(512), 512), ((5, 300), 2 * columns._MIN_BISECTED)):
         parsed.reset_mock()
         tolerant.reset_mock()
         pages = [odd if number in places else plain for number in range(512)]
