@@ -58,10 +58,16 @@ def _is_foreign(named: Any, seller_id: str) -> bool:
     """
     if named == seller_id or isinstance(named, bool) or not isinstance(named, str | int | float):
         return False
-    text = (named if isinstance(named, str) else str(int(named)) if isfinite(named) else "").strip()
+    text = named.strip() if isinstance(named, str) else _number_as_text(named)
     if text in ("", "0", seller_id):
         return False
     return isinstance(named, str) or not _is_rounded(named, seller_id)
+
+
+def _number_as_text(number: float) -> str:
+    if not isfinite(number):
+        return ""
+    return str(int(number)) if number == int(number) else str(number)
 
 
 def _is_rounded(number: float, seller_id: str) -> bool:
