@@ -7,7 +7,7 @@ TRIALS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test test-oldest test-newest check tables simulate-nights fuzz crash damage bench bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights fuzz crash damage bench bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,16 @@ run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
 
 test: setup check ## run every gate and test
 	$(BIN)/pytest -n 4 --dist worksteal -q
+
+# Not with the tests of what a start imports or a file size limit stops: coverage itself imports and writes.
+coverage: setup ## run the tests with branch coverage, and hold its floors
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n 4 --dist worksteal -q --cov --cov-report= --ignore tests/commands/test_startup.py \
+		--deselect tests/nightly/test_resources.py::test_a_file_size_limit_is_an_eight
+	$(BIN)/coverage report --include='crawler/rules/*' --fail-under=99 --skip-covered
+	$(BIN)/coverage report --include='crawler/engine/*' --fail-under=97 --skip-covered
+	$(BIN)/coverage report --include='crawler/store/*' --fail-under=95 --skip-covered
+	$(BIN)/coverage report --fail-under=91 --format=total
 
 test-oldest: ## run the tests on the lowest versions that pyproject.toml allows (PYTHON=python3.12 for another Python)
 	$(PYTHON) -m venv --clear .venv-oldest
@@ -86,4 +96,4 @@ bench-peers: setup ## beside dlt and Scrapy: time, CPU, and what each pays again
 	$(BIN)/python bench/peers.py bench/results
 
 clean: ## remove what was made here, but no data
-	rm -rf .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .coverage .coverage.* .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
