@@ -654,7 +654,10 @@ def play(seed: int, folder: Path) -> Night:
 def is_over(runner: Runner, report: RunReport) -> bool:
     """Whether the date is finished, or nobody is left but sellers who are never answered."""
     if report.exit_code == 9 and runner.weather.is_fair:
-        return unended(runner) <= runner.night.sick.keys()
+        sick = runner.night.sick.keys()
+        # So many in a row are an outage by the contract, and without patience nobody else is asked.
+        is_blamed = not runner.settings.run.patience and len(sick & unended(runner)) >= DOWN_SELLERS
+        return is_blamed or unended(runner) <= sick
     return report.exit_code in {0, 4}
 
 
