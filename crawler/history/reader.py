@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.store.layout import SELLERS, Layout, parquet_files
+from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files
 from crawler.store.schema import SORTING, VIDEO_SCHEMA
 
 BATCH_ROWS = 65_536
@@ -45,7 +45,7 @@ def columns_of(schema: pa.Schema, *names: str) -> pa.Schema:
 
 def published_dates(data: Path) -> list[date]:
     """The dates that have published files, newest first."""
-    dated = Layout(data).dates(SELLERS)
+    dated = dated_folders(data, SELLERS)
     return sorted((day for day, folder in dated if parquet_files(folder)), reverse=True)
 
 

@@ -107,7 +107,7 @@ def damage_of(path: Path, digest: str, name: str) -> str | None:
 
 
 def damage_of_published(data: Path, day: date) -> str | None:
-    """The first damage of a date's published files; None where there is none, or no list to tell by."""
+    """The first damage of a date's published files; None where there is none, or no list to compare with."""
     try:
         digests = published_digests(data, day)
     except (OSError, ValueError) as error:

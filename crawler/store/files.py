@@ -27,7 +27,7 @@ def output_errors(what: str) -> Iterator[None]:
     except OSError as error:
         is_link = error.errno == errno.ELOOP
         cause = "it is a symbolic link, which is not followed" if is_link else error.strerror or error
-        repair = "put a file of its own in its place" if is_link else "make room or mend the permissions"
+        repair = "put a file of its own in its place" if is_link else "make room or repair the permissions"
         raise OutputError(
             f"cannot write {what}: {cause}; {repair}, "
             "then run the same command again: nothing that was paid for is lost"

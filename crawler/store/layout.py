@@ -97,12 +97,6 @@ class Layout:
         """The folder of a date's `VIDEOS` or `SELLERS`."""
         return self.kind(kind) / partition_of(day)
 
-    def dates(self, kind: str) -> Iterator[tuple[date, Path]]:
-        """The dates that have a folder of `VIDEOS` or `SELLERS`, each with that folder."""
-        for path in self.kind(kind).glob(f"{_DATE_KEY}*"):
-            with suppress(ValueError):
-                yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
-
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -214,6 +208,13 @@ def left_by_journals(folder: Path) -> Iterator[Path]:
         for beside in folder.glob(f"*{ending}"):
             if not beside.with_suffix(_JOURNAL).exists():
                 yield beside
+
+
+def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
+    """The dates that have a folder of `VIDEOS` or `SELLERS`, each with that folder."""
+    for path in Layout(data).kind(kind).glob(f"{_DATE_KEY}*"):
+        with suppress(ValueError):
+            yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
 
 
 def partition_of(day: date) -> str:

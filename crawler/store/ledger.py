@@ -107,7 +107,7 @@ class Ledger(LedgerRuns):
         """Credits reserved or spent for that day and all later ones.
 
         There is no last day: where the clock was set back, what counts for days that it has not reached
-        again may have been spent in the month that it now tells. Days more than `FAR_DAYS` after `today`
+        again may have been spent in the month that it now shows. Days more than `FAR_DAYS` after `today`
         come of a clock that was wrong: they count only where no run for a day before `day` came later.
         """
         far = date.max if today is None else today + timedelta(days=FAR_DAYS)

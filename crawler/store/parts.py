@@ -141,7 +141,7 @@ class _Source:
 def _shifts(sizes: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:
     """How far the rows of each page move on, where pages before it have more rows than a page should.
 
-    `sizes` tells each page's seller, number and rows, in the order of sellers and numbers.
+    `sizes` has each page's seller, number and rows, in the order of sellers and numbers.
     """
     shifts: dict[tuple[str, int], int] = {}
     reader, end = "", 0
@@ -192,7 +192,7 @@ def _kept(source: _Source, size: int) -> Iterator[PartRows]:
 
 
 def _kept_of_one(source: _Source, count: int) -> Iterator[PartRows]:
-    """One seller's rows in `count` pieces: only what tells which rows stay is held of all of them."""
+    """One seller's rows in `count` pieces: of all rows only the deciding columns are held."""
     schema = pa.schema([SEGMENT_SCHEMA.field(name) for name in _OF_ONE_SELLER])
     numbers = _newest(pa.Table.from_batches(source.read(_OF_ONE_SELLER), schema), [])
     step = max(1, -(-len(numbers) // count))
@@ -218,7 +218,7 @@ def _gathered(source: _Source, numbers: pa.Array[Any]) -> PartRows:
 def _newest(rows: pa.Table, sellers: list[str]) -> pa.Array[Any]:
     """Numbers of the rows received last of each video, by seller and position.
 
-    `sellers` names the column that tells the sellers apart, where there are several.
+    `sellers` names the column that distinguishes the sellers, where there are several.
     """
     video = [*sellers, "video_id"]
     late_first: list[tuple[str, _Way]] = [("seq", "descending"), ("position", "descending")]

@@ -193,7 +193,7 @@ def _build(
 
 @dataclass(slots=True)
 class _Seen:
-    """What the rows of a range tell of its sellers: how many each has, and how many were carried.
+    """What the rows of a range say of its sellers: how many each has, and how many were carried.
 
     `audited` might have been carried but were crawled in full; of them `crawled` holds what is compared.
     """
@@ -239,7 +239,7 @@ def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:
 
 
 def _seller_table(sellers: list[SellerSummary], seen: _Seen, reason: StopReason | None) -> pa.Table:
-    told = [
+    rows = [
         (
             *(s.seller_id, *_ended_as(s, reason), s.pages, seen.videos[s.seller_id], s.credits),
             *(s.error if s.attempt is None else s.attempt.error, *s[6:9]),
@@ -248,7 +248,7 @@ def _seller_table(sellers: list[SellerSummary], seen: _Seen, reason: StopReason 
         )
         for s in sellers
     ]
-    columns = zip(*told, strict=True)
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
 
@@ -284,11 +284,11 @@ def _collect_rejects(journal: Journal, run: RunFolder) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     has_renewed = journal.former.has_renewed
     for number, (segment, part) in enumerate(reject_files(journal)):
-        with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as told:
+        with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as kept:
             if has_renewed:
-                told.writelines(_shown_rejects(journal, segment, rejected))
+                kept.writelines(_shown_rejects(journal, segment, rejected))
             else:
-                shutil.copyfileobj(rejected, told)
+                shutil.copyfileobj(rejected, kept)
     fsync_tree(run.folder)
 
 

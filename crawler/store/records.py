@@ -54,7 +54,7 @@ class SellerSummary(NamedTuple):
 
     No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
     that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
-    that were not mended. `matched`: the snapshot with the same first page, and how many videos it has.
+    that were not repaired. `matched`: the snapshot with the same first page, and how many videos it has.
     `missing`: the first page that was not received.
 
     Its pages are those received after the page `after`, up to the page `upto` where that is set. `credits`

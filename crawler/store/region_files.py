@@ -15,12 +15,12 @@ from crawler.store.layout import parquet_file, rows_aside
 from crawler.store.schema import FEW_VALUES, NO_REGION, VIDEO_SCHEMA
 
 ROW_GROUP = 65_536
-_LEAST_GROUP = 6144
+_MIN_GROUP_ROWS = 6144
 """Rows below which a region's are put aside rather than written: readers are slow on small row groups."""
 
 _HELD_BYTES = 24 * 1024 * 1024
 _GROUP_BYTES = 32 * 1024 * 1024
-_MOST_OPEN = 32
+_MAX_OPEN_FILES = 32
 
 
 @dataclass(slots=True)
@@ -84,11 +84,11 @@ class RegionFiles:
         return region
 
     def _may_write(self, region: _Region) -> bool:
-        return not region.is_aside and (region.writer is not None or self._open < _MOST_OPEN)
+        return not region.is_aside and (region.writer is not None or self._open < _MAX_OPEN_FILES)
 
     def _make_room(self) -> None:
         largest = max(self._regions.values(), key=lambda region: region.rows)
-        if largest.rows >= _LEAST_GROUP and self._may_write(largest):
+        if largest.rows >= _MIN_GROUP_ROWS and self._may_write(largest):
             self._write(largest, self._taken(largest))
             return
         for region in self._regions.values():

@@ -49,10 +49,10 @@ _KEYS = {
 _OF_FORMER_CRAWLS = {"anew", "former", "former_page"}
 """Without one of these rows it is not known which of a seller's crawls are to be published."""
 
-_MOST_JOINED = 1 << 30
+_MAX_JOINED_BYTES = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""
 
-_MOST_CREDITS = 1000
+_MAX_PAGE_CREDITS = 1000
 """What a page can have cost; a larger number in a damaged row is part of the damage."""
 
 # Which sellers a page is missing of, where its row does not say so: those that have ended though their
@@ -206,7 +206,7 @@ def _remember(table: str, row: tuple[Any, ...], lost: _Lost, repairs: Repairs) -
         seq, seller_id, credit = row[0], row[1], row[8]
         lost.has_unknown_sellers = True
         lost.pages.add(seq)
-        if isinstance(seller_id, str) and isinstance(credit, int) and 0 < credit < _MOST_CREDITS:
+        if isinstance(seller_id, str) and isinstance(credit, int) and 0 < credit < _MAX_PAGE_CREDITS:
             lost.doubtful[seller_id] += credit
     elif table == "seller":
         repairs.sellers += 1
@@ -364,7 +364,7 @@ def _corrected_blob(blob: Any, checksum: Any) -> tuple[Any, bool]:
 def _decompressed(blob: Any, size: Any, pages: list[_Page], *, is_whole: bool) -> bytes:
     """The joined bodies; empty where they cannot be decompressed."""
     for expected in [sum(page.size for page in pages)] * is_whole + [size]:
-        if isinstance(expected, int) and 0 <= expected <= _MOST_JOINED:
+        if isinstance(expected, int) and 0 <= expected <= _MAX_JOINED_BYTES:
             with suppress(pa.ArrowException, OSError, TypeError, ValueError, OverflowError, MemoryError):
                 return decompressed(blob, expected)
     return b""

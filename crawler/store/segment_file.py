@@ -28,7 +28,7 @@ _BATCH_ROWS = 1280
 _BATCH_BYTES = 1 << 20
 """What they weigh at most, about: of very long rows there are fewer."""
 
-_MOST_HELD = 64
+_MAX_UNMERGED = 64
 """Segments up to which each holds the batch at a range's border for the next range, and none is merged."""
 
 _MERGED = 32
@@ -48,12 +48,12 @@ _FILES = {"rows": segment_rows, "rejects": segment_rejects}
 def write_segment(
     folder: Path, name: str, blocks: Iterable[tuple[pa.Table, Iterable[bytes]]]
 ) -> tuple[int, str]:
-    """Write blocks of rows in the order of their sellers, each with lines that tell of its rejects.
+    """Write blocks of rows in the order of their sellers, each with lines that describe its rejects.
 
     Returns how many rejects there are, and the checksums of the pieces. The files are durable then, their
     names are not yet.
     """
-    rows, told = segment_rows(folder, name), segment_rejects(folder, name)
+    rows, rejected = segment_rows(folder, name), segment_rejects(folder, name)
     make_private_file(rows)
     rejects: list[list[bytes]] = []
     with _written(rows) as (write, ends):
@@ -64,11 +64,11 @@ def write_segment(
     fsync_file(rows)
     pieces = {"rows": _pieces(rows, [*ends, rows.stat().st_size]), "rejects": []}
     if any(rejects):
-        make_private_file(told)
-        told.write_bytes(b"".join(chain.from_iterable(rejects)))
-        fsync_file(told)
+        make_private_file(rejected)
+        rejected.write_bytes(b"".join(chain.from_iterable(rejects)))
+        fsync_file(rejected)
         sizes = [sum(map(len, lines)) for lines in rejects if lines]
-        pieces["rejects"] = _pieces(told, list(accumulate(sizes)))
+        pieces["rejects"] = _pieces(rejected, list(accumulate(sizes)))
     return sum(map(len, rejects)), orjson.dumps(pieces).decode()
 
 
@@ -117,12 +117,12 @@ def damage_of(journal: Journal) -> str | None:
     """What is wrong with the journal's segments, by their checksums; None where nothing is."""
     folder = JournalFiles(journal.path).segments
     for segment in journal.segments():
-        told = f"{segment_rows(folder, segment.name)} is missing or damaged"
+        damage = f"{segment_rows(folder, segment.name)} is missing or damaged"
         try:
             if not is_intact(folder, segment):
-                return f"{told} (its content has changed)"
+                return f"{damage} (its content has changed)"
         except OSError as error:
-            return f"{told} ({error})"
+            return f"{damage} ({error})"
     return None
 
 
@@ -135,10 +135,10 @@ class SegmentRows:
     def __init__(self, journal: Journal, folder: Path) -> None:
         of_journal = JournalFiles(journal.path).segments
         paths = [segment_rows(of_journal, segment.name) for segment in journal.segments()]
-        if len(paths) > _MOST_HELD:
+        if len(paths) > _MAX_UNMERGED:
             groups = [paths[start : start + _MERGED] for start in range(0, len(paths), _MERGED)]
             paths = [path for number, group in enumerate(groups) for path in _merged(group, folder, number)]
-        self._files = [_SegmentFile(path, holds=len(paths) <= _MOST_HELD) for path in paths]
+        self._files = [_SegmentFile(path, holds=len(paths) <= _MAX_UNMERGED) for path in paths]
 
     def between(self, after: str, last: str, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """Rows of the sellers above `after`, up to `last`; of all columns, or of those named."""

@@ -151,7 +151,7 @@ class SegmentWriter:
                     path.unlink()
 
     def _read(self, pages: list[StoredPage]) -> Iterator[tuple[pa.Table, list[bytes]]]:
-        """The rows of some pages by seller, with lines that tell of those which could not be kept."""
+        """The rows of some pages by seller, with lines that describe those which could not be kept."""
         # Pages are sorted rather than rows: there are fewer, and they are not copied.
         for block in _blocks(sorted(pages, key=attrgetter("seller_id"))):
             batch = self._read_batch([(page.seller_id, page.body) for page in block])
@@ -182,8 +182,8 @@ def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     columns["folder"], columns["extra"] = _folders(rows)
     columns["position"] = pc.add(rows["place"], first)
     columns["carried_from"] = pa.nulls(len(rows), pa.date32())
-    for name, told in _OF_PAGE.items():
-        columns[name] = _of_pages(known[told], SEGMENT_SCHEMA.field(name).type, number)
+    for name, of_page in _OF_PAGE.items():
+        columns[name] = _of_pages(known[of_page], SEGMENT_SCHEMA.field(name).type, number)
     return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
 
 
@@ -199,20 +199,20 @@ def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
     folders = pa.array([folder or NO_REGION for folder in named], pa.string()).take(regions.indices)
     if None not in named:
         return folders, rows["extra"]
-    told = zip(rows["extra"].to_pylist(), rows["region"].to_pylist(), strict=True)
-    extras = [_with_region(extra, region) for extra, region in told]
+    pairs = zip(rows["extra"].to_pylist(), rows["region"].to_pylist(), strict=True)
+    extras = [_with_region(extra, region) for extra, region in pairs]
     return folders, pa.array(extras, pa.string())
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:
-    told = {
+    line = {
         "seller_id": page.seller_id,
         "page_num": page.page_num,
         "place": reject.place,
         "reason": reject.reason,
         "row": reject.row,
     }
-    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _with_region(extra: str | None, region: str | None) -> str | None:

@@ -159,7 +159,8 @@ def database_errors(path: Path) -> Iterator[None]:
         if isinstance(error, sqlite3.Error) and _is_damage(error):
             raise damaged(path, error) from error
         raise OutputError(
-            f"cannot use {path}: {error}; make room or mend the permissions, then run the same command again"
+            f"cannot use {path}: {error}; make room or repair the permissions, "
+            "then run the same command again"
         ) from error
 
 
@@ -178,8 +179,8 @@ def damaged(path: Path, reason: object) -> OutputError:
         )
     else:
         way_out = "pay for its crawl date again with --fresh"
-    told = " ".join(str(reason).split())
-    return OutputError(f"{path} is damaged ({told}): restore it from a copy, or {way_out}")
+    why = " ".join(str(reason).split())
+    return OutputError(f"{path} is damaged ({why}): restore it from a copy, or {way_out}")
 
 
 def quoted(path: Path) -> str:

@@ -226,7 +226,7 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
     monkeypatch.setattr(parts, "_PART_SELLERS", 3)
     monkeypatch.setattr(region_files, "ROW_GROUP", 30)
     monkeypatch.setattr(region_files, "_HELD_BYTES", 5000)
-    monkeypatch.setattr(region_files, "_LEAST_GROUP", least_group)
+    monkeypatch.setattr(region_files, "_MIN_GROUP_ROWS", least_group)
     pages = [
         page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
         for s in range(40)
@@ -288,12 +288,12 @@ def test_what_is_published_is_the_last_of_each_video(
         mock.patch.object(parts, "_PART_SELLERS", sellers_at_once),
         mock.patch.object(parts, "_PART_BYTES", bytes_at_once),
         mock.patch.object(segment_file, "_BATCH_ROWS", batch_rows),
-        mock.patch.object(segment_file, "_MOST_HELD", most_held),
+        mock.patch.object(segment_file, "_MAX_UNMERGED", most_held),
         mock.patch.object(segment_file, "_MERGED", merged),
         mock.patch.object(segment_file, "_RANGE", sorted_batches),
         mock.patch.object(region_files, "_HELD_BYTES", held_bytes),
-        mock.patch.object(region_files, "_LEAST_GROUP", least_group),
-        mock.patch.object(region_files, "_MOST_OPEN", most_open),
+        mock.patch.object(region_files, "_MIN_GROUP_ROWS", least_group),
+        mock.patch.object(region_files, "_MAX_OPEN_FILES", most_open),
     ):
         counts = published(Path(folder), pages, segment_pages=segment_pages)
         rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()
