@@ -161,7 +161,7 @@ def _date_line(
         day.latest.failed,
         day.latest.refused,
         command,
-        close_command(day.crawl_date, place) if state == "unfinished" else None,
+        close_command(day.crawl_date, place, data) if state == "unfinished" else None,
     )
 
 

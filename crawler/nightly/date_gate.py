@@ -32,6 +32,6 @@ def note_unfinished(night: Night, ledger: Ledger, dates: DateRule, notes: Notes)
     text = f"crawl date {newest.crawl_date} is unfinished ({what_is_left(newest)})"
     if len(days) > 1:
         text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
-    close = close_command(newest.crawl_date, night.place)
+    close = close_command(newest.crawl_date, night.place, night.data)
     go_on = run_command(ledger, night.data, newest.crawl_date, night.place)
     notes.add(f"{text}; end it as it is by: {close}; go on with it by: {go_on}", logging.INFO)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
-from crawler.nightly.shell import program, quoted
+from crawler.nightly.shell import program, quoted, with_whole_paths
 from crawler.rules.dates import is_late, latest_date
 from crawler.store.ledger_records import FINISHED, DateRecord
 
@@ -75,9 +76,9 @@ def _failed_sellers(day: DateRecord) -> str:
     return f"sellers: {words}" if words else ""
 
 
-def close_command(crawl_date: date, place: Sequence[str]) -> str:
-    """The command that closes a crawl date."""
-    return quoted([*program(), "close", crawl_date.isoformat(), *place])
+def close_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
+    """The command that closes a crawl date of this data folder."""
+    return quoted([*program(), "close", crawl_date.isoformat(), *with_whole_paths(place, data)])
 
 
 def place_of(flags: Sequence[str]) -> list[str]:

@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler.models.errors import CrawlerError
-from crawler.nightly.shell import program, quoted
+from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
 from crawler.sellers.listing import as_name, as_text
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import Ledger
+
+_ANY_LIST = "SELLERS"
+"""What a command names where no journal says which list its date was begun with."""
 
 
 def run_command(
@@ -41,9 +44,9 @@ def run_command(
         kept = JournalFiles(Layout(data).latest_journal(crawl_date)).piped_list
         # A run that was refused has kept none: then the list must be piped in again.
         source = str(kept) if kept.is_file() else source
-    elif source.startswith("-"):
-        source = f"./{source}"
-    flags = _with_credit(flags, ledger, crawl_date)
+    elif source != _ANY_LIST:
+        source = whole_path(source)
+    flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), data)
     words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
     words += [flag for flag in extra if flag not in flags]
     return " ".join([*variables, quoted(words)])
@@ -75,7 +78,7 @@ def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list
 def _begun_with(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
     """The list and the flags that the date's journal notes; the data folder is where it is now."""
     path = Layout(data).latest_journal(crawl_date)
-    source, flags = "SELLERS", list(place)
+    source, flags = _ANY_LIST, list(place)
     if path.exists():
         with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:
             source = as_name(journal.meta("source") or as_text(source))

@@ -12,7 +12,7 @@ from typing import Any
 from crawler.models.errors import InputError
 from crawler.options import FLAGS, OPTIONS, Settings, value_of
 from crawler.settings.load import Loaded, merged
-from crawler.settings.sources import DEFAULT_CONFIG, Given, from_file
+from crawler.settings.sources import Given, from_file
 
 _LEVELS = ("file", "environment", "flags")
 
@@ -23,7 +23,7 @@ def flags_of(loaded: Loaded, names: Iterable[str] = FLAGS) -> list[str]:
     A default that was asked for is shown too, as the settings file may say otherwise.
     """
     settings, default = loaded.settings, Settings()
-    words = [] if loaded.config_path in {None, DEFAULT_CONFIG} else ["--config", str(loaded.config_path)]
+    words = [] if loaded.config_path is None else ["--config", str(loaded.config_path)]
     for name in names:
         flag, value = FLAGS[name], value_of(settings, name)
         is_asked_for = value is not False and loaded.origins[name].startswith(("flag", "environment"))

@@ -111,9 +111,30 @@ def test_a_spent_month_is_raised_for_the_command_alone(shell: Started) -> None:
     user.run("shops.csv", code=3)
     go_on = user.report()["go_on"]
     assert go_on.startswith("CRAWLER_CREDITS_MONTHLY_BUDGET=")
-    assert " crawler run shops.csv " in go_on
+    assert f" crawler run {user.job.folder}/shops.csv " in go_on
     user.paste(go_on, code=3)
     assert 3 < user.spent() == simulator.stats.requests < needed(simulator, ids)
+
+
+def test_a_run_begun_with_relative_paths_goes_on_from_another_folder(shell: Started) -> None:
+    """The list, the default settings file and the default data folder are those that the run used."""
+    user, simulator, _ = shell()
+    (user.job.folder / "config").mkdir()
+    (user.job.folder / "config" / "crawler.toml").write_text("[journal]\ncommit_ms = 7\n")
+    user.run("shops.csv --budget 1", code=3)
+    go_on, elsewhere = user.report()["go_on"], user.job.folder / "elsewhere"
+    elsewhere.mkdir()
+    assert f" --config {user.job.folder}/config/crawler.toml " in go_on
+    user.paste(go_on, code=3, folder=elsewhere)
+    assert user.spent() == simulator.stats.requests == 2
+    assert not list(elsewhere.iterdir())
+    status = user.paste(f"{CRAWLER} status")
+    close = (
+        next(line for line in status.splitlines() if " close " in line)
+        .partition("by: ")[2]
+        .partition("; ")[0]
+    )
+    user.paste(close, folder=elsewhere)
 
 
 def test_sellers_that_were_refused_are_asked_for_again(shell: Started) -> None:
