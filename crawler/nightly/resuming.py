@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, require_reached
-from crawler.nightly.shell import program, quoted
+from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
 from crawler.report.progress import LOG
 from crawler.sellers.listing import as_name, as_text
 from crawler.settings.load import Loaded
@@ -55,7 +55,8 @@ def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> da
     text = f"nothing to resume under {run.data}: "
     if not days:
         raise InputError(f"{text}no run was begun there; name another folder with --data")
-    again = [*program(), "run", *([sellers] if sellers else []), "--resume", *flags_of(loaded)]
+    named = [] if sellers is None else [sellers if sellers == "-" else whole_path(sellers)]
+    again = [*program(), "run", *named, "--resume", *with_whole_paths(flags_of(loaded), run.data)]
     if run.retry_failed is False and (refused := rule.unfinished(days, late=run.late, retry_failed=True)):
         raise InputError(
             f"{text}every crawl date is finished; {refused[0].refused} sellers of {refused[0].crawl_date} "

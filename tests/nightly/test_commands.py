@@ -137,10 +137,16 @@ def test_a_run_begun_with_relative_paths_goes_on_from_another_folder(shell: Star
     user.paste(close, folder=elsewhere)
 
 
-def test_sellers_that_were_refused_are_asked_for_again(shell: Started) -> None:
+@pytest.mark.parametrize("printed_by", ["run", "resume"])
+def test_sellers_that_were_refused_are_asked_for_again(shell: Started, printed_by: str) -> None:
     user, simulator, ids = shell("status=400@1")
     user.run("shops.csv", code=4)
-    user.paste(user.report()["go_on"])
+    elsewhere = user.job.folder / "elsewhere"
+    elsewhere.mkdir()
+    go_on = user.report()["go_on"]
+    if printed_by == "resume":
+        go_on = user.run("--resume", code=2).rpartition(" by: ")[2]
+    user.paste(go_on, folder=elsewhere)
     assert simulator.stats.requests == needed(simulator, ids) + 1
     assert user.report()["sellers"]["failed"] == 0
 
