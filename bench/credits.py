@@ -10,9 +10,8 @@ from pathlib import Path
 
 import carrying
 
-from crawler.models.choices import Strategy
 from crawler.models.page import Page
-from crawler.models.seller import SellerProgress
+from crawler.models.seller import SellerProgress, Strategy
 from crawler.rules.best_first import BestFirst
 from crawler.rules.order import Frontier
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions

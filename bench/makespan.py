@@ -15,9 +15,8 @@ from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE
-from crawler.models.choices import Strategy
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
-from crawler.models.seller import Ending
+from crawler.models.seller import Ending, Strategy
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule, Mode
 from crawler.rules.order import Frontier

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from place import new_folder
 
 if TYPE_CHECKING:
-    from crawler.models.rows import RowBatch
+    from crawler.models.page import RowBatch
 
 DATE = "2026-11-23"
 NEXT_DATE = "2026-11-24"
@@ -203,7 +203,7 @@ def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     from crawler.api.columns import ROW_SCHEMA  # noqa: PLC0415
-    from crawler.models.rows import RowBatch  # noqa: PLC0415
+    from crawler.models.page import RowBatch  # noqa: PLC0415
 
     tables = [pa.table(_page_rows(*page, number), ROW_SCHEMA) for number, page in enumerate(pages)]
     return RowBatch(pa.concat_tables(tables), [])

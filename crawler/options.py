@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder
-from crawler.models.choices import StopRule, Strategy
 from crawler.models.kinds import Choice, Kind, Number, Switch, Text
+from crawler.models.seller import StopRule, Strategy
 
 PREFIX = "CRAWLER_"
 

@@ -21,8 +21,7 @@ import pyarrow as pa
 from crawler.api import answers, lenient, messages, rows
 from crawler.models.api import API_COLUMNS
 from crawler.models.errors import CrawlerError, PageError
-from crawler.models.page import Page
-from crawler.models.rows import PageRows
+from crawler.models.page import Page, PageRows
 from crawler.store.schema import VIDEO_SCHEMA
 
 SELLER = "7494662098975951181"

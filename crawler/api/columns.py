@@ -13,7 +13,7 @@ import pyarrow.json as pj
 
 from crawler.api.rows import read_rows
 from crawler.models.api import API_COLUMNS
-from crawler.models.rows import Reject, RowBatch
+from crawler.models.page import Reject, RowBatch
 
 _MIN_BISECTED = 8
 """Of so few pages with an odd one among them, each is read by `rows.py`."""

@@ -6,7 +6,7 @@ import os
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from crawler.models.addresses import is_loopback
+from crawler.models.api import is_loopback
 from crawler.models.errors import InputError
 
 _USABLE = ("http", "https")

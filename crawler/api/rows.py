@@ -11,7 +11,7 @@ import orjson
 
 from crawler.api.lenient import load_tolerant
 from crawler.models.api import API_COLUMNS
-from crawler.models.rows import PageRows, Reject
+from crawler.models.page import PageRows, Reject
 
 _MISFIT = object()
 _INT64 = range(-(2**63), 2**63)

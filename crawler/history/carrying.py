@@ -15,8 +15,7 @@ from crawler.history.first_pages import digest_of, first_page_digests, page_dige
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import UnreadableError, columns_of, reading
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import Match, Page
-from crawler.models.rows import PageRows
+from crawler.models.page import Match, Page, PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from crawler.history.reader import SnapshotFiles, columns_of
 from crawler.models.api import COUNT_COLUMNS
-from crawler.models.rows import PageRows
+from crawler.models.page import PageRows
 from crawler.store.schema import VIDEO_SCHEMA
 
 COMPARED = ("video_id", *COUNT_COLUMNS)

@@ -1,8 +1,9 @@
-"""The API's own words: page size, sorting, and the columns that its rows have."""
+"""What is known of the API: page size, sorting, its rows' columns, and which hosts are this machine."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
 PAGE_SIZE = 10
@@ -65,3 +66,14 @@ API_COLUMNS = (
 
 COUNT_COLUMNS = tuple(column.name for column in API_COLUMNS if column.kind in {"int64", "float64"})
 """The columns of a video's figures, which change from day to day."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is exactly localhost, in 127.0.0.0/8, or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback if address.version == 4 else address == IPv6Address("::1")

@@ -1,11 +1,11 @@
-"""A page as the API answered it, and what it shows beyond its rows: gaps, and a match with an earlier one."""
+"""A page as the API answered it, its rows as columns, and what else it shows: gaps, and a match."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 
@@ -83,3 +83,37 @@ class PageNotes:
 
 
 NO_NOTES = PageNotes()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that could not be kept: its place on the page (from 1), itself as received, and why."""
+
+    place: int
+    row: Any
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """A page's rows as columns of equal length.
+
+    `values` holds one list for each of `API_COLUMNS` and for `extra`; `places` are the kept rows'
+    places on the page, from 1.
+    """
+
+    places: list[int]
+    values: dict[str, list[Any]]
+    rejects: list[Reject]
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """The rows of some pages, in their order, and what was rejected with the number of its page, from 0.
+
+    `rows` is an Arrow table: the API's columns, `extra`, and for each row the number of its `page` and its
+    `place` on it, from 1.
+    """
+
+    rows: Any
+    rejects: list[tuple[int, Reject]]

@@ -1,4 +1,4 @@
-"""How far a seller has been read, and how it ended."""
+"""How far a seller has been read, which of its pages is next, and how it ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from math import inf
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
+
+
+class StopRule(StrEnum):
+    """Which page ends a seller."""
+
+    SHORT = "short"
+    EMPTY = "empty"
+
+
+class Strategy(StrEnum):
+    """Which page is asked for next when there is a choice."""
+
+    DEPTH_FIRST = "depth-first"
+    BREADTH_FIRST = "breadth-first"
+    BEST_FIRST = "best-first"
 
 
 class SellerStatus(StrEnum):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from crawler.history.snapshots import History
-from crawler.models.choices import Strategy
-from crawler.models.seller import SellerProgress
+from crawler.models.seller import SellerProgress, Strategy
 from crawler.nightly.advice import Advice
 from crawler.nightly.best_so_far import best_so_far
 from crawler.nightly.matching import FirstPageMatch, matcher, no_match

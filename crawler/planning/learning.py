@@ -9,7 +9,7 @@ from crawler.history.figures import all_ids, costs_per_page, last_seen
 from crawler.history.growth import Pair, pairs
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
-from crawler.models.choices import Strategy
+from crawler.models.seller import Strategy
 from crawler.options import Settings
 from crawler.planning.detours import Detours, jumps
 from crawler.planning.estimates import Chances, chance, cost_per_page, growth

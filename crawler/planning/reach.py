@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from crawler.models.api import MAX_PAGE_NUM, SortField
-from crawler.models.choices import Strategy
+from crawler.models.seller import Strategy
 from crawler.options import Settings
 from crawler.planning.forecast import Forecast
 from crawler.planning.known import KnownSeller

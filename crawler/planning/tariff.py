@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
-from crawler.models.choices import StopRule
+from crawler.models.seller import StopRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from crawler.models.choices import StopRule
-from crawler.models.seller import SellerStatus, StopReason
+from crawler.models.seller import SellerStatus, StopReason, StopRule
 from crawler.options import Settings
 from crawler.rules.budget import month_begin, utc_day
 from crawler.store.journal import Journal

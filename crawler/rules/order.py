@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from crawler.models.choices import Strategy
 from crawler.models.page import Page
-from crawler.models.seller import SellerProgress
+from crawler.models.seller import SellerProgress, Strategy
 from crawler.rules.spread import Spread
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
-from crawler.models.choices import StopRule
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule
 
 
 class Step(Enum):

@@ -15,10 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from crawler.models.addresses import is_loopback
-from crawler.models.api import SortOrder
-from crawler.models.choices import Strategy
+from crawler.models.api import SortOrder, is_loopback
 from crawler.models.kinds import Choice, Kind, Number, Switch
+from crawler.models.seller import Strategy
 from crawler.options import Option, Settings
 
 _SHOWN = 80

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import OutputError
-from crawler.models.rows import Reject, RowBatch
+from crawler.models.page import Reject, RowBatch
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_folder, make_private_folder, output_errors
 from crawler.store.journal import Journal

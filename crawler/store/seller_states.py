@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from crawler.models.api import MAX_PAGE_NUM
-from crawler.models.choices import StopRule
 from crawler.models.page import Gap, Page
-from crawler.models.seller import SellerProgress
+from crawler.models.seller import SellerProgress, StopRule
 from crawler.store import journal_sql as sql
 from crawler.store.journal_database import JournalDatabase
 

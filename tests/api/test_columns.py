@@ -18,7 +18,7 @@ from crawler.api.columns import ROW_SCHEMA, read_batch
 from crawler.api.lenient import load_quickly
 from crawler.api.rows import read_rows
 from crawler.models.api import API_COLUMNS
-from crawler.models.rows import Reject
+from crawler.models.page import Reject
 
 PLAIN = {
     "avatar": "https://images.example/a.jpg",

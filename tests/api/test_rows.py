@@ -17,7 +17,7 @@ from crawler.api.lenient import load_quickly
 from crawler.api.rows import FOREIGN, read_rows
 from crawler.models.api import API_COLUMNS
 from crawler.models.errors import UnavailableError
-from crawler.models.rows import PageRows
+from crawler.models.page import PageRows
 from crawler.store.schema import VIDEO_SCHEMA
 
 STRING, INT, FLOAT, TIME = "nick_name", "total_views_cnt", "total_video_sale_gmv_amt", "create_time"

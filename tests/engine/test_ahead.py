@@ -17,10 +17,9 @@ from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE
-from crawler.models.choices import Strategy
 from crawler.models.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
-from crawler.models.seller import Ending, SellerProgress
+from crawler.models.seller import Ending, SellerProgress, Strategy
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.choices import StopRule
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule
 from crawler.rules.drift import gap_before
 from crawler.rules.paging import PagingRule
 from crawler.store.journal import Journal

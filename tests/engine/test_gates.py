@@ -17,7 +17,6 @@ from crawler.engine.gates import Gates, GaveUpError
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
-from crawler.models.choices import Strategy
 from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,
@@ -30,7 +29,7 @@ from crawler.models.errors import (
     UnavailableError,
 )
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
-from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
+from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, Strategy
 from crawler.ports import Departure
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier

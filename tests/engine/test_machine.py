@@ -14,9 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from crawler.models.choices import Strategy
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerProgress
+from crawler.models.seller import Ending, SellerProgress, Strategy
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule, Step

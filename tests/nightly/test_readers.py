@@ -24,9 +24,8 @@ from hypothesis import strategies as st
 from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
-from crawler.models.choices import StopRule
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerStatus, StopReason
+from crawler.models.seller import Ending, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
 from crawler.store import failpoints, parts, region_files, segment_file
 from crawler.store import publishing as snapshot

@@ -26,9 +26,8 @@ from crawler.cli import cli
 from crawler.history.carrying import CarryRule
 from crawler.history.unchanged import Share
 from crawler.models.api import MAX_PAGE_NUM
-from crawler.models.choices import StopRule, Strategy
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule, Strategy
 from crawler.planning.detours import Detours, jumps
 from crawler.planning.estimates import Chances, Measure, chance, cost_per_page, growth
 from crawler.planning.forecast import Forecast, Forecaster

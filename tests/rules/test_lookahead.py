@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.choices import StopRule
 from crawler.models.page import Page
-from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule
 from crawler.rules.lookahead import Ahead, LookaheadRule, Mode
 from crawler.rules.paging import PagingRule, Step
 from crawler.simulator.catalogue import CatalogueOptions

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 
 from crawler.engine.parked import Parked
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
-from crawler.models.choices import StopRule, Strategy
 from crawler.models.page import Page
-from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import (
+    Ending,
+    PageRequest,
+    SellerProgress,
+    SellerStatus,
+    StopReason,
+    StopRule,
+    Strategy,
+)
 from crawler.rules.best_first import BestFirst
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier

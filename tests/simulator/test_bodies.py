@@ -11,8 +11,7 @@ import pytest
 
 from crawler.api.columns import read_batch
 from crawler.models.errors import OutputError
-from crawler.models.page import Page
-from crawler.models.rows import RowBatch
+from crawler.models.page import Page, RowBatch
 from crawler.store import journal_rows
 from crawler.store.journal import Journal
 from crawler.store.records import Record, Segment
