@@ -456,7 +456,7 @@ class Runner:
     def go(self) -> None:
         """One run, to its end or its crash."""
         night = self.night
-        listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, (), 0)
+        listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, 0)
         failpoints.on_reach = self._reach
         try:
             asked = Asked(self.settings, "k", listed, "sellers.csv", DATE, self.signals, self._world())

@@ -1,7 +1,4 @@
-"""A seller list as a value: unique IDs in their order, what was left out, and its name as text.
-
-Open it for what may be asked of a list; `reading.py` makes one.
-"""
+"""A seller list as a value: unique IDs in their order. `reading.py` makes one."""
 
 from __future__ import annotations
 
@@ -21,27 +18,16 @@ _MIN_ARRAYS_COMPARED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class BadId:
-    """An entry that is no seller ID: its line (a row in Parquet) from 1, the value as shown, what to do."""
-
-    line: int
-    value: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class SellerList:
     """Seller IDs, unique, in order of first appearance, held once in one Arrow string array.
 
-    `repeated` counts the entries that named a seller again; `bad` holds the first 20 entries that
-    were left out, `bad_count` counts them all. `warnings` are for the user: of what was left out, and of
-    IDs that look rounded.
+    `repeated` counts the entries that named a seller again, `bad_count` those that were left out.
+    `warnings` are for the user: of what was left out, and of IDs that look rounded.
     """
 
     name: str
     ids: Any
     repeated: int
-    bad: tuple[BadId, ...]
     bad_count: int
     warnings: tuple[str, ...] = ()
 

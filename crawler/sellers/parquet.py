@@ -5,69 +5,59 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from crawler.models.errors import InputError
-from crawler.sellers.columns import choose_column
-from crawler.sellers.ids import Found, shown
+from crawler.sellers.cells import choose_column, shown
+from crawler.sellers.entries import Entries
 from crawler.sellers.listing import SLICE
 
-MAGIC = b"PAR1"
+_EXACT = (
+    pa.types.is_integer,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_null,
+)
+"""Of which an ID keeps all its digits, besides decimals without a fraction."""
 
 
-def read(file: BinaryIO, head: bytes, column: str | None, found: Found) -> None:
-    """Hand on the cells of its column; `head` is what was read of the file already.
+def read_parquet(file: BinaryIO, head: bytes, column: str | None, entries: Entries) -> None:
+    """Add the cells of the list's column; `head` is what was read of the file already.
 
     Raises `InputError` where it cannot be read, or its column's type ruins an ID.
     """
-    import pyarrow as pa  # noqa: PLC0415 - heavy, and not every command reads a list
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     # The footer is read first, which a pipe cannot do.
     source: Any = file if file.seekable() else io.BytesIO(head + file.read())
     try:
         parquet = pq.ParquetFile(source)
         schema = parquet.schema_arrow
-        name = schema.names[choose_column(schema.names, column, found.name)]
-        _refuse_type(schema.field(name).type, name, found.name)
+        name = schema.names[choose_column(schema.names, column, entries.name)]
+        _refuse_type(schema.field(name).type, f"{entries.name}: column {shown(name)}")
         row = 1
         for batch in parquet.iter_batches(batch_size=SLICE, columns=[name]):
-            found.add(_as_text(batch.column(0)), range(row, row + len(batch)))
+            cells: Any = batch.column(0)
+            plain = cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
+            entries.add(plain.cast(pa.string()), range(row, row + len(batch)))
             row += len(batch)
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise InputError(
-            f"{found.name} cannot be read as Parquet: {shown(str(error), 200)}: write it again, or as CSV"
+            f"{entries.name} cannot be read as Parquet: {shown(str(error), 200)}: write it again, or as CSV"
         ) from None
 
 
-def _refuse_type(kind: Any, column: str, name: str) -> None:
-    import pyarrow as pa  # noqa: PLC0415
-
+def _refuse_type(kind: Any, column: str) -> None:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_floating(value):
         raise InputError(
-            f"{name}: column {shown(column)} is of type {kind}: an ID of 19 digits is ruined in a floating "
-            "point number: write the column as text"
+            f"{column} is of type {kind}: an ID of 19 digits is ruined in a floating point number: write the "
+            "column as text"
         )
-    exact = pa.types.is_decimal(value) and value.scale == 0
-    if not exact and not any(
-        known(value)
-        for known in (
-            pa.types.is_integer,
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_null,
-        )
-    ):
+    is_whole = pa.types.is_decimal(value) and value.scale == 0
+    if not is_whole and not any(is_exact(value) for is_exact in _EXACT):
         raise InputError(
-            f"{name}: column {shown(column)} is of type {shown(str(kind))}: write the seller IDs as text "
-            "or as whole numbers"
+            f"{column} is of type {shown(str(kind))}: write the seller IDs as text or as whole numbers"
         )
-
-
-def _as_text(array: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-
-    plain = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-    return plain.cast(pa.string())

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from crawler.models.errors import InputError
-from crawler.sellers import parquet, records, text
-from crawler.sellers.columns import folded
-from crawler.sellers.ids import Found, shown
+from crawler.sellers.cells import folded, shown
 from crawler.sellers.listing import SellerList, as_text
+from crawler.sellers.records import decoded_blocks
+from crawler.sellers.text import TextList
 
 _HEAD = 65_536
 _FOREIGN = {
@@ -37,22 +37,25 @@ def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool =
     or (unless `skip_bad_ids`) holds entries that are no seller IDs; it names the file, the line, the
     value and what to do.
     """
+    from crawler.sellers.entries import Entries  # noqa: PLC0415 - heavy, and `check` may read no list
+    from crawler.sellers.parquet import read_parquet  # noqa: PLC0415 - same
+
     name = "standard input" if source == "-" else as_text(source)
     if column is not None and not folded(column):
         raise InputError("--column is empty: name the column that holds the seller IDs")
-    found = Found(name, "line")
+    entries = Entries(name, "line")
     try:
         with _opened(source, name) as file:
             head = file.read(_HEAD)
             _refuse_foreign(head, name)
-            if head.startswith(parquet.MAGIC):
-                found.place = "row"
-                parquet.read(file, head, column, found)
+            if head.startswith(b"PAR1"):
+                entries.place = "row"
+                read_parquet(file, head, column, entries)
             else:
-                text.TextList(name, column, found).read(records.decoded_blocks(file, head, column))
+                TextList(name, column, entries).read(decoded_blocks(file, head, column))
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
-    return found.result(skip_bad_ids=skip_bad_ids)
+    return entries.result(skip_bad_ids=skip_bad_ids)
 
 
 @contextmanager

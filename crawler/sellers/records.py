@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from crawler.models.encodings import LEGACY_ENCODINGS, marked_encoding
 from crawler.models.errors import InputError
-from crawler.sellers.columns import folded
-from crawler.sellers.ids import DELIMITERS, SPREADSHEET_ERROR, shown
+from crawler.sellers.cells import DELIMITERS, SPREADSHEET_ERROR, folded, shown
 
 _MARKUP = re.compile(r"\s*<[a-z!?]", re.IGNORECASE)
 _JSON = re.compile(r"\s*[\[{]\s*[\[{\"\]}0-9]")
@@ -105,7 +104,6 @@ class Records:
         self._name = name
         self._block: list[str] = []
         self._at = 0
-        self._taken = 0
         self._between = True
         self.delimiter = ","
         self.line = 1
@@ -131,18 +129,17 @@ class Records:
         self._at += count
         self.line += count
 
-    def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
-        """A reader of `lines` in this list's dialect."""
+    def _reader(self, lines: Iterable[str]) -> Any:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
 
     def at_hand(self) -> Iterator[tuple[int, list[str]]]:
         """The records that begin in the lines at hand; the last may end beyond them."""
         first = self.line
-        self._taken = 0
         self._between = True
+        reader = self._reader(self._feed())
         try:
-            for row in self.reader(self._feed()):
-                begun, self.line = self.line, first + self._taken
+            for row in reader:
+                begun, self.line = self.line, first + reader.line_num
                 self._between = True
                 yield begun, row
         except csv.Error as error:
@@ -158,7 +155,7 @@ class Records:
         """The line on which the last quoted text of the record at hand begins."""
         before: list[str] = []
         with suppress(csv.Error):
-            *before, _ = next(self.reader([*self.physical[:SAMPLE], '"']), [""])
+            *before, _ = next(self._reader([*self.physical[:SAMPLE], '"']), [""])
         return self.line + sum(map(line_breaks, before))
 
     def all(self) -> Iterator[tuple[int, list[str]]]:
@@ -170,13 +167,13 @@ class Records:
         own = self._block
         length = 0
         while self.more():
-            if self._between and self._block is not own:
-                return
             line = self._block[self._at]
-            # Inside a quoted field, a line that begins with # is no comment.
-            if self._between and self.has_comments and line.lstrip().startswith("#"):
-                line = line if _ERROR_LINE.match(line) else "\n"
             if self._between:
+                if self._block is not own:
+                    return
+                is_comment = self.has_comments and line.lstrip().startswith("#")
+                if is_comment and not _ERROR_LINE.match(line):
+                    line = "\n"
                 self.physical, length = [line], 0
             else:
                 self.physical.append(line)
@@ -184,7 +181,6 @@ class Records:
                 if length > _MAX_RECORD:
                     raise csv.Error(f"over the limit of {_MAX_RECORD} characters")
             self._at += 1
-            self._taken += 1
             self._between = False
             yield line
         if not self._between:

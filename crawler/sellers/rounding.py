@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-FAR = 5
-"""IDs whose lengths differ by so many digits do not come from the same source."""
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crawler.sellers.cells import FAR
 
 _SPREADSHEET_DIGITS = 15
 _DOUBLE_DIGITS = 17
 _UINT64_DIGITS = 19
 _TAIL_DIGITS = 18
 _TAIL_BITS = 11
-_SHORTEST_REFUSED = 10
 _CHANCE_REFUSED = 1e-3
 _LINES_KEPT = 5
 _ENTRIES_KEPT = 20
@@ -60,64 +61,45 @@ class Rounding:
         self._signs = tuple(Sign() for _ in range(4))
 
     def add(self, ids: Any, lengths: Any, lines: Sequence[int]) -> None:
-        """Take Arrow strings of digits on, with their lengths and lines."""
-        import pyarrow as pa  # noqa: PLC0415 - heavy, and not every command reads a list
-        import pyarrow.compute as pc  # noqa: PLC0415 - same
-
-        bounds: Any = pc.min_max(lengths).as_py()
-        if bounds["max"] is None or bounds["max"] <= _SPREADSHEET_DIGITS:
-            return
-        if bounds["min"] == bounds["max"]:
-            self._add_alike(ids, bounds["max"], lines)
-            return
-        for length in range(max(bounds["min"], _SPREADSHEET_DIGITS + 1), bounds["max"] + 1):
-            at = pc.indices_nonzero(pc.equal(lengths, pa.scalar(length, pa.int32())))
-            if len(at):
-                self._add_alike(ids.take(at), length, _Picked(lines, at))
-
-    def _add_alike(self, ids: Any, length: int, lines: Sequence[int]) -> None:
-        import pyarrow.compute as pc  # noqa: PLC0415
-
-        is_double, expected_doubles, is_number = _doubles(ids, length)
-        if is_number is not None:
-            at = pc.indices_nonzero(is_number)
-            if len(at):
-                self._add_alike(ids.take(at), length, _Picked(lines, at))
-            return
-        zeros = "0" * max(length - _DOUBLE_DIGITS, 1)
-        looks_rounded = pc.or_(pc.ends_with(ids, pattern=zeros), is_double)
-        at = pc.indices_nonzero(looks_rounded)
-        found = ids.take(at)
-        spreadsheet = length - _SPREADSHEET_DIGITS
-        masks = (
-            pc.ends_with(found, pattern="0" * spreadsheet),
-            pc.ends_with(found, pattern="0" * max(spreadsheet - 1, 1)),
-            is_double.take(at),
-            None,
+        """Add Arrow strings of digits, with their lengths and lines."""
+        # Leading zeros survive in text alone: such an ID was never rounded.
+        may_be_rounded = pc.and_(
+            pc.greater(lengths, pa.scalar(_SPREADSHEET_DIGITS, pa.int32())),
+            pc.invert(pc.starts_with(ids, pattern="0")),
         )
-        expected = (
-            len(ids) * 10.0**-spreadsheet,
-            len(ids) * 10.0 ** -max(spreadsheet - 1, 1),
-            expected_doubles,
-            len(ids) * 10.0 ** -len(zeros) + expected_doubles,
+        for length in pc.unique(lengths.filter(may_be_rounded)).to_pylist():
+            places = pc.indices_nonzero(
+                pc.and_(may_be_rounded, pc.equal(lengths, pa.scalar(length, pa.int32())))
+            )
+            self._add_alike(ids.take(places), length, lines, places)
+
+    def _add_alike(self, ids: Any, length: int, lines: Sequence[int], places: Any) -> None:
+        """Add IDs of one length, which are at these places in the block that `lines` are of."""
+        zeros = (
+            length - _SPREADSHEET_DIGITS,
+            max(length - _SPREADSHEET_DIGITS - 1, 1),
+            max(length - _DOUBLE_DIGITS, 1),
         )
-        for sign, mask, chance in zip(self._signs, masks, expected, strict=True):
-            sign.expected += chance
-            sign.count += len(found) if mask is None else mask.true_count
+        by_spreadsheet, by_16_digits, by_17_digits = (pc.ends_with(ids, pattern="0" * n) for n in zeros)
+        chances = [10.0**-n for n in zeros]
+        is_double, doubles = _doubles(ids, length)
+        found = (
+            (by_spreadsheet, len(ids) * chances[0]),
+            (by_16_digits, len(ids) * chances[1]),
+            (is_double, doubles),
+            (pc.or_(by_17_digits, is_double), len(ids) * chances[2] + doubles),
+        )
+        for sign, (shows_it, expected) in zip(self._signs, found, strict=True):
+            sign.expected += expected
+            sign.count += shows_it.true_count
             if len(sign.first) < _LINES_KEPT:
-                some = (at if mask is None else at.filter(mask)).slice(0, _LINES_KEPT - len(sign.first))
-                sign.first += [(lines[place], ids[place].as_py()) for place in some.to_pylist()]
+                first = pc.indices_nonzero(shows_it).slice(0, _LINES_KEPT - len(sign.first)).to_pylist()
+                sign.first += [(lines[places[at].as_py()], ids[at].as_py()) for at in first]
 
-    def refused(self, total: int) -> Sign | None:
-        """The sign that at least half of a list of ten IDs or more shows, where chance cannot be why."""
-        if total < _SHORTEST_REFUSED:
-            return None
+    def beyond_chance(self, total: int) -> Sign | None:
+        """The sign that at least half of the IDs show, where chance cannot be why."""
         signs = [sign for sign in self._signs if 2 * sign.count >= total and sign.is_beyond_chance()]
         return max(signs, key=lambda sign: sign.count, default=None)
-
-    def is_beyond_chance(self, total: int) -> bool:
-        """Whether at least half of the IDs, in a list of any length, show a sign that chance cannot bring."""
-        return any(2 * sign.count >= total and sign.is_beyond_chance() for sign in self._signs)
 
     def noticed(self) -> Sign | None:
         """The sign that more IDs show than chance would bring."""
@@ -125,45 +107,20 @@ class Rounding:
         return max(signs, key=lambda sign: sign.count, default=None)
 
 
-def _doubles(ids: Any, length: int) -> tuple[Any, float, Any]:
-    """Which IDs are exact doubles, and how many would be by chance; or else which ones do not begin with 0.
-
-    Leading zeros survive in text alone, so that such an ID was never rounded.
-    """
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
-
+def _doubles(ids: Any, length: int) -> tuple[Any, float]:
+    """Which IDs are exact doubles, and how many would be by chance."""
     if length > _UINT64_DIGITS:
-        begins_with_zero = pc.starts_with(ids, pattern="0")
-        if begins_with_zero.true_count:
-            return None, 0.0, pc.invert(begins_with_zero)
         # A power of ten beyond the tail is a multiple of 2^18: the last digits decide alone.
         tail = pc.utf8_slice_codeunits(ids, -_TAIL_DIGITS).cast(pa.int64())
         low_bits = pc.bit_wise_and(tail, pa.scalar((1 << _TAIL_BITS) - 1, pa.int64()))
-        return pc.equal(low_bits, pa.scalar(0, pa.int64())), len(ids) / (1 << _TAIL_BITS), None
-    numbers = ids.cast(pa.uint64())
-    if pc.min(numbers).as_py() < 10 ** (length - 1):
-        return None, 0.0, pc.greater_equal(numbers, pa.scalar(10 ** (length - 1), pa.uint64()))
+        return pc.equal(low_bits, pa.scalar(0, pa.int64())), len(ids) / (1 << _TAIL_BITS)
     if length < _DOUBLE_DIGITS:
         # Nearly all of them are below 2^53, where every whole number is a double.
-        return pa.repeat(pa.scalar(False), len(ids)), 0.0, None
+        return pa.repeat(pa.scalar(False), len(ids)), 0.0
+    numbers = ids.cast(pa.uint64())
     floats = numbers.cast(pa.float64(), safe=False)
     expected = pc.sum(pc.divide(pa.scalar(2.0**53), floats)).as_py()
-    return pc.equal(floats.cast(pa.uint64(), safe=False), numbers), expected, None
-
-
-class _Picked(Sequence[int]):
-    """The lines of those entries of a block that were picked."""
-
-    def __init__(self, lines: Sequence[int], at: Any) -> None:
-        self._lines = lines
-        self._at = at
-
-    def __len__(self) -> int:
-        return len(self._at)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._lines[self._at[place].as_py()]
+    return pc.equal(floats.cast(pa.uint64(), safe=False), numbers), expected
 
 
 class Lengths:
@@ -174,23 +131,15 @@ class Lengths:
         self._first: dict[int, list[tuple[int, str]]] = {}
 
     def add(self, ids: Any, lengths: Any, lines: Sequence[int]) -> None:
-        """Take Arrow strings on, with their lengths and lines."""
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.compute as pc  # noqa: PLC0415
-
-        bounds: Any = pc.min_max(lengths).as_py()
-        if bounds["min"] == bounds["max"]:
-            counts = {} if bounds["max"] is None else {bounds["max"]: len(lengths)}
-        else:
-            pairs: Any = pc.value_counts(lengths).to_pylist()
-            counts = {pair["values"]: pair["counts"] for pair in pairs}
-        for length, count in counts.items():
+        """Add Arrow strings, with their lengths and lines."""
+        pairs: Any = pc.value_counts(lengths).to_pylist()
+        for length, count in (pair.values() for pair in pairs):
             self._counts[length] += count
             first = self._first.setdefault(length, [])
             if len(first) < _ENTRIES_KEPT:
-                at = pc.indices_nonzero(pc.equal(lengths, pa.scalar(length, pa.int32())))
-                at = at.slice(0, _ENTRIES_KEPT - len(first))
-                first += [(lines[place], ids[place].as_py()) for place in at.to_pylist()]
+                places = pc.indices_nonzero(pc.equal(lengths, pa.scalar(length, pa.int32())))
+                places = places.slice(0, _ENTRIES_KEPT - len(first)).to_pylist()
+                first += [(lines[at], ids[at].as_py()) for at in places]
 
     def usual(self) -> list[int]:
         """The lengths, at most `FAR` - 1 apart, that at least three and at least three quarters have."""

@@ -9,12 +9,24 @@ import csv
 import re
 from collections.abc import Iterator
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 from crawler.models.errors import InputError
-from crawler.sellers.columns import SELLER_ID, choose_column, holds_wanted_name, is_header
-from crawler.sellers.ids import DELIMITERS, ID, Found, cleaned, shown
+from crawler.sellers.cells import (
+    DELIMITERS,
+    FAR,
+    ID,
+    SELLER_ID,
+    choose_column,
+    cleaned,
+    holds_wanted_name,
+    is_header,
+    shown,
+)
 from crawler.sellers.records import SAMPLE, Records, line_breaks, lines_of
-from crawler.sellers.rounding import FAR
+
+if TYPE_CHECKING:
+    from crawler.sellers.entries import Entries
 
 _EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
 _MIN_LONG_ID = 10
@@ -24,10 +36,10 @@ _MIN_LONG_ID = 10
 class TextList:
     """One pass over a list in text form: find its dialect and column, then hand its cells on."""
 
-    def __init__(self, name: str, column: str | None, found: Found) -> None:
+    def __init__(self, name: str, column: str | None, entries: Entries) -> None:
         self._name = name
         self._column = column
-        self._found = found
+        self._entries = entries
         self._index = 0
         self._width = 1
         self._alone = True
@@ -42,7 +54,7 @@ class TextList:
             if values is None:
                 self._careful(records)
             else:
-                self._found.add_text(values, range(records.line, records.line + len(values)))
+                self._entries.add(values, range(records.line, records.line + len(values)))
                 records.skip(len(lines))
 
     def _begin(self, records: Records) -> None:
@@ -78,8 +90,13 @@ class TextList:
         in_one_line &= not self._alone or any(len(piece) > 3 for piece in pieces)
         # A number and an ID are no list of two: the number may count rows.
         in_one_line &= len(pieces) != 2 or abs(len(pieces[0]) - len(pieces[1])) < FAR
-        if self._column is None and in_one_line and not _any_filled(records):
-            self._found.add_text(pieces, [line] * len(pieces))
+        # What follows is read only where this line may be the whole list.
+        if (
+            self._column is None
+            and in_one_line
+            and not any(cell.strip() for _, row in records.all() for cell in row)
+        ):
+            self._entries.add(pieces, [line] * len(pieces))
             return
         if self._column is not None or in_one_line or not self._alone:
             raise InputError(
@@ -87,7 +104,7 @@ class TextList:
                 f"(this line begins with {shown(next(filter(None, cells)))}): add a header line without # "
                 "before it, or keep the seller IDs alone, one a line"
             )
-        self._found.add_text([cells[self._index]], [line])
+        self._entries.add([cells[self._index]], [line])
 
     def _quick(self, lines: list[str], records: Records) -> list[str] | None:
         """The cells of lines without quotes and irregularities; None where there are any."""
@@ -115,7 +132,7 @@ class TextList:
             if value is not None:
                 values.append(value)
                 lines.append(line)
-        self._found.add_text(values, lines)
+        self._entries.add(values, lines)
 
     def _refuse_swallowed(self, row: list[str], begun: int, records: Records) -> None:
         """Raise `InputError` where a cell spans lines of which two or more look like rows: an open quote."""
@@ -151,10 +168,6 @@ class TextList:
         if filled[-1] >= self._width or (self._alone and filled != [self._index]):
             return delimiter.join(row)
         return row[self._index] if self._index < len(row) else ""
-
-
-def _any_filled(records: Records) -> bool:
-    return any(cell.strip() for _, row in records.all() for cell in row)
 
 
 def _delimiter(sample: list[str], column: str | None) -> str:

@@ -1,6 +1,6 @@
-"""Which column of a table holds the seller IDs, and whether a line is a header.
+"""What one cell of a list is: a seller ID, a column's name, or neither, and then why.
 
-Open it when a list is refused though its column is there, or another column is read than the one meant.
+Open it when an entry or a column is refused, or another column is read than the one meant.
 """
 
 from __future__ import annotations
@@ -11,11 +11,66 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from crawler.models.errors import InputError
-from crawler.sellers.ids import NO_VALUES, SPREADSHEET_ERROR, shown
 
 SELLER_ID = "seller_id"
 _NUMBERED = re.compile(r"[='\"+-]*[0-9][^\s]*")
 _NAMELESS = re.compile(r"|unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+ID = re.compile(r"[0-9]{1,32}")
+SPREADSHEET_ERROR = re.compile(r"#(?:\w/\w|NV|[^\sa-z]+[!?])")
+NO_VALUES = {"null", "(null)", "nan", "na", "n/a", "n.a.", "none", "nil", "<na>", "nat", "\\n", "-"}
+DELIMITERS = ",;\t|"
+FAR = 5
+"""IDs whose lengths differ by so many digits do not come from the same source."""
+
+_IN_POWERS_OF_TEN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*|,0*)")
+_GUARDED = re.compile(r"=?\"+(.*?)\"+|=?'(.*?)'?", re.DOTALL)
+
+
+def cleaned(value: str) -> str:
+    """The text inside a spreadsheet's guards: `="7494..."`, a leading apostrophe, invisible characters."""
+    bare = value.strip().strip("\ufeff\u200b\u200e").strip()
+    guarded = _GUARDED.fullmatch(bare)
+    return (guarded[1] or guarded[2] or "").strip() if guarded else bare
+
+
+def reason_against(value: str) -> str:
+    """Why a text is no seller ID, and what to do."""
+    reasons = (
+        (
+            not value or value.casefold() in NO_VALUES,
+            "no seller ID in this row: fill it in, or remove the row",
+        ),
+        (
+            SPREADSHEET_ERROR.fullmatch(value),
+            "a spreadsheet's error in the place of an ID: repair its formula, or remove the row",
+        ),
+        (
+            value.startswith("#"),
+            "a line that begins with # is a comment only before the header and the first ID: remove it",
+        ),
+        (
+            _IN_POWERS_OF_TEN.fullmatch(value),
+            "a spreadsheet ruined this ID: format the column as text and export it again from its source",
+        ),
+        (
+            _DECIMAL.fullmatch(value),
+            "a number with decimals: format the column as text and export it again",
+        ),
+        (value.isascii() and value.isdigit(), "longer than 32 digits: is a separator missing?"),
+        (
+            any(delimiter in value for delimiter in DELIMITERS),
+            "more values than there are columns: put a text that holds a separator in quotes",
+        ),
+        (True, "no number: a seller ID is 1 to 32 digits (0-9), nothing else"),
+    )
+    return next(reason for applies, reason in reasons if applies)
+
+
+def shown(value: str, most: int = 60) -> str:
+    """For a message: one short line, whatever is in it."""
+    # A terminal obeys control characters; repr escapes them.
+    return repr(value if len(value) <= most else f"{value[: most - 3]}...")
 
 
 def holds_wanted_name(cells: Iterable[str], column: str | None) -> bool:

@@ -1,55 +1,49 @@
-"""The IDs of a list as they are found: cleaned of a spreadsheet's guards, judged, counted once.
+"""The entries of a list as they are read: judged, counted, and made into a `SellerList`.
 
-Open it when an entry is refused, or for the words in which it is.
+Open it for the words in which a list is refused as a whole.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crawler.models.errors import InputError
-from crawler.sellers.listing import SLICE, BadId, SellerList
+from crawler.sellers.cells import ID, cleaned, reason_against, shown
+from crawler.sellers.listing import SLICE, SellerList
 from crawler.sellers.rounding import Lengths, Rounding, Sign
-
-ID = re.compile(r"[0-9]{1,32}")
-SPREADSHEET_ERROR = re.compile(r"#(?:\w/\w|NV|[^\sa-z]+[!?])")
-NO_VALUES = {"null", "(null)", "nan", "na", "n/a", "n.a.", "none", "nil", "<na>", "nat", "\\n", "-"}
-DELIMITERS = ",;\t|"
-_RUINED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+")
-_DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*|,0*)")
-_GUARDED = re.compile(r"=?\"+(.*?)\"+|=?'(.*?)'?", re.DOTALL)
 
 _MAX_BAD_KEPT = 20
 _MAX_BAD_SHOWN = 5
-_MAX_SHOWN = 60
+_SHORTEST_REFUSED = 10
+"""IDs from which on a list that looks rounded is refused."""
 _MAX_BYTES = 2**31 - 1
 
 
-class Found:
-    """What a pass over a list has found so far; `place` is what an entry's number counts."""
+class _BadEntry(NamedTuple):
+    line: int
+    value: str
+    reason: str
+
+
+class Entries:
+    """The entries read so far; `place` is what an entry's number counts: lines or rows."""
 
     def __init__(self, name: str, place: str) -> None:
         self.name = name
         self.place = place
         self._chunks: list[Any] = []
-        self._bad: list[BadId] = []
+        self._bad: list[_BadEntry] = []
         self._bad_count = 0
         self._rounding = Rounding()
         self._lengths = Lengths()
 
-    def add_text(self, values: Sequence[str], lines: Sequence[int]) -> None:
-        """Take cells on, each with its line."""
-        import pyarrow as pa  # noqa: PLC0415
-
-        self.add(pa.array(values, pa.string()), lines)
-
-    def add(self, array: Any, lines: Sequence[int]) -> None:
-        """Take Arrow strings on; only those that are no clean ID are looked at one by one."""
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.compute as pc  # noqa: PLC0415
-
+    def add(self, entries: Any, lines: Sequence[int]) -> None:
+        """Add strings, or an Arrow array of them, each with its line."""
+        array: Any = pa.array(entries, pa.string())
         lengths: Any = pc.binary_length(array)
         clean: Any = pc.and_(pc.ascii_is_decimal(array), pc.less_equal(lengths, pa.scalar(32)))
         misses = pc.indices_nonzero(pc.invert(pc.fill_null(clean, False))).to_pylist()
@@ -71,16 +65,14 @@ class Found:
             return bare
         self._bad_count += 1
         if len(self._bad) < _MAX_BAD_KEPT:
-            self._bad.append(BadId(line, shown(value.strip()), _fault(bare)))
+            self._bad.append(_BadEntry(line, shown(value.strip()), reason_against(bare)))
         return None
 
     def result(self, *, skip_bad_ids: bool) -> SellerList:
         """The list, without repetitions; raises `InputError` for bad entries and for an empty list."""
-        import pyarrow as pa  # noqa: PLC0415
-
         self._leave_out_far_lengths()
         total = sum(map(len, self._chunks))
-        rounded = self._rounding.refused(total)
+        rounded = self._rounding.beyond_chance(total) if total >= _SHORTEST_REFUSED else None
         if rounded is not None and not self._is_rounded_without_repetitions():
             rounded = None
         if self._bad_count and not (skip_bad_ids and self._chunks):
@@ -95,11 +87,14 @@ class Found:
             raise InputError(f"{self.name} holds no seller ID: write one a line, under a header or without")
         if sum(chunk.nbytes for chunk in self._chunks) > _MAX_BYTES:
             raise InputError(f"{self.name} is too long for one list: split it")
-        ids = _unique(_taken_together(self._chunks))
+        joined = pa.concat_arrays(self._chunks)
+        self._chunks.clear()
         pa.default_memory_pool().release_unused()
-        return SellerList(
-            self.name, ids, total - len(ids), tuple(self._bad), self._bad_count, tuple(self._warnings(total))
-        )
+        ids = _unique(joined)
+        del joined
+        pa.default_memory_pool().release_unused()
+        warnings = tuple(self._warnings(total))
+        return SellerList(self.name, ids, total - len(ids), self._bad_count, warnings)
 
     def _warnings(self, total: int) -> Iterator[str]:
         noticed = self._rounding.noticed()
@@ -109,10 +104,7 @@ class Found:
             yield f"{_counted(self._bad_count, 'bad line')} of {self.name} skipped (--skip-bad-ids)"
 
     def _leave_out_far_lengths(self) -> None:
-        """Judge entries bad whose length is far from all the others'."""
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.compute as pc  # noqa: PLC0415
-
+        """Count entries as bad whose length is far from all the others'."""
         far = self._lengths.far()
         if not far:
             return
@@ -121,35 +113,35 @@ class Found:
         for length, count in far.items():
             self._bad_count += count
             reason = f"{_counted(length, 'digit')}, where the others have {others}: a total, or a damaged ID?"
-            self._bad += [BadId(line, shown(value), reason) for line, value in self._lengths.first(length)]
+            self._bad += [
+                _BadEntry(line, shown(value), reason) for line, value in self._lengths.first(length)
+            ]
         self._bad = sorted(self._bad, key=lambda bad: bad.line)[:_MAX_BAD_KEPT]
         lengths = pa.array(list(far), pa.int32())
         kept = (c.filter(pc.invert(pc.is_in(pc.binary_length(c), value_set=lengths))) for c in self._chunks)
         self._chunks = [chunk for chunk in kept if len(chunk)]
 
     def _is_rounded_without_repetitions(self) -> bool:
-        """Whether it is so where each ID counts once: a few that recur prove nothing."""
-        import pyarrow.compute as pc  # noqa: PLC0415
-
-        ids = _unique(_concatenated(self._chunks))
+        """Whether the list looks rounded where each ID counts once: a few that recur prove nothing."""
+        ids = _unique(pa.concat_arrays(self._chunks))
         rounding = Rounding()
         for start in range(0, len(ids), SLICE):
             some = ids.slice(start, SLICE)
             rounding.add(some, pc.binary_length(some), range(start, start + len(some)))
-        return rounding.is_beyond_chance(len(ids))
+        return rounding.beyond_chance(len(ids)) is not None
 
     def _rounding_message(self, sign: Sign, total: int) -> str:
-        shown = ", ".join(f"{self.place} {line}: {value}" for line, value in sign.first)
+        first = ", ".join(f"{self.place} {line}: {value}" for line, value in sign.first)
         more = f" and {sign.count - len(sign.first):,} more" if sign.count > len(sign.first) else ""
         return (
-            f"{sign.count:,} of {_counted(total, 'seller ID')} look rounded ({shown}{more}): a spreadsheet, "
+            f"{sign.count:,} of {_counted(total, 'seller ID')} look rounded ({first}{more}): a spreadsheet, "
             "a floating point column or JavaScript keeps 15 to 17 digits of a number, so that they name "
             "others or nobody: export the list again from its source with the IDs as text (in a spreadsheet "
             "import the column as text, in pandas read it with dtype=str, in SQL cast it to text)"
         )
 
     def _refusal(self, *, skipped: bool, may_skip: bool) -> str:
-        count = f"{self._bad_count:,} bad seller ID{'s' if self._bad_count > 1 else ''}"
+        count = _counted(self._bad_count, "bad seller ID")
         lines = [f"{self.name}: no good seller ID is left: {count}" if skipped else f"{self.name}: {count}"]
         some = self._bad[:_MAX_BAD_SHOWN]
         lines += [f"  {self.place} {bad.line}: {bad.value}: {bad.reason}" for bad in some]
@@ -164,26 +156,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _concatenated(chunks: list[Any]) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.concat_arrays(chunks)
-
-
-def _taken_together(chunks: list[Any]) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-
-    joined = _concatenated(chunks)
-    chunks.clear()
-    pa.default_memory_pool().release_unused()
-    return joined
-
-
 def _unique(ids: Any) -> Any:
     """The IDs without repetitions; a tenth at a time, as a hash table of all weighs more than they do."""
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     keep: Any = None
     for digit in "0123456789":
         inside = pc.ends_with(ids, pattern=digit)
@@ -198,48 +172,3 @@ def _unique(ids: Any) -> Any:
         keep = pa.repeat(pa.scalar(True), len(ids)) if keep is None else keep
         keep = pc.replace_with_mask(keep, inside, first)
     return ids if keep is None else ids.filter(keep)
-
-
-def cleaned(value: str) -> str:
-    """The text inside a spreadsheet's guards: `="7494..."`, a leading apostrophe, invisible characters."""
-    bare = value.strip().strip("\ufeff\u200b\u200e").strip()
-    guarded = _GUARDED.fullmatch(bare)
-    return (guarded[1] or guarded[2] or "").strip() if guarded else bare
-
-
-def _fault(value: str) -> str:
-    reasons = (
-        (
-            not value or value.casefold() in NO_VALUES,
-            "no seller ID in this row: fill it in, or remove the row",
-        ),
-        (
-            SPREADSHEET_ERROR.fullmatch(value),
-            "a spreadsheet's error in the place of an ID: repair its formula, or remove the row",
-        ),
-        (
-            value.startswith("#"),
-            "a line that begins with # is a comment only before the header and the first ID: remove it",
-        ),
-        (
-            _RUINED.fullmatch(value),
-            "a spreadsheet ruined this ID: format the column as text and export it again from its source",
-        ),
-        (
-            _DECIMAL.fullmatch(value),
-            "a number with decimals: format the column as text and export it again",
-        ),
-        (value.isascii() and value.isdigit(), "longer than 32 digits: is a separator missing?"),
-        (
-            any(delimiter in value for delimiter in DELIMITERS),
-            "more values than there are columns: put a text that holds a separator in quotes",
-        ),
-        (True, "no number: a seller ID is 1 to 32 digits (0-9), nothing else"),
-    )
-    return next(reason for applies, reason in reasons if applies)
-
-
-def shown(value: str, most: int = _MAX_SHOWN) -> str:
-    """For a message: one short line, whatever is in it."""
-    # A terminal obeys control characters; repr escapes them.
-    return repr(value if len(value) <= most else f"{value[: most - 3]}...")
