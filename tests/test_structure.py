@@ -37,7 +37,6 @@ BEYOND_THE_LIMIT = {
     "rules/outage.py Breaker": STATES,
     "simulator/server.py Simulator": "one method a route",
     "store/journal.py": WIRING,
-    "store/layout.py Layout": "one property a path",
     "store/ledger.py Ledger": STATEMENTS,
     "store/repair.py": "looks at every table and file that can be damaged",
     "store/publishing.py": "builds a snapshot from every kind of file that the store has",

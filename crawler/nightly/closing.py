@@ -14,11 +14,10 @@ from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
-from crawler.store.guard import Guard
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
-from crawler.store.lock import hold_lock
+from crawler.store.lock import Guard, hold_lock
 from crawler.store.publishing import SnapshotPlan
 from crawler.store.sqlite import state_errors
 

@@ -8,8 +8,8 @@ from crawler.models.errors import OutputError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
-from crawler.store.guard import Guard
 from crawler.store.layout import SNAPSHOT_KINDS, Layout, log_of
+from crawler.store.lock import Guard
 from crawler.store.publishing import clean_staging
 
 

@@ -17,9 +17,9 @@ from crawler.nightly.replace_guard import ReplaceGuard, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal
 from crawler.sellers.listing import as_text
 from crawler.store.files import output_errors
-from crawler.store.guard import Guard
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
+from crawler.store.lock import Guard
 from crawler.store.log_check import unread_commits
 from crawler.store.segments import SegmentWriter
 

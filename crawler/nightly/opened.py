@@ -8,9 +8,9 @@ from crawler.nightly.account import Account
 from crawler.nightly.dates import DateRule
 from crawler.nightly.journal_opening import OpenJournal
 from crawler.nightly.night import Night, Notes
-from crawler.store.guard import Guard
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
+from crawler.store.lock import Guard
 from crawler.store.segments import SegmentWriter
 
 

@@ -33,7 +33,7 @@ def record(opened: Opened, report: RunReport, variables: list[str]) -> RunReport
             retried = ["--retry-failed"] if retries else []
             report = replace(report, go_on=night.command(ledger, opened.dates, retried, variables))
         if in_place:
-            write_whole(RunFolder.of(night.data, run_id).report, report.as_json())
+            write_whole(RunFolder(night.data, run_id).report, report.as_json())
         else:
             LOG.error("no report is written: %s is another folder now, or none", night.data)
         reached("report.written")
@@ -77,6 +77,6 @@ def _write_page(opened: Opened, report: RunReport) -> None:
         from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
 
         page = as_page(report.as_dict()).encode()
-        write_whole(RunFolder.of(opened.night.data, opened.run_id).page, page)
+        write_whole(RunFolder(opened.night.data, opened.run_id).page, page)
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
         LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)

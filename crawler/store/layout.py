@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -30,51 +29,23 @@ SNAPSHOT_KINDS = (VIDEOS, SELLERS)
 """The folders of published snapshots, in the order in which they are exchanged."""
 
 REGION_KEY = "region="
+LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY = "crawl_date="
-_LEDGER = "ledger.sqlite"
 _PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The paths below a data folder, or below one that is laid out like it, as a staged snapshot is."""
 
-    data: Path
-
-    @property
-    def state(self) -> Path:
-        """Everything that is private."""
-        return self.data / "state"
-
-    @property
-    def lock(self) -> Path:
-        """The file that the run under way holds locked."""
-        return self.state / "lock"
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger's database."""
-        return self.state / _LEDGER
-
-    @property
-    def journals(self) -> Path:
-        """The folder of all journals and of what lies beside them."""
-        return self.state / "journal"
-
-    @property
-    def staging(self) -> Path:
-        """Where snapshots are built: outside the dataset, on its file system."""
-        return self.state / "staging"
-
-    @property
-    def digests(self) -> Path:
-        """The folder of the digests of published files."""
-        return self.state / "published"
-
-    @property
-    def runs(self) -> Path:
-        """The folder of all run folders."""
-        return self.data / "runs"
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.state = data / "state"
+        self.lock = self.state / "lock"
+        self.ledger = self.state / LEDGER_NAME
+        self.journals = self.state / "journal"
+        self.staging = self.state / "staging"
+        self.digests = self.state / "published"
+        self.runs = data / "runs"
 
     def journal(self, day: date, generation: int) -> Path:
         """The journal of a date's generation: 1, and one more for each that `--fresh` could not use."""
@@ -98,103 +69,52 @@ class Layout:
         return self.kind(kind) / partition_of(day)
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
-    """What a run leaves beside the dataset."""
+    """What a run leaves beside the dataset: its report, the same for people, and the rejected rows."""
 
-    folder: Path
-
-    @classmethod
-    def of(cls, data: Path, run_id: str) -> RunFolder:
-        """The folder of a run."""
-        return cls(Layout(data).runs / run_id)
-
-    @property
-    def report(self) -> Path:
-        """What happened, for programs."""
-        return self.folder / "report.json"
-
-    @property
-    def page(self) -> Path:
-        """The same for people."""
-        return self.folder / "report.html"
-
-    @property
-    def rejects(self) -> Path:
-        """The rows that could not be kept."""
-        return self.folder / "rejects.jsonl"
+    def __init__(self, data: Path, run_id: str) -> None:
+        self.folder = Layout(data).runs / run_id
+        self.report = self.folder / "report.json"
+        self.page = self.folder / "report.html"
+        self.rejects = self.folder / "rejects.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
 class StagedFolder:
-    """Where a run builds what it is to publish."""
+    """Where a run builds what it is to publish; `name` is the run's ID.
 
-    folder: Path
+    `aside` holds rows that wait to be written, `merged` segments that were merged, `announced` empty files
+    for regions that are new.
+    """
 
-    @classmethod
-    def of(cls, data: Path, name: str) -> StagedFolder:
-        """The folder that is named after a run."""
-        return cls(Layout(data).staging / name)
+    def __init__(self, data: Path, name: str) -> None:
+        self.folder = Layout(data).staging / name
+        self.aside = self.folder / "aside"
+        self.merged = self.aside / "merged"
+        self.announced = self.folder / "announced"
 
     def snapshot(self, kind: str, day: date) -> Path:
         """The `VIDEOS` or `SELLERS` that are to be exchanged for the published ones."""
         return Layout(self.folder).snapshot(kind, day)
 
-    @property
-    def aside(self) -> Path:
-        """Rows that wait to be written."""
-        return self.folder / "aside"
 
-    @property
-    def merged(self) -> Path:
-        """Segments that were merged."""
-        return self.aside / "merged"
-
-    @property
-    def announced(self) -> Path:
-        """Empty files for regions that are new."""
-        return self.folder / "announced"
-
-
-@dataclass(frozen=True, slots=True)
 class JournalFiles:
-    """What lies beside a journal."""
+    """A journal and what lies beside it."""
 
-    journal: Path
-
-    @property
-    def segments(self) -> Path:
-        """The folder of its segments."""
-        return self.journal.with_suffix(_SEGMENTS)
-
-    @property
-    def carried(self) -> Path:
-        """The folder of the snapshots that are pinned for it."""
-        return self.journal.with_suffix(_CARRIED)
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+        self.crawl_date = journal.name.partition(".")[0]
+        self.segments = journal.with_suffix(_SEGMENTS)
+        self.carried = journal.with_suffix(_CARRIED)
+        self.required_sellers = journal.with_name(f"{journal.name}.list")
+        self.piped_list = journal.with_name(f"{journal.name}.stdin.parquet")
 
     def pin(self, day: date) -> Path:
         """The pinned files of one earlier snapshot."""
         return self.carried / partition_of(day)
 
-    @property
-    def required_sellers(self) -> Path:
-        """The sellers that must have ended before it may replace a snapshot that it did not build."""
-        return self.journal.with_name(f"{self.journal.name}.list")
-
-    @property
-    def piped_list(self) -> Path:
-        """The seller list that came from standard input."""
-        return self.journal.with_name(f"{self.journal.name}.stdin.parquet")
-
-    @property
     def databases(self) -> list[Path]:
         """The journal with its log and the files whose names begin with its own."""
         return list(self.journal.parent.glob(f"{self.journal.name}*"))
-
-    @property
-    def crawl_date(self) -> str:
-        """The date in its name."""
-        return self.journal.name.partition(".")[0]
 
 
 def journals_below(folder: Path) -> list[Path]:
@@ -225,11 +145,6 @@ def partition_of(day: date) -> str:
 def log_of(database: Path) -> Path:
     """SQLite's write-ahead log of a database."""
     return database.with_name(f"{database.name}-wal")
-
-
-def is_ledger(database: Path) -> bool:
-    """Whether a database is a ledger, by its name."""
-    return database.name == _LEDGER
 
 
 def parquet_file(folder: Path, run_id: str) -> Path:

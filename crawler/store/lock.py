@@ -1,4 +1,4 @@
-"""One run at a time: a lock that the operating system releases when its process dies."""
+"""One run at a time: a lock that the system releases when its process dies, and the guard of open files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import orjson
 
-from crawler.models.errors import DataLockedError
+from crawler.models.errors import DataLockedError, DisplacedError
 from crawler.store.files import make_private_folder, open_private, output_errors
-from crawler.store.guard import Guard
 from crawler.store.layout import Layout
 
 _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
@@ -28,11 +27,44 @@ _LONG_PAUSES = (*[0.1] * 50, 0.0)
 class Holder:
     """The process that holds a data folder, as its lock file names it; None where it does not."""
 
-    run_id: str | None
-    pid: int | None
+    run_id: str | None = None
+    pid: int | None = None
 
     def __str__(self) -> str:
         return "another run" if self.pid is None else f"run {self.run_id} (process {self.pid})"
+
+
+class Guard:
+    """Knows the files that a run holds open; calling it makes sure that they are still at their paths.
+
+    Each must stay open for as long as it is watched: its inode could be given to another file otherwise.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._data_identity = _identity_at(data)
+        self._files: dict[Path, tuple[int, int]] = {}
+
+    def __call__(self) -> None:
+        """Raise `DisplacedError` where a watched file is no longer at its path."""
+        for path, identity in self._files.items():
+            if _identity_at(path) != identity:
+                raise DisplacedError(
+                    f"{path} is no longer the file that this run uses: {self._data} was moved, or its state "
+                    "was removed, while the run went on; nothing more was sent, and nothing was published. "
+                    "If it was moved, what was paid for is in it: move it back, or name its new place by "
+                    "--data, and run again. What was removed is lost"
+                )
+
+    def watch(self, *paths: Path) -> None:
+        """Watch files that are open now; those that are not there are left out."""
+        found = {path: _identity_at(path) for path in paths}
+        self._files |= {path: identity for path, identity in found.items() if identity is not None}
+
+    @property
+    def is_data_in_place(self) -> bool:
+        """Whether the data folder is the one that the run began in."""
+        return _identity_at(self._data) == self._data_identity
 
 
 @contextmanager
@@ -52,7 +84,7 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
         if not _taken(handle, _PAUSES):
             raise _held(data, _holder(handle))
         if not _taken(folder, _LONG_PAUSES):
-            raise _held(data, Holder(None, None))
+            raise _held(data, Holder())
         with output_errors(str(path)):
             if os.fstat(handle).st_nlink > 1:
                 _replace(data, handle)
@@ -120,5 +152,13 @@ def _holder(handle: int) -> Holder:
     try:
         content = orjson.loads(os.pread(handle, 4096, 0))
         return Holder(str(content["run_id"]), int(content["pid"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return Holder(None, None)
+    except (KeyError, TypeError, ValueError):
+        return Holder()
+
+
+def _identity_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

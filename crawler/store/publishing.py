@@ -98,7 +98,7 @@ def publish(
         raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
     if formerly.lost:
         raise CarriedRowsLostError("; ".join(formerly.damages))
-    staged = StagedFolder.of(plan.data, plan.run_id)
+    staged = StagedFolder(plan.data, plan.run_id)
     live = Layout(plan.data)
     with output_errors(f"the snapshot under {plan.data}"):
         videos, sellers = (staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS)
@@ -108,7 +108,7 @@ def publish(
         counts = _build(journal, plan, videos, sellers, staged, formerly)
         # A file may have changed after it was verified, and before it was read.
         formerly.require_unchanged()
-        _collect_rejects(journal, RunFolder.of(plan.data, plan.run_id))
+        _collect_rejects(journal, RunFolder(plan.data, plan.run_id))
         shutil.rmtree(staged.aside)
         reached("publish.staged")
         fsync_tree(staged.folder)

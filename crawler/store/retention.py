@@ -23,7 +23,7 @@ def prune(data: Path, keep_days: int, unfinished: Container[str]) -> None:
     folder = Layout(data).journals
     for journal in journals_below(folder):
         if JournalFiles(journal).crawl_date not in unfinished and journal.stat().st_mtime < oldest:
-            for path in JournalFiles(journal).databases:
+            for path in JournalFiles(journal).databases():
                 path.unlink(missing_ok=True)
     # After the journals: one that had lost its segments could not be published, nor known to be incomplete.
     for beside in left_by_journals(folder):

@@ -14,7 +14,7 @@ from zlib import crc32
 from crawler.models.errors import InputError, OutputError
 from crawler.store.checksums import row_checksum
 from crawler.store.files import make_private_file, make_private_folder
-from crawler.store.layout import is_ledger, put_away
+from crawler.store.layout import LEDGER_NAME, put_away
 
 NO_UPGRADES: Mapping[int, str] = MappingProxyType({})
 _DAMAGE = {
@@ -172,7 +172,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def damaged(path: Path, reason: object) -> OutputError:
     """What to raise of a database that cannot be trusted, with the way out."""
-    if is_ledger(path):
+    if path.name == LEDGER_NAME:
         way_out = (
             f"move it away (mkdir {quoted(put_away(path))}; mv {quoted(path)}* "
             f"{quoted(put_away(path))}/), and the next run counts again what the journals know"

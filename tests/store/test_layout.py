@@ -88,7 +88,7 @@ def test_a_path_that_is_joined_elsewhere_is_found(line: str) -> None:
 
 
 def test_the_contract_s_paths_are_these() -> None:
-    layout, run = Layout(DATA), RunFolder.of(DATA, "RUN")
+    layout, run = Layout(DATA), RunFolder(DATA, "RUN")
     journal = JournalFiles(layout.journal(DATE, 2))
     assert {path.as_posix() for path in (layout.lock, layout.ledger, layout.snapshot(VIDEOS, DATE))} == {
         "data/state/lock",
@@ -109,7 +109,7 @@ def test_the_contract_s_paths_are_these() -> None:
         "sqlite.list",
         "sqlite.stdin.parquet",
     ]
-    staged = StagedFolder.of(DATA, "RUN")
+    staged = StagedFolder(DATA, "RUN")
     assert staged.snapshot(SELLERS, DATE).as_posix() == "data/state/staging/RUN/sellers/crawl_date=2026-11-23"
     assert journal.crawl_date == "2026-11-23"
 
