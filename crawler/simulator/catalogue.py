@@ -100,16 +100,14 @@ class Catalogue:
 
     def _shelf(self, seller_id: str, sort_field: int, sort_type: int, shift: int) -> _Shelf:
         key = (seller_id, self.day, sort_field, sort_type, shift)
-        shelf = self._shelves.get(key)
-        if shelf is not None:
-            self._shelves.move_to_end(key)
-            return shelf
-        base = self._base(seller_id)
-        shelf = self._shelves[key] = _Shelf(base, self._order(base, sort_field, sort_type, shift))
-        self._held += shelf.weight
+        if key not in self._shelves:
+            base = self._base(seller_id)
+            shelf = self._shelves[key] = _Shelf(base, self._order(base, sort_field, sort_type, shift))
+            self._held += shelf.weight
+        self._shelves.move_to_end(key)
         while self._held > _HELD and len(self._shelves) > 1:
             self._held -= self._shelves.popitem(last=False)[1].weight
-        return shelf
+        return self._shelves[key]
 
     def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
         """Video numbers, sorted by a figure and, where it ties, by number."""

@@ -2,60 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import orjson
 from orjson import Fragment
 
 from crawler.models.errors import InputError
-from crawler.simulator import bodies, streams
+from crawler.simulator import streams
 
 _DEPTH = 100_000
 _REFUSALS = frozenset({400, 401, 402, 403, 429})
+_MESSAGES = {
+    400: "Invalid parameter",
+    401: "apiKey is invalid",
+    402: "apiKey quota is not enough",
+    429: "qps limit exceeded",
+}
+
+Document = dict[str, Any]
+"""An answer of the API before it is encoded: `code`, `message`, `data` (the rows), `requestId`."""
+
+
+class Answer(NamedTuple):
+    """A whole answer: HTTP status, body, content type."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+Spoil = Callable[[int, Document], Answer]
+"""Makes the odd answer out of a fault's number and the page; it may change the page's rows."""
+
+
+def error_answer(status: int, message: str) -> Answer:
+    """An error in the shape of the API's examples."""
+    return Answer(status, orjson.dumps({"code": status, "data": None, "message": message}))
+
+
+def page_answer(document: Document) -> Answer:
+    """A page as it should be."""
+    return Answer(200, orjson.dumps(document))
+
+
+def _status(number: int, _document: Document) -> Answer:
+    return error_answer(number, _MESSAGES.get(number, "Internal server error"))
+
+
+def _code(number: int, document: Document) -> Answer:
+    return _status(number, document)._replace(status=200)
+
+
+def _quota500(_number: int, _document: Document) -> Answer:
+    return error_answer(500, "Your monthly quota has been exceeded")
+
+
+def _html(_number: int, _document: Document) -> Answer:
+    return Answer(200, b"<html><body>Bad gateway</body></html>", "text/html")
+
+
+def _malformed(_number: int, document: Document) -> Answer:
+    return Answer(200, orjson.dumps(document)[:-20])
+
+
+def _whole(_number: int, document: Document) -> Answer:
+    return page_answer(document)
+
+
+def _null(_number: int, document: Document) -> Answer:
+    return page_answer({**document, "data": None})
+
+
+def _nested(_number: int, document: Document) -> Answer:
+    return page_answer({**document, "data": {"list": document["data"]}})
+
+
+def _short(_number: int, document: Document) -> Answer:
+    return page_answer({**document, "data": document["data"][:-1]})
+
+
+def _no_id(_number: int, document: Document) -> Answer:
+    for row in document["data"][:1]:
+        del row["video_id"]
+    return page_answer(document)
+
+
+def _odd(_number: int, document: Document) -> Answer:
+    for row in document["data"]:
+        row["video_id"] = int(row["video_id"])
+        row["total_views_cnt"] = str(row["total_views_cnt"])
+        row["brand_new_field"] = {"a": 1}
+    return page_answer(document)
+
+
+def _put(rows: int | None = None, **fields: object) -> Spoil:
+    """Put `fields` in the first `rows`, or in all; an `orjson.Fragment` goes in as it is, JSON or not."""
+
+    def spoil(_number: int, document: Document) -> Answer:
+        for row in document["data"][:rows]:
+            row.update(fields)
+        return page_answer(document)
+
+    return spoil
 
 
 class Kind(NamedTuple):
     """One kind of fault: what the client sees; how it spoils the page, and delivers it if not as usual."""
 
     doc: str
-    spoil: bodies.Spoil = bodies.whole
+    spoil: Spoil = _whole
     deliver: streams.Deliver | None = None
 
 
 KINDS: Mapping[str, Kind] = {
-    "status=N": Kind("HTTP status N, 200 to 599, with the API's error body", bodies.status),
-    "code=N": Kind("status 200, with code N and no data in the body", bodies.code),
-    "quota500": Kind("status 500, whose message says that the quota is exceeded", bodies.quota500),
-    "html": Kind("a gateway's HTML page with status 200", bodies.html),
-    "malformed": Kind("the page's JSON without its end", bodies.malformed),
-    "null": Kind("the page with null for its list of rows", bodies.null),
-    "object": Kind("the page with its list of rows inside an object", bodies.nested),
+    "status=N": Kind("HTTP status N, 200 to 599, with the API's error body", _status),
+    "code=N": Kind("status 200, with code N and no data in the body", _code),
+    "quota500": Kind("status 500, whose message says that the quota is exceeded", _quota500),
+    "html": Kind("a gateway's HTML page with status 200", _html),
+    "malformed": Kind("the page's JSON without its end", _malformed),
+    "null": Kind("the page with null for its list of rows", _null),
+    "object": Kind("the page with its list of rows inside an object", _nested),
     "repeat": Kind("the rows of the page before again; page 1 as it is"),
-    "short": Kind("the page without its last row", bodies.short),
-    "no_id": Kind("the page, its first row without a video_id", bodies.no_id),
-    "odd": Kind("every row with a number for video_id, a string for views and a new field", bodies.odd),
-    "extra_field": Kind("every row with a new field", bodies.every_row(brand_new_field={"a": [1, None]})),
+    "short": Kind("the page without its last row", _short),
+    "no_id": Kind("the page, its first row without a video_id", _no_id),
+    "odd": Kind("every row with a number for video_id, a string for views and a new field", _odd),
+    "extra_field": Kind("every row with a new field", _put(brand_new_field={"a": [1, None]})),
     "surrogate": Kind(
         "every row with half of a surrogate pair in a string",
-        bodies.every_row(video_desc=Fragment(rb'"half \ud800 of a pair"')),
+        _put(video_desc=Fragment(rb'"half \ud800 of a pair"')),
     ),
     "control": Kind(
         "every row with a bare control character in a string",
-        bodies.every_row(video_desc=Fragment(b'"bare \x01 control"')),
+        _put(video_desc=Fragment(b'"bare \x01 control"')),
     ),
-    "nul": Kind("every row with NUL in its strings", bodies.every_row(nick_name="a\0b", video_desc="\0")),
+    "nul": Kind("every row with NUL in its strings", _put(nick_name="a\0b", video_desc="\0")),
     "bigint": Kind(
         "every row with an integer beyond 64 bits",
-        bodies.every_row(total_digg_cnt=Fragment(str(2**64 + 1).encode())),
+        _put(total_digg_cnt=Fragment(str(2**64 + 1).encode())),
     ),
     "deep": Kind(
         f"the page, its first row with a new field nested {_DEPTH:,} deep",
-        bodies.first_row(brand_new_field=Fragment(b"[" * _DEPTH + b"]" * _DEPTH)),
+        _put(rows=1, brand_new_field=Fragment(b"[" * _DEPTH + b"]" * _DEPTH)),
     ),
-    "wide": Kind("every row with a region of 300 characters", bodies.every_row(region="Ж" * 300)),
-    "region": Kind("every row with the region ../../x", bodies.every_row(region="../../x")),
+    "wide": Kind("every row with a region of 300 characters", _put(region="Ж" * 300)),
+    "region": Kind("every row with the region ../../x", _put(region="../../x")),
     "reset": Kind("the connection reset before any answer", deliver=streams.reset),
     "cut": Kind("the connection closed after half of the body", deliver=streams.cut),
     "hang": Kind("the headers, then nothing for an hour", deliver=streams.hang),
@@ -125,23 +218,18 @@ def _parse_fault(part: str) -> Fault:
     kind, _, number = what.partition("=")
     if kind not in _NAMES:
         raise InputError(f"fault {part!r}: one of {', '.join(KINDS)} is wanted")
+    form = _NAMES[kind]
+    unreadable = InputError(
+        f"fault {part!r}: {form}:SHARE is wanted, with a share from 0 to 1, or {form}@REQUEST, from 1"
+    )
     try:
-        fault = _fault(kind, int(number or 0), mark, when)
+        share, at = (0.0, int(when)) if mark == "@" else (float(when), 0)
+        fault = Fault(kind, share, int(number or 0), at)
     except ValueError:
-        fault = None
-    if fault is None or bool(number) != ("=" in _NAMES[kind]):
-        form = _NAMES[kind]
-        raise InputError(
-            f"fault {part!r}: {form}:SHARE is wanted, with a share from 0 to 1, or {form}@REQUEST, from 1"
-        )
+        raise unreadable from None
+    in_range = at >= 1 if mark == "@" else 0 <= share <= 1
+    if not in_range or bool(number) != ("=" in form):
+        raise unreadable
     if kind == "status" and not 200 <= fault.number <= 599:
         raise InputError(f"fault {part!r}: an HTTP status from 200 to 599 is wanted")
     return fault
-
-
-def _fault(kind: str, number: int, mark: str, when: str) -> Fault | None:
-    if mark == "@":
-        at = int(when)
-        return Fault(kind, 0.0, number, at) if at >= 1 else None
-    share = float(when)
-    return Fault(kind, share, number) if 0 <= share <= 1 else None

@@ -11,17 +11,14 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import orjson
 from aiohttp import web
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
-from crawler.simulator import bodies
-from crawler.simulator.bodies import Answer, Document
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
-from crawler.simulator.faults import Fault, drawn
+from crawler.simulator.faults import Answer, Document, Fault, drawn, error_answer, page_answer
 
 PATH = "/v1/tiktok/shop/videos/analytics"
 KEY = "sk_live_simulator"
@@ -88,7 +85,7 @@ class _RefusedError(Exception):
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.answer = bodies.error(status, message)
+        self.answer = error_answer(status, message)
 
 
 class Simulator:
@@ -126,9 +123,7 @@ class Simulator:
         self.url = f"http://{host}:{port}"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -137,7 +132,7 @@ class Simulator:
         if route == ("GET", PATH):
             return await self._videos(request)
         if route == ("GET", "/_stats"):
-            return self._tell_stats()
+            return self._stats_answer()
         if request.method == "POST" and request.path.startswith(_DAY_PATH):
             return self._move_day(request.path.removeprefix(_DAY_PATH))
         return web.Response(status=404)
@@ -159,7 +154,7 @@ class Simulator:
             await asyncio.sleep(self._options.latency + self._options.jitter * self._rng.random())
         document = self._document(asked, attempt, fault)
         if fault is None:
-            return self._send(request, bodies.page(document))
+            return self._send(request, page_answer(document))
         return await self._faulty(request, fault, document)
 
     async def _faulty(self, request: web.BaseRequest, fault: Fault, document: Document) -> web.StreamResponse:
@@ -224,13 +219,13 @@ class Simulator:
             body = gzip.compress(body, 1)
         return web.Response(status=answer.status, body=body, headers=headers)
 
-    def _tell_stats(self) -> web.Response:
+    def _stats_answer(self) -> web.Response:
         stats = self.stats
-        stats_now = {"requests": stats.requests, "credits": stats.credits, "by_status": dict(stats.by_status)}
-        return web.Response(body=orjson.dumps(stats_now), content_type="application/json")
+        figures = {"requests": stats.requests, "credits": stats.credits, "by_status": stats.by_status}
+        return web.Response(body=orjson.dumps(figures), content_type="application/json")
 
     def _move_day(self, day: str) -> web.Response:
-        if not (day.isascii() and day.isdecimal() and len(day) < 6):
+        if not (_is_number(day) and len(day) < 6):
             return web.Response(status=400, text="a day is a number from 0 to 99999")
         self.catalogue.day = int(day)
         return web.Response(text=day)
@@ -244,15 +239,17 @@ def _read_query(query: Mapping[str, str]) -> _Asked:
             if default is None:
                 raise _RefusedError(400, f"Missing required parameter: {name}")
             numbers.append(default)
-            continue
-        if not (
-            value.isascii() and value.isdecimal() and len(value) < 10 and lowest <= int(value) <= highest
-        ):
+        elif _is_number(value) and len(value) < 10 and lowest <= int(value) <= highest:
+            numbers.append(int(value))
+        else:
             raise _RefusedError(400, f"Invalid parameter: {name}")
-        numbers.append(int(value))
     seller_id = query.get("seller_id")
     if seller_id is None:
         raise _RefusedError(400, "Missing required parameter: seller_id")
-    if not (seller_id.isascii() and seller_id.isdecimal()):
+    if not _is_number(seller_id):
         raise _RefusedError(400, "Invalid parameter: seller_id")
     return _Asked(seller_id, *numbers)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

@@ -130,18 +130,18 @@ async def test_qps_and_quota() -> None:
         assert [(await ask(simulator, GOOD))[0] for _ in range(2)] == [200, 402]
 
 
-async def test_stats_and_day_are_told() -> None:
+async def test_stats_are_served_and_the_day_can_be_moved() -> None:
     async with faulty("status=500@2,null@4,reset@6", quota=4) as simulator:
         answers = [(await ask(simulator, GOOD, key))[0] for key in (KEY, KEY, "wrong", KEY, KEY)]
         async with asked(simulator) as reader:
             await no_answer(reader)
         assert answers == [200, 500, 401, 200, 200]
         async with aiohttp.ClientSession(simulator.url) as session:
-            told = await (await session.get("/_stats")).json()
+            stats = await (await session.get("/_stats")).json()
             size = simulator.catalogue.size(SELLER)
             assert [(await session.post(f"/_day/{day}")).status for day in ("90", "x")] == [200, 400]
             assert (await session.get("/")).status == 404
-        assert told == {
+        assert stats == {
             "requests": 6,
             "credits": 5,
             "by_status": {"200": 3, "500": 1, "401": 1, "reset": 1},
@@ -176,15 +176,15 @@ async def test_gzip_for_a_client_that_accepts_it() -> None:
             assert orjson.loads(body)["data"] == honest(willing)
 
 
-@pytest.mark.parametrize("told", ["2", "Wed, 21 Oct 2026 07:28:00 GMT", None])
-async def test_retry_after_goes_with_each_429(told: str | None) -> None:
-    async with faulty("status=429@1", qps=2, retry_after=told) as simulator:
+@pytest.mark.parametrize("header", ["2", "Wed, 21 Oct 2026 07:28:00 GMT", None])
+async def test_retry_after_goes_with_each_429(header: str | None) -> None:
+    async with faulty("status=429@1", qps=2, retry_after=header) as simulator:
         found = []
         for _ in range(3):
             async with asked(simulator) as reader:
                 status, headers, _ = await answer(reader)
             found.append((status, headers.get("retry-after")))
-    assert found == [(429, told), (200, None), (429, told)]
+    assert found == [(429, header), (200, None), (429, header)]
 
 
 def field(name: str, check: Callable[[Any], bool]) -> Callable[[list[Any]], bool]:
@@ -367,7 +367,7 @@ async def test_deliveries(kind: str) -> None:
         assert (await ask(simulator, GOOD))[0] == 200
 
 
-def test_every_kind_is_tested_and_told() -> None:
+def test_every_kind_is_tested_and_listed() -> None:
     tested = {"status", "code", "quota500", "deep", *EVERY_ROW, *SPOILED, *DELIVERIES}
     assert {name.partition("=")[0] for name in KINDS} == tested
     assert [line.split()[0] for line in kinds_help().splitlines()] == list(KINDS)

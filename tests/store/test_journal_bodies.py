@@ -62,26 +62,26 @@ def test_those_in_a_segment_wait_no_more(tmp_path: Path, commits: int) -> None:
 
 
 class Slow(ThreadPoolExecutor):
-    """One thread that begins nothing before it is told to."""
+    """One thread that begins nothing before it is released."""
 
     def __init__(self) -> None:
         super().__init__(1)
-        self.told = threading.Event()
-        self.submit(self.told.wait)
+        self.released = threading.Event()
+        self.submit(self.released.wait)
 
 
 def test_commits_go_on_while_a_segment_is_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite") as journal, Slow() as executor:
-        staging = SegmentWriter(journal, lambda _: EMPTY, segment_pages=3, executor=executor)
+        writer = SegmentWriter(journal, lambda _: EMPTY, segment_pages=3, executor=executor)
         for first in (1, 2, 3, 4):
-            staging.write(records([1], first))
+            writer.write(records([1], first))
         assert journal.segments() == []
         assert [seq for seq, _ in bodies(journal)] == [1, 2, 3, 4]
-        executor.told.set()
-        staging.flush()
+        executor.released.set()
+        writer.flush()
         assert [segment.last_seq for segment in journal.segments()] == [3, 4]
         assert bodies(journal) == []
-        staging.close()
+        writer.close()
 
 
 def test_pages_wait_on_where_their_segment_could_not_be_written(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_pages_wait_on_where_their_segment_could_not_be_written(tmp_path: Path) 
         return EMPTY
 
     with Journal(tmp_path / "j.sqlite") as journal, ThreadPoolExecutor(1) as executor:
-        staging = SegmentWriter(journal, read, segment_pages=2, executor=executor)
-        staging.write(records([1, 2], 1))
-        staging.close()
+        writer = SegmentWriter(journal, read, segment_pages=2, executor=executor)
+        writer.write(records([1, 2], 1))
+        writer.close()
         with pytest.raises(OutputError, match="No space left"):
-            staging.write(records([3], 3))
+            writer.write(records([3], 3))
         assert len(bodies(journal)) == 3
         broken = False
-        staging.flush()
+        writer.flush()
         assert [segment.last_seq for segment in journal.segments()] == [3]
