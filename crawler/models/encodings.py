@@ -1,8 +1,9 @@
-"""Text as editors, shells and spreadsheets save it: byte order marks, and encodings that are not UTF-8."""
+"""Text as editors, shells and spreadsheets save it: byte order marks, other encodings, and files' names."""
 
 from __future__ import annotations
 
 import codecs
+import re
 
 _MARKS = (
     # UTF-32's mark begins with UTF-16's.
@@ -12,6 +13,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+
+_ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 LEGACY_ENCODINGS = (
     *("gb18030", "cp1252", "cp932", "big5hkscs", "cp949", "cp1251", "cp1250", "cp1258", "cp874", "cp1254"),
@@ -35,3 +38,13 @@ def decoded(content: bytes) -> str:
     if marked is None and (at := content.find(b"\0")) >= 0:
         raise UnicodeDecodeError("utf-8", content, at, at + 1, "a NUL byte")
     return content.decode(marked or "utf-8")
+
+
+def as_text(name: str) -> str:
+    """A file's name, which need not be UTF-8, as text that can be printed and kept anywhere."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def as_name(text: str) -> str:
+    """The file's name of which `as_text` made a text."""
+    return _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), text)

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.models.encodings import as_name, as_text
 from crawler.models.errors import CrawlerError
 from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
-from crawler.sellers.listing import as_name, as_text
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout

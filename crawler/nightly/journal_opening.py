@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from crawler.models.encodings import as_text
 from crawler.nightly.building import give_up_lost
 from crawler.nightly.folders import watch_database
 from crawler.nightly.fresh import usable_generation
@@ -15,7 +16,6 @@ from crawler.nightly.going_on import keep_list
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal
-from crawler.sellers.listing import as_text
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger

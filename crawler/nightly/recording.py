@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from crawler.exit_codes import SELLERS_FAILED
@@ -76,7 +76,7 @@ def _write_page(opened: Opened, report: RunReport) -> None:
     try:
         from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
 
-        page = as_page(report.as_dict()).encode()
+        page = as_page(asdict(report)).encode()
         write_whole(RunFolder(opened.night.data, opened.run_id).page, page)
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
         LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)

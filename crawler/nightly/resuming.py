@@ -7,11 +7,11 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from crawler.models.encodings import as_name, as_text
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, require_reached
 from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
 from crawler.report.progress import LOG
-from crawler.sellers.listing import as_name, as_text
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, in_words, resumed
 from crawler.store.journal import Journal

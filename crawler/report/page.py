@@ -6,13 +6,77 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crawler.exit_codes import EXIT_CODES
-from crawler.models.seller import SellerStatus
-from crawler.report.markup import Markup, bar, document, figures, tag
-from crawler.report.values import listed, moment, number, of, part, share, shown
-from crawler.report.wording import ASIDES, CERTAIN, LIST, REQUESTS, ROWS, STOPS
+from crawler.models.seller import SellerStatus, StopReason
+from crawler.report.markup import (
+    Markup,
+    bar,
+    document,
+    figures,
+    listed,
+    moment,
+    number,
+    of,
+    part,
+    share,
+    shown,
+    tag,
+)
 
-_NOTHING_LEFT = "nothing was left to do for this crawl date"
 _STATUSES = tuple(map(str, SellerStatus))
+_STOPS: dict[str, str] = {
+    StopReason.SHORT_PAGE: "came to their end: a page that is not full",
+    StopReason.EMPTY_PAGE: "came to their end: a page without rows",
+    StopReason.REPEATED_PAGE: "came to their end: a page that repeats an earlier one",
+    StopReason.CARRIED: "carried forward: the first page is as it was",
+    StopReason.MAX_PAGES: "as many pages as asked for (--max-pages)",
+    StopReason.MIN_VALUE: "rows worth less than asked for (--min-value)",
+    StopReason.TOP: "the best videos were certain (--top)",
+    StopReason.ERROR: "failed",
+    StopReason.BUDGET: "the credit budget ran out",
+    StopReason.QUOTA: "the provider's quota was used up",
+    StopReason.KEY_REFUSED: "the key was refused",
+    StopReason.API_DOWN: "the API was down",
+    StopReason.INTERRUPTED: "the run was interrupted",
+    StopReason.OUTPUT: "the output could not be written",
+}
+_LIST = {
+    "total": "sellers listed",
+    "repeated_in_list": "repeated in the list",
+    "bad_ids_skipped": "bad lines of the list, skipped",
+}
+_ROWS = {
+    "received": "received",
+    "carried": "carried from earlier snapshots",
+    "duplicate": "duplicate, the later one is kept",
+    "rejected": "rejected, kept in rejects.jsonl",
+    "written": "written",
+}
+_REQUESTS = {"sent": "sent", "ok": "answered with a page", "retried": "asked again"}
+_ASIDES = {
+    "drift": {
+        "sellers": "sellers whose list changed while it was read",
+        "gaps": "pairs of pages between which rows may be missing",
+        "overlap": "rows that came again on the next page",
+    },
+    "carry_forward": {
+        "carried": "sellers carried forward",
+        "credits_saved": "credits saved by that",
+        "audited": "sellers crawled in full all the same, as an audit",
+        "wrong": "of these, not as in the earlier snapshot",
+        "changed": "their videos with other counts",
+        "missed": "their videos that would have been missing",
+        "gone": "their videos that would have been too many",
+    },
+    "probes": {"sent": "pages after a short one, as a probe", "rows_found": "rows found on them"},
+    "after_rejects": {
+        "pages": "pages after a short one that held rejected rows",
+        "rows_found": "rows found on them",
+    },
+}
+_CERTAIN = {
+    "certain_above": "every video worth more than this is in the snapshot, by what the API sorts by",
+    "certain_rows": "rows worth more",
+}
 
 
 def as_page(report: Mapping[str, Any]) -> str:
@@ -24,7 +88,7 @@ def as_page(report: Mapping[str, Any]) -> str:
     sections = (
         ("Credits", _credits(part(report, "credits"))),
         ("Sellers", _sellers(part(report, "sellers"))),
-        ("Why sellers stopped", _counts(part(report, "stops"), STOPS)),
+        ("Why sellers stopped", _counts(part(report, "stops"), _STOPS)),
         ("Rows of the snapshot", _rows(part(report, "rows"))),
         ("Requests and pace", _requests(part(report, "requests"), part(report, "qps"))),
         ("Requests without a page", _errors(part(report, "errors"))),
@@ -46,7 +110,7 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
     meaning = "not known to this page" if known is None else known.meaning
     advice = "see docs/operations.md" if known is None else known.advice
     if code == 0 and part(report, "requests").get("sent") == 0:
-        meaning = _NOTHING_LEFT
+        meaning = "nothing was left to do for this crawl date"
     if code == 0 and report.get("go_on"):
         advice = "run again"
     parts = [tag("p", tag("strong", status), f", exit code {shown(code)}: {_plain(meaning)}.")]
@@ -84,38 +148,39 @@ def _sellers(counts: Mapping[str, Any]) -> Iterator[Markup]:
         yield tag("div", *parts, class_="bar sellers")
     keys = {name: Markup(tag("span", class_=f"key {name}") + name) for name in shares}
     yield from figures((keys[name], shown(counts[name]), f"{of_all:.1%}") for name, of_all in shares.items())
-    yield from figures((words, shown(counts[key]), "") for key, words in LIST.items() if counts.get(key))
+    yield from _named({key: counts[key] for key in _LIST if counts.get(key)}, _LIST)
 
 
 def _rows(counts: Mapping[str, Any]) -> Iterator[Markup]:
-    total = sum(number(counts.get(key)) for key in ("received", "carried"))
-    yield from figures(
-        (words, shown(counts[key]), bar(counts[key], total)) for key, words in ROWS.items() if key in counts
-    )
+    return _named(counts, _ROWS, number(counts.get("received")) + number(counts.get("carried")))
+
+
+def _named(counts: Mapping[str, Any], words: Mapping[str, str], total: float = 0) -> Iterator[Markup]:
+    """The counts that have words, in the order of the words; with bars where there is a total."""
+    known = {key: counts[key] for key in words if key in counts}
+    return figures((words[key], shown(count), bar(count, total)) for key, count in known.items())
 
 
 def _requests(counts: Mapping[str, Any], pace: Mapping[str, Any]) -> Iterator[Markup]:
-    yield from figures((words, shown(counts[key]), "") for key, words in REQUESTS.items() if key in counts)
+    yield from _named(counts, _REQUESTS)
     if pace:
         achieved, limit = pace.get("achieved"), pace.get("limit")
         yield from figures([("sent a second, of the limit", of(achieved, limit), bar(achieved, limit))])
-    by_status = part(counts, "by_status")
-    yield from _counts(by_status, {status: f"HTTP {status}" for status in by_status if status.isdecimal()})
+    yield from _counts(part(counts, "by_status"))
 
 
-def _counts(counts: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[Markup]:
-    """Counts by what they are of, the most first."""
-    total = sum(number(count) for count in counts.values())
+def _counts(counts: Mapping[str, Any], words: Mapping[str, str] | None = None) -> Iterator[Markup]:
+    """Counts by what they are of, the highest first; without words, of HTTP statuses and kinds of error."""
+    known = words or {status: f"HTTP {status}" for status in counts if status.isdecimal()}
+    total = sum(map(number, counts.values()))
     ordered = sorted(counts.items(), key=lambda item: -number(item[1]))
-    yield from figures((words.get(key, key), shown(count), bar(count, total)) for key, count in ordered)
+    return figures((known.get(key, key), shown(count), bar(count, total)) for key, count in ordered)
 
 
 def _errors(counts: Mapping[str, Any]) -> Iterator[Markup]:
-    """The last error, and how many there were of each kind."""
-    last, by_kind = part(counts, "last"), part(counts, "by_kind")
-    if last:
+    if last := part(counts, "last"):
         yield tag("p", tag("strong", "The last error: "), shown(last.get("reason")))
-    yield from _counts(by_kind, {kind: f"HTTP {kind}" for kind in by_kind if kind.isdecimal()})
+    yield from _counts(part(counts, "by_kind"))
 
 
 def _failures(report: Mapping[str, Any]) -> Iterator[Markup]:
@@ -133,14 +198,13 @@ def _failures(report: Mapping[str, Any]) -> Iterator[Markup]:
 def _notes(report: Mapping[str, Any]) -> Iterator[Markup]:
     if notes := listed(report, "notes"):
         yield tag("ul", *(tag("li", shown(note)) for note in notes))
-    for key, words in ASIDES.items():
+    for key, words in _ASIDES.items():
         counts = part(report, key)
-        if any(number(value) for value in counts.values()):
-            yield from figures((words[name], shown(counts[name]), "") for name in words if name in counts)
+        if any(map(number, counts.values())):
+            yield from _named(counts, words)
     if "certain_above" in report:
-        above, rows = report["certain_above"], report.get("certain_rows")
-        certain = [(CERTAIN, shown(above), ""), ("rows worth more", shown(rows), "")]
-        yield from figures(certain[: 1 if above is None else 2])
+        is_known = report["certain_above"] is not None
+        yield from _named(report, _CERTAIN if is_known else {"certain_above": _CERTAIN["certain_above"]})
 
 
 def _plain(text: str) -> str:

@@ -6,10 +6,11 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import orjson
+
+from crawler.models.encodings import as_text
 
 LOG = logging.getLogger("crawler")
 LINE_EVERY = 60.0
@@ -34,11 +35,10 @@ class Figures(Protocol):
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            # A file's name need not be UTF-8.
-            "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
+            "message": as_text(record.getMessage()),
         }
         return orjson.dumps(line).decode()
 
@@ -68,67 +68,64 @@ class _Lines(logging.StreamHandler[Any]):
             )
 
 
+def _send_lines_to(console: Any) -> None:
+    for handler in LOG.handlers:
+        if isinstance(handler, _Lines):
+            handler.console = console
+
+
 class Progress:
     """Shows a run's figures while it goes on; `tick` is called several times a second."""
 
     def __init__(self, figures: Figures, *, live: bool) -> None:
         self._figures = figures
-        self._live: Any = None
-        self._task: Any = None
-        self._wants_live = live
         self._began = time.monotonic()
         self._next_line = self._began + LINE_EVERY
+        self._live: Any = _live_display() if live else None
 
     def __enter__(self) -> Self:
-        if self._wants_live:
-            self._live = _live_display()
-            self._task = self._live.add_task("", **self._fields())
+        if self._live is not None:
+            self._live.add_task("", **self._fields())
             self._live.start()
-            self._lines_go_to(self._live.console)
+            _send_lines_to(self._live.console)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._lines_go_to(None)
+            _send_lines_to(None)
             self._live.stop()
 
     def tick(self) -> None:
         """Draw the display, or log a line where a minute has passed."""
         if self._live is not None:
-            self._live.update(self._task, **self._fields())
+            self._live.update(self._live.task_ids[0], **self._fields())
         elif time.monotonic() >= self._next_line:
             self._next_line += LINE_EVERY
             LOG.info("%s", self._line())
 
     def _fields(self) -> dict[str, Any]:
         figures = self._figures
+        spent = figures.spent_before + figures.sent
         return {
             "total": figures.total,
             "completed": figures.ended,
             "rows": figures.rows,
-            "credits": _credits(figures),
-            "spent": figures.spent_before + figures.sent,
-            "rate": figures.sent / self._elapsed,
+            "credits": f"{spent}" if figures.budget is None else f"{spent} of {figures.budget}",
+            "spent": spent,
+            "rate": figures.sent / self._elapsed(),
         }
 
-    def _lines_go_to(self, console: Any) -> None:
-        for handler in LOG.handlers:
-            if isinstance(handler, _Lines):
-                handler.console = console
-
-    @property
     def _elapsed(self) -> float:
         return max(time.monotonic() - self._began, 1e-6)
 
     def _line(self) -> str:
-        f, elapsed = self._figures, self._elapsed
-        left = (f.total - f.ended) * elapsed / f.ended if f.ended else None
-        remaining = "" if left is None else f", about {_duration(left)} left"
+        f, fields = self._figures, self._fields()
+        remaining = ""
+        if f.ended:
+            remaining = f", about {_duration((f.total - f.ended) * self._elapsed() / f.ended)} left"
         return (
             f"sellers {f.ended}/{f.total}, pages {f.pages}, rows {f.rows}, "
-            f"credits {_credits(f)}, {f.sent / elapsed:.2f} requests/s{remaining}"
+            f"credits {fields['credits']}, {fields['rate']:.2f} requests/s{remaining}"
         )
 
 
@@ -164,11 +161,6 @@ def _live_display() -> Any:
         text("left"),
     ]
     return Display(*columns, console=console, expand=True, transient=True, redirect_stderr=False)
-
-
-def _credits(figures: Figures) -> str:
-    spent = figures.spent_before + figures.sent
-    return f"{spent}" if figures.budget is None else f"{spent} of {figures.budget}"
 
 
 def _duration(seconds: float) -> str:

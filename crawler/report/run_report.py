@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Self
 
 import orjson
 
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
+from crawler.models.seller import SellerStatus
 
 MAX_FAILURES = 1000
 """Failures that the report lists at most."""
@@ -120,10 +121,6 @@ class RunReport:
         """Whether another run of the date has something to do."""
         return self.exit_code != 0 or not self.published
 
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON has it."""
-        return asdict(self)
-
     def as_json(self) -> bytes:
         """The report as indented JSON with a final newline."""
         return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -131,9 +128,7 @@ class RunReport:
     def summary(self) -> str:
         """One line for people."""
         sellers, credit = self.sellers, self.credits
-        counted = ", ".join(
-            f"{sellers[s]} {s}" for s in ("complete", "partial", "failed", "pending") if sellers.get(s)
-        )
+        counted = ", ".join(f"{sellers[status]} {status}" for status in SellerStatus if sellers.get(status))
         budget = "" if credit.budget is None else f" of {credit.budget}"
         words = f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
         words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"

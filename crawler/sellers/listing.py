@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
-
-_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 SLICE = 65_536
 """Entries that are looked at together."""
@@ -76,13 +73,3 @@ def missing(ids: Any, known: Iterable[Any]) -> Any:
         inside = found if inside is None else pc.or_(inside, found)
     pa.default_memory_pool().release_unused()
     return ids if inside is None or inside.true_count == 0 else ids.filter(pc.invert(inside))
-
-
-def as_text(name: str) -> str:
-    """A file's name, which need not be UTF-8, as text that can be printed and kept anywhere."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def as_name(text: str) -> str:
-    """The file's name of which `as_text` made a text."""
-    return _ESCAPED.sub(lambda byte: chr(int(byte[1], 16)), text)

@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from crawler.models.encodings import as_text
 from crawler.models.errors import InputError
 from crawler.sellers.cells import folded, shown
-from crawler.sellers.listing import SellerList, as_text
+from crawler.sellers.listing import SellerList
 from crawler.sellers.records import decoded_blocks
 from crawler.sellers.text import TextList
 

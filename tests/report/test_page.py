@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -186,7 +187,7 @@ def test_hostile_text_is_shown_and_never_markup(text: str) -> None:
         stops={text: 2},
         requests=Requests(by_status={text: 1}),
     )
-    root = read(as_page(report.as_dict()))
+    root = read(as_page(asdict(report)))
     assert [td.text for td in root.iter("td")].count(text) == 2
     assert [th.text for th in root.iter("th")].count(text) == 2
     assert [li.text for li in root.iter("li")] == [text]
