@@ -12,22 +12,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.audit import compare
+from crawler.history.first_pages import COMPARED, joined
 from crawler.history.pins import Pin, intact_files
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError
-from crawler.store.carried import Audit
-from crawler.store.digests import damage_of
+from crawler.store.digests import damage_of, stamp_of
 from crawler.store.journal import Journal
-from crawler.store.layout import REGION_KEY, VIDEOS, JournalFiles
-from crawler.store.parts import by_source
+from crawler.store.layout import REGION_KEY, SELLERS, VIDEOS, JournalFiles, Layout, parquet_files
+from crawler.store.parts import Audit, by_source, rows_by_seller
 from crawler.store.records import SellerSummary
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
 
 _SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
 _CARRIED = columns_of(SELLER_SCHEMA, "seller_id", "carried")
-_SEGMENT_FIELDS = (SEGMENT_SCHEMA.field("folder"), SEGMENT_SCHEMA.field("seq"))
 
 
 class PinnedRows:
@@ -39,24 +37,26 @@ class PinnedRows:
     """
 
     def __init__(self, journal: Journal, data: Path, crawl_date: date) -> None:
-        self._pins = {
-            day: Pin(JournalFiles(journal.path).pin(day), day) for day in journal.carried.matched_days()
-        }
+        pins = [Pin(JournalFiles(journal.path).pin(day), day) for day in journal.carried.matched_days()]
+        own_videos = Layout(data).snapshot(VIDEOS, crawl_date)
+        folders = [*(pin.folder for pin in pins), own_videos]
+        # Before the files are verified: one that is changed meanwhile must have another stamp in the end.
+        self._stamps = {path: stamp_of(path) for folder in folders for path in parquet_files(folder)}
+        self._verified: dict[Path, str] = {}
         self._good: dict[date, SnapshotFiles] = {}
+        self._own = SnapshotFiles(())
         self.damages: list[str] = []
         self.lost: list[str] = []
         self.kept: dict[str, int] = {}
-        self._published: dict[Path, str] = {}
         taken_over: list[str] = []
-        for day, pin in self._pins.items():
-            self._good[day], damages = pin.check(VIDEOS)
+        for pin in pins:
+            good, damages = pin.check(VIDEOS)
+            self._verified |= good
+            self._good[pin.day] = SnapshotFiles(tuple(good))
+            self.damages += damages
             if damages:
-                self.damages += damages
-                lost = self._short(day, journal.carried.of_day(day))
-                if day == crawl_date:
-                    taken_over += lost
-                else:
-                    self.lost += lost
+                lost = taken_over if pin.day == crawl_date else self.lost
+                lost.extend(self._short(pin.day, journal.carried.of_day(pin.day)))
         if self.lost:
             self._keep(journal, data, crawl_date)
         self.lost += taken_over
@@ -71,13 +71,13 @@ class PinnedRows:
         Raises `CarriedRowsLostError` where a file cannot be read.
         """
         kept = self.kept if carried else {}
-        of_kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in kept]
-        pinned_files: list[tuple[SnapshotFiles, date | None, list[str]]] = [
+        sources: list[tuple[SnapshotFiles, date | None, list[str]]] = [
             (self._good[day], day, [seller_id for seller_id in ids if seller_id not in kept])
             for day, ids in sellers.items()
             if day in self._good
         ]
-        for files, day, ids in [*pinned_files, (SnapshotFiles(tuple(self._published)), None, of_kept)]:
+        of_kept = [seller_id for ids in sellers.values() for seller_id in ids if seller_id in kept]
+        for files, day, ids in [*sources, (self._own, None, of_kept)]:
             for file in files.each():
                 try:
                     yield from _segment_rows(file, day, ids, carried=carried)
@@ -91,37 +91,37 @@ class PinnedRows:
     def audit(self, sellers: list[SellerSummary], crawled: pa.Table) -> Audit:
         """Compare sellers' rows, as they were crawled, with those of the snapshots, where these are whole."""
         earlier = self.rows(by_source(sellers))
-        found = _rows_by_seller(earlier)
-        whole = [s.seller_id for s in sellers if found.get(s.seller_id) == s.matched_videos]
-        inside: Any = pc.field("seller_id").isin(pa.array(whole, pa.string()))
-        return compare(len(whole), crawled.filter(inside), earlier.filter(inside))
+        found = rows_by_seller(earlier)
+        whole = [s.seller_id for s in sellers if found[s.seller_id] == s.matched_videos]
+        inside = pc.field("seller_id").isin(pa.array(whole, pa.string()))
+        return _compared(len(whole), crawled.filter(inside), earlier.filter(inside))
 
     def require_unchanged(self) -> None:
-        """Raise `CarriedRowsLostError` where a file has changed since it was verified."""
-        for day, pin in self._pins.items():
-            good, damages = pin.check(VIDEOS)
-            if good != self._good[day]:
-                raise CarriedRowsLostError("; ".join(damages))
-        for path, digest in self._published.items():
-            damage = damage_of(path, digest, str(path))
-            if damage is not None:
-                raise CarriedRowsLostError(damage)
+        """Raise `CarriedRowsLostError` where a file has changed since it was verified.
+
+        Only a file with another stamp is read again.
+        """
+        for path, digest in self._verified.items():
+            if stamp_of(path) != self._stamps.get(path):
+                damage = damage_of(path, digest, str(path))
+                if damage is not None:
+                    raise CarriedRowsLostError(damage)
 
     def _keep(self, journal: Journal, data: Path, day: date) -> None:
         """Find the lost sellers of which the date's own snapshot has every row that was carried."""
-        ours = (journal.meta("publishing") or "").split()
+        runs = (journal.meta("publishing") or "").split()
         found = Counter[str]()
         with suppress(UnreadableError):
-            good = intact_files(data, day, ours)
-            videos = {
-                path: digest for path, digest in good.items() if path.parent.parent.parent.name == VIDEOS
-            }
-            carried = _carried_rows(tuple(path for path in good if path not in videos), self.lost)
-            for rows in SnapshotFiles(tuple(videos)).rows_of(_sorted(self.lost), _SOURCES):
-                found.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+            videos, sellers = (intact_files(data, day, runs, kind) for kind in (VIDEOS, SELLERS))
+            carried = _carried_rows(SnapshotFiles(tuple(sellers)), self.lost)
+            own = SnapshotFiles(tuple(videos))
+            for rows in own.rows_of(_sorted(self.lost), _SOURCES):
+                found.update(rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
             self.kept = {s: rows for s, rows in carried.items() if rows and found[s] == rows}
-            self._published = videos if self.kept else {}
             self.lost = [seller_id for seller_id in self.lost if seller_id not in self.kept]
+            if self.kept:
+                self._own = own
+                self._verified |= videos
 
     def _short(self, day: date, expected: dict[str, int]) -> list[str]:
         """The sellers of whose rows some are in no good file."""
@@ -129,24 +129,33 @@ class PinnedRows:
         for file in self._good[day].each():
             with suppress(UnreadableError):
                 for rows in file.rows_of(_sorted(expected), _SELLER_ID):
-                    found.update(_rows_by_seller(rows))
+                    found.update(rows_by_seller(rows))
         return [seller_id for seller_id, videos in expected.items() if found[seller_id] != videos]
 
 
-def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
-    counted: Any = pc.value_counts(rows["seller_id"])
-    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+def _compared(sellers: int, crawled: pa.Table, earlier: pa.Table) -> Audit:
+    """Compare the rows of so many sellers, as crawled and as carrying would have had them."""
+    key, whole = ("seller_id", "video_id"), ("seller_id", *COMPARED)
+    was_there = pc.is_in(joined(crawled, key), value_set=joined(earlier, key))
+    same = pc.is_in(joined(crawled, whole), value_set=joined(earlier, whole))
+    is_there = pc.is_in(joined(earlier, key), value_set=joined(crawled, key))
+    changed = crawled.filter(pc.and_not(was_there, same))["seller_id"]
+    missed = crawled.filter(pc.invert(was_there))["seller_id"]
+    gone = earlier.filter(pc.invert(is_there))["seller_id"]
+    chunks = [*changed.chunks, *missed.chunks, *gone.chunks]
+    wrong = len(pc.unique(pa.chunked_array(chunks, pa.string())))
+    return Audit(sellers, wrong, len(changed), len(missed), len(gone))
 
 
 def _sorted(sellers: Iterable[str]) -> pa.Array[Any]:
     return pa.array(sorted(sellers), pa.string())
 
 
-def _carried_rows(paths: tuple[Path, ...], sellers: list[str]) -> dict[str, int]:
+def _carried_rows(files: SnapshotFiles, sellers: list[str]) -> dict[str, int]:
     """How many rows were carried of some sellers, as `sellers/` has it."""
     found: dict[str, int] = {}
     wanted = pc.field("seller_id").isin(pa.array(sellers, pa.string()))
-    for rows in SnapshotFiles(paths).batches(_CARRIED):
+    for rows in files.batches(_CARRIED):
         own = rows.filter(wanted)
         counts = zip(own["seller_id"].to_pylist(), own["carried"].to_pylist(), strict=True)
         found |= {str(seller_id): carried or 0 for seller_id, carried in counts}
@@ -162,14 +171,15 @@ def _segment_rows(
     """
     folder = file.paths[0].parent.name
     region = folder if folder.startswith(REGION_KEY) else NO_REGION
+    place = VIDEO_SCHEMA.get_field_index("carried_from")
     for read in file.rows_of(_sorted(sellers)):
         rows = read
         if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
         if carried:
             crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
-            place = VIDEO_SCHEMA.get_field_index("carried_from")
             rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
-        count, (folder_field, seq_field) = len(rows), _SEGMENT_FIELDS
-        rows = rows.append_column(folder_field, pa.repeat(pa.scalar(region, folder_field.type), count))
-        yield rows.append_column(seq_field, pa.repeat(pa.scalar(0, seq_field.type), count))
+        for name, value in (("folder", region), ("seq", 0)):
+            field = SEGMENT_SCHEMA.field(name)
+            rows = rows.append_column(field, pa.repeat(pa.scalar(value, field.type), len(rows)))
+        yield rows

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from crawler.history.first_pages import digest_of, first_page_digests, page_digest, read_first_pages
 from crawler.history.pins import NoDigestsError, Pin, pinned
-from crawler.history.reader import UnreadableError, columns_of, reading
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Match, Page, PageRows
 from crawler.models.seller import SellerStatus
@@ -107,9 +107,10 @@ class CarryMatcher:
 
     def _learn(self, pin: Pin, seen: pa.Array[Any], sorting: str) -> pa.Array[Any]:
         """Learn the sellers of one snapshot that no newer one has; returns all that are known now."""
-        files, damages = pin.check(SELLERS)
+        good, damages = pin.check(SELLERS)
         if damages:
             raise UnreadableError("; ".join(damages))
+        files = SnapshotFiles(tuple(good))
         sellers = files.table(_SELLER_COLUMNS)
         read = sellers.filter(pc.field("pages") > 0)
         new = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
@@ -122,7 +123,8 @@ class CarryMatcher:
     def _add(self, pin: Pin, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
         known: dict[str, _FirstPage] = {}
-        files, damages = pin.check(VIDEOS)
+        good, damages = pin.check(VIDEOS)
+        files = SnapshotFiles(tuple(good))
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
         for of_range in _ranges(sellers):
             firsts, counted = read_first_pages(files, pin.day, of_range["seller_id"].combine_chunks(), oldest)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from crawler.history.reader import SnapshotFiles, reading
+from crawler.history.reader import reading
 from crawler.store.digests import as_text, damage_of, published_digests, read_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, make_private_folder, output_errors
+from crawler.store.files import fsync, fsync_tree, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import (
     SNAPSHOT_KINDS,
@@ -37,23 +37,27 @@ class Pin:
     folder: Path
     day: date
 
-    def check(self, kind: str) -> tuple[SnapshotFiles, list[str]]:
-        """The files of `videos` or `sellers` that are as they were published, and what is wrong with others.
+    def check(self, kind: str) -> tuple[dict[Path, str], list[str]]:
+        """Verify the files of `VIDEOS` or `SELLERS`; returns those that are right, and what is wrong.
 
-        Files that are in no list are not looked at: they were not published by us.
+        The files are sorted, each with its digest. Those that are in no list are not looked at: they were not
+        published by us.
         """
         try:
             digests = read_digests(pinned_digests(self.folder), self.day)
         except (OSError, ValueError) as error:
-            return SnapshotFiles(()), [f"{self.folder} is missing or damaged: {error}"]
-        own = {name: digest for name, digest in digests.items() if name.startswith(f"{kind}/")}
-        damages = {
-            pinned_file(self.folder, n): damage_of(pinned_file(self.folder, n), d, n) for n, d in own.items()
-        }
-        return (
-            SnapshotFiles(tuple(sorted(path for path, damage in damages.items() if damage is None))),
-            [damage for damage in damages.values() if damage is not None],
-        )
+            return {}, [f"{self.folder} is missing or damaged: {error}"]
+        good: dict[Path, str] = {}
+        damages: list[str] = []
+        for name, digest in sorted(digests.items()):
+            if name.startswith(f"{kind}/"):
+                path = pinned_file(self.folder, name)
+                damage = damage_of(path, digest, name)
+                if damage is None:
+                    good[path] = digest
+                else:
+                    damages.append(damage)
+        return good, damages
 
 
 def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | None = None) -> Pin | None:
@@ -83,13 +87,13 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
         fsync_tree(half)
         reached("pins.built")
         half.rename(folder)
-        fsync_folder(folder.parent)
-        fsync_folder(folder.parent.parent)
+        fsync(folder.parent)
+        fsync(folder.parent.parent)
     return Pin(folder, day)
 
 
-def intact_files(data: Path, day: date, runs: Collection[str]) -> dict[Path, str]:
-    """The published files of a date that runs of these IDs published and that are as they were, with digests.
+def intact_files(data: Path, day: date, runs: Collection[str], kind: str) -> dict[Path, str]:
+    """The right files of `VIDEOS` or `SELLERS` that these runs published for a date, with their digests.
 
     Raises `UnreadableError` where the digests cannot be read.
     """
@@ -98,7 +102,9 @@ def intact_files(data: Path, day: date, runs: Collection[str]) -> dict[Path, str
     return {
         published_file(data, name): digest
         for name, digest in digests.items()
-        if Path(name).stem in runs and damage_of(published_file(data, name), digest, name) is None
+        if name.startswith(f"{kind}/")
+        and Path(name).stem in runs
+        and damage_of(published_file(data, name), digest, name) is None
     }
 
 

@@ -16,7 +16,7 @@ from crawler.history.pins import pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import InputError
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.store.digests import damage_of_published, digests_of_date
+from crawler.store.digests import damage_of_published, digests_of
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
@@ -71,7 +71,7 @@ class PublishedDate:
     def take_over(self, journal: Journal) -> None:
         """Pin its files beside a new journal, which then publishes its rows as they are."""
         with output_errors(f"the snapshot of {self.day}"):
-            digests = digests_of_date(self.data, self.day)
+            digests = digests_of(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
         runs = {path.stem for path in self._files(VIDEOS).paths}

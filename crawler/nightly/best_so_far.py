@@ -19,7 +19,7 @@ def best_so_far(opened: Opened, size: int) -> Top:
     opened.segments.flush()
     names = ("seller_id", "video_id", SORT_COLUMNS[night.run.sort])
     folder = StagedFolder(night.data, f"{opened.run_id}-top").folder
-    for sellers, pieces in deduplicated(opened.journal, folder, None):
+    for sellers, pieces in deduplicated(opened.journal, folder):
         known = [seller.seller_id for seller in sellers]
         listed = set(compress(known, night.listed.contains(known)))
         for kept in pieces:

@@ -15,9 +15,9 @@ from crawler.nightly.opened import Opened
 from crawler.nightly.watch import require_begun_date
 from crawler.report.run_report import Counts
 from crawler.rules.stop_reasons import stop_reason_of
-from crawler.store.carried import Audit
 from crawler.store.digests import damage_of_published
 from crawler.store.layout import SNAPSHOT_KINDS
+from crawler.store.parts import Audit
 from crawler.store.publishing import RowCounts, SnapshotPlan
 
 

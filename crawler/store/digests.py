@@ -26,18 +26,11 @@ _ALGORITHM = "sha256"
 _HEX_DIGITS = 64
 
 
-def digests_of(root: Path) -> dict[str, str]:
-    """The digest of each Parquet file below `root`, by its path there. Raises `OSError`."""
-    return _digests_below(root, [Layout(root).kind(kind) for kind in SNAPSHOT_KINDS])
-
-
-def digests_of_date(data: Path, day: date) -> dict[str, str]:
-    """The digest of each live file of a date, by its path below the data folder. Raises `OSError`."""
-    return _digests_below(data, [Layout(data).snapshot(kind, day) for kind in SNAPSHOT_KINDS])
-
-
-def _digests_below(root: Path, folders: list[Path]) -> dict[str, str]:
-    paths = sorted(path for folder in folders for path in parquet_files(folder))
+def digests_of(root: Path, day: date) -> dict[str, str]:
+    """The digest of each Parquet file of a date, by its path below `root`. Raises `OSError`."""
+    paths = sorted(
+        path for kind in SNAPSHOT_KINDS for path in parquet_files(Layout(root).snapshot(kind, day))
+    )
     return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
 
 
@@ -77,13 +70,8 @@ def read_digests(path: Path, day: date) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         parts = PurePosixPath(name).parts
         # Links are made by these names: a damaged one must not lead elsewhere.
-        if (
-            len(digest) != _HEX_DIGITS
-            or parts[:1] not in {(kind,) for kind in SNAPSHOT_KINDS}
-            or ".." in parts
-        ):
-            raise ValueError(f"{path} is damaged")
-        if parts[1:2] != (partition_of(day),):
+        is_of_day = parts[:2] in {(kind, partition_of(day)) for kind in SNAPSHOT_KINDS}
+        if len(digest) != _HEX_DIGITS or not is_of_day or ".." in parts:
             raise ValueError(f"{path} is damaged")
         found[name] = digest
     return found
@@ -106,17 +94,27 @@ def damage_of(path: Path, digest: str, name: str) -> str | None:
     return f"{name} is damaged and cannot be read: its content has changed since it was published"
 
 
+def stamp_of(path: Path) -> tuple[int, ...] | None:
+    """What differs once a file was written, replaced or linked; None where nothing can be seen there.
+
+    A verified file whose stamp is the same need not be read again to see that nobody has changed it.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def damage_of_published(data: Path, day: date) -> str | None:
     """The first damage of a date's published files; None where there is none, or no list to compare with."""
     try:
         digests = published_digests(data, day)
     except (OSError, ValueError) as error:
         return str(error)
-    found = (
-        damage_of(published_file(data, name), digest, str(published_file(data, name)))
-        for name, digest in digests.items()
-    )
-    return next((damage for damage in found if damage is not None), None)
+    paths = {published_file(data, name): digest for name, digest in digests.items()}
+    found = (damage_of(path, digest, str(path)) for path, digest in paths.items())
+    return next(filter(None, found), None)
 
 
 def _folder(data: Path, day: date) -> Path:

@@ -79,11 +79,10 @@ def tighten_tree(root: Path) -> None:
     No link is followed. Left as they are: files with a second name, which others may read by that, and what
     belongs to another user.
     """
-    for name, _, names in os.walk(root):
-        folder = Path(name)
-        _tighten_path(folder, _PRIVATE_FOLDER)
-        for file in names:
-            _tighten_path(folder / file, _PRIVATE_FILE)
+    for folder, _, names in os.walk(root):
+        _tighten_path(Path(folder), _PRIVATE_FOLDER)
+        for name in names:
+            _tighten_path(Path(folder, name), _PRIVATE_FILE)
 
 
 def _tighten_path(path: Path, mode: int) -> None:
@@ -105,17 +104,8 @@ def _tighten(handle: int, mode: int) -> None:
             os.fchmod(handle, mode)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def fsync_file(path: Path) -> None:
-    """Make a file's content durable."""
+def fsync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -127,12 +117,12 @@ def fsync_tree(root: Path) -> None:
     """Make everything below a folder durable, and its folders' entries."""
     for folder, _, names in os.walk(root):
         for name in names:
-            fsync_file(Path(folder, name))
-        fsync_folder(Path(folder))
+            fsync(Path(folder, name))
+        fsync(Path(folder))
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
-    """Write a file so that a crash leaves the former content or this one; `private`: for its owner alone."""
+    """Write a file so that a crash leaves the old content or this one; `private`: for its owner alone."""
     if private:
         make_private_folder(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +137,7 @@ def write_whole(path: Path, content: bytes | memoryview, *, private: bool = Fals
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        fsync_folder(path.parent)
+        fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -155,9 +145,9 @@ def write_whole(path: Path, content: bytes | memoryview, *, private: bool = Fals
 def swap_in(staged: Path, live: Path) -> None:
     """Put the folder `staged` in the place of `live`; what was live is then at `staged`, or gone.
 
-    Where the system can exchange two names in one call, a reader sees the former folder or the new
-    one. Elsewhere the former one is moved aside first: a reader may find nothing for that instant, but
-    never a mixture.
+    Where the system can exchange two names in one call, a reader sees the old folder or the new one.
+    Elsewhere the old one is moved aside first: a reader may find nothing for that instant, but never a
+    mixture.
     """
     live.parent.mkdir(parents=True, exist_ok=True)
     # A dangling link is in the way of a rename as well.
@@ -168,7 +158,7 @@ def swap_in(staged: Path, live: Path) -> None:
         live.rename(aside)
         staged.rename(live)
         remove(aside)
-    fsync_folder(live.parent)
+    fsync(live.parent)
 
 
 def remove(path: Path) -> None:

@@ -7,18 +7,18 @@ that is larger than that is a single seller, and never held whole either.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError
-from crawler.store.carried import CarriedRows
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.records import SellerSummary
@@ -32,6 +32,50 @@ _ALL = 2**63 - 1
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
 
 _Way = Literal["ascending", "descending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """How carrying would have fared with sellers that were crawled in full all the same.
+
+    `wrong` of the `audited` sellers differ, in so many videos: with other counts (`changed`), not in the
+    earlier snapshot (`missed`), no longer there (`gone`).
+    """
+
+    audited: int = 0
+    wrong: int = 0
+    changed: int = 0
+    missed: int = 0
+    gone: int = 0
+
+    def __add__(self, other: Audit) -> Audit:
+        return Audit(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+class CarriedRows(Protocol):
+    """Rows of earlier snapshots, which `history` reads.
+
+    `damages` says what is wrong with files; `lost` names the sellers whose rows are lost with them. Reading
+    raises `CarriedRowsLostError` where a file is damaged.
+    """
+
+    damages: list[str]
+    lost: list[str]
+
+    def pieces(self, sellers: dict[date, list[str]], *, carried: bool = True) -> Iterator[pa.Table]:
+        """Rows of sellers by the snapshot they are in, some at a time.
+
+        With `carried` each row has the date that it was crawled for, else the date that it had.
+        """
+
+    def expected(self, seller: SellerSummary) -> int:
+        """How many rows `pieces` has of a seller that is carried."""
+
+    def audit(self, sellers: list[SellerSummary], crawled: pa.Table) -> Audit:
+        """Compare sellers' rows, as they were crawled, with those that would have been carried."""
+
+    def require_unchanged(self) -> None:
+        """Raise `CarriedRowsLostError` where a file has changed since it was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +98,14 @@ class PartRows:
 
 
 def deduplicated(
-    journal: Journal, folder: Path, formerly: CarriedRows | None, *, shown: bool = False
+    journal: Journal, folder: Path, carried: CarriedRows | None = None
 ) -> Iterator[tuple[list[SellerSummary], Iterator[PartRows]]]:
     """Range after range of sellers, with their rows: of each video the one received last.
 
-    Of each seller the crawl under way counts, or with `shown` the one that is to be published. Rows of
-    snapshots come from `formerly`, and are left out without it. `folder` is made for what lies between, and
-    removed in the end.
+    With `carried`, from which rows of snapshots come, each seller has the rows that are to be published;
+    without it those that its crawl under way received. `folder` holds what lies between, and is removed.
     """
+    shown = carried is not None
     with output_errors(str(folder)):
         folder.mkdir(parents=True)
         segments = SegmentRows(journal, folder)
@@ -70,7 +114,7 @@ def deduplicated(
     for sellers in _parts((s.shown for s in summaries) if shown else summaries):
         last, size = sellers[-1].seller_id, sum(map(_weight, sellers))
         shifts = _shifts(journal.reader.page_sizes(after, last, shown=shown)) if has_long_pages else {}
-        source = _Source(segments, shifts, formerly, sellers, after, last)
+        source = _Source(segments, shifts, carried, sellers, after, last)
         yield sellers, _kept(source, size)
         after = last
         # What is left of a part in the allocator adds up otherwise.
@@ -87,13 +131,19 @@ def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
     return found
 
 
+def rows_by_seller(rows: pa.Table) -> Counter[str]:
+    """How many rows each seller has."""
+    counted: Any = pc.value_counts(rows["seller_id"])
+    return Counter(dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Where the rows of the sellers above `after`, up to `last`, come from; may be read more than once."""
 
     segments: SegmentRows
     shifts: dict[tuple[str, int], int]
-    formerly: CarriedRows | None
+    carried: CarriedRows | None
     sellers: list[SellerSummary]
     after: str
     last: str
@@ -106,17 +156,13 @@ class _Source:
             wanted = [*dict.fromkeys((*names, *_PLACED))] if names else ()
             for batch in self._received(wanted):
                 yield _shifted(batch, self.shifts).select(names or batch.schema.names)
-        if self.formerly is None:
-            return
-        for is_published in (False, True):
-            taken = [s for s in self.sellers if (s.is_published if is_published else s.is_carried)]
-            expected = (s.matched_videos if is_published else self.formerly.expected(s) for s in taken)
-            missing = sum(expected)
-            for rows in self.formerly.pieces(by_source(taken), carried=not is_published):
-                missing -= len(rows)
-                yield from rows.select(names or rows.column_names).to_batches()
-            if missing:
-                raise CarriedRowsLostError(f"{missing} rows to be taken from earlier snapshots are not there")
+        if self.carried is not None:
+            carried = [s for s in self.sellers if s.is_carried]
+            missing = sum(map(self.carried.expected, carried))
+            yield from _all_of(missing, self.carried.pieces(by_source(carried)), names)
+            published = [s for s in self.sellers if s.is_published]
+            missing = sum(s.matched_videos for s in published)
+            yield from _all_of(missing, self.carried.pieces(by_source(published), carried=False), names)
 
     def _received(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Rows of pages that belong to the sellers' crawls, and not to other crawls of them."""
@@ -136,6 +182,15 @@ class _Source:
             rows = batch.filter(inside)
             if rows.num_rows:
                 yield rows.select(list(names)) if names else rows
+
+
+def _all_of(expected: int, pieces: Iterable[pa.Table], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of snapshots; raises `CarriedRowsLostError` in the end where they are not as many as expected."""
+    for rows in pieces:
+        expected -= len(rows)
+        yield from rows.select(names or rows.column_names).to_batches()
+    if expected:
+        raise CarriedRowsLostError(f"{expected} rows to be taken from earlier snapshots are not there")
 
 
 def _shifts(sizes: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:

@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.errors import CarriedRowsLostError, OutputError
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.store.carried import Audit, CarriedRows
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, fsync_tree, output_errors, remove, swap_in
+from crawler.store.files import fsync, fsync_tree, output_errors, remove, swap_in
 from crawler.store.journal import Journal
 from crawler.store.layout import (
     SELLERS,
@@ -35,7 +34,7 @@ from crawler.store.layout import (
     parquet_file,
     parquet_files,
 )
-from crawler.store.parts import PartRows, deduplicated
+from crawler.store.parts import Audit, CarriedRows, PartRows, deduplicated, rows_by_seller
 from crawler.store.records import Segment, SellerSummary
 from crawler.store.region_files import ROW_GROUP, RegionFiles
 from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA
@@ -83,7 +82,10 @@ class SnapshotPlan:
 
 
 def publish(
-    journal: Journal, plan: SnapshotPlan, formerly: CarriedRows, wait: Callable[[float], None] = time.sleep
+    journal: Journal,
+    plan: SnapshotPlan,
+    carried_rows: CarriedRows,
+    wait: Callable[[float], None] = time.sleep,
 ) -> RowCounts:
     """Build the date's snapshot and put it in place of the former one: `videos/` first, then `sellers/`.
 
@@ -96,8 +98,8 @@ def publish(
     damaged = damage_of(journal)
     if damaged is not None:
         raise OutputError(f"{damaged}: run the same command again, which asks again for what is lost")
-    if formerly.lost:
-        raise CarriedRowsLostError("; ".join(formerly.damages))
+    if carried_rows.lost:
+        raise CarriedRowsLostError("; ".join(carried_rows.damages))
     staged = StagedFolder(plan.data, plan.run_id)
     live = Layout(plan.data)
     with output_errors(f"the snapshot under {plan.data}"):
@@ -105,15 +107,15 @@ def publish(
         shutil.rmtree(staged.folder, ignore_errors=True)
         for folder in (videos, sellers, staged.aside):
             folder.mkdir(parents=True)
-        counts = _build(journal, plan, videos, sellers, staged, formerly)
+        counts = _build(journal, plan, videos, sellers, staged, carried_rows)
         # A file may have changed after it was verified, and before it was read.
-        formerly.require_unchanged()
+        carried_rows.require_unchanged()
         _collect_rejects(journal, RunFolder(plan.data, plan.run_id))
         shutil.rmtree(staged.aside)
         reached("publish.staged")
         fsync_tree(staged.folder)
         reached("publish.synced")
-        keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder))
+        keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder, plan.crawl_date))
         reached("publish.digests")
         announced = _announce_regions(videos, live.snapshot(VIDEOS, plan.crawl_date), staged.announced)
         reached("publish.announced")
@@ -125,7 +127,7 @@ def publish(
         journal.guard()
         swap_in(sellers, live.snapshot(SELLERS, plan.crawl_date))
         reached("publish.sellers")
-        fsync_folder(plan.data)
+        fsync(plan.data)
         forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
     journal.note(published_mark=journal.reader.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
@@ -156,7 +158,7 @@ def _announce_regions(staged: Path, live: Path, folder: Path) -> bool:
     fsync_tree(folder)
     for region in lacking:
         (folder / region).rename(live / region)
-    fsync_folder(live)
+    fsync(live)
     return True
 
 
@@ -166,24 +168,24 @@ def _build(
     videos: Path,
     sellers: Path,
     staged: StagedFolder,
-    formerly: CarriedRows,
+    carried_rows: CarriedRows,
 ) -> RowCounts:
     """Memory holds one part of the rows, and what waits to become row groups."""
     counts = RowCounts(rejected=_rejected(journal))
-    counts.damages = formerly.damages
+    counts.damages = carried_rows.damages
     with (
         RegionFiles(videos, plan.run_id, staged.aside) as regions,
         pq.ParquetWriter(parquet_file(sellers, plan.run_id), SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
-        for of_range, pieces in deduplicated(journal, staged.merged, formerly, shown=True):
+        for of_range, pieces in deduplicated(journal, staged.merged, carried_rows):
             seen = _Seen.expecting(of_range)
             for rows in pieces:
                 for folder, own in rows.by_folder():
                     regions.add(folder, own)
                 seen.add(rows)
                 counts.certain += _count_above(rows, plan.certain)
-            _count(counts, of_range, seen, formerly)
+            _count(counts, of_range, seen, carried_rows)
             writer.write_table(_seller_table(of_range, seen, plan.stop_reason))
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
@@ -211,15 +213,15 @@ class _Seen:
 
     def add(self, kept: PartRows) -> None:
         rows = kept.columns(["seller_id", "carried_from"])
-        self.videos.update(_rows_by_seller(rows))
-        self.carried.update(_rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+        self.videos.update(rows_by_seller(rows))
+        self.carried.update(rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
         if self.audited:
             ids = pa.array([seller.seller_id for seller in self.audited], pa.string())
             inside: Any = pc.is_in(rows["seller_id"], value_set=ids)
             self.crawled.append(kept.columns(["seller_id", "video_id", *COUNT_COLUMNS]).filter(inside))
 
 
-def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerly: CarriedRows) -> None:
+def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, carried_rows: CarriedRows) -> None:
     carried = [seller for seller in sellers if seller.is_carried]
     counts.received += sum(seller.rows for seller in sellers)
     counts.written += seen.videos.total()
@@ -227,7 +229,7 @@ def _count(counts: RowCounts, sellers: list[SellerSummary], seen: _Seen, formerl
     counts.carried_sellers += len(carried)
     counts.saved += sum(max(0, s.matched_videos // PAGE_SIZE + 1 - s.pages) for s in carried)
     if seen.crawled:
-        counts.audit += formerly.audit(seen.audited, pa.concat_tables(seen.crawled))
+        counts.audit += carried_rows.audit(seen.audited, pa.concat_tables(seen.crawled))
 
 
 def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:
@@ -259,11 +261,6 @@ def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerS
         return seller.status, seller.stop_reason or reason
     has_failed = seller.attempt.status is SellerStatus.FAILED
     return SellerStatus.FAILED if has_failed else SellerStatus.PARTIAL, seller.attempt.stop_reason or reason
-
-
-def _rows_by_seller(rows: pa.Table) -> dict[Any, Any]:
-    counted: Any = pc.value_counts(rows["seller_id"])
-    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
 
 def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Table:

@@ -22,7 +22,7 @@ from crawler.store.checksums import (
     with_bit_flipped_back,
     with_checksum,
 )
-from crawler.store.files import fsync_folder, make_private_folder, output_errors
+from crawler.store.files import fsync, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.journal_rows import add_costs, compressed, decompressed
 from crawler.store.layout import JournalFiles
@@ -290,7 +290,7 @@ def _rebuilt(journal: Journal, segment: Segment, pages: dict[int, _Page], lost: 
         if _page_of(line) in of_pages
     ]
     rejected, pieces = write_segment(folder, name, _kept(journal, segment, kept, lines))
-    fsync_folder(folder)
+    fsync(folder)
     return Segment(name, segment.first_seq, segment.last_seq, rejected, pieces)
 
 

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 
 from crawler.store.checksums import with_bit_flipped_back
-from crawler.store.files import fsync_file, make_private_file
+from crawler.store.files import fsync, make_private_file
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, segment_rejects, segment_rows
 from crawler.store.records import Segment
@@ -61,12 +61,12 @@ def write_segment(
             # Odd pages come as chunks of their own, which would each be a batch.
             write(table.combine_chunks())
             rejects.append(list(lines))
-    fsync_file(rows)
+    fsync(rows)
     pieces = {"rows": _pieces(rows, [*ends, rows.stat().st_size]), "rejects": []}
     if any(rejects):
         make_private_file(rejected)
         rejected.write_bytes(b"".join(chain.from_iterable(rejects)))
-        fsync_file(rejected)
+        fsync(rejected)
         sizes = [sum(map(len, lines)) for lines in rejects if lines]
         pieces["rejects"] = _pieces(rejected, list(accumulate(sizes)))
     return sum(map(len, rejects)), orjson.dumps(pieces).decode()

@@ -16,7 +16,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import OutputError
 from crawler.models.page import Reject, RowBatch
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_folder, make_private_folder, output_errors
+from crawler.store.files import fsync, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles
 from crawler.store.records import Record, Segment, StoredPage
@@ -135,8 +135,8 @@ class SegmentWriter:
         with output_errors(f"a segment below {folder}"):
             make_private_folder(folder)
             rejected, pieces = write_segment(folder, name, self._read(pages))
-            fsync_folder(folder)
-            fsync_folder(folder.parent)
+            fsync(folder)
+            fsync(folder.parent)
         reached("segment.written")
         pa.default_memory_pool().release_unused()
         return Segment(name, first_seq, last_seq, rejected, pieces)

@@ -13,7 +13,7 @@ from evenings import ALL, STILL, crawl, ids_of, on, rows_of, sellers_of, truth, 
 
 from crawler.history.carrying import CarryRule
 from crawler.simulator.catalogue import Catalogue
-from crawler.store.digests import digests_of, keep_digests, published_digests
+from crawler.store.digests import digests_of, keep_digests
 
 SELLERS = 80
 
@@ -21,8 +21,7 @@ SELLERS = 80
 def reseal(folder: Path, day: int) -> None:
     """Keep digests of a snapshot's files as they are now."""
     data, of_day = folder / "data", date(2026, 11, 20 + day)
-    known = published_digests(data, of_day)
-    keep_digests(data, of_day, "resealed", {n: d for n, d in digests_of(data).items() if n in known})
+    keep_digests(data, of_day, "resealed", digests_of(data, of_day))
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +45,12 @@ def test_a_seller_that_stands_still_costs_one_credit(
     second = crawl(tmp_path, ids, 1, *ALL)
     full = crawl(tmp_path / "full", ids, 1)
     assert values(rows_of(tmp_path, 1)) == values(rows_of(tmp_path / "full", 1))
-    told = second["carry_forward"]
-    assert told["carried"] > 20
-    assert second["served"] == full["served"] - told["credits_saved"]
-    assert told["credits_saved"] > 0.2 * first["served"]
+    found = second["carry_forward"]
+    assert found["carried"] > 20
+    assert second["served"] == full["served"] - found["credits_saved"]
+    assert found["credits_saved"] > 0.2 * first["served"]
     carried = {s: row for s, row in sellers_of(tmp_path, 1).items() if row["stop_reason"] == "carried"}
-    assert len(carried) == told["carried"]
+    assert len(carried) == found["carried"]
     old = {(r["seller_id"], r["video_id"]): r["crawled_at"] for r in rows_of(tmp_path, 0)}
     for row in rows_of(tmp_path, 1):
         was = row["seller_id"] in carried and row["page_num"] > 1
@@ -81,7 +80,7 @@ def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path, begun
     assert {row["carried_from"] for row in rows_of(tmp_path, 3)} == {None}
 
 
-def test_the_audit_tells_how_often_carrying_is_wrong(tmp_path: Path, begun: list[str]) -> None:
+def test_the_audit_shows_how_often_carrying_is_wrong(tmp_path: Path, begun: list[str]) -> None:
     """A seller whose first page stands still while another row changes is what the audit is for."""
     ids = begun
     deep = [s for s, row in sellers_of(tmp_path, 0).items() if row["videos"] > 20]
@@ -96,12 +95,12 @@ def test_the_audit_tells_how_often_carrying_is_wrong(tmp_path: Path, begun: list
         pq.write_table(pq.ParquetFile(path).read().from_pylist(table, schema), path)
     reseal(tmp_path, 0)
     report = crawl(tmp_path, ids, 1, "--carry-forward", "--audit", "1")
-    told = report["carry_forward"]
-    assert told["carried"] == 0
+    found = report["carry_forward"]
+    assert found["carried"] == 0
     still = [s for s in deep[:20] if not Catalogue(STILL, 1)._age(Catalogue(STILL)._base(s))]
     assert tampered == 20
-    assert told["changed"] >= told["wrong"] >= len(still) > 3
-    assert told["audited"] > told["wrong"]
+    assert found["changed"] >= found["wrong"] >= len(still) > 3
+    assert found["audited"] > found["wrong"]
     assert any("could have been carried" in note for note in report["notes"])
     assert values(rows_of(tmp_path, 1)).keys() == {
         (s, v["video_id"]) for s in ids for v in Catalogue(STILL, 1).videos(s)
@@ -166,7 +165,9 @@ def test_carried_rows_stand_until_their_seller_is_read_to_its_end(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["videos", "sellers"])
-def test_a_damaged_snapshot_carries_nothing_and_is_told(tmp_path: Path, begun: list[str], kind: str) -> None:
+def test_a_damaged_snapshot_carries_nothing_and_is_reported(
+    tmp_path: Path, begun: list[str], kind: str
+) -> None:
     ids = begun
     for path in (tmp_path / "data" / kind / f"crawl_date={on(0)}").rglob("*.parquet"):
         path.write_bytes(b"PAR1 rubbish PAR1")

@@ -81,7 +81,7 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
         staging.flush()
         found = {
             (str(row["seller_id"]), str(row["video_id"]), row["total_views_cnt"])
-            for _, pieces in deduplicated(journal, path.with_name("between"), None)
+            for _, pieces in deduplicated(journal, path.with_name("between"))
             for piece in pieces
             for row in piece.columns(["seller_id", "video_id", "total_views_cnt"]).to_pylist()
         }
