@@ -18,10 +18,9 @@ _GOLDEN_RATIO = 0.618034
 
 
 class AtFault(NamedTuple):
-    """A refused page whose seller is to fail; `retriable`: a later run may ask again."""
+    """A refused page whose seller is to fail."""
 
     request: PageRequest
-    retriable: bool
 
 
 class ToRepair(NamedTuple):
@@ -83,7 +82,7 @@ class NextWork:
     def take(self, now: float) -> Work | None:
         """Give what is next: pages that are due, then sellers; while the API is down, parked pages last."""
         if self.address.at_fault:
-            return AtFault(*self.address.at_fault.popleft())
+            return AtFault(self.address.at_fault.popleft())
         if self.held_back and not self.address.is_suspect:
             return self.held_back.pop()
         is_down = self._breaker.is_open

@@ -6,34 +6,23 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from crawler.engine import actions, events
-from crawler.engine.gates import Gates, HeldBackError
-from crawler.engine.next_work import AtFault, NextWork, ToRepair, Work
-from crawler.engine.repairing import Repairer
+from crawler.engine.events import Answer, Defer, Event, Keep, Park
+from crawler.engine.gates import Gates, GaveUpError, HeldBackError
+from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Policies, Seller, SellerState
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
 from crawler.ports import Journal
+from crawler.rules.drift import Repair
 from crawler.rules.outage import Breaker
 from crawler.rules.sizing import PoolSize
 
-_TURN, _KEPT, _NO_ANSWER, _THROTTLED = events.Turn(), events.Kept(), events.NoAnswer(), events.Throttled()
-_HELD_BACK, _REFUSED, _STOPPED = events.HeldBack(), events.Refused(), events.Stopped()
 Pending = Coroutine[None, None, None] | None
 """What is to be awaited, if anything is."""
 
 _AT_REST = (SellerState.WAITING, SellerState.ENDED)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A seller that failed: at which page, and why."""
-
-    seller_id: str
-    page_num: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,7 @@ class Observers:
 
 
 class Reader:
-    """Does the work of a crawl's workers. `failures` are the sellers that failed, in that order."""
+    """Does the work of a crawl's workers."""
 
     def __init__(
         self,
@@ -62,7 +51,6 @@ class Reader:
     ) -> None:
         self._work = work
         self._frontier = work.frontier
-        self._parked = work.parked
         self._address = work.address
         self._gates = gates
         self._journal = journal
@@ -74,10 +62,7 @@ class Reader:
         self._repairs = repairs
         self._sellers: dict[str, Seller] = {}
         self._unreported: list[SellerProgress] = []
-        self._repairer = Repairer(
-            gates, journal, work.address, stop, policies, observers.on_page, self._unreported
-        )
-        self.failures: list[Failure] = []
+        self.failures: list[str] = []
 
     def do(self, work: Work) -> Pending:
         """Begin a piece of work; returns what is to be awaited until all that came of it is durable."""
@@ -85,23 +70,22 @@ class Reader:
             return self._take_turn(work)
         if isinstance(work, PageRequest):
             seller = self._seller_of(work)
-            return self._carry_out(seller, self._feed(seller, events.Due(work.page_num)), work)
+            return self._carry_out(seller, self._feed(seller, Event.DUE, work))
         if isinstance(work, ToRepair):
-            return self._repairer.repair(work.seller_id)
-        request = work.request
-        return self._fail(request, events.FoundAtFault(request.page_num, request.reason, work.retriable))
+            return self._repair(work.seller_id)
+        return self.give_up(work.request)
 
     def give_up(self, request: PageRequest) -> Pending:
-        """Fail a seller by a page whose attempts are used up; returns what is to be awaited."""
-        return self._fail(request, events.GaveUp(request.page_num, request.reason))
+        """Tell a seller that its page cannot be had; returns what is to be awaited."""
+        return self._carry_out(self._seller_of(request), self._failed(request))
 
     async def finish(self) -> None:
-        """Journal which sellers have ended without what was in flight, and what was spent in vain."""
+        """Journal which sellers have ended without what was in flight, and credits that brought no page."""
         try:
             while self._address.at_fault:
-                await ended(self.do(AtFault(*self._address.at_fault.popleft())))
+                await ended(self.give_up(self._address.at_fault.popleft()))
             for seller in list(self._sellers.values()):
-                await ended(self._carry_out(seller, self._feed(seller, _STOPPED)))
+                await ended(self._carry_out(seller, self._feed(seller, Event.STOPPED)))
             for progress in self._unreported:
                 if progress.credits:
                     await self._journal.end(progress.seller_id, progress.take_unreported_credits(), None)
@@ -109,17 +93,15 @@ class Reader:
             self._stop.set(reason)
 
     def _take_turn(self, progress: SellerProgress) -> Pending:
-        if self._address.holds(progress.seller_id):
-            return None
         seller = self._sellers.get(progress.seller_id)
         if seller is None:
-            seller = Seller(progress, self._policies)
-            self._sellers[progress.seller_id] = seller
-        return self._carry_out(seller, self._feed(seller, _TURN))
+            seller = self._sellers[progress.seller_id] = Seller(progress, self._policies)
+        in_doubt = self._address.doubts(progress.seller_id)
+        return self._carry_out(seller, self._feed(seller, Event.PASSED_OVER if in_doubt else Event.TURN))
 
     async def _ask(self, seller: Seller, request: PageRequest) -> None:
         self._work.reading += 1
-        sent_at = 0.0
+        sent_at = None
         try:
             try:
                 page, sent_at = await self._gates.ask(request)
@@ -127,106 +109,80 @@ class Reader:
                 answer = self._without_page(seller, request, error)
             else:
                 self._address.prove()
-                if self._parked.tried:
-                    self._parked.release(request.seller.seller_id)
-                answer = self._feed(seller, events.of_page(page))
-            following = self._carry_out(seller, answer, request, sent_at)
+                answer = self._feed(seller, Event.PAGE_CAME, page)
+            following = self._carry_out(seller, answer)
             if following is not None:
                 await following
+                if sent_at is not None:
+                    self._size.measured(asyncio.get_running_loop().time() - sent_at)
         finally:
             self._work.reading -= 1
             if request.seller.credits:
                 self._unreported.append(request.seller)
 
-    def _without_page(self, seller: Seller, request: PageRequest, error: Exception) -> actions.Answer:
+    def _without_page(self, seller: Seller, request: PageRequest, error: Exception) -> Answer:
         """Tell the seller why no page came."""
-        if isinstance(error, UnavailableError):
-            # Where nobody has been answered at all, it is the API that fails, however few sellers there are.
-            if self._gates.retry.is_at_fault(request) and not self._breaker.nobody_answered:
-                return self._failed(request, events.GaveUp(request.page_num, request.reason))
-            return self._feed(seller, _NO_ANSWER)
         if isinstance(error, RefusedError):
             return self._refused(seller, request, error)
-        return self._feed(seller, _HELD_BACK if isinstance(error, HeldBackError) else _THROTTLED)
+        if not isinstance(error, UnavailableError):
+            return self._feed(seller, Event.DEFERRED, request)
+        # Where nobody has been answered at all, it is the API that fails, however few sellers there are.
+        if self._gates.retry.is_at_fault(request) and not self._breaker.nobody_answered:
+            return self._failed(request)
+        return self._feed(seller, Event.NO_ANSWER, request)
 
-    def _refused(self, seller: Seller, request: PageRequest, refusal: RefusedError) -> actions.Answer:
-        self._feed(seller, _REFUSED)
+    def _refused(self, seller: Seller, request: PageRequest, refusal: RefusedError) -> Answer:
+        self._feed(seller, Event.REFUSED)
         request.reason = str(refusal)
-        address = self._address
-        if refusal.of_address and not address.is_proven:
-            address.hold(request, refusal.kind)
+        if refusal.of_address and not self._address.is_proven:
+            self._address.keep_in_doubt(request, refusal.kind)
             return ()
-        address.prove()
-        return self._failed(request, events.FoundAtFault(request.page_num, request.reason, retriable=False))
+        self._address.prove()
+        request.retriable = False
+        return self._failed(request)
 
-    def _failed(self, request: PageRequest, event: events.Unobtainable) -> actions.Answer:
+    def _failed(self, request: PageRequest) -> Answer:
         self._breaker.found_failing(request.seller.seller_id)
-        self._parked.release(request.seller.seller_id)
-        return self._feed(self._seller_of(request), event)
+        return self._feed(self._seller_of(request), Event.UNOBTAINABLE, request)
 
     def _seller_of(self, request: PageRequest) -> Seller:
         return self._sellers[request.seller.seller_id]
 
-    def _feed(self, seller: Seller, event: events.Event) -> actions.Answer:
+    def _feed(self, seller: Seller, event: Event, subject: Page | PageRequest | None = None) -> Answer:
         """Tell the seller, and forget it where nothing of it is in flight."""
-        answer = seller.on(event)
+        answer = seller.on(event, subject)
         if seller.state in _AT_REST:
             self._sellers.pop(seller.progress.seller_id, None)
         return answer
 
-    def _fail(self, request: PageRequest, event: events.Unobtainable) -> Pending:
-        return self._carry_out(self._seller_of(request), self._failed(request, event))
-
-    def _carry_out(
-        self,
-        seller: Seller,
-        answer: actions.Answer,
-        request: PageRequest | None = None,
-        sent_at: float = 0.0,
-    ) -> Pending:
-        """Do what the seller decided, and return its last part where that is to be awaited.
-
-        `request` is the one that was answered or is due, `sent_at` when it was sent.
-        """
+    def _carry_out(self, seller: Seller, answer: Answer) -> Pending:
+        """Do what the seller decided, and return its last part where that is to be awaited."""
         for action in answer:
-            if isinstance(action, actions.Ask):
-                return self._ask(seller, PageRequest(seller.progress, action.page_num, again=action.again))
-            if isinstance(action, actions.Keep):
-                return self._keep(seller, action, sent_at)
-            if isinstance(action, actions.End):
-                return self._end(seller.progress, action.ending)
-            if isinstance(action, actions.Offer):
+            if isinstance(action, PageRequest):
+                return self._ask(seller, action)
+            if isinstance(action, Keep):
+                return self._keep(seller, action)
+            if isinstance(action, Ending):
+                return self._end(seller.progress, action)
+            if isinstance(action, Park):
+                self._work.parked.park(action.request)
+            elif isinstance(action, Defer):
+                self._work.defer(action.request)
+            else:
                 self._frontier.put_back(seller.progress)
-            elif isinstance(action, actions.ReportFailure):
-                self.failures.append(Failure(seller.progress.seller_id, action.page_num, action.reason))
-            elif request is not None:
-                if isinstance(action, actions.Retry):
-                    return self._ask(seller, request)
-                self._set_aside(action, request)
         return None
 
-    def _set_aside(self, action: actions.Park | actions.Defer | actions.Drop, request: PageRequest) -> None:
-        """Keep a request for later, or forget it."""
-        if isinstance(action, actions.Park):
-            self._parked.park(request)
-        elif isinstance(action, actions.Defer):
-            self._work.defer(request)
-        else:
-            self._parked.release(request.seller.seller_id)
-
-    async def _keep(self, seller: Seller, keep: actions.Keep, sent_at: float) -> None:
+    async def _keep(self, seller: Seller, keep: Keep) -> None:
         page, progress = keep.page, seller.progress
         await self._journal.append(page, progress.take_unreported_credits(), keep.ending, keep.notes)
-        self._size.measured(asyncio.get_running_loop().time() - sent_at)
         self._frontier.learn(page)
         if self._policies.top is not None:
             self._policies.top.learn(page)
         self._observers.on_page(page)
         if keep.ending is not None:
             self._note_end(progress, keep.ending)
-            return
-        for _ in self._feed(seller, _KEPT):
-            self._frontier.put_back(progress)
+        else:
+            self._carry_out(seller, self._feed(seller, Event.KEPT))
 
     async def _end(self, progress: SellerProgress, ending: Ending) -> None:
         await self._journal.end(progress.seller_id, progress.take_unreported_credits(), ending)
@@ -236,6 +192,35 @@ class Reader:
         if self._repairs and progress.drifted and ending.status is SellerStatus.COMPLETE:
             self._work.repair_later(progress.seller_id)
         self._observers.on_end(progress.seller_id, ending)
+
+    async def _repair(self, seller_id: str) -> None:
+        """Read pages of an ended seller again (`--repair-drift`), until it wants no more or the run stops."""
+        progress = SellerProgress(seller_id)
+        seller = Seller(progress, self._policies, Repair(*await self._journal.drifted(seller_id)))
+        answer = seller.on(Event.TURN)
+        try:
+            while answer:
+                (action,) = answer
+                if isinstance(action, Keep):
+                    credits_spent = progress.take_unreported_credits()
+                    await self._journal.append(action.page, credits_spent, None, action.notes)
+                    self._observers.on_page(action.page)
+                    answer = seller.on(Event.KEPT)
+                elif isinstance(action, PageRequest) and self._stop.reason is None:
+                    answer = await self._ask_again(seller, action)
+                else:
+                    return
+        finally:
+            if progress.credits:
+                self._unreported.append(progress)
+
+    async def _ask_again(self, seller: Seller, request: PageRequest) -> Answer:
+        try:
+            page, _ = await self._gates.fetch(request)
+        except (GaveUpError, RefusedError):
+            return seller.on(Event.UNOBTAINABLE, request)
+        self._address.prove()
+        return seller.on(Event.PAGE_CAME, page)
 
 
 async def ended(following: Pending) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from crawler.engine import actions, events
+from crawler.engine.events import Answer, Defer, Event, Keep, Offer, Park
 from crawler.models.api import MAX_PAGE_NUM
 from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
-from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
+from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.drift import Repair, gap_before
 from crawler.rules.lookahead import Ahead, LookaheadRule
 from crawler.rules.paging import PagingRule, Step
@@ -26,105 +26,101 @@ class SellerState(StrEnum):
     """What a seller is doing."""
 
     WAITING = "waiting for its turn"
+    """Nothing of it is in flight."""
     IN_TURN = "reading in turn"
+    """One page has been asked for, which is in flight, parked or being kept."""
     PROBING = "probing"
-    """It reads the page after a short one, to learn whether short pages end a list."""
+    """The same for the page after a short one, to learn whether short pages end a list."""
     AHEAD = "reading ahead"
-    """Several of its pages may be asked for at once."""
+    """Any number of its pages are in flight, parked or being kept."""
     SUSPECT = "suspect"
-    """It reads ahead, and its latest request brought no answer: nothing new is asked for beside what is."""
+    """It reads ahead, and its latest request brought no answer: one request at a time is tried."""
     CLOSING = "closing"
     """Its ending is known; pages that were asked for before may still come, and are kept."""
     ENDED = "ended"
+    """The frontier may still have it, and another page of it be on the way to the disk."""
     REPAIRING = "repairing"
-    """It has ended; pages around its gaps are read again."""
+    """It has ended; pages around its gaps are read again, one at a time."""
 
 
-Decision = tuple[SellerState, actions.Answer]
+Decision = tuple[SellerState, Answer]
 
-# --- The table: state and event; the method that decides, and the states it may lead to.
+# --- The table: in these states, at this event, a method decides; it may leave the state for those named.
 
 WAITING, IN_TURN, PROBING, AHEAD, SUSPECT, CLOSING, ENDED, REPAIRING = SellerState
-_OPEN_OR_OVER = (AHEAD, CLOSING, ENDED)
-_STILL_SUSPECT = (SUSPECT, CLOSING, ENDED)
-
-TRANSITIONS: dict[tuple[SellerState, type[events.Event]], tuple[str, tuple[SellerState, ...]]] = {
-    # Nothing of it is in flight.
-    (WAITING, events.Turn): ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED)),
-    # One page has been asked for, which is in flight, parked or being kept.
-    (IN_TURN, events.PageCame): ("read_in_turn", (IN_TURN, ENDED)),
-    (IN_TURN, events.NullData): ("read_in_turn", (IN_TURN, WAITING, ENDED)),
-    (IN_TURN, events.Kept): ("wait_for_turn", (WAITING,)),
-    (IN_TURN, events.NoAnswer): ("park", (IN_TURN,)),
-    (IN_TURN, events.Throttled): ("defer", (IN_TURN,)),
-    (IN_TURN, events.HeldBack): ("defer", (IN_TURN,)),
-    (IN_TURN, events.Refused): ("stay", (IN_TURN,)),
-    (IN_TURN, events.GaveUp): ("fail", (ENDED,)),
-    (IN_TURN, events.FoundAtFault): ("fail", (ENDED,)),
-    (IN_TURN, events.Due): ("retry", (IN_TURN,)),
-    (IN_TURN, events.Stopped): ("stay", (IN_TURN,)),
-    # The same, beyond a short page.
-    (PROBING, events.PageCame): ("read_in_turn", (PROBING, ENDED)),
-    (PROBING, events.NullData): ("read_in_turn", (ENDED,)),
-    (PROBING, events.Kept): ("wait_for_turn", (WAITING,)),
-    (PROBING, events.NoAnswer): ("park", (PROBING,)),
-    (PROBING, events.Throttled): ("defer", (PROBING,)),
-    (PROBING, events.HeldBack): ("defer", (PROBING,)),
-    (PROBING, events.Refused): ("stay", (PROBING,)),
-    (PROBING, events.GaveUp): ("fail", (ENDED,)),
-    (PROBING, events.FoundAtFault): ("fail", (ENDED,)),
-    (PROBING, events.Due): ("retry", (PROBING,)),
-    (PROBING, events.Stopped): ("stay", (PROBING,)),
-    # Pages of any number are in flight, parked or being kept.
-    (AHEAD, events.Turn): ("turn_ahead", (AHEAD, ENDED)),
-    (AHEAD, events.PageCame): ("read_ahead", _OPEN_OR_OVER),
-    (AHEAD, events.NullData): ("read_ahead", _OPEN_OR_OVER),
-    (AHEAD, events.Kept): ("offer", (AHEAD,)),
-    (AHEAD, events.NoAnswer): ("suspect", (SUSPECT,)),
-    (AHEAD, events.Throttled): ("defer", (AHEAD,)),
-    (AHEAD, events.HeldBack): ("defer", (AHEAD,)),
-    (AHEAD, events.Refused): ("stay", (AHEAD,)),
-    (AHEAD, events.GaveUp): ("fail_ahead", _STILL_SUSPECT),
-    (AHEAD, events.FoundAtFault): ("fail_ahead", _OPEN_OR_OVER),
-    (AHEAD, events.Due): ("retry_ahead", (AHEAD,)),
-    (AHEAD, events.Stopped): ("stay", (AHEAD,)),
-    # The same, and no new page is asked for while any is in flight.
-    (SUSPECT, events.Turn): ("turn_suspect", (SUSPECT, ENDED)),
-    (SUSPECT, events.PageCame): ("read_ahead", _OPEN_OR_OVER),
-    (SUSPECT, events.NullData): ("read_ahead", _OPEN_OR_OVER),
-    (SUSPECT, events.Kept): ("offer", (SUSPECT,)),
-    (SUSPECT, events.NoAnswer): ("park", (SUSPECT,)),
-    (SUSPECT, events.Throttled): ("defer", (SUSPECT,)),
-    (SUSPECT, events.HeldBack): ("defer", (SUSPECT,)),
-    (SUSPECT, events.Refused): ("clear", (AHEAD,)),
-    (SUSPECT, events.GaveUp): ("fail_ahead", _STILL_SUSPECT),
-    (SUSPECT, events.FoundAtFault): ("fail_ahead", _STILL_SUSPECT),
-    (SUSPECT, events.Due): ("retry_ahead", (SUSPECT,)),
-    (SUSPECT, events.Stopped): ("stay", (SUSPECT,)),
-    # What comes before its ending is journaled is kept, nothing more is asked for.
-    (CLOSING, events.Turn): ("pass_turn", (CLOSING,)),
-    (CLOSING, events.PageCame): ("read_ahead", (CLOSING, ENDED)),
-    (CLOSING, events.NullData): ("read_ahead", (CLOSING, ENDED)),
-    (CLOSING, events.Kept): ("stay", (CLOSING,)),
-    (CLOSING, events.NoAnswer): ("park", (CLOSING,)),
-    (CLOSING, events.Throttled): ("defer", (CLOSING,)),
-    (CLOSING, events.HeldBack): ("defer", (CLOSING,)),
-    (CLOSING, events.Refused): ("stay", (CLOSING,)),
-    (CLOSING, events.GaveUp): ("fail_ahead", (CLOSING, ENDED)),
-    (CLOSING, events.FoundAtFault): ("fail_ahead", (CLOSING, ENDED)),
-    (CLOSING, events.Due): ("drop", (CLOSING, ENDED)),
-    (CLOSING, events.Stopped): ("end", (ENDED,)),
-    # The frontier may still hold it, and another page of it be on the way to the disk.
-    (ENDED, events.Turn): ("stay", (ENDED,)),
-    (ENDED, events.Kept): ("stay", (ENDED,)),
-    # One page at a time; where one cannot be had, the gaps that are left remain.
-    (REPAIRING, events.Turn): ("ask_to_repair", (REPAIRING, ENDED)),
-    (REPAIRING, events.PageCame): ("repair", (REPAIRING,)),
-    (REPAIRING, events.Kept): ("ask_to_repair", (REPAIRING, ENDED)),
-    (REPAIRING, events.NullData): ("leave_gaps", (ENDED,)),
-    (REPAIRING, events.GaveUp): ("leave_gaps", (ENDED,)),
-    (REPAIRING, events.Refused): ("leave_gaps", (ENDED,)),
-    (REPAIRING, events.Stopped): ("leave_gaps", (ENDED,)),
+_Rows = dict[Event, tuple[str, tuple[SellerState, ...]]]
+_TABLE: tuple[tuple[tuple[SellerState, ...], _Rows], ...] = (
+    ((WAITING,), {Event.TURN: ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED))}),
+    (
+        (IN_TURN, PROBING),
+        {
+            Event.PAGE_CAME: ("read_in_turn", (WAITING, ENDED)),
+            Event.KEPT: ("wait_for_turn", (WAITING,)),
+            Event.NO_ANSWER: ("park", ()),
+            Event.DEFERRED: ("defer", ()),
+            Event.REFUSED: ("stay", ()),
+            Event.UNOBTAINABLE: ("fail", (ENDED,)),
+            Event.DUE: ("retry", ()),
+            Event.STOPPED: ("stay", ()),
+        },
+    ),
+    ((PROBING,), {Event.PAGE_CAME: ("read_in_turn", (ENDED,))}),
+    (
+        (AHEAD, SUSPECT),
+        {
+            Event.PASSED_OVER: ("pass_turn", ()),
+            Event.PAGE_CAME: ("read_ahead", (AHEAD, CLOSING, ENDED)),
+            Event.KEPT: ("go_on", ()),
+            Event.NO_ANSWER: ("suspect", (SUSPECT,)),
+            Event.REFUSED: ("clear", (AHEAD,)),
+            Event.UNOBTAINABLE: ("fail_ahead", (SUSPECT, CLOSING, ENDED)),
+            Event.STOPPED: ("stay", ()),
+        },
+    ),
+    (
+        (AHEAD,),
+        {
+            Event.TURN: ("turn_ahead", (ENDED,)),
+            Event.DEFERRED: ("defer", ()),
+            Event.DUE: ("retry_ahead", ()),
+        },
+    ),
+    (
+        (SUSPECT,),
+        {
+            Event.TURN: ("turn_suspect", (ENDED,)),
+            Event.DEFERRED: ("defer_suspect", ()),
+            Event.DUE: ("retry_suspect", ()),
+        },
+    ),
+    (
+        (CLOSING,),
+        {
+            Event.TURN: ("stay", ()),
+            Event.PASSED_OVER: ("stay", ()),
+            Event.PAGE_CAME: ("read_ahead", (ENDED,)),
+            Event.KEPT: ("stay", ()),
+            Event.NO_ANSWER: ("drop", (ENDED,)),
+            Event.DEFERRED: ("drop", (ENDED,)),
+            Event.REFUSED: ("stay", ()),
+            Event.UNOBTAINABLE: ("drop", (ENDED,)),
+            Event.DUE: ("drop", (ENDED,)),
+            Event.STOPPED: ("end", (ENDED,)),
+        },
+    ),
+    ((ENDED,), {Event.TURN: ("stay", ()), Event.KEPT: ("stay", ())}),
+    (
+        (REPAIRING,),
+        {
+            Event.TURN: ("ask_to_repair", (ENDED,)),
+            Event.PAGE_CAME: ("read_again", (ENDED,)),
+            Event.KEPT: ("ask_to_repair", (ENDED,)),
+            Event.UNOBTAINABLE: ("leave_gaps", (ENDED,)),
+        },
+    ),
+)
+TRANSITIONS = {
+    (state, event): row for states, rows in _TABLE for state in states for event, row in rows.items()
 }
 """A pair of state and event that is not here is a fault of the program."""
 
@@ -158,10 +154,12 @@ class Seller:
     """A seller that is being read, from its turn on: `on` takes what happened, and says what to do.
 
     Where it goes back to wait for its turn with nothing in flight, only its `progress` needs to be kept.
-    It has more methods than other classes have: one for each decision in the table.
     """
 
-    __slots__ = ("_ahead", "_ending", "_is_queued", "_policies", "_repair", "progress", "state")
+    __slots__ = (
+        "_ahead", "_ending", "_is_queued", "_policies", "_repair", "_set_aside", "_tried",
+        "progress", "state",
+    )  # fmt: skip
 
     def __init__(self, progress: SellerProgress, policies: Policies, repair: Repair | None = None) -> None:
         self.progress = progress
@@ -171,253 +169,254 @@ class Seller:
         self._ahead: Ahead | None = None
         self._ending: Ending | None = None
         self._is_queued = False
+        self._tried: PageRequest | None = None
+        self._set_aside: dict[int, PageRequest] = {}
 
-    def on(self, event: events.Event) -> actions.Answer:
-        """Take an event, and give what is to be done; raises `UnknownEventError`."""
-        try:
-            decide, allowed = _DECIDE[self.state, event.__class__]
-        except KeyError:
-            raise UnknownEventError(f"{event} while {self.state.value}") from None
-        state, answer = decide(self, event)
-        if state not in allowed:
-            raise UnknownEventError(f"{event} while {self.state.value} led to {state.value}")
-        self.state = state
-        if state is ENDED:
-            self.progress.ended = True
+    def on(self, event: Event, subject: Page | PageRequest | None = None) -> Answer:
+        """Take an event and what it is about, and give what is to be done; raises `UnknownEventError`."""
+        row = _DECIDE.get((self.state, event))
+        if row is None:
+            raise UnknownEventError(f"{event} while {self.state}")
+        state, answer = row[0](self, subject)
+        if state is not self.state:
+            if state not in row[1]:
+                raise UnknownEventError(f"{event} while {self.state} led to {state}")
+            self.state = state
+            if state is ENDED:
+                self.progress.ended = True
         return answer
 
     # --- in turn
 
-    def first_turn(self, _: events.Turn) -> Decision:
+    def _first_turn(self, _: None) -> Decision:
         """Ask for the next page, or begin to read ahead."""
         progress, policies = self.progress, self._policies
         ending = policies.ending_without_asking(progress)
         if ending is not None:
-            return ENDED, (actions.End(ending),)
+            return ENDED, (ending,)
         self._ahead = policies.lookahead.of(progress)
         if self._ahead is not None:
             return AHEAD, self._ask_ahead(self._ahead)
-        state = PROBING if progress.probing else IN_TURN
-        return state, (actions.Ask(progress.next_page, progress.null_seen),)
+        request = PageRequest(progress, progress.next_page, again=progress.null_seen)
+        return PROBING if progress.probing else IN_TURN, (request,)
 
-    def read_in_turn(self, event: events.PageCame | events.NullData) -> Decision:
-        """Decide over the seller's next page."""
-        notes, step = self._read(event.page, {})
+    def _read_in_turn(self, page: Page) -> Decision:
+        """Decide over the seller's next page; where the page after a short one is probed, go on."""
+        gaps: list[Gap] = []
+        step = self._receive(page, gaps)
         if step is Step.ASK_AGAIN:
-            return WAITING, (_OFFER,)
-        return self._conclude(step, self.state, event.page, notes)
+            return WAITING, _OFFER
+        notes, step = self._note(page, gaps, step)
+        if not isinstance(step, Ending):
+            return self.state, (Keep(page, notes, None),)
+        if (
+            step.stop_reason is StopReason.SHORT_PAGE
+            and not self.progress.probing
+            and page.page_num < MAX_PAGE_NUM
+            and self._policies.probes.begin()
+        ):
+            self.progress.probing = True
+            return self.state, (Keep(page, notes, None),)
+        return ENDED, (Keep(page, notes, step),)
 
-    def wait_for_turn(self, _: events.Event) -> Decision:
-        """Go back into the frontier."""
-        return WAITING, (_OFFER,)
+    def _wait_for_turn(self, _: None) -> Decision:
+        return WAITING, _OFFER
 
-    def fail(self, event: events.Unobtainable) -> Decision:
-        """End as failed: the next page cannot be had."""
-        return self._conclude(_failed(event), self.state)
+    def _park(self, request: PageRequest) -> Decision:
+        return self.state, (Park(request),)
+
+    def _defer(self, request: PageRequest) -> Decision:
+        """Ask for the page later: nothing speaks against it."""
+        return self.state, (Defer(request),)
+
+    def _retry(self, request: PageRequest) -> Decision:
+        return self.state, (request,)
+
+    def _fail(self, request: PageRequest) -> Decision:
+        return ENDED, (_failed(request),)
 
     # --- ahead
 
-    def turn_ahead(self, _: events.Turn) -> Decision:
+    def _turn_ahead(self, _: None) -> Decision:
         """Ask for one more page, where one is known to exist or is worth a try."""
         self._is_queued = False
         ending = self._policies.ending_without_asking(self.progress)
         if ending is not None and not self._reads_ahead.in_flight:
-            return ENDED, (actions.End(ending),)
+            return ENDED, (ending,)
         return self.state, self._ask_ahead(self._reads_ahead)
 
-    def turn_suspect(self, event: events.Turn) -> Decision:
+    def _turn_suspect(self, _: None) -> Decision:
         """Ask for a page where none is in flight or parked."""
-        if not self._reads_ahead.in_flight:
-            return self.turn_ahead(event)
-        return self.pass_turn(event)
+        return self._pass_turn(None) if self._reads_ahead.in_flight else self._turn_ahead(None)
 
-    def pass_turn(self, _: events.Turn) -> Decision:
-        """Ask for nothing now."""
+    def _pass_turn(self, _: None) -> Decision:
+        """Ask for nothing now; what happens next puts the seller back into the frontier."""
         self._is_queued = False
         return self.state, ()
 
-    def read_ahead(self, event: events.PageCame | events.NullData) -> Decision:
-        """Decide over the seller's next page and those that waited for it; hold one before its turn."""
-        ahead, progress, page = self._reads_ahead, self.progress, event.page
-        ahead.landed(page.page_num)
-        if page.page_num == progress.next_page:
-            progress.null_seen |= page.page_num in ahead.nulls
-            notes, step = self._read(page, ahead.held)
-        else:
-            ahead.hold(page)
-            notes, step = NO_NOTES, Step.ASK_AGAIN if page.row_count is None else Step.NEXT_PAGE
-        if step is Step.ASK_AGAIN:
-            return self._conclude(Step.NEXT_PAGE, AHEAD)
-        return self._conclude(step, AHEAD, page, notes)
-
-    def fail_ahead(self, event: events.Unobtainable) -> Decision:
-        """End as failed where the page is next; before its turn, wait whether it is wanted."""
-        ahead, ending = self._reads_ahead, _failed(event)
-        ahead.landed(event.page_num)
-        ahead.hold(ending, event.page_num)
-        step = ending if event.page_num == self.progress.next_page else Step.NEXT_PAGE
-        return self._conclude(step, SUSPECT if isinstance(event, events.GaveUp) else self.state)
-
-    def retry_ahead(self, event: events.Due) -> Decision:
-        """Ask again for a page, unless an earlier one cannot be had."""
-        return (self.state, (_RETRY,)) if self._reads_ahead.wants(event.page_num) else self.drop(event)
-
-    def drop(self, event: events.Due) -> Decision:
-        """Forget a page that is not wanted any more."""
-        self._reads_ahead.landed(event.page_num)
-        state, answer = self._conclude(Step.NEXT_PAGE, self.state)
-        return state, (_DROP, *answer)
-
-    def offer(self, _: events.Kept) -> Decision:
-        """Go into the frontier, if not there."""
+    def _go_on(self, _: None) -> Decision:
         return self.state, self._offer()
 
-    def suspect(self, _: events.NoAnswer) -> Decision:
-        """Ask for nothing new until the seller is answered."""
-        return SUSPECT, (_PARK,)
+    def _read_ahead(self, page: Page) -> Decision:
+        """Decide over the seller's next page and those that came early; one before its turn waits."""
+        ahead, progress = self._reads_ahead, self.progress
+        ahead.landed(page.page_num)
+        if page.page_num != progress.next_page:
+            ahead.came_early(page)
+            return self._conclude(Step.NEXT_PAGE, AHEAD, None if page.row_count is None else page)
+        progress.null_seen |= page.page_num in ahead.nulls
+        gaps: list[Gap] = []
+        step = self._receive(page, gaps)
+        if step is Step.ASK_AGAIN:
+            return self._conclude(Step.NEXT_PAGE, AHEAD)
+        while step is Step.NEXT_PAGE and (arrival := ahead.early.pop(progress.next_page, None)) is not None:
+            step = arrival if isinstance(arrival, Ending) else self._receive(arrival, gaps)
+        notes, step = self._note(page, gaps, step)
+        return self._conclude(step, AHEAD, page, notes)
 
-    def clear(self, _: events.Refused) -> Decision:
-        """Go on: the seller was answered."""
+    def _suspect(self, request: PageRequest) -> Decision:
+        """Try one request at a time, in the end the lowest page's: without it the others are of no use."""
+        if not self._is_tried(request):
+            return SUSPECT, ()
+        lowest = min(self._set_aside, default=request.page_num)
+        if lowest < request.page_num:
+            self._set_aside[request.page_num] = request
+            self._tried = self._set_aside.pop(lowest)
+            self._tried.due = max(self._tried.due, request.due)
+            request = self._tried
+        return SUSPECT, (Park(request),)
+
+    def _defer_suspect(self, request: PageRequest) -> Decision:
+        return self._defer(request) if self._is_tried(request) else (SUSPECT, ())
+
+    def _retry_suspect(self, request: PageRequest) -> Decision:
+        return self._retry_ahead(request) if self._is_tried(request) else (SUSPECT, ())
+
+    def _retry_ahead(self, request: PageRequest) -> Decision:
+        """Ask again for a page, unless an earlier one cannot be had."""
+        return self._retry(request) if self._reads_ahead.wants(request.page_num) else self._drop(request)
+
+    def _clear(self, _: None) -> Decision:
         return AHEAD, ()
 
-    def end(self, _: events.Stopped) -> Decision:
-        """End without the pages that were in flight."""
-        ending = self._ending
-        return ENDED, () if ending is None else (actions.End(ending),)
+    def _fail_ahead(self, request: PageRequest) -> Decision:
+        """End as failed where the page is next; before its turn, wait whether it is wanted."""
+        ahead, ending = self._reads_ahead, _failed(request)
+        ahead.landed(request.page_num)
+        ahead.failed_early(request.page_num, ending)
+        step = ending if request.page_num == self.progress.next_page else Step.NEXT_PAGE
+        return self._conclude(step, SUSPECT if request.retriable else self.state)
+
+    def _drop(self, request: PageRequest) -> Decision:
+        self._reads_ahead.landed(request.page_num)
+        return self._conclude(Step.NEXT_PAGE, self.state)
+
+    def _end(self, _: None) -> Decision:
+        return ENDED, () if self._ending is None else (self._ending,)
 
     # --- repair
 
-    def ask_to_repair(self, _: events.Turn | events.Kept) -> Decision:
+    def _ask_to_repair(self, _: None) -> Decision:
         """Read the next page again, or leave where all gaps are repaired."""
         page_num = self._repairs.page_num
-        return (ENDED, ()) if page_num is None else (REPAIRING, (actions.Ask(page_num),))
+        return (ENDED, ()) if page_num is None else (REPAIRING, (PageRequest(self.progress, page_num),))
 
-    def repair(self, event: events.PageCame) -> Decision:
-        """Keep a page that was read again."""
-        notes = PageNotes(repaired_beyond=self._repairs.after(event.page))
-        return REPAIRING, (actions.Keep(event.page, notes, None),)
+    def _read_again(self, page: Page) -> Decision:
+        """Keep a page that was read again; a page without data leaves the gaps."""
+        if page.row_count is None:
+            return ENDED, ()
+        return REPAIRING, (Keep(page, PageNotes(repaired_beyond=self._repairs.after(page)), None),)
 
-    def leave_gaps(self, _: events.Event) -> Decision:
-        """Leave the gaps that are left: a page cannot be had."""
+    def _leave_gaps(self, _: PageRequest | None) -> Decision:
         return ENDED, ()
 
-    # --- without a change
-
-    def stay(self, _: events.Event) -> Decision:
-        """Do nothing."""
+    def _stay(self, _: None) -> Decision:
         return self.state, ()
-
-    def park(self, _: events.Event) -> Decision:
-        """Ask for the page again later."""
-        return self.state, (_PARK,)
-
-    def defer(self, _: events.Event) -> Decision:
-        """Ask for the page later: nothing speaks against it."""
-        return self.state, (_DEFER,)
-
-    def retry(self, _: events.Due) -> Decision:
-        """Ask for the page again."""
-        return self.state, (_RETRY,)
 
     # --- helpers
 
     @property
     def _reads_ahead(self) -> Ahead:
         if self._ahead is None:
-            raise UnknownEventError(f"no look-ahead while {self.state.value}")
+            raise UnknownEventError(f"no look-ahead while {self.state}")
         return self._ahead
 
     @property
     def _repairs(self) -> Repair:
         if self._repair is None:
-            raise UnknownEventError(f"no repair while {self.state.value}")
+            raise UnknownEventError(f"no repair while {self.state}")
         return self._repair
 
-    def _ask_ahead(self, ahead: Ahead) -> actions.Answer:
+    def _ask_ahead(self, ahead: Ahead) -> Answer:
         page_num = ahead.ask()
         if page_num is None:
             return ()
         again = page_num in ahead.nulls or (page_num == self.progress.next_page and self.progress.null_seen)
-        return (*self._offer(), actions.Ask(page_num, again))
+        return (*self._offer(), PageRequest(self.progress, page_num, again=again))
 
-    def _offer(self) -> actions.Answer:
+    def _offer(self) -> Answer:
         if self._is_queued:
             return ()
         self._is_queued = True
-        return (_OFFER,)
+        return _OFFER
 
-    def _read(self, page: Page, held: dict[int, Page | Ending]) -> tuple[PageNotes, Step | Ending]:
-        """Decide over the next page, and over those in `held` that waited for it."""
+    def _is_tried(self, request: PageRequest) -> bool:
+        """Whether the request is the one that is tried of a suspect seller; any other is set aside."""
+        if self._tried is None:
+            self._tried = request
+        if self._tried is not request:
+            self._set_aside[request.page_num] = request
+        return self._tried is request
+
+    def _receive(self, page: Page, gaps: list[Gap]) -> Step | Ending:
+        """Decide over the next page and count it as read; a gap before it is added to `gaps`."""
         progress, policies = self.progress, self._policies
-        gaps: list[Gap] = []
-        arrival: Page | Ending | None = page
-        step: Step | Ending = Step.NEXT_PAGE
-        while arrival is not None and step is Step.NEXT_PAGE:
-            if isinstance(arrival, Ending):
-                return _notes(progress, gaps, None), arrival
-            step = policies.paging.after(progress, arrival)
-            if step is Step.ASK_AGAIN:
-                progress.null_seen = True
-                return NO_NOTES, step
-            if not isinstance(step, Ending) or step.stop_reason is not StopReason.REPEATED_PAGE:
-                gap = gap_before(progress, arrival)
-                gaps += [] if gap is None else [gap]
-            policies.probes.count(progress, arrival, policies.paging)
-            progress.received(arrival)
-            arrival = held.pop(progress.next_page, None)
-        match = policies.match(page) if page.page_num == 1 and step is Step.NEXT_PAGE else None
+        step = policies.paging.after(progress, page)
+        if step is Step.ASK_AGAIN:
+            progress.null_seen = True
+            return step
+        if not isinstance(step, Ending) or step.stop_reason is not StopReason.REPEATED_PAGE:
+            gap = gap_before(progress, page)
+            if gap is not None:
+                gaps.append(gap)
+        policies.probes.count(progress, page, policies.paging)
+        progress.received(page)
+        return step
+
+    def _note(self, page: Page, gaps: list[Gap], step: Step | Ending) -> tuple[PageNotes, Step | Ending]:
+        """What is kept with a page; where the rest is carried, the seller ends with its first one."""
+        match = self._policies.match(page) if page.page_num == 1 and step is Step.NEXT_PAGE else None
+        if not gaps and match is None:
+            return NO_NOTES, step
+        self.progress.drifted |= bool(gaps)
         if match is not None and match.carried:
             step = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
-        return _notes(progress, gaps, match), self._unless_probed(page, step)
-
-    def _unless_probed(self, page: Page, step: Step | Ending) -> Step | Ending:
-        """What follows: where the page after a short one is tried, the seller goes on."""
-        if (
-            isinstance(step, Ending)
-            and step.stop_reason is StopReason.SHORT_PAGE
-            and not self.progress.probing
-            and self._ahead is None
-            and page.page_num < MAX_PAGE_NUM
-            and self._policies.probes.begin()
-        ):
-            self.progress.probing = True
-            return Step.NEXT_PAGE
-        return step
+        return PageNotes(tuple(gaps), match=match), step
 
     def _conclude(
         self, step: Step | Ending, state: SellerState, page: Page | None = None, notes: PageNotes = NO_NOTES
     ) -> Decision:
-        """Go on in `state`; end, where the ending is known and nothing is in flight, or close until then."""
-        answer: actions.Answer = ()
-        if isinstance(step, Ending):
-            self._ending = self._ending or step
-            if step.stop_reason is StopReason.ERROR:
-                answer = (actions.ReportFailure(self.progress.next_page, step.error or ""),)
-        ending = self._ending
-        if ending is not None and self._ahead is not None and self._ahead.in_flight:
-            state, ending = CLOSING, None
-        elif ending is not None:
-            state = ENDED
-        if page is not None:
-            return state, (*answer, actions.Keep(page, notes, ending))
-        if ending is not None:
-            return state, (*answer, actions.End(ending))
-        return state, (*answer, *self._offer()) if state is not CLOSING else answer
+        """Go on in `state` with what was set aside; or end, at once or when nothing is in flight any more."""
+        ahead, set_aside = self._reads_ahead, self._set_aside
+        self._set_aside, self._tried = {}, None
+        if isinstance(step, Ending) and self._ending is None:
+            self._ending = step
+        if self._ending is None:
+            last = self._offer() if page is None else (Keep(page, notes, None),)
+            return state, (*map(Park, set_aside.values()), *last)
+        for page_num in set_aside:
+            ahead.landed(page_num)
+        if ahead.in_flight:
+            return CLOSING, () if page is None else (Keep(page, notes, None),)
+        return ENDED, (self._ending if page is None else Keep(page, notes, self._ending),)
 
 
-def _failed(event: events.Unobtainable) -> Ending:
-    retriable = event.retriable if isinstance(event, events.FoundAtFault) else True
-    return Ending(SellerStatus.FAILED, StopReason.ERROR, event.reason, retriable)
+def _failed(request: PageRequest) -> Ending:
+    return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable)
 
 
-def _notes(progress: SellerProgress, gaps: list[Gap], match: Match | None) -> PageNotes:
-    progress.drifted |= bool(gaps)
-    return PageNotes(tuple(gaps), match=match) if gaps or match is not None else NO_NOTES
-
-
-_OFFER, _PARK, _DEFER = actions.Offer(), actions.Park(), actions.Defer()
-_RETRY, _DROP = actions.Retry(), actions.Drop()
+_OFFER = (Offer(),)
 _Row = tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
-_DECIDE: dict[tuple[SellerState, type[events.Event]], _Row] = {
-    pair: (getattr(Seller, method), states) for pair, (method, states) in TRANSITIONS.items()
+_DECIDE: dict[tuple[SellerState, Event], _Row] = {
+    pair: (getattr(Seller, f"_{method}"), states) for pair, (method, states) in TRANSITIONS.items()
 }

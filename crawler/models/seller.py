@@ -73,7 +73,7 @@ class SellerProgress:
     `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
     journal does not know of yet. `probing`: its last page was short, and the next one is asked for all the
     same. `total`, `last_value`, `id_hashes` and `stored_last_id_hash` are the last page's; no video still to
-    come is worth more than `max_remaining_value`. `held`: pages that came before their turn, by number.
+    come is worth more than `max_remaining_value`. `early_pages` came before their turn, by number.
     `drifted`: it has gaps.
     """
 
@@ -93,7 +93,7 @@ class SellerProgress:
     id_hashes: Sequence[int] = ()
     stored_last_id_hash: int = 0
     fingerprints: set[int] = field(default_factory=set)
-    held: dict[int, Page] | None = None
+    early_pages: dict[int, Page] | None = None
     drifted: bool = False
     ended: bool = False
 
@@ -126,6 +126,7 @@ class PageRequest:
 
     `again`: it was null before. `faults` are the failures with somebody answered between them, `streak` is
     the breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
+    `retriable`: where the page cannot be had, a later run may ask for it.
     """
 
     seller: SellerProgress
@@ -137,3 +138,4 @@ class PageRequest:
     streak: int = 0
     reason: str = ""
     due: float = 0.0
+    retriable: bool = True

@@ -27,26 +27,26 @@ _FULL_PAGES_BEFORE_LEAPS = 4
 class LookaheadRule:
     """Which sellers are read ahead: `depths` tells how many full pages each had in the last snapshot.
 
-    Sellers with fewer than `least_pages` pages never are.
+    Sellers with fewer than `min_pages` pages never are.
     """
 
     mode: Mode = "off"
-    least_pages: int = 10
+    min_pages: int = 10
     max_pages: int = 10**9
     depths: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, seller: SellerProgress) -> Ahead | None:
         """A seller's look-ahead, where it is time for one."""
-        depth = self.depths.get(seller.seller_id, 0) if self.mode != "off" else 0
-        known = depth >= self.least_pages and seller.last_page_full
-        gallops = self.mode == "gallop" and seller.last_page_full and seller.next_page > self.least_pages
-        if not (known or gallops or seller.held):
+        if self.mode == "off":
+            return Ahead(seller, 0, 0, gallop=False) if seller.early_pages else None
+        depth = self.depths.get(seller.seller_id, 0)
+        gallop = self.mode == "gallop"
+        is_known = depth >= self.min_pages and seller.last_page_full
+        may_gallop = gallop and seller.last_page_full and seller.next_page > self.min_pages
+        if not (is_known or may_gallop or seller.early_pages):
             return None
-        limit = self.max_pages if self.mode != "off" else 0
         # No jump goes beyond the limit: with a depth there all pages would be read in turn.
-        return Ahead(
-            seller, limit, min(depth, limit) if known else 0, gallop=gallops or self.mode == "gallop"
-        )
+        return Ahead(seller, self.max_pages, min(depth, self.max_pages) if is_known else 0, gallop=gallop)
 
 
 class Ahead:
@@ -58,7 +58,8 @@ class Ahead:
     at most misses; or, to `gallop`, each twice as far as the one before, and then between the last hit
     and the first miss.
 
-    `held` are pages and failures that came before their turn, by page number.
+    `early` are pages and failures that came before their turn, by page number; `nulls` the numbers of pages
+    whose `data` was null.
     """
 
     def __init__(self, seller: SellerProgress, limit: int, depth: int, *, gallop: bool) -> None:
@@ -73,11 +74,11 @@ class Ahead:
         self._failed_at: float = inf
         self._cursor = seller.next_page
         self.in_flight: set[int] = set()
-        self.held: dict[int, Page | Ending] = {}
+        self.early: dict[int, Page | Ending] = {}
         self.nulls: set[int] = set()
-        for page in (seller.held or {}).values():
-            self.hold(page)
-        seller.held = None
+        for page in (seller.early_pages or {}).values():
+            self.came_early(page)
+        seller.early_pages = None
 
     def ask(self) -> int | None:
         """The page to ask for now, from then on in flight; None while that depends on what is in flight."""
@@ -96,25 +97,26 @@ class Ahead:
         """Whether a page that is in flight is still of use."""
         return page_num <= self._failed_at
 
-    def hold(self, arrival: Page | Ending, page_num: int = 0) -> None:
-        """Keep a page, or how asking for one ended its seller, until its turn comes."""
-        if isinstance(arrival, Ending):
-            self.held[page_num] = arrival
-            self._failed_at = min(self._failed_at, page_num)
-            self._ends_at(page_num)
-            return
-        count = arrival.row_count or 0
-        if arrival.row_count is None:
-            self.nulls.add(arrival.page_num)
+    def failed_early(self, page_num: int, ending: Ending) -> None:
+        """Keep how asking for a page ended its seller, until the page's turn comes."""
+        self.early[page_num] = ending
+        self._failed_at = min(self._failed_at, page_num)
+        self._ends_at(page_num)
+
+    def came_early(self, page: Page) -> None:
+        """Keep a page until its turn comes."""
+        count = page.row_count or 0
+        if page.row_count is None:
+            self.nulls.add(page.page_num)
         else:
-            self.held[arrival.page_num] = arrival
+            self.early[page.page_num] = page
         if count < PAGE_SIZE:
-            self._ends_at(arrival.page_num + (count > 0))
-        self._compare(arrival, count)
+            self._ends_at(page.page_num + (count > 0))
+        self._compare(page, count)
 
     def _choose(self) -> int | None:
         turn = self.seller.next_page
-        if turn not in self.in_flight and turn not in self.held:
+        if turn not in self.in_flight and turn not in self.early:
             return turn
         if self._end is not None and self._end < turn:
             self._end = None
@@ -131,7 +133,7 @@ class Ahead:
         return None
 
     def _is_free(self, page_num: int) -> bool:
-        return page_num not in self.in_flight and page_num not in self.held and page_num not in self.nulls
+        return not (page_num in self.in_flight or page_num in self.early or page_num in self.nulls)
 
     def _next_jump(self, read: int) -> int | None:
         """The next jump, with so many pages read in turn, all of them full."""

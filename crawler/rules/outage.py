@@ -53,10 +53,6 @@ class Breaker:
         """Whether the latest outcome was a failure."""
         return self._in_a_row > 0
 
-    def suspects(self, seller_id: str) -> bool:
-        """Whether the seller's latest outcome was a failure."""
-        return seller_id in self._suspects
-
     def answered(self, seller_id: str, sent_at: float) -> None:
         """Any answer of the API, to a request sent at that time, ends the streak."""
         self._in_a_row = 0

@@ -105,7 +105,7 @@ class SellerStates:
             if page_num == progress.next_page:
                 progress.received(page)
             else:
-                progress.held = {**(progress.held or {}), page_num: page}
+                progress.early_pages = {**(progress.early_pages or {}), page_num: page}
         if progress is not None:
             yield progress
 

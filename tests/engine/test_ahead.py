@@ -97,6 +97,7 @@ def crawl(
     *,
     patience: float = 900,
     spread: int = 0,
+    begun: Iterable[SellerProgress] = (),
 ) -> tuple[Journal, Crawl]:
     """Crawl sellers to their end, or until a signal comes; each of `to_repair` has a gap before page 2."""
     journal, stop, breaker = Journal(), Stop(), Breaker(patience)
@@ -104,7 +105,7 @@ def crawl(
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
     listed = list(sellers)
     apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
-    frontier = Frontier(iter(listed), [], Strategy.DEPTH_FIRST, apart)
+    frontier = Frontier(iter(listed), begun, Strategy.DEPTH_FIRST, apart)
     size, paging = PoolSize(200, workers), PagingRule()
     job = Crawl(
         frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_repair=to_repair
@@ -213,5 +214,5 @@ def test_a_seller_deeper_than_the_limit_is_read_ahead_up_to_it(rule: LookaheadRu
         assert choice is not None
         asked.append(choice)
         ahead.landed(choice)
-        ahead.hold(full(choice))
+        ahead.came_early(full(choice))
     assert max(asked) == 30

@@ -5,33 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crawler.engine import events
+from crawler.engine.events import Defer, Event, Keep, Park
 from crawler.engine.seller import _DECIDE, TRANSITIONS, Policies, Seller, SellerState, UnknownEventError
-from crawler.models.page import Page
-from crawler.models.seller import SellerProgress
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import NO_NOTES, Page
+from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.paging import PagingRule
 from crawler.rules.probing import ShortPageProbes
 
 DOCS = Path(__file__).parents[2] / "docs" / "engine.md"
-EVENTS: tuple[events.Event, ...] = (
-    events.Turn(),
-    events.PageCame(Page("s", 1, b"", 10, 1, 0, "")),
-    events.NullData(Page("s", 1, b"", None, 0, 0, "")),
-    events.Kept(),
-    events.NoAnswer(),
-    events.Throttled(),
-    events.HeldBack(),
-    events.Refused(),
-    events.GaveUp(1, "500"),
-    events.FoundAtFault(1, "400", retriable=False),
-    events.Due(1),
-    events.Stopped(),
-)
 
 
 def seller(state: SellerState) -> Seller:
@@ -47,22 +35,18 @@ def draw() -> str:
     for (state, event), (_, following) in TRANSITIONS.items():
         for after in following:
             if after is not state:
-                arrows[state.name, after.name].append(event.__name__)
+                arrows[state.name, after.name].append(event)
     lines = ["stateDiagram-v2", *(f"    {state.name}: {state.value}" for state in SellerState)]
     lines += ["    [*] --> WAITING", "    [*] --> REPAIRING: an ended seller with gaps"]
-    lines += [f"    {before} --> {after}: {', '.join(events)}" for (before, after), events in arrows.items()]
+    lines += [f"    {before} --> {after}: {', '.join(named)}" for (before, after), named in arrows.items()]
     return "\n".join(["```mermaid", *lines, "    ENDED --> [*]", "```"])
-
-
-def test_events_are_all_tried() -> None:
-    assert [type(event) for event in EVENTS] == list(get_args(events.Event))
 
 
 @pytest.mark.parametrize(
     ("state", "event"),
-    [pair for pair in product(SellerState, EVENTS) if (pair[0], type(pair[1])) not in TRANSITIONS],
+    [pair for pair in product(SellerState, Event) if pair not in TRANSITIONS],
 )
-def test_an_event_that_a_state_does_not_know_is_an_error(state: SellerState, event: events.Event) -> None:
+def test_an_event_that_a_state_does_not_know_is_an_error(state: SellerState, event: Event) -> None:
     it = seller(state)
     with pytest.raises(UnknownEventError, match=state.value):
         it.on(event)
@@ -79,10 +63,78 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 
 def test_a_state_that_the_table_does_not_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = seller(SellerState.IN_TURN)
-    monkeypatch.setitem(_DECIDE, (SellerState.IN_TURN, events.Turn), (Seller.stay, (SellerState.ENDED,)))
+    it = seller(SellerState.WAITING)
+    monkeypatch.setitem(_DECIDE, (SellerState.WAITING, Event.TURN), (Seller._first_turn, ()))
     with pytest.raises(UnknownEventError, match="led to reading in turn"):
-        it.on(events.Turn())
+        it.on(Event.TURN)
+
+
+def suspect(*page_nums: int) -> tuple[Seller, list[PageRequest]]:
+    """A deep seller whose requests for these pages have failed, one after another; returns them too."""
+    progress = SellerProgress("s")
+    for page_num in range(1, 5):
+        progress.received(Page("s", page_num, b"", PAGE_SIZE, page_num, 0, ""))
+    lookahead = LookaheadRule("history", 4, 100, {"s": 40})
+    it = Seller(progress, Policies(PagingRule(), lookahead, ShortPageProbes(0.0, lambda: 0)))
+    it.on(Event.TURN)
+    requests = [PageRequest(progress, page_num, due=float(page_num)) for page_num in page_nums]
+    for request in requests:
+        it._reads_ahead.in_flight.add(request.page_num)
+    return it, requests
+
+
+def test_of_a_suspect_seller_one_page_is_tried_and_then_the_first() -> None:
+    it, (seventh, fifth, ninth) = suspect(7, 5, 9)
+    assert it.on(Event.NO_ANSWER, seventh) == (Park(seventh),)
+    assert it.on(Event.NO_ANSWER, fifth) == ()
+    assert it.on(Event.DEFERRED, ninth) == ()
+    assert it.on(Event.TURN) == ()
+    assert it.on(Event.DUE, seventh) == (seventh,)
+    assert it.on(Event.DEFERRED, seventh) == (Defer(seventh),)
+    assert it.on(Event.DUE, seventh) == (seventh,)
+    assert it.on(Event.NO_ANSWER, seventh) == (Park(fifth),)
+    assert fifth.due == seventh.due
+    assert it.on(Event.DUE, fifth) == (fifth,)
+    page = Page("s", 5, b"", PAGE_SIZE, 5, 0, "")
+    assert it.on(Event.PAGE_CAME, page) == (Park(ninth), Park(seventh), Keep(page, NO_NOTES, None))
+    assert it.state is SellerState.AHEAD
+
+
+def test_a_seller_that_closes_drops_what_was_set_aside_and_what_still_fails() -> None:
+    it, (seventh, sixth, ninth) = suspect(7, 6, 9)
+    it._reads_ahead.landed(5)
+    for request in (seventh, sixth):
+        it.on(Event.NO_ANSWER, request)
+    short = Page("s", 5, b"", 3, 5, 0, "")
+    assert it.on(Event.PAGE_CAME, short) == (Keep(short, NO_NOTES, None),)
+    assert it.state is SellerState.CLOSING
+    assert it.on(Event.DUE, seventh) == ()
+    ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
+    assert it.on(Event.NO_ANSWER, ninth) == (ending,)
+    assert it.state is SellerState.ENDED
+
+
+@given(st.data())
+def test_no_request_of_a_suspect_seller_is_lost(data: st.DataObject) -> None:
+    """Whatever fails, comes or is deferred in whatever order: every page is had in the end."""
+    it, flying = suspect(5, 6, 7, 8, 9)
+    parked: list[PageRequest] = []
+    left = 5
+    events = data.draw(
+        st.lists(st.sampled_from((Event.NO_ANSWER, Event.DEFERRED, Event.PAGE_CAME)), max_size=40)
+    )
+    for event in (*events, *[Event.PAGE_CAME] * 20):
+        if flying:
+            request = flying.pop(data.draw(st.integers(0, len(flying) - 1)))
+            page = Page("s", request.page_num, b"", PAGE_SIZE, request.page_num, 0, "")
+            left -= event is Event.PAGE_CAME
+            answer = it.on(event, page if event is Event.PAGE_CAME else request)
+        else:
+            answer = it.on(Event.DUE, parked.pop()) if parked else ()
+        parked += [action.request for action in answer if isinstance(action, Park | Defer)]
+        flying += [action for action in answer if isinstance(action, PageRequest)]
+        assert len(flying) + len(parked) + len(it._set_aside) == left
+    assert not left
 
 
 def test_the_docs_show_the_table() -> None:

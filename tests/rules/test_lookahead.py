@@ -73,9 +73,9 @@ def read(shelf: List, rule: PagingRule, lookahead: LookaheadRule, workers: int, 
                 ahead.landed(page.page_num)
             if page.page_num != seller.next_page:
                 assert ahead is not None
-                ahead.hold(page)
+                ahead.came_early(page)
                 continue
-            held = ahead.held if ahead else {}
+            held = ahead.early if ahead else {}
             arrival: Page | Ending | None = page
             while arrival is not None and ending is None:
                 assert isinstance(arrival, Page)
@@ -169,9 +169,9 @@ def test_nothing_is_asked_for_beyond_the_last_page_allowed() -> None:
             if seller.next_page > 30:
                 break
         else:
-            ahead.hold(page)
-        while seller.next_page in ahead.held:
-            arrival = ahead.held.pop(seller.next_page)
+            ahead.came_early(page)
+        while seller.next_page in ahead.early:
+            arrival = ahead.early.pop(seller.next_page)
             assert isinstance(arrival, Page)
             seller.received(arrival)
     assert sorted(asked) == list(range(1, 31))

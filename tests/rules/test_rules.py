@@ -358,26 +358,6 @@ def test_a_doubtful_page_is_asked_for_again_once_somebody_is_answered() -> None:
     assert not parked
 
 
-def test_of_a_suspect_seller_one_page_is_tried_and_then_the_first() -> None:
-    breaker, seller = Breaker(900), SellerProgress("a")
-    parked = Parked(breaker, RetryRule(6))
-    for page_num in (7, 5, 9):
-        parked.park(parked_request(breaker, seller, page_num))
-    tried = parked.take(0)
-    assert tried is not None
-    assert tried.page_num == 7
-    assert parked.take(0) is None
-    parked.park(tried)
-    first = parked.take(0)
-    assert first is not None
-    assert first.page_num == 5
-    assert parked.take(0) is None
-    breaker.answered("a", 0)
-    parked.release("a")
-    others = [parked.take(0), parked.take(0)]
-    assert {request.page_num for request in others if request is not None} == {7, 9}
-
-
 @settings(deadline=None)
 @given(st.data())
 def test_no_parked_page_is_lost(data: st.DataObject) -> None:
@@ -394,7 +374,6 @@ def test_no_parked_page_is_lost(data: st.DataObject) -> None:
             what = data.draw(st.sampled_from(["fails", "is throttled", "is answered"]))
             if what == "is answered":
                 breaker.answered(request.seller.seller_id, now)
-                parked.release(request.seller.seller_id)
                 had += 1
                 continue
             if what == "fails":
@@ -408,14 +387,12 @@ def test_no_parked_page_is_lost(data: st.DataObject) -> None:
     while flying or parked:
         for request in flying:
             breaker.answered(request.seller.seller_id, now)
-            parked.release(request.seller.seller_id)
             had += 1
         if not flying and not parked.is_due(1e9):
             breaker.answered("other", now)
         taken = parked.take(1e9)
         flying = [] if taken is None else [taken]
     assert had == 12
-    assert not parked._held
 
 
 # --- the breaker
