@@ -111,7 +111,7 @@ def test_a_seller_that_closes_drops_what_was_set_aside_and_what_still_fails() ->
     assert it.on(Event.DUE, seventh) == ()
     ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
     assert it.on(Event.NO_ANSWER, ninth) == (ending,)
-    assert it.state is SellerState.ENDED
+    assert it.progress.ended
 
 
 @given(st.data())
