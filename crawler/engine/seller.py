@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from crawler.engine.events import Answer, Defer, Event, Keep, Offer, Park
-from crawler.models.api import MAX_PAGE_NUM
+from crawler.engine import events
+from crawler.engine.events import Event
 from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.drift import Repair, gap_before
@@ -43,7 +43,7 @@ class SellerState(StrEnum):
     """It has ended; pages around its gaps are read again, one at a time."""
 
 
-Decision = tuple[SellerState, Answer]
+Decision = tuple[SellerState, events.Answer]
 
 # --- The table: in these states, at this event, a method decides; it may leave the state for those named.
 
@@ -172,7 +172,7 @@ class Seller:
         self._tried: PageRequest | None = None
         self._set_aside: dict[int, PageRequest] = {}
 
-    def on(self, event: Event, subject: Page | PageRequest | None = None) -> Answer:
+    def on(self, event: Event, subject: Page | PageRequest | None = None) -> events.Answer:
         """Take an event and what it is about, and give what is to be done; raises `UnknownEventError`."""
         row = _DECIDE.get((self.state, event))
         if row is None:
@@ -208,26 +208,26 @@ class Seller:
             return WAITING, _OFFER
         notes, step = self._note(page, gaps, step)
         if not isinstance(step, Ending):
-            return self.state, (Keep(page, notes, None),)
+            return self.state, (events.Keep(page, notes, None),)
         if (
             step.stop_reason is StopReason.SHORT_PAGE
             and not self.progress.probing
-            and page.page_num < MAX_PAGE_NUM
+            and self._policies.paging.allows(self.progress)
             and self._policies.probes.begin()
         ):
             self.progress.probing = True
-            return self.state, (Keep(page, notes, None),)
-        return ENDED, (Keep(page, notes, step),)
+            return self.state, (events.Keep(page, notes, None),)
+        return ENDED, (events.Keep(page, notes, step),)
 
     def _wait_for_turn(self, _: None) -> Decision:
         return WAITING, _OFFER
 
     def _park(self, request: PageRequest) -> Decision:
-        return self.state, (Park(request),)
+        return self.state, (events.Park(request),)
 
     def _defer(self, request: PageRequest) -> Decision:
         """Ask for the page later: nothing speaks against it."""
-        return self.state, (Defer(request),)
+        return self.state, (events.Defer(request),)
 
     def _retry(self, request: PageRequest) -> Decision:
         return self.state, (request,)
@@ -284,7 +284,7 @@ class Seller:
             self._tried = self._set_aside.pop(lowest)
             self._tried.due = max(self._tried.due, request.due)
             request = self._tried
-        return SUSPECT, (Park(request),)
+        return SUSPECT, (events.Park(request),)
 
     def _defer_suspect(self, request: PageRequest) -> Decision:
         return self._defer(request) if self._is_tried(request) else (SUSPECT, ())
@@ -325,7 +325,7 @@ class Seller:
         """Keep a page that was read again; a page without data leaves the gaps."""
         if page.row_count is None:
             return ENDED, ()
-        return REPAIRING, (Keep(page, PageNotes(repaired_beyond=self._repairs.after(page)), None),)
+        return REPAIRING, (events.Keep(page, PageNotes(repaired_beyond=self._repairs.after(page)), None),)
 
     def _leave_gaps(self, _: PageRequest | None) -> Decision:
         return ENDED, ()
@@ -347,14 +347,14 @@ class Seller:
             raise UnknownEventError(f"no repair while {self.state}")
         return self._repair
 
-    def _ask_ahead(self, ahead: Ahead) -> Answer:
+    def _ask_ahead(self, ahead: Ahead) -> events.Answer:
         page_num = ahead.ask()
         if page_num is None:
             return ()
         again = page_num in ahead.nulls or (page_num == self.progress.next_page and self.progress.null_seen)
         return (*self._offer(), PageRequest(self.progress, page_num, again=again))
 
-    def _offer(self) -> Answer:
+    def _offer(self) -> events.Answer:
         if self._is_queued:
             return ()
         self._is_queued = True
@@ -402,20 +402,20 @@ class Seller:
         if isinstance(step, Ending) and self._ending is None:
             self._ending = step
         if self._ending is None:
-            last = self._offer() if page is None else (Keep(page, notes, None),)
-            return state, (*map(Park, set_aside.values()), *last)
+            last = self._offer() if page is None else (events.Keep(page, notes, None),)
+            return state, (*map(events.Park, set_aside.values()), *last)
         for page_num in set_aside:
             ahead.landed(page_num)
         if ahead.in_flight:
-            return CLOSING, () if page is None else (Keep(page, notes, None),)
-        return ENDED, (self._ending if page is None else Keep(page, notes, self._ending),)
+            return CLOSING, () if page is None else (events.Keep(page, notes, None),)
+        return ENDED, (self._ending if page is None else events.Keep(page, notes, self._ending),)
 
 
 def _failed(request: PageRequest) -> Ending:
     return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable)
 
 
-_OFFER = (Offer(),)
+_OFFER = (events.Offer(),)
 _Row = tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
 _DECIDE: dict[tuple[SellerState, Event], _Row] = {
     pair: (getattr(Seller, f"_{method}"), states) for pair, (method, states) in TRANSITIONS.items()

@@ -69,6 +69,20 @@ def test_a_state_that_the_table_does_not_name_is_an_error(monkeypatch: pytest.Mo
         it.on(Event.TURN)
 
 
+@pytest.mark.parametrize(("max_pages", "is_probed"), [(1, False), (2, True)])
+def test_a_short_page_is_probed_where_one_more_page_is_allowed(max_pages: int, *, is_probed: bool) -> None:
+    """Else the seller would end as cut off by the limit, though it is complete."""
+    policies = Policies(PagingRule(max_pages=max_pages), LookaheadRule(), ShortPageProbes(1.0, lambda: 1))
+    it, page = Seller(SellerProgress("s"), policies), Page("s", 1, b"", 3, 1, 0, "")
+    it.on(Event.TURN)
+    ending = None if is_probed else Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
+    assert it.on(Event.PAGE_CAME, page) == (Keep(page, NO_NOTES, ending),)
+    if is_probed:
+        it.on(Event.KEPT)
+        it.on(Event.TURN)
+        assert it.state is SellerState.PROBING
+
+
 def suspect(*page_nums: int) -> tuple[Seller, list[PageRequest]]:
     """A deep seller whose requests for these pages have failed, one after another; returns them too."""
     progress = SellerProgress("s")
