@@ -17,7 +17,6 @@ class Credits:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._refill = asyncio.Lock()
         self._leasing: asyncio.Task[None] | None = None
         self._left = 0
         self._held = 0
@@ -48,9 +47,7 @@ class Credits:
         self._wanting += 1
         try:
             while not self.take_at_once():
-                async with self._refill:
-                    if self._left == 0:
-                        await self._more()
+                await self._more()
         finally:
             self._wanting -= 1
 
@@ -69,7 +66,8 @@ class Credits:
     async def _more(self) -> None:
         """Lease, or wait for a credit that comes back."""
         if not self._dry:
-            # Shielded: a lease that is on disk must reach `_left` even if this worker is cancelled.
+            # Shared, so that all who wait go on at once; shielded, so that a lease that is on disk reaches
+            # `_left` even if this worker is cancelled.
             if self._leasing is None or self._leasing.done():
                 self._leasing = asyncio.create_task(self._lease())
             await asyncio.shield(self._leasing)

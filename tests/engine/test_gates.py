@@ -313,6 +313,19 @@ def test_a_credit_that_comes_back_during_a_lease_is_kept() -> None:
     run_virtual(main())
 
 
+def test_all_who_wait_for_a_lease_go_on_at_once() -> None:
+    """One after another they would wake the event loop once each, and share no commit later."""
+    rig = Rig(FakeApi(), ledger=FakeLedger(lease=100, delay=0))
+
+    async def main() -> None:
+        takers = [asyncio.create_task(rig.credits.take()) for _ in range(100)]
+        for _turn_of_the_loop in range(10):
+            await asyncio.sleep(0)
+        assert all(taker.done() for taker in takers)
+
+    run_virtual(main())
+
+
 # --- retries
 
 
