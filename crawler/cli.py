@@ -136,17 +136,8 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 def status(config: str | None, limit: int, *, as_json: bool, **options: Any) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
-    from crawler.settings.resume import flags_of  # noqa: PLC0415 - heavy
 
-    loaded = _load(config, options)
-    return status_command(
-        loaded.settings.run.data,
-        as_json=as_json,
-        limits=loaded.settings.credits,
-        late_after=loaded.settings.run.late_after,
-        limit=limit,
-        place=flags_of(loaded, ["run.data"]),
-    )
+    return status_command(_load(config, options), as_json=as_json, limit=limit)
 
 
 @cli.command()

@@ -30,10 +30,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Findings:
-    """What was looked at: lines of name, value and origin; warnings; and what keeps tonight from going.
-
-    `exit_code` is that of the error that was found last.
-    """
+    """Lines of name, value and origin; warnings; problems, and the exit code of the last one."""
 
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -55,12 +52,12 @@ def check_command(
     sellers: str | None,
     *,
     online: bool,
-    as_json: bool = False,
-    faults: tuple[str, ...] = (),
+    as_json: bool,
+    faults: tuple[str, ...],
 ) -> int:
     """Print every effective value and its origin, then every problem; 0 if ready, 2 otherwise.
 
-    Where nothing but the request of `online` failed, or was not made as a run holds the folder, the exit
+    Where only the request of `online` failed, or a run holds the folder so that it was not sent, the exit
     code is that of a run which ends for the same reason.
     `faults` are those of the settings: with any, `loaded` is what is usable, and nothing is sent.
     """
@@ -203,8 +200,7 @@ def _ask(settings: Settings, key: str | None, found: _Findings, *, is_held: bool
 
 
 def _print_text(found: _Findings) -> None:
-    first = max(len(name) for name, _, _ in found.lines)
-    second = max(len(value) for _, value, _ in found.lines)
+    first, second, _ = (max(map(len, column)) for column in zip(*found.lines, strict=True))
     for name, value, origin in found.lines:
         sys.stdout.write(f"{name:{first}}  {value:{second}}  {origin}\n")
     for text in found.warnings:

@@ -101,13 +101,10 @@ def _suggest_queries(data: Path) -> None:
         "duckdb": f"import duckdb; print(duckdb.read_parquet({files}, hive_partitioning=True))",
         "polars": f"import polars as pl; print(pl.scan_parquet({files}, hive_partitioning=True).collect())",
     }
+    python, here = Path(sys.executable), Path.cwd()
+    if python.is_relative_to(here):
+        python = python.relative_to(here)
     sys.stdout.write("\nGo on with:\n")
     for reader, code in queries.items():
         if find_spec(reader) is not None:
-            sys.stdout.write(f"  {shlex.join([_interpreter(), '-c', code])}\n")
-
-
-def _interpreter() -> str:
-    """The Python that runs here, by its path from the current folder where it lies below."""
-    path, here = Path(sys.executable), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+            sys.stdout.write(f"  {shlex.join([str(python), '-c', code])}\n")

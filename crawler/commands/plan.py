@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from rich.console import Console
@@ -26,10 +25,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
 
     Raises `CrawlerError` where the list or the data folder's own records cannot be read.
     """
-    settings = loaded.settings
-    set_up_logging(settings.log.format, quiet=settings.log.quiet)
-    for warning in loaded.warnings:
-        LOG.warning("%s", warning)
+    set_up_logging(loaded.settings.log, loaded.warnings)
     loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
@@ -37,38 +33,29 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
         LOG.warning("%s", warning)
     plan = plan_night(settings, listed.ids, crawl_date)
     if settings.run.json:
-        sys.stdout.write(orjson.dumps(plan, _as_object, orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(plan, Forecast._asdict, orjson.OPT_INDENT_2).decode() + "\n")
     else:
         _print(plan, settings.run.qps)
     return 0
 
 
-def _as_object(value: Any) -> dict[str, Any]:
-    if isinstance(value, Forecast):
-        return value._asdict()
-    raise TypeError
-
-
 def _print(plan: NightPlan, qps: float) -> None:
-    warnings = plan.basis.warnings
-    if NO_SNAPSHOT in warnings:
+    if NO_SNAPSHOT in plan.basis.warnings:
         sys.stdout.write(f"{_first_night(plan, qps)}\n")
-        warnings = [warning for warning in warnings if warning != NO_SNAPSHOT]
     else:
         console = Console(file=sys.stdout, highlight=False)
         # Figures cut off would be of no use.
         console.width = max(console.width, _WIDTH)
         console.print(_summary(plan, qps), _strategies(plan))
-    for warning in warnings:
-        sys.stdout.write(f"warning: {warning}\n")
+    for warning in plan.basis.warnings:
+        if warning != NO_SNAPSHOT:
+            sys.stdout.write(f"warning: {warning}\n")
 
 
 def _first_night(plan: NightPlan, qps: float) -> str:
     """What is known of a night without an earlier snapshot: its low end."""
-    low, left = plan.credits.low, plan.budget.left
-    rest = f"{plan.sellers.total:,} sellers" + (
-        f", of which {plan.sellers.ended:,} have ended already," if plan.sellers.ended else ""
-    )
+    low, left, ended = plan.credits.low, plan.budget.left, plan.sellers.ended
+    rest = f"{plan.sellers.total:,} sellers" + (f", of which {ended:,} have ended already," if ended else "")
     budget = "" if left is None else f" The budget has {left:,} credits left."
     return (
         f"Plan for {plan.crawl_date}: there is no earlier snapshot, so what the {rest} cost is not known. "
@@ -86,14 +73,14 @@ def _duration(seconds: float) -> str:
 def _summary(plan: NightPlan, qps: float) -> Table:
     sellers, cost, budget, basis = plan.sellers, plan.credits, plan.budget, plan.basis
     table = Table(title=f"Plan for {plan.crawl_date}", show_header=False)
-    minutes = f"at least {cost.low / qps / 60:,.1f}" if plan.minutes is None else f"{plan.minutes:,.1f}"
+    low = f"{cost.low:,}"
     rows = {
         "sellers": f"{sellers.total:,}: {sellers.known:,} known, {sellers.unknown:,} unknown",
         "ended already": _number(sellers.ended) if sellers.ended else "",
         "expected credits": _number(cost.expected),
-        "low to high": _range(cost.low, cost.high),
+        "low to high": f"at least {low}" if cost.high is None else f"{low} to {cost.high:,}",
         "carried forward": _carried(plan.carry_forward),
-        "minutes": minutes,
+        "minutes": f"at least {cost.low / qps / 60:,.1f}" if plan.minutes is None else f"{plan.minutes:,.1f}",
         "budget left": "no budget" if budget.left is None else _number(budget.left),
         "snapshots used": ", ".join(map(str, basis.crawl_dates[:_DATES_SHOWN])) or "none",
         "growth a night": _percent(basis.growth_per_night),
@@ -123,10 +110,6 @@ def _carried(carrying: Carrying | None) -> str:
     if carrying.expected is None:
         return f"not known, {may}"
     return f"{_number(carrying.expected)} {may}, saving {_number(carrying.credits_saved)} credits"
-
-
-def _range(low: int, high: int | None) -> str:
-    return f"at least {low:,}" if high is None else f"{low:,} to {high:,}"
 
 
 def _number(value: int | None) -> str:

@@ -36,11 +36,8 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
 
     Raises `CrawlerError` where nothing could be begun.
     """
-    settings = loaded.settings
     _share_one_heap()
-    set_up_logging(settings.log.format, quiet=settings.log.quiet)
-    for warning in loaded.warnings:
-        LOG.warning("%s", warning)
+    set_up_logging(loaded.settings.log, loaded.warnings)
     loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
     settings = loaded.settings
     key = read_key(settings, os.environ)

@@ -14,8 +14,10 @@ import orjson
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, close_command, what_is_left
-from crawler.options import CreditSettings, RunSettings
+from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
+from crawler.settings.load import Loaded
+from crawler.settings.resume import flags_of
 from crawler.store.files import output_errors
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
@@ -23,8 +25,10 @@ from crawler.store.ledger_records import DateRecord, RunRecord
 from crawler.store.lock import Holder, holder_of
 from crawler.store.sqlite import state_errors
 
-_LATE_AFTER = RunSettings().late_after
-_RUNS_SHOWN = 20
+_RUN_ROW = (
+    "{run_id:25}  {crawl_date:10}  {reserved:>8}  {rows:>9}  {sellers:>13}  {failed:>6}  {minutes:>7}  "
+    "{exit_code:>4}  {verdict}\n"
+)
 
 
 def require_data_folder(data: Path) -> None:
@@ -34,21 +38,13 @@ def require_data_folder(data: Path) -> None:
         raise InputError(f"no data folder: {data} {what}; name the one that a run writes with --data")
 
 
-def status_command(
-    data: Path,
-    *,
-    as_json: bool,
-    limits: CreditSettings | None = None,
-    now: datetime | None = None,
-    late_after: float = _LATE_AFTER,
-    limit: int = _RUNS_SHOWN,
-    place: Sequence[str] = (),
-) -> int:
-    """Print the last `limit` runs under a data folder, the latest first, and what is unfinished.
+def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime | None = None) -> int:
+    """Print the last `limit` runs of the data folder, the latest first, the month, and what is unfinished; 0.
 
-    With `limits` the current billing month as well. `place` is the flags that lead to the folder, for the
-    commands that are printed. Raises `InputError` where it is no data folder.
+    Raises `InputError` where it is no data folder.
     """
+    settings = loaded.settings
+    data, now = settings.run.data, now or datetime.now(UTC)
     require_data_folder(data)
     with output_errors(str(Layout(data).lock)):
         holder = holder_of(data)
@@ -56,32 +52,29 @@ def status_command(
         empty = {"runs": [], "runs_in_all": 0, "unfinished": [], "dates": [], "running": None}
         sys.stdout.write(_as_json(empty) if as_json else f"no runs under {data}\n")
         return 0
-    now = now or datetime.now(UTC)
     with state_errors(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
-        month = None if limits is None else month_of(ledger, limits, now)
-        rule = DateRule(now, late_after)
+        month = month_of(ledger, settings.credits, now)
+        rule = DateRule(now, settings.run.late_after)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
+        place = flags_of(loaded, ["run.data"])
         dates = [_date_line(ledger, data, rule, day, holder, place) for day in listed]
     shown = [_run_line(run, holder, now) for run in runs[:limit]]
     if as_json:
-        figures: dict[str, Any] = {
-            "runs": [line.as_object() for line in shown],
+        figures = {
+            "runs": shown,
             "runs_in_all": len(runs),
             "unfinished": sorted(line.crawl_date for line in dates if line.state == "unfinished"),
-            "dates": [asdict(line) for line in dates],
-            "running": None if holder is None else asdict(holder),
+            "dates": dates,
+            "running": holder,
+            "month": month,
         }
-        if month is not None:
-            figures["month"] = asdict(month)
         sys.stdout.write(_as_json(figures))
         return 0
     _print_runs(shown)
     if len(runs) > len(shown):
         sys.stdout.write(f"{len(runs) - len(shown)} earlier runs are not shown (--limit {len(runs)} does)\n")
-    sys.stdout.write(f"credits in all: {sum(run.reserved for run in runs)}\n")
-    if month is not None:
-        sys.stdout.write(_in_words(month))
+    sys.stdout.write(f"credits in all: {sum(run.reserved for run in runs)}\n{_in_words(month)}\n")
     if holder is not None:
         sys.stdout.write(f"running: {holder}\n")
     _print_dates(dates)
@@ -92,19 +85,25 @@ def _as_json(figures: dict[str, Any]) -> str:
     return orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _RunLine:
-    """A run; `state` is finished, running or killed, `verdict` its exit code in words."""
+def _run_line(run: RunRecord, holder: Holder | None, now: datetime) -> dict[str, Any]:
+    """A run with `--json`'s keys: `state` is finished, running or killed, `verdict` is for people."""
+    state, end = "finished", now
+    if run.finished_at is not None:
+        end = _moment(run.finished_at)
+    else:
+        state = "running" if holder is not None and holder.run_id == run.run_id else "killed"
+    minutes = None if state == "killed" else round((end - _moment(run.started_at)).total_seconds() / 60, 1)
+    verdict = state
+    if run.is_check:
+        verdict = "check --online"
+    elif run.exit_code is not None:
+        verdict = verdict_of(run.exit_code)
+    return {**asdict(run), "minutes": minutes, "state": state, "verdict": verdict}
 
-    record: RunRecord
-    minutes: float | None
-    state: str
-    verdict: str
 
-    def as_object(self) -> dict[str, Any]:
-        """Its keys in `--json`."""
-        own = {"minutes": self.minutes, "state": self.state, "verdict": self.verdict}
-        return {**asdict(self.record), **own}
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,54 +119,27 @@ class _DateLine:
     close: str | None
 
 
-def _run_line(run: RunRecord, holder: Holder | None, now: datetime) -> _RunLine:
-    state = "finished"
-    if run.finished_at is None:
-        state = "running" if holder is not None and holder.run_id == run.run_id else "killed"
-    end = None if state == "killed" else now if run.finished_at is None else _moment(run.finished_at)
-    minutes = None if end is None else round((end - _moment(run.started_at)).total_seconds() / 60, 1)
-    verdict = state
-    if run.is_check:
-        verdict = "check --online"
-    elif run.exit_code is not None:
-        verdict = verdict_of(run.exit_code)
-    return _RunLine(run, minutes, state, verdict)
-
-
 def _date_line(
     ledger: Ledger, data: Path, rule: DateRule, day: DateRecord, holder: Holder | None, place: Sequence[str]
 ) -> _DateLine:
-    extra = ["--late"] if rule.is_closed(day) else []
-    reason = what_is_left(day)
+    reason, is_closed = what_is_left(day), rule.is_closed(day)
     if holder is not None and holder.run_id == day.latest.run_id:
         state, reason = "running", ""
-    elif rule.is_closed(day) and (day.leaves_work or day.closed_at is not None):
+    elif is_closed and (day.leaves_work or day.closed_at is not None):
         state, reason = "closed", "; ".join(filter(None, (rule.why_closed(day), reason)))
-    elif day.leaves_work:
-        state = "unfinished"
     else:
-        state = "finished"
-    if day.refused and not day.retriable:
-        extra = [*extra, "--retry-failed"]
-    command = None
+        state = "unfinished" if day.leaves_work else "finished"
+    go_on = close = None
     if state != "running" and (day.leaves_work or day.refused):
         from crawler.nightly.going_on import run_command  # noqa: PLC0415 - heavy
 
-        command = run_command(ledger, data, day.crawl_date, place, extra=extra)
-    return _DateLine(
-        day.crawl_date.isoformat(),
-        state,
-        reason,
-        day.latest.failed,
-        day.latest.refused,
-        command,
-        close_command(day.crawl_date, place, data) if state == "unfinished" else None,
-    )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        extra = ["--late"] if is_closed else []
+        extra += ["--retry-failed"] if day.refused and not day.retriable else []
+        go_on = run_command(ledger, data, day.crawl_date, place, extra=extra)
+    if state == "unfinished":
+        close = close_command(day.crawl_date, place, data)
+    failed, refused = day.latest.failed, day.latest.refused
+    return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close)
 
 
 def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
@@ -180,23 +152,14 @@ def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
     return forecast(today, limits.month_begins, limits.monthly_budget, spent, a_day)
 
 
-def _print_runs(lines: Sequence[_RunLine]) -> None:
-    sys.stdout.write(
-        f"{'run':25}  {'crawl date':10}  {'credits':>8}  {'rows':>9}  {'sellers':>13}  {'failed':>6}  "
-        f"{'minutes':>7}  {'exit':>4}  verdict\n"
-    )
-    for line in lines:
-        run = line.record
-        sellers = "-" if run.sellers is None else f"{run.complete}/{run.sellers}"
-        sys.stdout.write(
-            f"{run.run_id:25}  {run.crawl_date:10}  {run.reserved:8}  {_or_dash(run.rows):>9}  "
-            f"{sellers:>13}  {_or_dash(run.failed):>6}  {_or_dash(line.minutes):>7}  "
-            f"{_or_dash(run.exit_code):>4}  {line.verdict}\n"
-        )
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
+def _print_runs(runs: Sequence[dict[str, Any]]) -> None:
+    names = {"run_id": "run", "crawl_date": "crawl date", "reserved": "credits", "exit_code": "exit"}
+    others = ("rows", "sellers", "failed", "minutes", "verdict")
+    sys.stdout.write(_RUN_ROW.format(**names, **{name: name for name in others}))
+    for run in runs:
+        sellers = "-" if run["sellers"] is None else f"{run['complete']}/{run['sellers']}"
+        cells = {name: "-" if value is None else value for name, value in run.items()}
+        sys.stdout.write(_RUN_ROW.format(**{**cells, "sellers": sellers}))
 
 
 def _print_dates(lines: Sequence[_DateLine]) -> None:
@@ -221,4 +184,4 @@ def _in_words(month: Forecast) -> str:
     line += f"; {month.forecast} by {month.ends_before} at this pace"
     if month.holds is not None:
         line += ": the budget will hold" if month.holds else ": the budget will not hold"
-    return line + "\n"
+    return line

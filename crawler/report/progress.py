@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 
 import orjson
 
 from crawler.models.encodings import as_text
+from crawler.options import LogSettings
 
 LOG = logging.getLogger("crawler")
 LINE_EVERY = 60.0
@@ -43,14 +45,19 @@ class _JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def set_up_logging(form: str, *, quiet: bool) -> None:
-    """Send log lines to standard error, in text or JSON; `quiet` leaves warnings and errors."""
+def set_up_logging(settings: LogSettings, warnings: Iterable[str]) -> None:
+    """Send log lines to standard error, in text or JSON, beginning with the `warnings`.
+
+    `quiet` leaves warnings and errors.
+    """
     handler = _Lines(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    handler.setFormatter(_JsonLines() if form == "json" else text)
+    handler.setFormatter(_JsonLines() if settings.format == "json" else text)
     LOG.handlers[:] = [handler]
-    LOG.setLevel(logging.WARNING if quiet else logging.INFO)
+    LOG.setLevel(logging.WARNING if settings.quiet else logging.INFO)
     LOG.propagate = False
+    for warning in warnings:
+        LOG.warning("%s", warning)
 
 
 class _Lines(logging.StreamHandler[Any]):

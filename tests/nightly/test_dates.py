@@ -25,6 +25,7 @@ from conftest import DATE, SMALL, Night, as_printed
 from crawler.commands.status import status_command
 from crawler.models.errors import OutputError
 from crawler.rules.dates import is_late, latest_date
+from crawler.settings.load import load
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger, _update_run
@@ -397,4 +398,4 @@ def test_damage_of_what_the_ledger_says_of_dates_is_no_fault_of_the_program(tmp_
         assert (day.latest.failed, day.latest.rows, day.latest.complete) == (None, None, 2)
         ledger._db.execute("UPDATE closed SET closed_at = CAST(x'ff' AS TEXT)")
     with pytest.raises(OutputError, match=r"ledger\.sqlite"):
-        status_command(tmp_path, as_json=False)
+        status_command(load({"run.data": str(tmp_path)}, None, {}), as_json=False, limit=20)

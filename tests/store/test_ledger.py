@@ -25,6 +25,7 @@ from crawler.models.errors import BudgetSpentError, InputError, OutputError
 from crawler.nightly.account import Account
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, pace_since
+from crawler.settings.load import load
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_sql import FORMAT
@@ -431,10 +432,11 @@ def test_forecast_before_anything_was_spent(ledger: Ledger) -> None:
     assert (month.spent, month.forecast, month.holds) == (0, 0, True)
 
 
-def test_status_tells_the_month(ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_prints_the_month(ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     account(ledger, "2026-11-10T02:00:00").reserve(all_of(50))
-    now, limits = at("2026-11-14T12:00:00"), CreditSettings(monthly_budget=219)
-    assert status_command(tmp_path, as_json=True, limits=limits, now=now) == 0
+    flags, now = {"run.data": str(tmp_path)}, at("2026-11-14T12:00:00")
+    loaded = load({**flags, "credits.monthly_budget": "219"}, None, {})
+    assert status_command(loaded, as_json=True, limit=20, now=now) == 0
     assert orjson.loads(capsys.readouterr().out)["month"] == {
         "begins": "2026-11-01",
         "ends_before": "2026-12-01",
@@ -444,16 +446,15 @@ def test_status_tells_the_month(ledger: Ledger, tmp_path: Path, capsys: pytest.C
         "forecast": 210,
         "holds": True,
     }
-    assert status_command(tmp_path, as_json=False, limits=limits, now=now) == 0
-    told = "month from 2026-11-01: 50 credits spent of 219, 169 left; 210 by 2026-12-01 at this pace"
-    assert f"{told}: the budget will hold\n" in capsys.readouterr().out
-    limits = CreditSettings(monthly_budget=209)
-    status_command(tmp_path, as_json=False, limits=limits, now=now)
+    assert status_command(loaded, as_json=False, limit=20, now=now) == 0
+    line = "month from 2026-11-01: 50 credits spent of 219, 169 left; 210 by 2026-12-01 at this pace"
+    assert f"{line}: the budget will hold\n" in capsys.readouterr().out
+    status_command(
+        load({**flags, "credits.monthly_budget": "209"}, None, {}), as_json=False, limit=20, now=now
+    )
     assert "at this pace: the budget will not hold\n" in capsys.readouterr().out
-    status_command(tmp_path, as_json=False, limits=CreditSettings(), now=now)
+    status_command(load(flags, None, {}), as_json=False, limit=20, now=now)
     assert "50 credits spent; 210 by 2026-12-01 at this pace\n" in capsys.readouterr().out
-    status_command(tmp_path, as_json=False)
-    assert "month from" not in capsys.readouterr().out
 
 
 async def test_the_engine_passes_on_which_budget_is_spent() -> None:
