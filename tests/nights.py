@@ -524,7 +524,7 @@ class Runner:
                 raise UnforeseenError
 
     def _publish(self, staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
-        if self.whole or staging.journal.segments() or staging.journal.former.has_renewed:
+        if self.whole or staging.journal.segments() or staging.journal.previous.has_renewed:
             staging.flush()
             rows = PinnedRows(staging.journal, plan.data, plan.crawl_date)
             counts = publish(staging.journal, plan, rows, wait=lambda _seconds: None)
@@ -714,7 +714,7 @@ class Before:
                 spent = ledger.spent_for(DATE)
         if generation:
             with Journal(Layout(folder).journal(DATE, generation)) as journal:
-                journal.former.replace()
+                journal.previous.replace()
                 # What `--fresh` has not ended yet it goes on with, and all else it crawls anew.
                 known = [s for s in journal.reader.summaries() if not fresh or s.is_renewing]
                 complete = {s.seller_id for s in known if s.status == "complete"}
@@ -753,7 +753,7 @@ def check(runner: Runner, before: Before) -> None:
     lost = before.published.keys() - night.published.keys()
     if lost:
         with Journal(Layout(settings.run.data).journal(DATE, 1)) as journal:
-            kept = {s.seller_id for s in journal.reader.summaries() if s.former is not None}
+            kept = {s.seller_id for s in journal.reader.summaries() if s.previous is not None}
         lost = {key for key in lost if key[0] in kept or key[0] not in night.renewed}
     expect(not lost, f"rows gone from the snapshot: {sorted(lost)[:3]}")
     if runner.report is not None:

@@ -75,7 +75,7 @@ class PublishedDate:
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
         runs = {path.stem for path in self._files(VIDEOS).paths}
-        journal.former.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
+        journal.previous.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
 
     def _published_sellers(self) -> Iterator[PublishedSeller]:
         for table in self._sellers(SELLER_SCHEMA):

@@ -73,8 +73,8 @@ def _publish(
         guard.watch(path)
         journal.guard = guard
         replace_guard = ReplaceGuard(journal, data, crawl_date)
-        journal.former.replace()
-        hidden = sum(map(len, journal.former.hidden()))
+        journal.previous.replace()
+        hidden = sum(map(len, journal.previous.hidden()))
         if hidden:
             notes.append(
                 f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "

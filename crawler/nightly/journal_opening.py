@@ -96,10 +96,10 @@ class JournalOpening:
         journal.note(source=as_text(_lasting(night.source)), flags=self._flags(), options=night.options)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
-        journal.former.replace()
-        if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.former.has_renewed):
+        journal.previous.replace()
+        if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
             segments.flush()
-            journal.former.renew(slices(night.listed.ids))
+            journal.previous.renew(slices(night.listed.ids))
         journal.sellers.reopen(
             night.listed.contains,
             retry_refused=run.retry_failed,

@@ -65,7 +65,7 @@ class _Publishing:
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
         require_begun_date(night.crawl_date, night.world.now(), outcome.clock_offset)
-        journal.former.replace()
+        journal.previous.replace()
         mark, rows = journal.reader.mark(), journal.meta("published_rows")
         hidden = self._note_hidden()
         is_same_list = hidden or journal.meta("published_list") == self._list_digest()
@@ -80,7 +80,7 @@ class _Publishing:
             opened.notes.add(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
-        elif journal.has_pages or journal.sellers.has_endings or journal.former.has_renewed:
+        elif journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed:
             opened.store.replace_guard.announce(opened.run_id)
             rows_built, counted = self._build(counted)
             self._note_rows(rows_built)
@@ -91,7 +91,7 @@ class _Publishing:
     def _note_hidden(self) -> bool:
         """Note whose new rows are not published yet; returns whether any of them are listed."""
         total = inside = 0
-        for ids in self._opened.journal.former.hidden():
+        for ids in self._opened.journal.previous.hidden():
             total += len(ids)
             inside += sum(self._opened.night.listed.contains([str(i) for i in ids.to_pylist()]))
         if total:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
+from zlib import crc32
 
-from crawler.models.page import NO_NOTES
+import pyarrow as pa
+
+from crawler.models.errors import InputError
+from crawler.models.page import NO_NOTES, Page, PageNotes, last_id_hash
+from crawler.models.seller import Ending
 from crawler.store import journal_sql as sql
-from crawler.store.checksums import with_checksum
+from crawler.store.checksums import page_checksum, with_checksum
 from crawler.store.failpoints import reached
-from crawler.store.former_crawls import FormerCrawls
 from crawler.store.journal_database import JournalDatabase
-from crawler.store.journal_meta import read_meta, require_meta, write_meta
-from crawler.store.journal_reader import JournalReader
-from crawler.store.journal_rows import (
-    compressed,
-    decompressed,
-    ending_row,
-    joined_bodies,
-    page_row,
-    stored_page,
-    write_notes,
-)
-from crawler.store.records import Record, Segment, StoredPage
-from crawler.store.seller_states import CarriedSellers, SellerStates
+from crawler.store.journal_sellers import CarriedSellers, JournalReader, SellerStates
+from crawler.store.previous_crawls import PreviousCrawls
+from crawler.store.records import Record, Segment, StoredPage, blocks
+from crawler.store.sqlite import damaged
+
+_JOINED_BYTES = 1024 * 1024
+"""Bodies of a commit that are compressed together: they are alike."""
+
+_CODEC = pa.Codec("lz4")
 
 
 class Journal:
@@ -41,8 +42,8 @@ class Journal:
         self.guard: Callable[[], None] = lambda: None
         self.sellers = SellerStates(self.database)
         self.carried = CarriedSellers(self.database)
-        self.former = FormerCrawls(self.database)
-        self.reader = JournalReader(self.database, self.former)
+        self.previous = PreviousCrawls(self.database)
+        self.reader = JournalReader(self.database, self.previous)
 
     def __enter__(self) -> Self:
         return self
@@ -58,25 +59,27 @@ class Journal:
         records = list(records)
         pages = [(r, r.page) for r in records if r.page is not None]
         numbered = list(enumerate(pages, start=self.database.last_seq + 1))
-        endings = [ending_row(r, r.ending) for r in records if r.ending is not None]
+        page_rows = [_page_row(seq, record, page) for seq, (record, page) in numbered]
+        stored = [_stored_page(seq, record, page) for seq, (record, page) in numbered]
         bodies = [
-            (last, first, len(joined), *compressed(joined))
-            for first, last, joined in joined_bodies((seq, page.body) for seq, (_, page) in numbered)
+            body_row(some[0].seq, some[-1].seq, b"".join(page.body for page in some))
+            for some in blocks(stored, _JOINED_BYTES)
         ]
+        endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         costs = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
         noted = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
         with self.database.changing() as db:
-            db.executemany(sql.INSERT_PAGE, [page_row(seq, record, page) for seq, (record, page) in numbered])
+            db.executemany(sql.INSERT_PAGE, page_rows)
             db.executemany(sql.INSERT_BODY, bodies)
             db.executemany(sql.END_SELLER, endings)
             db.executemany(sql.ADD_COST, costs)
             for record in noted:
-                write_notes(db, record.seller_id, record.notes)
+                _write_notes(db, record.seller_id, record.notes)
             reached("commit.written")
         reached("commit.durable")
-        self.database.last_seq += len(numbered)
-        return [stored_page(seq, record, page) for seq, (record, page) in numbered]
+        self.database.last_seq += len(stored)
+        return stored
 
     def waiting(self) -> Iterator[StoredPage]:
         """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
@@ -112,17 +115,76 @@ class Journal:
 
     def meta(self, name: str) -> str | None:
         """A value noted beside the pages; None where there is none, or damage left none."""
-        return read_meta(self.database, name)
+        return self.database.meta(name)
 
     def note(self, **values: str) -> None:
         """Note values beside the pages, durably."""
-        with self.database.changing() as db:
-            write_meta(db, values)
+        with self.database.changing():
+            self.database.set_meta(values)
 
     def require(self, **expected: str) -> None:
         """Hold a resumed crawl to the sorting that its pages were asked for with.
 
         Raises `InputError` where that is another one, `OutputError` where damage left it unknown.
         """
-        require_meta(self.database, expected)
+        for name, value in expected.items() if self.has_pages else ():
+            found = self.meta(name)
+            if found is None:
+                raise damaged(self.path, f"{name} of its pages is lost")
+            if found != value:
+                raise InputError(
+                    f"this crawl date was begun with {name} {found}, not {value}: their pages do not fit "
+                    f"together; use --{name} {found}, or crawl the date anew with --fresh"
+                )
         self.note(**expected)
+
+
+def body_row(first_seq: int, last_seq: int, joined: bytes) -> tuple[int, int, int, bytes, int]:
+    """Joined bodies as a row of the table `body`."""
+    blob = _CODEC.compress(joined, asbytes=True)
+    return last_seq, first_seq, len(joined), blob, crc32(blob)
+
+
+def decompressed(blob: bytes, size: int) -> bytes:
+    """Stored bodies of `size` bytes."""
+    return _CODEC.decompress(blob, size, asbytes=True)
+
+
+def add_costs(db: sqlite3.Connection, credit: Iterable[tuple[str, int]]) -> None:
+    """Note, in a transaction that is open, what sellers cost beside their pages."""
+    db.executemany(sql.ADD_COST, [with_checksum(item) for item in credit if item[1]])
+
+
+def _stored_page(seq: int, record: Record, page: Page) -> StoredPage:
+    return StoredPage(
+        seq, page.seller_id, page.page_num, page.received_at, page.request_id, record.run_id, page.body
+    )
+
+
+def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
+    received = (seq, page.seller_id, page.page_num, page.row_count or 0, page.fingerprint, page.received_at)
+    asked = (page.request_id, record.run_id, record.credits, len(page.body))
+    last_value = None if page.last_value is None else _as_stored(page.last_value)
+    values = (_as_stored(page.total), last_value, last_id_hash(page), page.rejected)
+    return with_checksum(
+        (*received, *asked, *values, page_checksum(page.seller_id, page.page_num, page.body))
+    )
+
+
+def _as_stored(value: float) -> float:
+    """A real number as SQLite gives it back: it knows no negative zero."""
+    return float(value) + 0.0
+
+
+def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:
+    known = (ending.status, ending.stop_reason, ending.error, int(ending.retriable))
+    return with_checksum((record.seller_id, *known, record.run_id))
+
+
+def _write_notes(db: sqlite3.Connection, seller_id: str, notes: PageNotes) -> None:
+    db.executemany(sql.SET_GAP, [with_checksum((seller_id, *gap, 0)) for gap in notes.gaps])
+    if notes.repaired_beyond is not None:
+        db.execute(sql.REPAIR_GAPS, (seller_id, notes.repaired_beyond))
+    if notes.match is not None:
+        source, videos, _ = notes.match
+        db.execute(sql.SET_MATCH, with_checksum((seller_id, source.isoformat(), videos)))

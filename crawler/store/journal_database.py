@@ -1,4 +1,4 @@
-"""The journal's open SQLite file, shared by the parts of `Journal`: open it to change how SQLite is used."""
+"""The journal's open SQLite file and the values noted in it, for the parts of `Journal`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from crawler.store import journal_sql as sql
+from crawler.store.checksums import corrected, with_checksum
 from crawler.store.sqlite import database_errors, open_database, read_database, transaction
 
 _IDS_AT_A_TIME = 65_536
 
 
 class JournalDatabase:
-    """The connection, and the number of the page received last; used by one thread at a time.
-
-    Raises `OutputError` where it cannot be written, `InputError` where it is of a format that is not read.
-    """
+    """The connection, and the number of the page received last; used by one thread at a time."""
 
     def __init__(self, path: Path, *, survive_power_loss: bool, only_read: bool) -> None:
         self.path = path
@@ -59,3 +57,20 @@ class JournalDatabase:
             with database_errors(self.path):
                 self.connection.execute(sql.INDEX_PAGES_BY_SELLER)
             self._is_sorted = True
+
+    def meta(self, name: str) -> str | None:
+        """A value noted beside the pages; None where there is none, or damage left none."""
+        row = self.connection.execute(sql.META, (name,)).fetchone()
+        intact = None if row is None else corrected(row)
+        return None if intact is None or intact[0] != name else str(intact[1])
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        """Note values in the transaction that is open."""
+        self.connection.executemany(sql.SET_META, [with_checksum(item) for item in values.items()])
+
+    def mark(self) -> str:
+        """A text that differs where what is to be published differs: equal marks, equal snapshot."""
+        last_seq = self.one(sql.LAST_SHOWN_SEQ) if self.one(sql.ANY_HIDDEN) else self.last_seq
+        sellers = sorted(self.connection.execute(sql.ENDINGS_SHOWN).fetchall())
+        previous = self.connection.execute(sql.PREVIOUS_BATCHES).fetchall()
+        return f"{last_seq} {self.one(sql.COSTS_SHOWN)} {sellers}" + (f" {previous}" if previous else "")

@@ -18,107 +18,54 @@ UPGRADES = {
         UPDATE body SET checksum = blob_checksum(lz4)"""
 }
 _PAGE_COLUMNS = """
-    seq INTEGER PRIMARY KEY,
-    seller_id TEXT NOT NULL,
-    page_num INTEGER NOT NULL,
-    row_count INTEGER NOT NULL,
-    fingerprint INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
-    request_id TEXT NOT NULL,
-    run_id TEXT NOT NULL,
-    credits INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    total REAL NOT NULL,
-    least REAL,
-    edge INTEGER NOT NULL,
-    rejected INTEGER NOT NULL,
-    body_checksum INTEGER NOT NULL,
-    checksum INTEGER NOT NULL"""
+    seq INTEGER PRIMARY KEY, seller_id TEXT NOT NULL, page_num INTEGER NOT NULL, row_count INTEGER NOT NULL,
+    fingerprint INTEGER NOT NULL, received_at INTEGER NOT NULL, request_id TEXT NOT NULL,
+    run_id TEXT NOT NULL, credits INTEGER NOT NULL, size INTEGER NOT NULL, total REAL NOT NULL, least REAL,
+    edge INTEGER NOT NULL, rejected INTEGER NOT NULL, body_checksum INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+"""
 # The last column of each table is the checksum of the others in their order.
-_TABLES = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS page ({page_columns}
-);
+CREATE TABLE IF NOT EXISTS page ({_PAGE_COLUMNS});
 CREATE TABLE IF NOT EXISTS body (
-    seq INTEGER PRIMARY KEY,
-    first_seq INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    lz4 BLOB NOT NULL,
+    seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, size INTEGER NOT NULL, lz4 BLOB NOT NULL,
     checksum INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS segment (
-    name TEXT PRIMARY KEY,
-    first_seq INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL,
-    rejected INTEGER NOT NULL,
-    pieces TEXT NOT NULL,
-    checksum INTEGER NOT NULL
+    name TEXT PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rejected INTEGER NOT NULL,
+    pieces TEXT NOT NULL, checksum INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS outlay (
-    seller_id TEXT PRIMARY KEY,
-    credits INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    seller_id TEXT PRIMARY KEY, credits INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seller (
-    seller_id TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    stop_reason TEXT NOT NULL,
-    error TEXT,
-    retriable INTEGER NOT NULL,
-    run_id TEXT NOT NULL,
-    checksum INTEGER NOT NULL
+    seller_id TEXT PRIMARY KEY, status TEXT NOT NULL, stop_reason TEXT NOT NULL, error TEXT,
+    retriable INTEGER NOT NULL, run_id TEXT NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seam (
-    seller_id TEXT NOT NULL,
-    page_num INTEGER NOT NULL,
-    overlap INTEGER NOT NULL,
-    mended INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    PRIMARY KEY (seller_id, page_num)
+    seller_id TEXT NOT NULL, page_num INTEGER NOT NULL, overlap INTEGER NOT NULL, mended INTEGER NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (seller_id, page_num)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS matched (
-    seller_id TEXT PRIMARY KEY,
-    source TEXT NOT NULL,
-    videos INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    seller_id TEXT PRIMARY KEY, source TEXT NOT NULL, videos INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS anew (
-    seller_id TEXT PRIMARY KEY,
-    seq INTEGER NOT NULL,
-    credits INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    seller_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, credits INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS former (
-    seller_id TEXT PRIMARY KEY,
-    batch INTEGER NOT NULL,
-    final INTEGER NOT NULL,
-    snapshot INTEGER NOT NULL,
-    after INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    stop_reason TEXT,
-    pages INTEGER NOT NULL,
-    credits INTEGER NOT NULL,
-    error TEXT,
-    first INTEGER,
-    last INTEGER,
-    run_id TEXT,
-    rows INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    bound REAL,
-    overlap INTEGER NOT NULL,
-    drift INTEGER NOT NULL,
-    source TEXT,
-    videos INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    seller_id TEXT PRIMARY KEY, batch INTEGER NOT NULL, final INTEGER NOT NULL, snapshot INTEGER NOT NULL,
+    after INTEGER NOT NULL, status TEXT NOT NULL, stop_reason TEXT, pages INTEGER NOT NULL,
+    credits INTEGER NOT NULL, error TEXT, first INTEGER, last INTEGER, run_id TEXT, rows INTEGER NOT NULL,
+    size INTEGER NOT NULL, bound REAL, overlap INTEGER NOT NULL, drift INTEGER NOT NULL, source TEXT,
+    videos INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS former_page ({page_columns}
-);
+CREATE TABLE IF NOT EXISTS former_page ({_PAGE_COLUMNS});
 CREATE INDEX IF NOT EXISTS former_page_of_seller ON former_page (seller_id);
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
     UNION SELECT seller_id FROM former
 """
-SCHEMA = _TABLES.replace("{page_columns}", _PAGE_COLUMNS)
 
 # Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
 INDEX_PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
@@ -156,14 +103,13 @@ INSERT INTO outlay VALUES (?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
     checksum = row_checksum(seller_id, credits + excluded.credits)
 """
 
-
 _SUMMARIES = """
 SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0) AS pages,
     coalesce(outlay.credits, 0) + coalesce(p.credits, 0) AS credits, seller.error, p.first, p.last,
     coalesce(p.run_id, seller.run_id) AS run_id, coalesce(p.rows, 0) AS rows, coalesce(p.size, 0) AS size,
-    p.bound AS bound, coalesce(s.overlap, 0) AS overlap, coalesce(s.drift, 0) AS drift,
-    matched.source AS source, coalesce(matched.videos, 0) AS videos, coalesce(p.deepest, 0) + 1 AS missing,
-    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps AS gaps
+    p.max_remaining_value, coalesce(s.overlap, 0) AS overlap, coalesce(s.drift, 0) AS drift,
+    matched.source, coalesce(matched.videos, 0) AS videos, coalesce(p.deepest, 0) + 1 AS missing,
+    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps
 FROM {sellers}
 LEFT JOIN seller USING (seller_id)
 LEFT JOIN outlay USING (seller_id)
@@ -174,7 +120,7 @@ LEFT JOIN (SELECT seller_id, sum(overlap) AS overlap, sum(NOT mended) AS drift
 LEFT JOIN (SELECT seller_id, count(*) AS pages, sum(credits) AS credits,
     min(received_at) AS first, max(received_at) AS last, max(run_id) AS run_id,
     sum(row_count) AS rows, sum(size) AS size,
-    CASE WHEN count(least) = count(*) THEN min(least) END AS bound,
+    CASE WHEN count(least) = count(*) THEN min(least) END AS max_remaining_value,
     max(page_num) AS deepest, max(page_num) > count(DISTINCT page_num) AS gaps
     FROM page {pages} GROUP BY seller_id) AS p USING (seller_id)
 ORDER BY seller_id"""
@@ -186,8 +132,8 @@ _OF_MOVED = _SUMMARIES.format(sellers="moved", pages="WHERE seller_id IN (SELECT
 _MOVE = """INSERT INTO former
     SELECT seller_id, :batch, 0, 0, after,
         coalesce(status, CASE WHEN pages THEN 'partial' ELSE 'pending' END), stop_reason, pages, credits,
-        error, first, last, run_id, rows, size, CASE WHEN NOT gaps THEN bound END, overlap, drift, source,
-        videos, 0
+        error, first, last, run_id, rows, size, CASE WHEN NOT gaps THEN max_remaining_value END, overlap,
+        drift, source, videos, 0
     FROM ({})"""
 RENEW = (
     """INSERT INTO moved SELECT seller_id FROM listed
@@ -214,7 +160,7 @@ RENEW = (
         FROM listed""",
 )
 
-REPLACE_FORMER = (
+REPLACE_PREVIOUS = (
     """UPDATE former SET batch = :failed, checksum = 0 WHERE batch > 0 AND batch NOT IN
         (SELECT batch FROM former LEFT JOIN seller USING (seller_id) WHERE seller.seller_id IS NULL)""",
     """UPDATE former SET batch = :failed, checksum = 0
@@ -230,19 +176,18 @@ TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 
     :pages, :credits, :error, :first, :last, :run_id, :rows, 0, NULL, :overlap,
     :drift, :source, :videos, 0)"""
 
-
 # Follows each change of that table.
-CHECK_FORMER = """UPDATE former SET checksum = row_checksum(seller_id, batch, final, snapshot, after, status,
-        stop_reason, pages, credits, error, first, last, run_id, rows, size, bound, overlap, drift, source,
-        videos)
+SET_PREVIOUS_CHECKSUMS = """UPDATE former SET checksum = row_checksum(
+        seller_id, batch, final, snapshot, after, status, stop_reason, pages, credits, error, first, last,
+        run_id, rows, size, bound, overlap, drift, source, videos)
     WHERE checksum = 0"""
 
-LOSE_FORMER_PAGES = """UPDATE former SET status = 'partial', stop_reason = NULL, bound = NULL, checksum = 0,
-        (pages, rows) = (SELECT count(*), coalesce(sum(row_count), 0) FROM former_page
+COUNT_PREVIOUS_PAGES = """UPDATE former SET status = 'partial', stop_reason = NULL, bound = NULL,
+        checksum = 0, (pages, rows) = (SELECT count(*), coalesce(sum(row_count), 0) FROM former_page
             WHERE former_page.seller_id = former.seller_id)
     WHERE seller_id = ?"""
 
-INSERT_PAGE = "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_PAGE = f"INSERT INTO page VALUES ({', '.join('?' * 16)})"
 INSERT_BODY = "INSERT INTO body VALUES (?, ?, ?, ?, ?)"
 INSERT_SEGMENT = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?)"
 DELETE_BODIES = "DELETE FROM body WHERE seq <= ?"
@@ -311,10 +256,9 @@ LAST_SHOWN_SEQ = f"SELECT coalesce(max(seq), 0) FROM page WHERE seller_id NOT IN
 ENDINGS_SHOWN = f"""SELECT status, stop_reason, count(*) FROM seller WHERE seller_id NOT IN ({HIDDEN})
     GROUP BY status, stop_reason"""
 COSTS_SHOWN = f"SELECT coalesce(sum(credits), 0) FROM outlay WHERE seller_id NOT IN ({HIDDEN})"
-FORMER_BATCHES = (
-    "SELECT batch, count(*), sum(pages) FROM former WHERE batch <= 0 GROUP BY batch ORDER BY batch"
-)
-FORMERS = """SELECT seller_id, status, stop_reason, pages, credits, error, first, last, run_id, rows,
+PREVIOUS_BATCHES = """SELECT batch, count(*), sum(pages) FROM former WHERE batch <= 0
+    GROUP BY batch ORDER BY batch"""
+PREVIOUS_CRAWLS = """SELECT seller_id, status, stop_reason, pages, credits, error, first, last, run_id, rows,
     size, bound, overlap, drift, source, videos, pages + 1, after, snapshot, batch, final
     FROM former ORDER BY seller_id"""
 NEWEST_BATCH = "SELECT max(0, coalesce(max(batch), 0)) FROM former"
@@ -322,5 +266,5 @@ ANY_RENEWED = "SELECT EXISTS (SELECT 1 FROM anew) OR EXISTS (SELECT 1 FROM forme
 SHOWN_RANGE = """SELECT (SELECT seq FROM anew WHERE seller_id = :id),
     (SELECT after FROM former WHERE seller_id = :id)"""
 KEEP_COST = "INSERT OR IGNORE INTO anew VALUES (?, ?, ?, ?)"
-SELLER_OF_FORMER_PAGE = "SELECT seller_id FROM former_page WHERE seq = ?"
-DELETE_FORMER_PAGE = "DELETE FROM former_page WHERE seq = ?"
+SELLER_OF_PREVIOUS_PAGE = "SELECT seller_id FROM former_page WHERE seq = ?"
+DELETE_PREVIOUS_PAGE = "DELETE FROM former_page WHERE seq = ?"

@@ -279,7 +279,7 @@ def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Tabl
 
 def _collect_rejects(journal: Journal, run: RunFolder) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
-    has_renewed = journal.former.has_renewed
+    has_renewed = journal.previous.has_renewed
     for number, (segment, part) in enumerate(reject_files(journal)):
         with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as kept:
             if has_renewed:
@@ -291,7 +291,7 @@ def _collect_rejects(journal: Journal, run: RunFolder) -> None:
 
 def _rejected(journal: Journal) -> int:
     """How many rows of the crawls that are published could not be kept."""
-    if not journal.former.has_renewed:
+    if not journal.previous.has_renewed:
         return sum(segment.rejected for segment in journal.segments())
     count = 0
     for segment, part in reject_files(journal):
@@ -302,5 +302,5 @@ def _rejected(journal: Journal) -> int:
 
 def _shown_rejects(journal: Journal, segment: Segment, lines: Iterable[bytes]) -> Iterator[bytes]:
     return (
-        line for line in lines if journal.former.is_shown(orjson.loads(line)["seller_id"], segment.last_seq)
+        line for line in lines if journal.previous.is_shown(orjson.loads(line)["seller_id"], segment.last_seq)
     )

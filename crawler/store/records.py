@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from math import inf
 from typing import Any, NamedTuple
 
 from crawler.models.page import NO_NOTES, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 
 FAILED_BATCH, TAKEN_BATCH = 0, -1
-"""See `Former`; numbers from 1 are those of `--fresh` crawls that have not ended."""
+"""See `PreviousCrawl`; numbers from 1 are those of `--fresh` crawls that have not ended."""
 
 
 class Record(NamedTuple):
@@ -34,6 +35,20 @@ class StoredPage(NamedTuple):
     request_id: str
     run_id: str
     body: bytes
+
+
+def blocks(pages: Iterable[StoredPage], max_bytes: int, max_pages: float = inf) -> Iterator[list[StoredPage]]:
+    """Pages in their order, in lists that end once they have so many bytes of bodies, or so many pages."""
+    block: list[StoredPage] = []
+    size = 0
+    for page in pages:
+        block.append(page)
+        size += len(page.body)
+        if size >= max_bytes or len(block) >= max_pages:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 class Segment(NamedTuple):
@@ -75,7 +90,7 @@ class SellerSummary(NamedTuple):
     run_id: str | None
     rows: int
     size: int
-    bound: float | None
+    max_remaining_value: float | None
     overlap: int
     drift: int
     matched: date | None
@@ -85,7 +100,7 @@ class SellerSummary(NamedTuple):
     upto: int | None = None
     other_credits: int = 0
     is_published: bool = False
-    former: Former | None = None
+    previous: PreviousCrawl | None = None
     attempt: Attempt | None = None
 
     @classmethod
@@ -107,20 +122,20 @@ class SellerSummary(NamedTuple):
     @property
     def is_renewing(self) -> bool:
         """Whether `--fresh` goes on with this crawl of the seller, since it has not succeeded yet."""
-        return self.former is not None and self.former.batch >= FAILED_BATCH
+        return self.previous is not None and self.previous.batch >= FAILED_BATCH
 
     @property
     def shown(self) -> SellerSummary:
         """The crawl of the seller whose rows are to be published."""
-        if self.former is None:
+        if self.previous is None:
             return self
-        kept, batch = self.former
+        kept, batch = self.previous
         kept = kept._replace(credits=self.credits, other_credits=self.credits - kept.credits)
         failed = batch == FAILED_BATCH
         return kept._replace(attempt=Attempt(self.status, self.stop_reason, self.error)) if failed else kept
 
 
-class Former(NamedTuple):
+class PreviousCrawl(NamedTuple):
     """A crawl of a seller that another one is to replace, together with all others of its `batch`.
 
     In `FAILED_BATCH` are the sellers whose new crawl failed, in `TAKEN_BATCH` those that were taken over

@@ -23,8 +23,7 @@ from crawler.store.checksums import (
     with_checksum,
 )
 from crawler.store.files import fsync, make_private_folder, output_errors
-from crawler.store.journal import Journal
-from crawler.store.journal_rows import add_costs, compressed, decompressed
+from crawler.store.journal import Journal, add_costs, body_row, decompressed
 from crawler.store.layout import JournalFiles
 from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
@@ -323,8 +322,7 @@ class _Body(NamedTuple):
     @classmethod
     def of(cls, bodies: dict[int, bytes]) -> _Body:
         """That with the bodies of some pages, by their `seq`."""
-        joined = b"".join(bodies.values())
-        return cls(max(bodies), min(bodies), len(joined), *compressed(joined))
+        return cls(*body_row(min(bodies), max(bodies), b"".join(bodies.values())))
 
 
 def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, _Body | None]:
@@ -398,7 +396,7 @@ def _drop(
     """Remove what is lost in one transaction: its sellers then go on where a page is missing."""
     with transaction(journal.database.connection) as db:
         db.executemany("DELETE FROM page WHERE seq = ?", [(seq,) for seq in lost.pages])
-        journal.former.lose_pages(lost.pages)
+        journal.previous.lose_pages(lost.pages)
         for seq, rest in remains.items():
             if rest is None:
                 db.execute("DELETE FROM body WHERE seq = ?", (seq,))

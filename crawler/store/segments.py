@@ -19,7 +19,7 @@ from crawler.store.failpoints import reached
 from crawler.store.files import fsync, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles
-from crawler.store.records import Record, Segment, StoredPage
+from crawler.store.records import Record, Segment, StoredPage, blocks
 from crawler.store.repair import repair
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
 from crawler.store.segment_file import write_segment
@@ -153,24 +153,10 @@ class SegmentWriter:
     def _read(self, pages: list[StoredPage]) -> Iterator[tuple[pa.Table, list[bytes]]]:
         """The rows of some pages by seller, with lines that describe those which could not be kept."""
         # Pages are sorted rather than rows: there are fewer, and they are not copied.
-        for block in _blocks(sorted(pages, key=attrgetter("seller_id"))):
+        for block in blocks(sorted(pages, key=attrgetter("seller_id")), _BLOCK_BYTES, _BLOCK_PAGES):
             batch = self._read_batch([(page.seller_id, page.body) for page in block])
             lines = [_reject_line(block[number], reject) for number, reject in batch.rejects]
             yield _segment_table(block, batch.rows), lines
-
-
-def _blocks(pages: list[StoredPage]) -> Iterator[list[StoredPage]]:
-    """Pages in their order, as many at a time as are read at once."""
-    block: list[StoredPage] = []
-    size = 0
-    for page in pages:
-        block.append(page)
-        size += len(page.body)
-        if len(block) == _BLOCK_PAGES or size >= _BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:

@@ -66,7 +66,7 @@ def test_pages_read_again_are_not_missing(journal: Journal) -> None:
 @pytest.mark.parametrize("last", [3, 20])
 def test_a_page_out_of_order_bounds_nothing(journal: Journal, last: int) -> None:
     write(journal, [page(1, 100.0), page(2, None), page(last, 70.0)])
-    assert [seller.bound for seller in journal.reader.summaries()] == [None]
+    assert [seller.max_remaining_value for seller in journal.reader.summaries()] == [None]
 
 
 @pytest.mark.parametrize("stop", StopRule)

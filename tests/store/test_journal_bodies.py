@@ -12,7 +12,7 @@ import pytest
 from crawler.api.columns import read_batch
 from crawler.models.errors import OutputError
 from crawler.models.page import Page, RowBatch
-from crawler.store import journal_rows
+from crawler.store import journal as journal_module
 from crawler.store.journal import Journal
 from crawler.store.records import Record, Segment
 from crawler.store.segments import SegmentWriter
@@ -43,7 +43,7 @@ def filled(path: Path) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("joined", [1, 100, 1024 * 1024])
 def test_bodies_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: int) -> None:
-    monkeypatch.setattr(journal_rows, "_JOINED_BYTES", joined)
+    monkeypatch.setattr(journal_module, "_JOINED_BYTES", joined)
     written = filled(tmp_path / "j.sqlite")
     assert [len(body) for _, body in written] == [size for sizes in SIZES for size in sizes]
     with Journal(tmp_path / "j.sqlite") as journal:

@@ -1,18 +1,23 @@
-"""Which sellers a journal knows, which have ended, and which go on: what a later run resumes."""
+"""A journal's sellers: which have ended, which go on or are carried, and what each has in sum."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from math import inf
 from typing import Any
 
 import pyarrow as pa
 
-from crawler.models.api import MAX_PAGE_NUM
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
 from crawler.models.page import Gap, Page
 from crawler.models.seller import SellerProgress, StopRule
 from crawler.store import journal_sql as sql
 from crawler.store.journal_database import JournalDatabase
+from crawler.store.previous_crawls import PreviousCrawls
+from crawler.store.records import SellerSummary
+
+_NO_PREVIOUS = (None, False)
 
 
 class SellerStates:
@@ -84,7 +89,7 @@ class SellerStates:
         drifted = {row[0] for row in self._database.connection.execute(sql.SELLERS_WITH_GAPS)}
         progress: SellerProgress | None = None
         rows = self._database.connection.execute(sql.BEGUN, {"carried": carried})
-        for seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, _ in rows:
+        for seller_id, page_num, row_count, fingerprint, total, last_value, last_hash, rejected, _ in rows:
             if progress is None or progress.seller_id != seller_id:
                 if progress is not None:
                     yield progress
@@ -98,8 +103,8 @@ class SellerStates:
                 0,
                 "",
                 total,
-                least,
-                stored_last_id_hash=edge,
+                last_value,
+                stored_last_id_hash=last_hash,
                 rejected=rejected,
             )
             if page_num == progress.next_page:
@@ -142,3 +147,67 @@ class CarriedSellers:
         with self._database.changing() as db:
             for statement in sql.GIVE_UP_CARRIED:
                 db.executemany(statement, lost)
+
+
+class JournalReader:
+    """Sums over a journal's pages; the journal may be written meanwhile."""
+
+    def __init__(self, database: JournalDatabase, previous: PreviousCrawls) -> None:
+        self._database = database
+        self._previous = previous
+
+    def summaries(self) -> Iterator[SellerSummary]:
+        """Every seller that the journal knows, by seller_id, as it is being crawled."""
+        self._database.sort_pages()
+        all_previous = self._previous.all()
+        previous, is_final = next(all_previous, _NO_PREVIOUS)
+        for *values, after, earlier, gaps in self._database.connection.execute(sql.ALL_SUMMARIES):
+            summary = SellerSummary.of_row(values)
+            summary = self._up_to_gap(summary) if gaps else summary
+            summary = summary._replace(after=after, credits=summary.credits + earlier, other_credits=earlier)
+            if previous is not None and previous.seller.seller_id == summary.seller_id:
+                previous = previous._replace(seller=previous.seller._replace(upto=after))
+                summary = summary._replace(previous=previous)
+                summary = summary.shown if is_final else summary
+                previous, is_final = next(all_previous, _NO_PREVIOUS)
+            yield summary
+
+    def _up_to_gap(self, seller: SellerSummary) -> SellerSummary:
+        """A seller whose pages have gaps: only those before the first one limit what may be missing."""
+        most: float | None = inf
+        wanted = 1
+        for page_num, last_value in self._database.connection.execute(sql.LAST_VALUES, (seller.seller_id,)):
+            if page_num > wanted:
+                break
+            most = None if most is None or last_value is None else min(most, last_value)
+            wanted = page_num + 1
+        return seller._replace(max_remaining_value=most if wanted > 1 else None, missing=wanted)
+
+    def page_sizes(self, after: str, last: str, *, shown: bool = False) -> Iterator[tuple[str, int, int]]:
+        """Seller, number and rows of each page of the sellers above `after`, up to `last`, in that order.
+
+        Of a seller the crawl under way counts, or with `shown` the one that is to be published; of a page
+        that was received more than once, the longest reading.
+        """
+        self._database.sort_pages()
+        values = {"after": after, "last": last, "shown": shown}
+        yield from self._database.connection.execute(sql.PAGE_SIZES, values)
+
+    @property
+    def has_long_pages(self) -> bool:
+        """Whether the API sent more rows on some page than a page is to have."""
+        return max(map(self._database.one, sql.LONGEST_PAGES)) > PAGE_SIZE
+
+    def credits(self) -> int:
+        """Credits that are known to have been spent on this generation."""
+        return self._database.one(sql.CREDITS)
+
+    @property
+    def last_received(self) -> str | None:
+        """When the last page came, as an ISO time; None where there is no page."""
+        found = self._database.one(sql.LAST_RECEIVED)
+        return None if found < 0 else datetime.fromtimestamp(found / 1000, UTC).isoformat()
+
+    def mark(self) -> str:
+        """A text that differs where what is to be published differs: equal marks, equal snapshot."""
+        return self._database.mark()

@@ -1,8 +1,7 @@
-"""Crawls of sellers that `--fresh` is to replace: open it to change how long their rows stay published."""
+"""Crawls of sellers that `--fresh` replaces: their rows stay published until the new crawl has ended."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,21 +10,20 @@ import pyarrow as pa
 from crawler.store import journal_sql as sql
 from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
-from crawler.store.journal_meta import mark, read_meta, write_meta
-from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, Former, PublishedSeller, SellerSummary
+from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, PublishedSeller, SellerSummary
 
 
-class FormerCrawls:
-    """A journal's former crawls: the rows of each are published until a later one has ended."""
+class PreviousCrawls:
+    """A journal's previous crawls, one for each seller that is crawled anew."""
 
     def __init__(self, database: JournalDatabase) -> None:
         self._database = database
 
-    def all(self) -> Iterator[tuple[Former, bool]]:
-        """The sellers of which a former crawl is published, by seller_id, and whether that one is final."""
-        for *values, after, snapshot, batch, final in self._database.connection.execute(sql.FORMERS):
+    def all(self) -> Iterator[tuple[PreviousCrawl, bool]]:
+        """The previous crawls that are published, by seller_id, and whether each is final."""
+        for *values, after, snapshot, batch, final in self._database.connection.execute(sql.PREVIOUS_CRAWLS):
             seller = SellerSummary.of_row(values)._replace(after=after, is_published=bool(snapshot))
-            yield Former(seller, batch), bool(final)
+            yield PreviousCrawl(seller, batch), bool(final)
 
     def renew(self, listed: Iterable[pa.Array[Any]]) -> None:
         """Crawl sellers anew: each is published as it is until all of them have ended.
@@ -38,23 +36,22 @@ class FormerCrawls:
                 db.execute(f"CREATE TEMP TABLE {name} (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
             for ids in listed:
                 db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
-            is_published = read_meta(self._database, "published_mark") == mark(self._database)
-            newest = self._database.one(sql.NEWEST_BATCH)
-            values = {"batch": newest + 1, "last_seq": self._database.last_seq}
+            is_published = self._database.meta("published_mark") == self._database.mark()
+            batch = self._database.one(sql.NEWEST_BATCH) + 1
             for statement in sql.RENEW:
-                db.execute(statement, values)
-            db.execute(sql.CHECK_FORMER)
+                db.execute(statement, {"batch": batch, "last_seq": self._database.last_seq})
+            db.execute(sql.SET_PREVIOUS_CHECKSUMS)
             if is_published:
-                write_meta(db, {"published_mark": mark(self._database)})
+                self._database.set_meta({"published_mark": self._database.mark()})
             for name in ("listed", "moved"):
                 db.execute(f"DROP TABLE {name}")
 
     def replace(self) -> None:
-        """Let crawls that have ended take the place of the former ones; where one failed, those stay."""
+        """Let crawls that have ended take the place of the previous ones; where one failed, those stay."""
         with self._database.changing() as db:
-            for statement in sql.REPLACE_FORMER:
+            for statement in sql.REPLACE_PREVIOUS:
                 db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
-            db.execute(sql.CHECK_FORMER)
+            db.execute(sql.SET_PREVIOUS_CHECKSUMS)
 
     def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:
         """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them."""
@@ -62,18 +59,18 @@ class FormerCrawls:
             for seller in sellers:
                 db.execute(sql.TAKE_OVER, {**seller._asdict(), "batch": TAKEN_BATCH})
                 db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
-            db.execute(sql.CHECK_FORMER)
-            write_meta(db, facts)
+            db.execute(sql.SET_PREVIOUS_CHECKSUMS)
+            self._database.set_meta(facts)
 
     def lose_pages(self, pages: Iterable[int]) -> None:
-        """Forget, in a transaction that is open, damaged pages of former crawls."""
-        db: sqlite3.Connection = self._database.connection
+        """Forget, in the transaction that is open, damaged pages of previous crawls."""
+        db = self._database.connection
         for seq in pages:
-            row = db.execute(sql.SELLER_OF_FORMER_PAGE, (seq,)).fetchone()
+            row = db.execute(sql.SELLER_OF_PREVIOUS_PAGE, (seq,)).fetchone()
             if row is not None:
-                db.execute(sql.DELETE_FORMER_PAGE, (seq,))
-                db.execute(sql.LOSE_FORMER_PAGES, row)
-        db.execute(sql.CHECK_FORMER)
+                db.execute(sql.DELETE_PREVIOUS_PAGE, (seq,))
+                db.execute(sql.COUNT_PREVIOUS_PAGES, row)
+        db.execute(sql.SET_PREVIOUS_CHECKSUMS)
 
     def hidden(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers whose new crawl is published only when all that began with it have ended."""
