@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.first_pages import COMPARED, joined
+from crawler.history.carrying import COMPARED, joined
 from crawler.history.pins import Pin, intact_files
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.first_pages import digest_of, first_page_digests, page_digest, read_first_pages
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
-from crawler.models.api import PAGE_SIZE
+from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.page import Match, Page, PageRows
 from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
-from crawler.store.schema import SELLER_SCHEMA
+from crawler.store.parts import rows_by_seller
+from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
+COMPARED = ("video_id", *COUNT_COLUMNS)
+"""What a first page is known again by."""
+
+FIRST_PAGE_SCHEMA = columns_of(VIDEO_SCHEMA, "seller_id", *COMPARED, "page_num", "position")
+"""The columns that it is found and compared by."""
+
+_ROWS_SCHEMA = pa.schema([*FIRST_PAGE_SCHEMA, VIDEO_SCHEMA.field("carried_from")])
 _SELLER_COLUMNS = columns_of(SELLER_SCHEMA, "seller_id", "status", "pages", "videos")
 _RANGE_SELLERS = 16_384
 _COST = (
@@ -42,7 +52,7 @@ class CarryRule:
 
     def audits(self, seller_id: str) -> bool:
         """Whether a seller is crawled in full though it could be carried: always the same answer."""
-        return digest_of(f"{self.crawl_date} {seller_id}") < self.audit * 2.0**64
+        return _digest_of(f"{self.crawl_date} {seller_id}") < self.audit * 2.0**64
 
 
 class _FirstPage(NamedTuple):
@@ -101,7 +111,7 @@ class CarryMatcher:
         known = self._known.get(page.seller_id)
         if known is None:
             return None
-        if page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
+        if _page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
             return None
         return Match(known.day, known.videos, not self._rule.audits(page.seller_id))
 
@@ -122,22 +132,61 @@ class CarryMatcher:
 
     def _add(self, pin: Pin, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
-        known: dict[str, _FirstPage] = {}
         good, damages = pin.check(VIDEOS)
-        files = SnapshotFiles(tuple(good))
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
-        for of_range in _ranges(sellers):
-            firsts, counted = read_first_pages(files, pin.day, of_range["seller_id"].combine_chunks(), oldest)
-            columns = (of_range[name].to_pylist() for name in ("seller_id", "videos"))
-            videos = dict(zip(*columns, strict=True))
+        known: dict[str, _FirstPage] = {}
+        ordered = sellers.sort_by("seller_id")
+        for start in range(0, len(ordered), _RANGE_SELLERS):
+            of_range = ordered.slice(start, _RANGE_SELLERS)
+            ids = of_range["seller_id"].combine_chunks()
+            firsts, counted = _read_first_pages(SnapshotFiles(tuple(good)), pin.day, ids, oldest)
+            videos = dict(zip(ids.to_pylist(), of_range["videos"].to_pylist(), strict=True))
             for seller_id, digest in first_page_digests(firsts).items():
                 # Fewer rows than its seller is said to have: too old in part, in a damaged file, or missing.
-                if counted.get(seller_id) == videos[seller_id]:
-                    known[seller_id] = _FirstPage(digest, videos[seller_id], pin.day)
+                if counted[seller_id] == videos[seller_id]:
+                    known[seller_id] = _FirstPage(digest, counted[seller_id], pin.day)
         self._known |= known
 
 
-def _ranges(sellers: pa.Table) -> Iterator[pa.Table]:
-    """Sellers in their order, so many at a time that their first pages fit in memory many times over."""
-    ordered = sellers.sort_by("seller_id")
-    return (ordered.slice(start, _RANGE_SELLERS) for start in range(0, len(ordered), _RANGE_SELLERS))
+def _read_first_pages(
+    files: SnapshotFiles, day: date, sellers: pa.Array[Any], oldest: date
+) -> tuple[pa.Table, Counter[str]]:
+    """First pages' rows in their order, and how many rows each seller has that may still be carried."""
+    parts, counted = [_ROWS_SCHEMA.empty_table()], Counter[str]()
+    for rows in files.rows_of(sellers, _ROWS_SCHEMA, use_threads=True):
+        crawled_for = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
+        is_young: Any = pc.greater_equal(crawled_for, pa.scalar(oldest, pa.date32()))
+        counted.update(rows_by_seller(rows.filter(is_young)))
+        parts.append(rows.filter(pc.field("page_num") == 1))
+    firsts = pa.concat_tables(parts)
+    return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted
+
+
+def _page_digest(seller_id: str, rows: PageRows) -> int | None:
+    """The digest of a seller's first page as it was received; None where it has no rows."""
+    columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
+    seller = pa.array([seller_id] * len(rows.places), pa.string())
+    return first_page_digests(pa.table({"seller_id": seller, **columns})).get(seller_id)
+
+
+def first_page_digests(rows: pa.Table) -> dict[str, int]:
+    """A digest of each seller's videos and counts, from rows that lie together by seller, in their order."""
+    if not len(rows):
+        return {}
+    counted = rows_by_seller(rows)
+    ends = pa.array(accumulate(counted.values(), initial=0), pa.int32())
+    texts: Any = pc.binary_join(pa.ListArray.from_arrays(ends, joined(rows, COMPARED).combine_chunks()), "\n")
+    return {seller_id: _digest_of(text) for seller_id, text in zip(counted, texts.to_pylist(), strict=True)}
+
+
+def _digest_of(text: str) -> int:
+    """A number of 64 bits, equal in every process."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def joined(rows: pa.Table, names: Iterable[str]) -> pa.ChunkedArray[Any]:
+    """Each row's values of some columns, as one text."""
+    texts: list[Any] = [rows[name].cast(pa.string()) for name in names]
+    join: Any = pc.binary_join_element_wise
+    as_text: pa.ChunkedArray[Any] = join(*texts, "\x1f", null_handling="replace")
+    return as_text

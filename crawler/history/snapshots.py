@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_page_digests
 from crawler.history.figures import READ, column_of, depths_in, filled_videos, seller_figures
-from crawler.history.first_pages import FIRST_PAGE_SCHEMA, first_page_digests
-from crawler.history.page_values import add_pages, page_sums
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates, reading
-from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.api import MAX_PAGE_NUM, SORT_COLUMNS, SortField
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 from crawler.store.schema import VIDEO_SCHEMA
 
@@ -24,6 +24,13 @@ DEPTH = 7
 """Snapshots that are looked at: a week, so that a budget of some nights still adds up to all sellers."""
 
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
+_SUM_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller_id", pa.string()),
+    pa.field("page_num", pa.int32()),
+    pa.field("total", pa.float64()),
+]
+_SUMS = pa.schema(_SUM_FIELDS)
+_SUMMED_ROWS = 131_072
 _REASON_LENGTH = 400
 _T = TypeVar("_T")
 
@@ -47,18 +54,15 @@ class History:
 
         Each with a table of `seller_id`, `status`, `stop_reason`, `pages`, `videos` and `credits`.
         """
-        found: list[tuple[date, pa.Table]] = []
+        return list(islice(self._readable(), most))
+
+    def _readable(self) -> Iterator[tuple[date, pa.Table]]:
         for day in self.dates:
-            if len(found) == most:
-                break
             if day not in self._sellers:
-                self._sellers[day] = self._read(
-                    SELLERS, day, lambda files: (seller_figures(files), files.sorting)
-                )
+                self._sellers[day] = self._read(SELLERS, day, lambda f: (seller_figures(f), f.sorting))
             read = self._sellers[day]
             if read is not None:
-                found.append((day, read[0]))
-        return found
+                yield day, read[0]
 
     def sorting(self, day: date) -> str:
         """What the pages of one of `sellers` were sorted by, and which way; empty where that is not known."""
@@ -83,11 +87,11 @@ class History:
         for day, table in self.sellers():
             read = table.filter(READ)
             read = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
-            sums = None
-            if len(read):
-                sums = self._read(VIDEOS, day, lambda files: page_sums(files, SORT_COLUMNS[sort]))
+            if not len(read):
+                continue
+            sums = self._read(VIDEOS, day, partial(_page_sums, SORT_COLUMNS[sort]))
             if sums is not None:
-                add_pages(values, read, sums)
+                _add_pages(values, read, sums)
                 seen = pa.concat_arrays([seen, column_of(read, "seller_id")])
         return values
 
@@ -102,7 +106,7 @@ class History:
         pa.default_memory_pool().release_unused()
         return videos
 
-    def depths(self, least_pages: int) -> dict[str, int]:
+    def depths(self, min_pages: int) -> dict[str, int]:
         """How many full pages each seller had in its newest snapshot, of those with at least so many.
 
         Sellers whose list ended in a page that came again are left out: past its end an API may repeat it.
@@ -110,19 +114,14 @@ class History:
         depths: dict[str, int] = {}
         # The oldest first, a part at a time: a week of snapshots weighs far more than its deep sellers.
         for day in reversed(self._openable()):
-            depths |= self._read(SELLERS, day, partial(depths_in, least_pages, depths)) or {}
+            depths |= self._read(SELLERS, day, partial(depths_in, min_pages, depths)) or {}
         pa.default_memory_pool().release_unused()
         return {seller_id: depth for seller_id, depth in depths.items() if depth}
 
     def _openable(self) -> list[date]:
         """The newest `DEPTH` snapshots whose files can be opened, and have rows."""
-        found: list[date] = []
-        for day in self.dates:
-            if len(found) == DEPTH:
-                break
-            if self._read(SELLERS, day, lambda files: files.row_count):
-                found.append(day)
-        return found
+        with_rows = (day for day in self.dates if self._read(SELLERS, day, lambda files: files.row_count))
+        return list(islice(with_rows, DEPTH))
 
     def _read(self, kind: str, day: date, read: Callable[[SnapshotFiles], _T]) -> _T | None:
         """What `read` makes of a snapshot's files; None, and a warning once, where they cannot be read."""
@@ -151,3 +150,30 @@ def _carried_before(oldest: date, files: SnapshotFiles) -> set[str]:
     for rows in files.batches(_SOURCES):
         found.update(map(str, pc.unique(rows.filter(is_old)["seller_id"]).to_pylist()))
     return found
+
+
+def _page_sums(column: str, files: SnapshotFiles) -> pa.Table:
+    """The `total` of a column for each `seller_id` and `page_num`."""
+    schema = columns_of(VIDEO_SCHEMA, *_SUMS.names[:2], column)
+    batches = (rows.rename_columns(_SUMS.names) for rows in files.batches(schema, size=_SUMMED_ROWS))
+    parts = [_summed(rows.cast(_SUMS, safe=False)) for rows in batches]
+    return _summed(pa.concat_tables([_SUMS.empty_table(), *parts]))
+
+
+def _summed(rows: pa.Table) -> pa.Table:
+    return rows.group_by(_SUMS.names[:2]).aggregate([("total", "sum")]).rename_columns(_SUMS.names)
+
+
+def _add_pages(values: dict[str, array[float]], read: pa.Table, sums: pa.Table) -> None:
+    """Add the sellers of `read`, each with as many pages as were read of it."""
+    ids, counts = read["seller_id"].to_pylist(), read["pages"].to_pylist()
+    for seller_id, count in zip(map(str, ids), counts, strict=True):
+        values[seller_id] = array("d", bytes(8 * (count or 0)))
+    rows = sums.filter(pc.is_in(sums["seller_id"], value_set=column_of(read, "seller_id")))
+    for seller_id, page_num, total in zip(*(rows[name].to_pylist() for name in _SUMS.names), strict=True):
+        pages = values[seller_id]
+        if page_num is None or not 1 <= page_num <= MAX_PAGE_NUM:
+            continue
+        if page_num > len(pages):
+            pages.frombytes(bytes(8 * (page_num - len(pages))))
+        pages[page_num - 1] = total or 0.0

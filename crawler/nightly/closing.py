@@ -8,12 +8,13 @@ from datetime import UTC, date
 from pathlib import Path
 
 from crawler.history.carried import PinnedRows
-from crawler.history.pending import pending_in
+from crawler.history.figures import pending_in
 from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.replace_guard import ReplaceGuard
 from crawler.nightly.world import World
+from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
@@ -92,7 +93,7 @@ def _publish(
         replace_guard.announce(run_id)
         staging = world.staging(journal)
         stack.callback(staging.close)
-        pending = pending_in(data, crawl_date, journal)
+        pending = missing(pending_in(data, crawl_date), journal.sellers.known())
         plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED)
         for _ in range(_BUILDS):
             lost = PinnedRows(journal, data, crawl_date).lost

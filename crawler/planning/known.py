@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import starmap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from crawler.history.figures import LastSeen
 from crawler.planning.today import Today
 
 
@@ -32,9 +30,9 @@ class KnownSeller(NamedTuple):
         return (self.videos, self.cut, self.refused) != (None, None, None)
 
 
-def known_sellers(seen: LastSeen) -> list[KnownSeller]:
-    """What snapshots know of sellers, one by one."""
-    return list(starmap(KnownSeller, zip(seen.videos, seen.ages, seen.cut, seen.refused, strict=True)))
+def known_sellers(seen: Any) -> list[KnownSeller]:
+    """What snapshots know of sellers, one by one, from the table of `last_seen`."""
+    return [KnownSeller(**row) for row in seen.to_pylist()]
 
 
 def with_today(seller: KnownSeller, today: Today | None) -> KnownSeller:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date
 from math import sqrt
 
-from crawler.history.figures import all_ids, costs_per_page, last_seen
-from crawler.history.growth import Pair, pairs
+from crawler.history.figures import Pair, all_ids, costs_per_page, last_seen, pairs
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
 from crawler.models.seller import Strategy

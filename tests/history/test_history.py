@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.api.columns import read_batch
-from crawler.history import page_values as module
+from crawler.history import snapshots as module
 from crawler.history.carried import PinnedRows
-from crawler.history.figures import all_ids, costs_per_page, last_seen
-from crawler.history.growth import Pair, pairs
+from crawler.history.figures import Pair, all_ids, costs_per_page, last_seen, pairs
 from crawler.history.snapshots import History
 from crawler.models.api import SortField
 from crawler.models.page import Page
@@ -42,9 +41,9 @@ def night(data: Path, day: int, pages: dict[str, list[list[Any]]], pending: tupl
             records.append(Record(seller, "run", 1, page, COMPLETE if is_last else None))
     crawl_date = date(2026, 11, day)
     with Journal(data / "state" / "journal" / f"{crawl_date}.1.sqlite") as journal:
-        staging = SegmentWriter(journal, read_batch)
-        staging.write(records)
-        staging.flush()
+        writer = SegmentWriter(journal, read_batch)
+        writer.write(records)
+        writer.flush()
         plan = SnapshotPlan(data, "run", crawl_date, pa.array(pending, pa.string()), None)
         publish(journal, plan, PinnedRows(journal, data, crawl_date))
 
@@ -56,7 +55,7 @@ def rows(first: int, *views: int | None, region: str = "MY") -> list[dict[str, A
     ]
 
 
-def told(data: Path, day: int, kind: str = "sellers") -> Path:
+def published_file(data: Path, day: int, kind: str = "sellers") -> Path:
     (path,) = (data / kind / f"crawl_date=2026-11-{day:02}").rglob("*.parquet")
     return path
 
@@ -69,6 +68,11 @@ def ids(*sellers: str) -> pa.Array[Any]:
     return pa.array(sellers, pa.string())
 
 
+def seen(history: History, *sellers: str) -> dict[str, list[Any]]:
+    known: dict[str, list[Any]] = last_seen(history.sellers(), TODAY, ids(*sellers)).to_pydict()
+    return known
+
+
 def test_a_folder_without_snapshots_knows_nothing(tmp_path: Path) -> None:
     history = History(tmp_path / "missing", TODAY)
     assert (
@@ -79,7 +83,7 @@ def test_a_folder_without_snapshots_knows_nothing(tmp_path: Path) -> None:
     ) == ([], [], [], [])
     assert history.page_values(SortField.VIEWS) == {}
     assert len(all_ids(history.sellers())) == 0
-    assert last_seen(history.sellers(), TODAY, ids("1")).videos == [None]
+    assert seen(history, "1")["videos"] == [None]
     assert not (tmp_path / "missing").exists()
 
 
@@ -120,7 +124,7 @@ def test_each_page_is_summed_over_its_regions(tmp_path: Path) -> None:
 
 
 def test_rows_are_summed_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROWS", 3)
+    monkeypatch.setattr(module, "_SUMMED_ROWS", 3)
     night(tmp_path, 8, {str(s): [rows(1, *([s] * 10)), rows(11, *([1] * s))] for s in range(1, 6)})
     values = plain(History(tmp_path, TODAY).page_values(SortField.VIEWS))
     assert values == {str(s): [10.0 * s, s] for s in range(1, 6)}
@@ -131,18 +135,18 @@ def test_the_newest_snapshot_that_has_a_seller_counts(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)]}, pending=("2", "3"))
     history = History(tmp_path, TODAY)
     assert plain(history.page_values(SortField.VIEWS)) == {"1": [80], "2": [20]}
-    standing = last_seen(history.sellers(), TODAY, ids("2", "3", "1"))
-    assert (standing.videos, standing.ages) == ([1, None, 1], [2, None, 1])
+    known = seen(history, "2", "3", "1")
+    assert (known["videos"], known["age"]) == ([1, None, 1], [2, None, 1])
 
 
 def test_a_seller_that_was_cut_off_is_known_by_its_last_complete_snapshot(tmp_path: Path) -> None:
     full = rows(1, *([9] * 10))
     night(tmp_path, 6, {"1": [full, rows(11, 1)], "2": [full]})
     night(tmp_path, 8, {"1": [full], "2": [full, rows(11, *([8] * 10))]})
-    standing = last_seen(History(tmp_path, TODAY).sellers(), TODAY, ids("1", "2", "9"))
-    assert (standing.videos, standing.ages) == ([11, None, None], [3, None, None])
-    assert standing.cut == [None, 2, None]
-    assert standing.refused == [None, None, None]
+    known = seen(History(tmp_path, TODAY), "1", "2", "9")
+    assert (known["videos"], known["age"]) == ([11, None, None], [3, None, None])
+    assert known["cut"] == [None, 2, None]
+    assert known["refused"] == [None, None, None]
 
 
 def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) -> None:
@@ -153,8 +157,8 @@ def test_a_seller_that_was_refused_is_known_by_what_that_cost(tmp_path: Path) ->
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
     history = History(tmp_path, TODAY)
-    standing = last_seen(history.sellers(), TODAY, ids("1", "2"))
-    assert (standing.videos, standing.refused) == ([1, None], [None, 2])
+    known = seen(history, "1", "2")
+    assert (known["videos"], known["refused"]) == ([1, None], [None, 2])
     assert costs_per_page(history.sellers()) == [6.0]
 
 
@@ -166,8 +170,8 @@ def test_a_refusal_does_not_hide_an_earlier_night(tmp_path: Path) -> None:
         journal.write([Record("1", "run", 1, None, failed)])
         plan = SnapshotPlan(tmp_path, "run2", date(2026, 11, 8), ids(), None)
         publish(journal, plan, PinnedRows(journal, tmp_path, plan.crawl_date))
-    standing = last_seen(History(tmp_path, TODAY).sellers(), TODAY, ids("1"))
-    assert (standing.videos, standing.ages, standing.refused) == ([1], [2], [None])
+    known = seen(History(tmp_path, TODAY), "1")
+    assert (known["videos"], known["age"], known["refused"]) == ([1], [2], [None])
 
 
 def test_growth_is_that_of_sellers_complete_in_both(tmp_path: Path) -> None:
@@ -198,7 +202,7 @@ def test_sellers_that_stood_still_do_not_count_as_slow_ones(tmp_path: Path) -> N
     assert pairs(history.sellers(), {}) == []
 
 
-def test_first_pages_are_told_apart_and_a_damaged_snapshot_has_none(tmp_path: Path) -> None:
+def test_first_pages_are_distinguished_and_a_damaged_snapshot_has_none(tmp_path: Path) -> None:
     pages = [rows(1, *range(20, 10, -1)), rows(11, 3)]
     night(tmp_path, 6, {"1": pages, "2": pages})
     night(tmp_path, 7, {"1": [pages[0], rows(11, 2)], "2": [rows(1, *range(21, 11, -1)), pages[1]]})
@@ -206,7 +210,7 @@ def test_first_pages_are_told_apart_and_a_damaged_snapshot_has_none(tmp_path: Pa
     before, after = (history.first_pages(date(2026, 11, day)) for day in (6, 7))
     assert before["1"] == after["1"] == before["2"] != after["2"]
     assert history.older_than(date(2026, 11, 7), date(2026, 11, 7)) == set()
-    told(tmp_path, 7, "videos").write_bytes(b"PAR1 rubbish PAR1")
+    published_file(tmp_path, 7, "videos").write_bytes(b"PAR1 rubbish PAR1")
     assert history.first_pages(date(2026, 11, 7)) == history.first_pages(date(2026, 11, 5)) == {}
     assert history.older_than(date(2026, 11, 7), date(2026, 11, 7)) == set()
     assert len(history.warnings) == 1
@@ -214,10 +218,12 @@ def test_first_pages_are_told_apart_and_a_damaged_snapshot_has_none(tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["sellers", "videos"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "other columns", "other types", "extra file"])
-def test_a_snapshot_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, kind: str, damage: str) -> None:
+def test_a_snapshot_that_cannot_be_read_is_left_out_and_published_file(
+    tmp_path: Path, kind: str, damage: str
+) -> None:
     night(tmp_path, 7, {"1": [rows(1, 70)]})
     night(tmp_path, 8, {"1": [rows(1, 80)], "2": [rows(1, 5)]})
-    path = told(tmp_path, 8, kind)
+    path = published_file(tmp_path, 8, kind)
     table = pq.ParquetFile(path).read()
     if damage == "empty":
         path.write_bytes(b"")
@@ -242,7 +248,7 @@ def test_a_snapshot_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, kin
 
 def test_hidden_files_and_other_kinds_are_not_looked_at(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)]})
-    folder = told(tmp_path, 8).parent
+    folder = published_file(tmp_path, 8).parent
     for name in (".crawl.parquet", "_tmp.parquet", "notes.csv"):
         (folder / name).write_text("?")
     history = History(tmp_path, TODAY)
@@ -252,11 +258,11 @@ def test_hidden_files_and_other_kinds_are_not_looked_at(tmp_path: Path) -> None:
 
 def test_absurd_figures_are_not_believed(tmp_path: Path) -> None:
     night(tmp_path, 8, {"1": [rows(1, 80)], "2": [rows(1, 5)], "3": [rows(1, 5)]})
-    path = told(tmp_path, 8)
+    path = published_file(tmp_path, 8)
     table = pq.ParquetFile(path).read()
     pages = table.set_column(3, SELLER_SCHEMA.field("pages"), pa.array([1, 10**15, -1], pa.int64()))
     pq.write_table(pages, path)
-    path = told(tmp_path, 8, "videos")
+    path = published_file(tmp_path, 8, "videos")
     videos = pq.ParquetFile(path).read()
     at = VIDEO_SCHEMA.get_field_index("page_num")
     pq.write_table(videos.set_column(at, "page_num", pa.array([2**31 - 1, 1, 1], pa.int32())), path)
