@@ -50,8 +50,8 @@ from crawler.models.errors import (
 )
 from crawler.models.page import Page
 from crawler.nightly.night import Night as Asked
+from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
-from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.ports import Departure

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from crawler.api.proxies import proxy_for
 from crawler.nightly.night import Night
-from crawler.nightly.resources import allow_connections
+from crawler.nightly.process import Signals, allow_connections
 from crawler.nightly.resuming import source_and_date
 from crawler.nightly.run import run_night
-from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.report.progress import LOG, set_up_logging

@@ -13,7 +13,8 @@ import orjson
 
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError
-from crawler.nightly.dates import DateRule, close_command, what_is_left
+from crawler.nightly.dates import DateRule, what_is_left
+from crawler.nightly.shell import close_command, run_command
 from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings.load import Loaded
@@ -131,8 +132,6 @@ def _date_line(
         state = "unfinished" if day.leaves_work else "finished"
     go_on = close = None
     if state != "running" and (day.leaves_work or day.refused):
-        from crawler.nightly.going_on import run_command  # noqa: PLC0415 - heavy
-
         extra = ["--late"] if is_closed else []
         extra += ["--retry-failed"] if day.refused and not day.retriable else []
         go_on = run_command(ledger, data, day.crawl_date, place, extra=extra)

@@ -1,21 +1,63 @@
-"""What earlier snapshots advise for the order of a crawl: used where it can be read, never needed."""
+"""What a crawl goes by besides the list: earlier snapshots, and the best videos of the date so far."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import compress
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.api.rows import read_rows
+from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.snapshots import History
-from crawler.models.api import PAGE_SIZE, SortField
+from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, SortField
+from crawler.models.page import Match, Page
 from crawler.nightly.night import Notes
+from crawler.nightly.opening import Opened
+from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList
+from crawler.store.layout import StagedFolder
+from crawler.store.parts import deduplicated
 
 _T = TypeVar("_T")
+FirstPageMatch = Callable[[Page], Match | None]
+
+
+def no_match(_page: Page) -> Match | None:
+    """No first page is compared with anything."""
+    return None
+
+
+def matcher(opened: Opened) -> FirstPageMatch:
+    """What compares first pages with the last snapshot, where sellers may be carried forward."""
+    night, run = opened.night, opened.night.run
+    if not run.carry_forward:
+        return no_match
+    rule = CarryRule(night.crawl_date, run.max_age, run.audit)
+    found = CarryMatcher(opened.journal, night.data, rule, night.sorting, read_rows)
+    for warning in found.warnings:
+        opened.notes.add(warning)
+    return found.match
+
+
+def best_so_far(opened: Opened, size: int) -> Top:
+    """The best videos of listed sellers among the pages that the journal has (`--top`)."""
+    top, night = Top(size), opened.night
+    opened.store.segments.flush()
+    names = ("seller_id", "video_id", SORT_COLUMNS[night.run.sort])
+    folder = StagedFolder(night.data, f"{opened.run_id}-top").folder
+    for sellers, pieces in deduplicated(opened.journal, folder):
+        known = [seller.seller_id for seller in sellers]
+        listed = set(compress(known, night.listed.contains(known)))
+        for kept in pieces:
+            columns = kept.columns(names)
+            rows: Iterator[Any] = zip(*(columns[name].to_pylist() for name in names), strict=True)
+            top.add(((s, video), value or 0.0) for s, video, value in rows if s in listed)
+    return top
 
 
 class Advice:
@@ -30,10 +72,10 @@ class Advice:
         nothing: dict[str, array[float]] = {}
         return self._read(lambda: self._history.page_values(sort), nothing)
 
-    def depths(self, least_pages: int) -> dict[str, int]:
+    def depths(self, min_pages: int) -> dict[str, int]:
         """How many full pages each seller had, of those with at least so many."""
         nothing: dict[str, int] = {}
-        return self._read(lambda: self._history.depths(least_pages), nothing)
+        return self._read(lambda: self._history.depths(min_pages), nothing)
 
     def deepest_first(self, fresh: SellerList, unknown_pages: int) -> SellerList:
         """The deepest first, so that no seller is left to be read page after page when all else is done.

@@ -8,10 +8,8 @@ import pyarrow as pa
 
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.nightly.advice import Advice
-from crawler.nightly.best_so_far import best_so_far
-from crawler.nightly.matching import FirstPageMatch, matcher, no_match
-from crawler.nightly.opened import Opened
+from crawler.nightly.advice import Advice, FirstPageMatch, best_so_far, matcher, no_match
+from crawler.nightly.opening import Opened
 from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from crawler.history.carried import PinnedRows
 from crawler.history.figures import pending_in
-from crawler.models.errors import CarriedRowsLostError, InputError, OutputError
+from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
-from crawler.nightly.replace_guard import ReplaceGuard
+from crawler.nightly.replace_guard import ReplaceGuard, build
 from crawler.nightly.world import World
 from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
@@ -22,15 +22,11 @@ from crawler.store.lock import Guard, hold_lock
 from crawler.store.publishing import SnapshotPlan
 from crawler.store.sqlite import state_errors
 
-_BUILDS = 3
-"""How often publishing is tried where rows that it was to carry are found to be lost."""
-
 
 @dataclass(frozen=True, slots=True)
 class Closing:
     """What closing a date did: rows published just now (None: nothing was to be published), and notes."""
 
-    crawl_date: date
     closed_at: str
     rows: int | None
     notes: list[str]
@@ -59,7 +55,7 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
         rows = _publish(data, run_id, crawl_date, world, guard, notes)
         ledger.close(crawl_date, now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
         closed = ledger.date(crawl_date)
-    return Closing(crawl_date, (closed and closed.closed_at) or "", rows, notes)
+    return Closing((closed and closed.closed_at) or "", rows, notes)
 
 
 def _publish(
@@ -73,35 +69,29 @@ def _publish(
         journal = stack.enter_context(Journal(path))
         guard.watch(path)
         journal.guard = guard
-        replace_guard = ReplaceGuard(journal, data, crawl_date)
         journal.previous.replace()
         hidden = sum(map(len, journal.previous.hidden()))
+        kept = f"what that crawl paid for is in {path} alone, and a run with --late goes on with it"
         if hidden:
             notes.append(
                 f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
-                f"complete; what that crawl paid for is in {path} alone, and a run with --late goes on "
-                "with it"
+                f"complete; {kept}"
             )
         if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
             return None
-        if not replace_guard.is_ours:
+        if not ReplaceGuard(journal, data, crawl_date).is_ours:
             notes.append(
-                "the former snapshot stays, as the crawl that was to replace it is not complete; what that "
-                f"crawl paid for is in {path} alone, and a run with --late goes on with it"
+                f"the former snapshot stays, as the crawl that was to replace it is not complete; {kept}"
             )
             return None
-        replace_guard.announce(run_id)
-        staging = world.staging(journal)
-        stack.callback(staging.close)
+        segments = world.staging(journal)
+        stack.callback(segments.close)
         pending = missing(pending_in(data, crawl_date), journal.sellers.known())
         plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED)
-        for _ in range(_BUILDS):
-            lost = PinnedRows(journal, data, crawl_date).lost
-            if lost:
+
+        def give_up_lost() -> None:
+            if lost := PinnedRows(journal, data, crawl_date).lost:
                 journal.carried.give_up(lost)
                 notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
-            try:
-                return world.publish(staging, plan).written
-            except CarriedRowsLostError:
-                continue
-        raise OutputError(f"the snapshot of {crawl_date} could not be built; run the same command again")
+
+        return build(world, segments, lambda: plan, give_up_lost).written

@@ -1,63 +1,47 @@
-"""Concluding: why the run ended, what is reported of it, and what can be removed."""
+"""Concluding: why the run ended; its report in the ledger, as a file and as a page; what can be removed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 
-from crawler.models.errors import (
-    BudgetSpentError,
-    CrawlerError,
-    DisplacedError,
-    InterruptedRunError,
-    OutputError,
-)
-from crawler.nightly import tally
+from crawler.exit_codes import SELLERS_FAILED
+from crawler.models.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.crawling import CrawlOutcome
-from crawler.nightly.opened import Opened
+from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
-from crawler.nightly.recording import record
 from crawler.nightly.reporting import draft, note_findings
 from crawler.report.progress import LOG
-from crawler.report.run_report import RunReport
+from crawler.report.run_report import Credits, RunReport
 from crawler.rules.clock import doubt_by_api
-from crawler.rules.stop_reasons import stop_reason_of
+from crawler.store.failpoints import reached
+from crawler.store.files import write_whole
+from crawler.store.layout import RunFolder
+from crawler.store.ledger_records import Outcome
 from crawler.store.retention import prune
 
 
 def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> RunReport:
     """Write the report, say in one line what happened, and remove what is of no more use."""
-    night, notes = opened.night, opened.notes
-    stop_reason = _displacement(opened) or published.stop_reason
+    night, notes, stop_reason = opened.night, opened.notes, published.stop_reason
     doubt = doubt_by_api(night.world.now(), outcome.clock_offset)
     if doubt is not None:
         notes.add(doubt)
-    counts = published.counts
-    if counts is None:
-        counts = tally.count(opened.journal, night.listed, stop_reason_of(stop_reason)).counts
     if night.signals.received is not None and not isinstance(stop_reason, OutputError):
         stop_reason = InterruptedRunError(night.signals.received)
-    report = draft(opened, outcome, published, counts, stop_reason)
-    note_findings(notes, report, outcome.address_doubt, stop_reason, night.crawl_date)
+    report = draft(opened, outcome, published, stop_reason)
+    note_findings(notes, report, outcome.address_doubt, stop_reason)
     variables = _more_of_the_month(opened, stop_reason)
     if night.run.fresh and not report.published:
         notes.add(f"go on with it by: {night.command(opened.ledger, opened.dates, variables=variables)}")
-    report = record(opened, replace(report, notes=notes.texts), variables)
+    report = _record(opened, replace(report, notes=notes.texts), variables)
     if report.exit_code == 0:
         LOG.info("%s", report.summary())
     else:
         LOG.error("%s", report.reason())
-    if doubt is None and not opened.is_clock_doubtful and _displacement(opened) is None:
+    if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())
     return report
-
-
-def _displacement(opened: Opened) -> DisplacedError | None:
-    """Why lock, ledger and journal must not be used any more; None where they are still at their paths."""
-    try:
-        opened.guard()
-    except DisplacedError as error:
-        return error
-    return None
 
 
 def _more_of_the_month(opened: Opened, stop_reason: CrawlerError | None) -> list[str]:
@@ -69,3 +53,64 @@ def _more_of_the_month(opened: Opened, stop_reason: CrawlerError | None) -> list
     spent, day = opened.ledger.spent_since(account.month.began), opened.ledger.date(account.crawl_date)
     left = 0 if day is None else day.pending
     return [f"CRAWLER_CREDITS_MONTHLY_BUDGET={spent + max(1, left)}"] if spent >= monthly else []
+
+
+def _record(opened: Opened, report: RunReport, variables: list[str]) -> RunReport:
+    """Finish the run in the ledger and write its report; where that fails, the exit code becomes 8."""
+    night, ledger, run_id = opened.night, opened.ledger, opened.run_id
+    left, spent = _left(opened, report), None
+    try:
+        ledger.finish(run_id, report.finished_at, report.exit_code, left)
+        reached("ledger.finish")
+        spent = _credits(opened, report)
+        report = replace(report, credits=spent)
+        is_in_place = opened.guard.is_data_in_place
+        if report.is_unfinished and is_in_place:
+            retries = report.exit_code == SELLERS_FAILED.number and left.refused
+            retried = ["--retry-failed"] if retries else []
+            report = replace(report, go_on=night.command(ledger, opened.dates, retried, variables))
+        if is_in_place:
+            write_whole(RunFolder(night.data, run_id).report, report.as_json())
+        else:
+            LOG.error("no report is written: %s is another folder now, or none", night.data)
+        reached("report.written")
+    except (CrawlerError, OSError) as error:
+        LOG.error("cannot write the report: %s", error)
+        report = replace(report, exit_code=OutputError.exit_code)
+        with suppress(CrawlerError):
+            ledger.finish(run_id, report.finished_at, report.exit_code, left)
+        return replace(report, credits=spent or _credits(opened, report))
+    if is_in_place:
+        _write_page(opened, report)
+    return report
+
+
+def _left(opened: Opened, report: RunReport) -> Outcome:
+    """What the run leaves, as the ledger notes it."""
+    sellers, refused = report.sellers, 0
+    if sellers["failed"]:
+        for ids in opened.journal.sellers.refused():
+            refused += sum(opened.night.listed.contains(list(map(str, ids.to_pylist()))))
+    return Outcome(report.rows["written"], sellers["total"], sellers["complete"], sellers["failed"], refused)
+
+
+def _credits(opened: Opened, report: RunReport) -> Credits:
+    account, ledger = opened.account, opened.ledger
+    return Credits(
+        budget=account.limits.budget,
+        spent=report.requests.sent,
+        spent_for_date=ledger.spent_for(account.crawl_date),
+        monthly_budget=account.limits.monthly_budget,
+        spent_for_month=ledger.spent_since(account.month.began, account.month.lease_day),
+    )
+
+
+def _write_page(opened: Opened, report: RunReport) -> None:
+    """Write the report for people: whatever goes wrong here costs the page alone."""
+    try:
+        from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
+
+        page = as_page(asdict(report)).encode()
+        write_whole(RunFolder(opened.night.data, opened.run_id).page, page)
+    except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
+        LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)

@@ -16,7 +16,7 @@ from crawler.models.errors import CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.account import Account
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.engine import Engine, wire
-from crawler.nightly.opened import Opened
+from crawler.nightly.opening import Opened
 from crawler.nightly.watch import Watch
 from crawler.rules.budget import lease_size
 from crawler.rules.probing import ProbeCounts
@@ -89,7 +89,7 @@ class _Session:
         with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
             credit = Credits(_LedgerPort(self._opened.account, night.run.qps, counter))
             interval = night.settings.journal.commit_ms / 1000
-            journal = GroupCommit(self._opened.segments, self._opened.run_id, writer, interval)
+            journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
                 async with night.world.api(night.settings, night.key) as api:
                     self._engine = wire(self._opened, self._choice, self._rules, api, credit, journal, stop)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import date, datetime, timedelta
 
 from crawler.exit_codes import verdict_of
-from crawler.models.errors import InputError
-from crawler.nightly.shell import program, quoted, with_whole_paths
+from crawler.models.errors import InputError, OutputError
+from crawler.rules.clock import doubt_by_api, is_future
 from crawler.rules.dates import is_late, latest_date
 from crawler.store.ledger_records import FINISHED, DateRecord
 
@@ -62,30 +61,23 @@ def require_reached(crawl_date: date, now: datetime) -> None:
         )
 
 
+def require_begun(crawl_date: date, now: datetime, clock_offset: timedelta | None) -> None:
+    """Raise `OutputError` where the crawl date lies in the API's future: it is not published.
+
+    `clock_offset` is how far the API's clock is ahead of ours; None where that is not known.
+    """
+    if is_future(crawl_date, now, clock_offset):
+        raise OutputError(
+            f"crawl date {crawl_date} lies in the API's future and is not published: "
+            f"{doubt_by_api(now, clock_offset)}; what was paid for is kept in its journal: the same "
+            "command publishes it once that date has come"
+        )
+
+
 def what_is_left(day: DateRecord) -> str:
     """Why the date's latest run left something, and how many sellers failed, in words; maybe empty."""
     code = day.latest.exit_code
     ended = "" if code in FINISHED else "killed" if code is None else verdict_of(code, f"exit code {code}")
-    return "; ".join(filter(None, (ended, _failed_sellers(day))))
-
-
-def _failed_sellers(day: DateRecord) -> str:
-    """How many sellers of the date failed, in words; empty where none did."""
     counts = [(day.retriable, "failed"), (day.refused, "refused for good")]
-    words = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return f"sellers: {words}" if words else ""
-
-
-def close_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
-    """The command that closes a crawl date of this data folder."""
-    return quoted([*program(), "close", crawl_date.isoformat(), *with_whole_paths(place, data)])
-
-
-def place_of(flags: Sequence[str]) -> list[str]:
-    """Of a run's flags those that lead to its data folder and its settings file."""
-    words: list[str] = []
-    for name in ("--config", "--data"):
-        if name in flags:
-            at = flags.index(name)
-            words += flags[at : at + 2]
-    return words
+    failed = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return "; ".join(filter(None, (ended, failed and f"sellers: {failed}")))

@@ -13,7 +13,7 @@ from crawler.engine.stop import Stop
 from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
-from crawler.nightly.opened import Opened
+from crawler.nightly.opening import Opened
 from crawler.ports import Api
 from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule

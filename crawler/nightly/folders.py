@@ -1,4 +1,4 @@
-"""The data folder of a run: its folders made, its room checked, its databases watched."""
+"""The data folder of a run: its folders made, its room checked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from crawler.models.errors import OutputError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
-from crawler.store.layout import SNAPSHOT_KINDS, Layout, log_of
-from crawler.store.lock import Guard
+from crawler.store.layout import SNAPSHOT_KINDS, Layout
 from crawler.store.publishing import clean_staging
 
 
@@ -28,8 +27,8 @@ def prepare_folders(data: Path) -> None:
     for folder in (*map(layout.kind, SNAPSHOT_KINDS), layout.runs):
         with output_errors(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            apart = folder.stat().st_dev != state.stat().st_dev
-        if apart and folder != layout.runs:
+            is_apart = folder.stat().st_dev != state.stat().st_dev
+        if is_apart and folder != layout.runs:
             raise OutputError(
                 f"{folder} lies on another file system than {state}: a snapshot could not be put in its "
                 "place in one step; keep both on one"
@@ -38,16 +37,10 @@ def prepare_folders(data: Path) -> None:
 
 def check_room(settings: Settings, world: World) -> None:
     """Raise `OutputError` where less than the reserve is free under the data folder."""
-    reserve = settings.journal.reserve_mib << 20
-    data = settings.run.data
+    data, reserve = settings.run.data, settings.journal.reserve_mib << 20
     free = world.free_bytes(data.absolute())
     if free < reserve:
         raise OutputError(
             f"only {free >> 20} MiB are free under {data}, {reserve >> 20} MiB are kept in reserve: "
             "make room (or lower journal.reserve_mib), then run the same command again"
         )
-
-
-def watch_database(guard: Guard, database: Path) -> None:
-    """Watch a database that was opened just now, and its log."""
-    guard.watch(database, log_of(database))

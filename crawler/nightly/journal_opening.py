@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crawler.models.encodings import as_text
-from crawler.nightly.building import give_up_lost
-from crawler.nightly.folders import watch_database
-from crawler.nightly.fresh import usable_generation
-from crawler.nightly.going_on import keep_list
 from crawler.nightly.night import Night, Notes
-from crawler.nightly.replace_guard import ReplaceGuard, slices
-from crawler.nightly.resumable import has_begun, published_before, require_journal
-from crawler.store.files import output_errors
+from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
+from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
+from crawler.nightly.shell import whole_path
+from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard
 from crawler.store.log_check import unread_commits
@@ -48,14 +47,12 @@ class JournalOpening:
 
         Raises `InputError` where the run must not go on with it, `OutputError` where it cannot be used.
         """
-        night, data = self.night, self.night.data
+        night = self.night
         path = night.layout.journal(night.crawl_date, max(1, self._generation()))
-        published = None
-        if not has_begun(path):
-            published = published_before(data, night.crawl_date, night.listed, night.sorting)
+        published = None if has_begun(path) else published_before(night)
         power_loss = night.settings.journal.sync == "power-loss"
         journal = stack.enter_context(Journal(path, survive_power_loss=power_loss))
-        watch_database(self.guard, path)
+        self.guard.watch(path, log_of(path))
         journal.guard = self.guard
         if published is not None:
             published.take_over(journal)
@@ -74,26 +71,22 @@ class JournalOpening:
         """The generation of the journal to go on with; 0 or a new one where it is to be made."""
         night = self.night
         generation = night.layout.latest_generation(night.crawl_date)
-        self._note_unread_commits(night.layout.journal(night.crawl_date, max(1, generation)))
-        if night.run.fresh:
-            return usable_generation(night, self.run_id, self.notes, generation)
-        require_journal(self.ledger, night.data, night.crawl_date, generation)
-        return generation
-
-    def _note_unread_commits(self, path: Path) -> None:
-        """Note what a damaged log costs before SQLite opens it, which says nothing of it."""
+        path = night.layout.journal(night.crawl_date, max(1, generation))
+        # SQLite says nothing of what a damaged log costs: it is read before SQLite opens it.
         with output_errors(str(path)):
             unread = unread_commits(path)
         if unread:
             self.notes.add(f"{path}-wal was damaged: {unread} commits cannot be read and are asked for again")
+        if night.run.fresh:
+            return usable_generation(night, self.run_id, self.notes, generation)
+        require_journal(night, self.ledger, generation)
+        return generation
 
     def _begin(self, journal: Journal, segments: SegmentWriter) -> OpenJournal:
         """Note what the date is crawled with, and let the sellers go on that can."""
         night, run = self.night, self.night.run
         journal.require(sort=run.sort, order=run.order)
-        if night.source == "-":
-            keep_list(journal.path, run.column or "seller_id", night.listed.ids)
-        journal.note(source=as_text(_lasting(night.source)), flags=self._flags(), options=night.options)
+        self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
         journal.previous.replace()
@@ -110,13 +103,21 @@ class JournalOpening:
         give_up_lost(night, journal, self.notes, "they are read in full now, from their second page on")
         return OpenJournal(journal, segments, replace_guard)
 
-    def _flags(self) -> str:
-        """The run's flags as the journal notes them, leading to the same files from every folder."""
-        flags = self.night.flags
-        pairs = zip(["", *flags], flags, strict=False)
-        return json.dumps([_lasting(word) if before == "--config" else word for before, word in pairs])
+    def _note_list(self, journal: Journal) -> None:
+        """Note list, flags and options; paths lead to the same files from every folder.
 
-
-def _lasting(path: str) -> str:
-    """A path that leads to the same file from every folder."""
-    return path if path == "-" else os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+        A list from standard input is kept: the command that goes on with the date needs one.
+        """
+        night, source = self.night, self.night.source
+        if source == "-":
+            sink, kept = pa.BufferOutputStream(), JournalFiles(journal.path).piped_list
+            pq.write_table(pa.table({night.run.column or "seller_id": night.listed.ids}), sink)
+            with output_errors(str(kept)):
+                write_whole(kept, memoryview(sink.getvalue()), private=True)
+        else:
+            source = whole_path(source)
+        flags = list(night.flags)
+        if "--config" in flags:
+            at = flags.index("--config") + 1
+            flags[at] = whole_path(flags[at])
+        journal.note(source=as_text(source), flags=json.dumps(flags), options=night.options)

@@ -1,4 +1,4 @@
-"""What every step of a night is given: what the run is asked to do, and the notes of its report."""
+"""What a run is asked to do, and the notes of its report: every step of a night is given both."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from crawler.nightly.dates import DateRule, place_of
-from crawler.nightly.going_on import run_command
-from crawler.nightly.signals import Signals
+from crawler.models.errors import InputError
+from crawler.nightly.dates import DateRule, what_is_left
+from crawler.nightly.process import Signals
+from crawler.nightly.shell import close_command, place_of, run_command
 from crawler.nightly.world import World
 from crawler.options import RunSettings, Settings
 from crawler.report.progress import LOG
@@ -20,6 +21,23 @@ from crawler.store.ledger import Ledger
 
 _SECRET_LENGTH = 8
 """Characters from which on a key is struck out of what is printed: a shorter one may be part of any word."""
+
+
+class Notes:
+    """What the report says in sentences, each once; whatever is added is logged as well."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, text: str, level: int = logging.WARNING) -> None:
+        """Add a sentence, unless it is there already."""
+        if text not in self.texts:
+            self.texts.append(text)
+            LOG.log(level, "%s", text)
+
+    def has_about(self, beginning: str) -> bool:
+        """Whether a sentence begins so."""
+        return any(text.startswith(beginning) for text in self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +78,6 @@ class Night:
         """What pages are sorted by, and which way, as snapshots note it."""
         return f"{self.run.sort} {self.run.order}"
 
-    @property
-    def place(self) -> list[str]:
-        """The flags that lead to the data folder and the settings file."""
-        return place_of(self.flags)
-
     def command(
         self, ledger: Ledger, dates: DateRule, extra: Sequence[str] = (), variables: Sequence[str] = ()
     ) -> str:
@@ -76,22 +89,30 @@ class Night:
         if day is not None and dates.is_closed(day):
             extra = (*extra, "--late")
         own = (self.source, self.flags)
-        command = run_command(ledger, self.data, self.crawl_date, self.place, own, extra, variables)
+        place = place_of(self.flags)
+        command = run_command(ledger, self.data, self.crawl_date, place, own, extra, variables)
         return command.replace(self.key, "***") if len(self.key) >= _SECRET_LENGTH else command
 
+    def require_open(self, ledger: Ledger, dates: DateRule) -> None:
+        """Raise `InputError` where only `--late` goes on with the crawl date."""
+        day = ledger.date(self.crawl_date)
+        if day is None or self.run.late or not dates.is_closed(day):
+            return
+        fresh = ["--fresh"] if self.run.fresh else []
+        raise InputError(
+            f"crawl date {self.crawl_date} {dates.why_closed(day)}: nothing was sent; "
+            f"go on with it by: {self.command(ledger, dates, fresh)}"
+        )
 
-class Notes:
-    """What the report says in sentences, each once; whatever is added is logged as well."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def add(self, text: str, level: int = logging.WARNING) -> None:
-        """Add a sentence, unless it is there already."""
-        if text not in self.texts:
-            self.texts.append(text)
-            LOG.log(level, "%s", text)
-
-    def has_about(self, beginning: str) -> bool:
-        """Whether a sentence begins so."""
-        return any(text.startswith(beginning) for text in self.texts)
+    def note_unfinished(self, ledger: Ledger, dates: DateRule, notes: Notes) -> None:
+        """Note all unfinished earlier dates in one line, which --quiet leaves to the report."""
+        days = [day for day in dates.unfinished(ledger.dates()) if day.crawl_date < self.crawl_date]
+        if not days:
+            return
+        newest, oldest, place = days[0], days[-1], place_of(self.flags)
+        text = f"crawl date {newest.crawl_date} is unfinished ({what_is_left(newest)})"
+        if len(days) > 1:
+            text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
+        close = close_command(newest.crawl_date, place, self.data)
+        go_on = run_command(ledger, self.data, newest.crawl_date, place)
+        notes.add(f"{text}; end it as it is by: {close}; go on with it by: {go_on}", logging.INFO)

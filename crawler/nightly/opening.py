@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
+from crawler.models.errors import DisplacedError
 from crawler.nightly.account import Account, initial_hold_s
-from crawler.nightly.date_gate import note_unfinished, require_open_date
 from crawler.nightly.dates import DateRule
-from crawler.nightly.folders import check_room, prepare_folders, watch_database
-from crawler.nightly.journal_opening import JournalOpening
+from crawler.nightly.folders import check_room, prepare_folders
+from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.lost_ledger import recover
 from crawler.nightly.night import Night, Notes
-from crawler.nightly.opened import Opened
 from crawler.report.progress import LOG
 from crawler.rules.clock import doubt_by_last_run
 from crawler.rules.dates import stamp
+from crawler.store.journal import Journal
+from crawler.store.layout import log_of
 from crawler.store.ledger import Ledger
-from crawler.store.lock import hold_lock
+from crawler.store.lock import Guard, hold_lock
 from crawler.store.sqlite import state_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A crawl date that is open for this run, which holds the lock: what every later step is given.
+
+    `initial_hold_s` is how many seconds must pass before the first request. `guard` raises where what is
+    open is no longer at its path. `is_clock_doubtful`: nothing may be removed for its age.
+    """
+
+    night: Night
+    run_id: str
+    started_at: str
+    dates: DateRule
+    guard: Guard
+    ledger: Ledger
+    store: OpenJournal
+    account: Account
+    initial_hold_s: float
+    is_clock_doubtful: bool
+    notes: Notes
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of the crawl date."""
+        return self.store.journal
+
+    @property
+    def displacement(self) -> DisplacedError | None:
+        """Why lock, ledger and journal must not be used any more; None where they may."""
+        try:
+            self.guard()
+        except DisplacedError as error:
+            return error
+        return None
 
 
 def open_date(night: Night, stack: ExitStack) -> Opened:
@@ -32,11 +69,11 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     prepare_folders(data)
     check_room(night.settings, night.world)
     ledger = stack.enter_context(Ledger(data))
-    watch_database(guard, ledger.path)
+    guard.watch(ledger.path, log_of(ledger.path))
     dates, notes = DateRule(now, night.run.late_after), Notes()
-    require_open_date(night, ledger, dates)
+    night.require_open(ledger, dates)
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
-    note_unfinished(night, ledger, dates, notes)
+    night.note_unfinished(ledger, dates, notes)
     for warning in night.listed.warnings:
         notes.add(warning)
     doubt = doubt_by_last_run(night.world.now(), ledger.last_moment())
@@ -44,23 +81,17 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         notes.add(doubt)
     hold_s = initial_hold_s(night.run.qps, ledger)
     account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
-    opened = Opened(
-        night, run_id, stamp(now), dates, guard, ledger, store, account, hold_s, doubt is not None, notes
-    )
-    _begin(opened)
-    return opened
-
-
-def _begin(opened: Opened) -> None:
-    """Let the ledger know of the run, and of credits that it had lost."""
-    night, ledger, run_id = opened.night, opened.ledger, opened.run_id
-    recover(ledger, opened.journal, night, run_id, opened.started_at, opened.notes)
-    ledger.begin(run_id, night.crawl_date, opened.started_at)
+    started_at = stamp(now)
+    recover(ledger, store.journal, night, run_id, started_at, notes)
+    ledger.begin(run_id, night.crawl_date, started_at)
     LOG.info(
         "run %s: %d sellers for crawl date %s, at most %g requests/s, %s",
         run_id,
         len(night.listed),
         night.crawl_date,
         night.run.qps,
-        opened.account.in_words(),
+        account.in_words(),
+    )
+    return Opened(
+        night, run_id, started_at, dates, guard, ledger, store, account, hold_s, doubt is not None, notes
     )

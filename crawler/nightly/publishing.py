@@ -9,10 +9,10 @@ import orjson
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, OutputError
 from crawler.nightly import tally
-from crawler.nightly.building import build, give_up_lost
 from crawler.nightly.crawling import CrawlOutcome
-from crawler.nightly.opened import Opened
-from crawler.nightly.watch import require_begun_date
+from crawler.nightly.dates import require_begun
+from crawler.nightly.opening import Opened
+from crawler.nightly.replace_guard import build, give_up_lost
 from crawler.report.run_report import Counts
 from crawler.rules.stop_reasons import stop_reason_of
 from crawler.store.digests import damage_of_published
@@ -25,14 +25,14 @@ from crawler.store.publishing import RowCounts, SnapshotPlan
 class Published:
     """What is published of the crawl date.
 
-    `is_published`: for every listed seller it is what the journal has. `stop_reason` is why the run ended
-    early, so far. `counts` and `rows` are None where it came to no counting.
+    `is_published`: for every listed seller it is what the journal has. `rows` are None where it is not known
+    of which rows. `stop_reason` is why the run ended early.
     """
 
-    is_published: bool = False
-    counts: Counts | None = None
-    rows: RowCounts | None = None
-    stop_reason: CrawlerError | None = None
+    is_published: bool
+    counts: Counts
+    rows: RowCounts | None
+    stop_reason: CrawlerError | None
 
 
 def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
@@ -45,7 +45,9 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.run(outcome)
     except OutputError as error:
         step.stop_reason = error
-    return Published(step.is_published, step.counts, step.rows, step.stop_reason)
+    stop_reason = step.stop_reason = opened.displacement or step.stop_reason
+    counts = step.counts or step.count().counts
+    return Published(step.is_published, counts, step.rows, stop_reason)
 
 
 class _Publishing:
@@ -64,24 +66,23 @@ class _Publishing:
             raise self.stop_reason
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
-        require_begun_date(night.crawl_date, night.world.now(), outcome.clock_offset)
+        require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()
         mark, rows = journal.reader.mark(), journal.meta("published_rows")
         hidden = self._note_hidden()
         is_same_list = hidden or journal.meta("published_list") == self._list_digest()
         is_same = mark == journal.meta("published_mark") and rows is not None and is_same_list
         if is_same and rows is not None and self._is_whole():
-            self.counts = (None if hidden else self._former_counts(mark)) or self._count().counts
+            self.counts = (None if hidden else self._former_counts(mark)) or self.count().counts
             self._note_rows(_rows_from_json(rows))
             self.is_published = not hidden
             return
-        counted = self._count()
+        counted = self.count()
         if not opened.store.replace_guard.may_replace(night.listed.ids):
             opened.notes.add(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed:
-            opened.store.replace_guard.announce(opened.run_id)
             rows_built, counted = self._build(counted)
             self._note_rows(rows_built)
             counts = f"{journal.reader.mark()}\n{counted.counts.as_json()}"
@@ -121,7 +122,8 @@ class _Publishing:
         """Equal where `sellers/` would name the same sellers, and the same reason for what they lack."""
         return f"{self._opened.night.listed.digest()} {stop_reason_of(self.stop_reason)}"
 
-    def _count(self) -> tally.Tally:
+    def count(self) -> tally.Tally:
+        """Count the listed sellers, as they stand with the stop reason so far."""
         opened = self._opened
         counted = tally.count(opened.journal, opened.night.listed, stop_reason_of(self.stop_reason))
         self.counts = counted.counts
@@ -139,14 +141,12 @@ class _Publishing:
 
         def on_lost() -> None:
             nonlocal latest
-            then = "the next run of this date reads them in full"
-            lost = give_up_lost(opened.night, opened.journal, opened.notes, then)
-            if lost:
+            if lost := give_up_lost(opened.night, opened.journal, opened.notes):
                 text = f"rows of {lost} sellers can no longer be carried: run the same command again"
                 self.stop_reason = self.stop_reason or OutputError(text)
-                latest = self._count()
+                latest = self.count()
 
-        rows = build(opened.night.world, opened.segments, lambda: self._plan(latest), on_lost)
+        rows = build(opened.night.world, opened.store.segments, lambda: self._plan(latest), on_lost)
         return rows, latest
 
     def _plan(self, counted: tally.Tally) -> SnapshotPlan:

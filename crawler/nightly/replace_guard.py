@@ -1,8 +1,8 @@
-"""What may replace a published snapshot: read this before you change when a run publishes."""
+"""Building a snapshot, and what it may replace: read this before you change when a run publishes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -13,18 +13,68 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.carried import PinnedRows
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
+from crawler.models.errors import CarriedRowsLostError
+from crawler.nightly.night import Night, Notes
+from crawler.nightly.world import World
 from crawler.sellers.listing import missing
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, JournalFiles
+from crawler.store.publishing import RowCounts, SnapshotPlan
 from crawler.store.schema import SELLER_SCHEMA
+from crawler.store.segments import SegmentWriter
 
-_STRING = pa.string()
+_BUILDS = 4
+"""Attempts to build a snapshot: each but the last may find damage in a file that rows are carried from."""
 _WITH_PAGES = columns_of(SELLER_SCHEMA, "seller_id", "pages")
 _IDS = columns_of(SELLER_SCHEMA, "seller_id")
 _SLICE = 65_536
 _CHECKSUM_BYTES = 4
+
+
+def build(
+    world: World, segments: SegmentWriter, plan: Callable[[], SnapshotPlan], on_lost: Callable[[], object]
+) -> RowCounts:
+    """Build and publish a snapshot; where carried rows are lost, `on_lost` is called, and it is tried again.
+
+    Raises `OutputError`; the earlier snapshot is then whole and still there.
+    """
+    # Noted first: the run's files tell that this journal was published.
+    journal = segments.journal
+    journal.note(publishing=f"{journal.meta('publishing') or ''} {plan().run_id}")
+    for _ in range(_BUILDS - 1):
+        try:
+            return world.publish(segments, plan())
+        except CarriedRowsLostError:
+            on_lost()
+    return world.publish(segments, plan())
+
+
+def give_up_lost(
+    night: Night, journal: Journal, notes: Notes, then: str = "the next run of this date reads them in full"
+) -> int:
+    """Let sellers go on whose rows can no longer be carried; returns how many.
+
+    `then` says in the note what becomes of them.
+    """
+    carried = PinnedRows(journal, night.data, night.crawl_date)
+    for damage in carried.damages:
+        notes.add(f"{damage}: no rows are carried from it")
+    if carried.kept:
+        notes.add(
+            f"{len(carried.kept)} sellers keep the carried rows that {night.crawl_date} was published with"
+        )
+    lost = carried.lost
+    if lost:
+        journal.carried.give_up(lost)
+        inside = sum(night.listed.contains(lost))
+        text = f"rows of {len(lost)} sellers were to be carried from there: {then}"
+        if inside < len(lost):
+            text += f" ({len(lost) - inside} of them are not in the list and keep their first page only)"
+        notes.add(text)
+    return len(lost)
 
 
 class ReplaceGuard:
@@ -46,10 +96,6 @@ class ReplaceGuard:
         names = [path.stem for path in self._files(VIDEOS).paths]
         return not names or any(name in runs for name in names)
 
-    def announce(self, run_id: str) -> None:
-        """Note before publishing whose files tell that this journal was published."""
-        self._journal.note(publishing=f"{self._journal.meta('publishing') or ''} {run_id}")
-
     def record_required_sellers(self, listed: pa.Array[Any]) -> None:
         """Note once which sellers must end: those listed, and those that the snapshot has pages of."""
         if self.is_ours or self._required() is not None:
@@ -64,7 +110,8 @@ class ReplaceGuard:
     def _required(self) -> pa.Array[Any] | None:
         """The sellers that were noted; None where none were, or the file is damaged."""
         with output_errors(str(self._path)), suppress(FileNotFoundError):
-            content, checksum = _halves(self._path.read_bytes())
+            whole = self._path.read_bytes()
+            content, checksum = whole[:-_CHECKSUM_BYTES], whole[-_CHECKSUM_BYTES:]
             if crc32(content) == int.from_bytes(checksum):
                 return pq.ParquetFile(pa.BufferReader(content)).read()["seller_id"].combine_chunks()
         return None
@@ -73,8 +120,7 @@ class ReplaceGuard:
         """Whether this journal may publish."""
         if self.is_ours:
             return True
-        wanted = [listed]
-        required = self._required()
+        wanted, required = [listed], self._required()
         wanted += [] if required is None else [required]
         return not any(len(missing(ids, self._journal.sellers.settled())) for ids in wanted)
 
@@ -83,7 +129,7 @@ class ReplaceGuard:
 
     def _published(self) -> pa.Array[Any]:
         """The sellers that the snapshot has pages of, or rows of where `sellers/` cannot be read."""
-        chunks: list[pa.Array[Any]] = [pa.array([], _STRING)]
+        chunks: list[pa.Array[Any]] = [pa.array([], pa.string())]
         for file in self._files(SELLERS).each():
             try:
                 table = file.table(_WITH_PAGES)
@@ -98,10 +144,6 @@ class ReplaceGuard:
             with suppress(UnreadableError):
                 for rows in file.batches(_IDS):
                     yield pc.unique(rows["seller_id"].combine_chunks())
-
-
-def _halves(content: bytes) -> tuple[bytes, bytes]:
-    return content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
 
 
 def slices(ids: pa.Array[Any]) -> Iterator[pa.Array[Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 
 from crawler.engine.gates import RequestCounts
@@ -12,25 +11,20 @@ from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import ApiDownError, CrawlerError
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.night import Notes
-from crawler.nightly.opened import Opened
+from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
-from crawler.report.run_report import Counts, Errors, LastError, Requests, RunReport
+from crawler.report.run_report import Errors, LastError, Requests, RunReport
 from crawler.rules.dates import stamp
 from crawler.store.layout import VIDEOS
-from crawler.store.publishing import RowCounts
 
 _ROWS = ("received", "duplicate", "rejected", "written")
 
 
 def draft(
-    opened: Opened,
-    outcome: CrawlOutcome,
-    published: Published,
-    counts: Counts,
-    stop_reason: CrawlerError | None,
+    opened: Opened, outcome: CrawlOutcome, published: Published, stop_reason: CrawlerError | None
 ) -> RunReport:
     """The report of a night, but for its notes, its credits and the command that goes on with it."""
-    night, crawled, rows = opened.night, outcome.counts, published.rows
+    night, crawled, counts, rows = opened.night, outcome.counts, published.counts, published.rows
     exit_code = SELLERS_FAILED.number if counts.sellers["failed"] else 0
     if stop_reason is not None:
         exit_code = stop_reason.exit_code
@@ -46,7 +40,7 @@ def draft(
         sellers=counts.sellers,
         requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
         errors=_errors(crawled),
-        rows=dict.fromkeys(_ROWS, 0) if rows is None else _rows(rows),
+        rows=dict.fromkeys(_ROWS, 0) if rows is None else {n: getattr(rows, n) for n in (*_ROWS, "carried")},
         stops=counts.stops,
         qps={
             "limit": night.run.qps,
@@ -56,7 +50,9 @@ def draft(
         certain_rows=0 if rows is None else rows.certain,
         probes={"sent": outcome.probes.sent, "rows_found": outcome.probes.rows_found},
         after_rejects={"pages": outcome.after_rejects.sent, "rows_found": outcome.after_rejects.rows_found},
-        carry_forward={} if rows is None else _carry_forward(rows),
+        carry_forward={}
+        if rows is None
+        else {"carried": rows.carried_sellers, "credits_saved": rows.saved, **asdict(rows.audit)},
         drift=counts.drift,
         failures=counts.failures,
     )
@@ -74,22 +70,8 @@ def _errors(counts: RequestCounts) -> Errors:
     return Errors(dict(counts.errors.most_common()), error)
 
 
-def _rows(rows: RowCounts) -> dict[str, int]:
-    return {
-        "received": rows.received,
-        "duplicate": rows.duplicate,
-        "rejected": rows.rejected,
-        "written": rows.written,
-        "carried": rows.carried,
-    }
-
-
-def _carry_forward(rows: RowCounts) -> dict[str, int]:
-    return {"carried": rows.carried_sellers, "credits_saved": rows.saved, **asdict(rows.audit)}
-
-
 def note_findings(
-    notes: Notes, report: RunReport, address_doubt: str, stop_reason: CrawlerError | None, crawl_date: date
+    notes: Notes, report: RunReport, address_doubt: str, stop_reason: CrawlerError | None
 ) -> None:
     """Note what a reader of the figures should know, and what can be done about it."""
     probes, beyond, drift = report.probes, report.after_rejects, report.drift
@@ -113,7 +95,8 @@ def note_findings(
     others, failed = report.sellers["not_listed"], report.sellers["kept"]
     if others:
         notes.add(
-            f"{others} sellers of {crawl_date} are not in the list: they stay as they are", logging.INFO
+            f"{others} sellers of {report.crawl_date} are not in the list: they stay as they are",
+            logging.INFO,
         )
     if failed:
         notes.add(

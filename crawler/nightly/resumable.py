@@ -1,39 +1,37 @@
-"""What of a crawl date's journal or snapshot a run can go on with, and what it must refuse."""
+"""Which journal a run goes on with, what it takes over from a snapshot, and what it must refuse."""
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 from crawler.history.takeover import PublishedDate
-from crawler.models.errors import InputError
-from crawler.nightly.replace_guard import slices
-from crawler.sellers.listing import SellerList, missing
+from crawler.models.errors import CrawlerError, InputError
+from crawler.nightly.night import Night, Notes
+from crawler.nightly.replace_guard import ReplaceGuard, build, give_up_lost, slices
+from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
-from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import FINISHED
+from crawler.store.publishing import NOBODY, SnapshotPlan
 from crawler.store.repair import repair
 
 
-def require_journal(ledger: Ledger, data: Path, crawl_date: date, generation: int) -> None:
+def require_journal(night: Night, ledger: Ledger, generation: int) -> None:
     """Raise `InputError` where pages of the crawl date were paid for, but their journal is gone."""
+    crawl_date, layout = night.crawl_date, night.layout
     spent = ledger.spent_by_runs(crawl_date)
-    path = Layout(data).journal(crawl_date, max(1, generation))
-    if not spent or (generation and _has_begun(path, data, crawl_date, generation)):
+    path = layout.journal(crawl_date, max(1, generation))
+    if not spent or (generation > 1 and layout.journal(crawl_date, generation - 1).exists()):
         return
+    if generation:
+        with Journal(path) as journal:
+            if journal.meta("source") is not None:
+                return
     finished = ledger.latest_exit_code(crawl_date) in FINISHED
-    told = "is finished and its journal was pruned" if finished else f"has lost its journal {path}"
+    state = "is finished and its journal was pruned" if finished else f"has lost its journal {path}"
     raise InputError(
-        f"crawl date {crawl_date} {told}: restore it, or pay again with --fresh ({spent} credits were spent)"
+        f"crawl date {crawl_date} {state}: restore it, or pay again with --fresh ({spent} credits were spent)"
     )
-
-
-def _has_begun(path: Path, data: Path, crawl_date: date, generation: int) -> bool:
-    if generation > 1 and Layout(data).journal(crawl_date, generation - 1).exists():
-        return True
-    with Journal(path) as journal:
-        return journal.meta("source") is not None
 
 
 def has_begun(path: Path) -> bool:
@@ -47,30 +45,64 @@ def has_begun(path: Path) -> bool:
         return journal.meta("source") is not None or journal.has_pages or journal.sellers.has_endings
 
 
-def require_usable(path: Path, **sorting: str) -> str:
-    """Raise `CrawlerError` where a journal is gone, or its pages are sorted in another way.
+def usable_generation(night: Night, run_id: str, notes: Notes, generation: int) -> int:
+    """The generation of the journal that a `--fresh` crawl goes on with; a new one where it cannot.
 
-    Returns what was repaired of it, as a sentence; empty where nothing was damaged.
+    Raises `InputError` where the other sellers of the date could not be kept.
     """
+    if not generation:
+        return generation
+    path = night.layout.journal(night.crawl_date, generation)
+    try:
+        _require_usable(night, path, notes)
+    except CrawlerError as error:
+        notes.add(
+            f"the journal of {night.crawl_date} cannot be used any further, a new one is begun: {error}"
+        )
+    else:
+        return generation
+    # Refused before anything is changed, where the rest of the date could not be kept.
+    published_before(night)
+    try:
+        _publish_earlier(night, f"{run_id}-former", notes, path)
+    except CrawlerError as error:
+        notes.add(f"what the crawl before had paid for last is not published: {error}")
+    return generation + 1
+
+
+def _require_usable(night: Night, path: Path, notes: Notes) -> None:
+    """Repair a journal; raise `CrawlerError` where it is gone, or its pages are sorted in another way."""
     if not has_begun(path):
         raise InputError(f"{path} is lost")
     with Journal(path) as journal:
         repaired = str(repair(journal))
-        journal.require(**sorting)
-        return repaired
+        journal.require(sort=night.run.sort, order=night.run.order)
+    if repaired:
+        notes.add(f"{path} was damaged: {repaired}")
 
 
-def published_before(data: Path, crawl_date: date, listed: SellerList, sorting: str) -> PublishedDate | None:
-    """The snapshot of a date that a new journal is to take over; None where there is none.
+def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> None:
+    """Before a date is crawled anew, publish what an earlier, killed run of it paid for."""
+    with Journal(path) as journal:
+        is_changed = journal.meta("published_mark") != journal.reader.mark()
+        if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
+            segments = night.world.staging(journal)
+            plan = SnapshotPlan(night.data, run_id, night.crawl_date, NOBODY, None)
+            build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))
+
+
+def published_before(night: Night) -> PublishedDate | None:
+    """The snapshot of the crawl date that a new journal is to take over; None where there is none.
 
     Raises `InputError` where it cannot be used, or has sellers beyond the list, sorted in another way.
     """
-    published = PublishedDate.found(data, crawl_date)
+    crawl_date, sorting = night.crawl_date, night.sorting
+    published = PublishedDate.found(night.data, crawl_date)
     if published is None or published.sorting in {"", sorting}:
         return published
-    others = sum(len(missing(ids, slices(listed.ids))) for ids in published.with_rows())
+    others = sum(len(missing(ids, slices(night.listed.ids))) for ids in published.with_rows())
     if others:
-        was, now = (_as_flags(told) for told in (published.sorting, sorting))
+        was, now = _as_flags(published.sorting), _as_flags(sorting)
         raise InputError(
             f"crawl date {crawl_date} was crawled with {was}, not {now}, and {others} of its sellers are not "
             f"in the list: use {was}, or a list with all of its sellers"

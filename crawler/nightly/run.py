@@ -9,8 +9,7 @@ from crawler.nightly.choosing import choose
 from crawler.nightly.concluding import conclude
 from crawler.nightly.crawling import CrawlOutcome, crawl
 from crawler.nightly.night import Night
-from crawler.nightly.opened import Opened
-from crawler.nightly.opening import open_date
+from crawler.nightly.opening import Opened, open_date
 from crawler.nightly.publishing import publish
 from crawler.report.run_report import RunReport
 

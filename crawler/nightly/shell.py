@@ -1,15 +1,100 @@
-"""Commands as a shell reads them: to be pasted into one on this machine, from any folder."""
+"""Commands as they are printed: to be pasted into a shell on this machine, from any folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
+from crawler.models.encodings import as_name
+from crawler.models.errors import CrawlerError
+from crawler.store.layout import JournalFiles, Layout
+from crawler.store.ledger import Ledger
+
 _NAME = "crawler"
+_ANY_LIST = "SELLERS"
+"""What a command names where no journal says which list its date was begun with."""
+
+
+def run_command(
+    ledger: Ledger,
+    data: Path,
+    crawl_date: date,
+    place: Sequence[str],
+    own: tuple[str, Sequence[str]] | None = None,
+    extra: Sequence[str] = (),
+    variables: Sequence[str] = (),
+) -> str:
+    """The command that goes on with a crawl date.
+
+    By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
+    `place` is the flags that lead to this data folder and its settings, `variables` are set for the command
+    alone. Where the budget in the flags is spent, it is raised by as much again.
+    """
+    source, flags = _noted(data, crawl_date, place) if own is None else own
+    if source == "-":
+        kept = JournalFiles(Layout(data).latest_journal(crawl_date)).piped_list
+        # A run that was refused has kept none: then the list must be piped in again.
+        source = str(kept) if kept.is_file() else source
+    elif source != _ANY_LIST:
+        source = whole_path(source)
+    flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), data)
+    words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
+    words += [flag for flag in extra if flag not in flags]
+    return " ".join([*variables, quoted(words)])
+
+
+def close_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
+    """The command that closes a crawl date of this data folder."""
+    return quoted([*program(), "close", crawl_date.isoformat(), *with_whole_paths(place, data)])
+
+
+def place_of(flags: Sequence[str]) -> list[str]:
+    """Of a run's flags those that lead to its data folder and its settings file."""
+    return [*_pair("--config", flags), *_pair("--data", flags)]
+
+
+def _pair(name: str, flags: Sequence[str]) -> Sequence[str]:
+    """A flag with its value, as far as it is given."""
+    at = flags.index(name) if name in flags else len(flags)
+    return flags[at : at + 2]
+
+
+def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list[str]:
+    """The flags with a budget that lets a run of the date go on."""
+    words = list(flags)
+    if "--budget" not in words:
+        return words
+    at, spent = words.index("--budget") + 1, ledger.spent_for(crawl_date)
+    budget = int(words[at])
+    if spent >= budget:
+        day = ledger.date(crawl_date)
+        left = 0 if day is None else day.pending
+        words[at] = str(spent + (budget or left or 1))
+    return words
+
+
+def _noted(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
+    """The list and the flags that the date's journal notes; the data folder is where it is now."""
+    from crawler.store.journal import Journal  # noqa: PLC0415 - heavy
+
+    path = Layout(data).latest_journal(crawl_date)
+    source, flags = _ANY_LIST, list(place)
+    if path.exists():
+        with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:
+            source = as_name(journal.meta("source") or _ANY_LIST)
+            if (noted := journal.meta("flags")) is not None:
+                flags = json.loads(noted)
+                at = flags.index("--data") if "--data" in flags else len(flags)
+                flags[at : at + 2] = []
+                flags += _pair("--data", place)
+    return source, flags
 
 
 def program() -> list[str]:

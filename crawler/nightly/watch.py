@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 
 from crawler.engine.stop import Stop
 from crawler.models.errors import OutputError
+from crawler.nightly.dates import require_begun
 from crawler.nightly.engine import Engine
 from crawler.nightly.folders import check_room
-from crawler.nightly.opened import Opened
+from crawler.nightly.opening import Opened
 from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
-from crawler.rules.clock import doubt_by_api, is_future
 
 _TICK_S = 0.25
 _DATES_ENOUGH = 3
@@ -55,7 +55,7 @@ class Watch:
                 self._opened.account.guard()
                 check_room(night.settings, night.world)
                 if self._read_clock(api) >= _DATES_ENOUGH:
-                    require_begun_date(night.crawl_date, night.world.now(), self.clock_offset)
+                    require_begun(night.crawl_date, night.world.now(), self.clock_offset)
             except OutputError as error:
                 self._stop.set(error)
 
@@ -65,13 +65,3 @@ class Watch:
             return 0
         self.clock_offset = clock - self._opened.night.world.now()
         return api.dates_read
-
-
-def require_begun_date(crawl_date: date, now: datetime, clock_offset: timedelta | None) -> None:
-    """Raise `OutputError` where the crawl date lies in the API's future: it is not published."""
-    if is_future(crawl_date, now, clock_offset):
-        raise OutputError(
-            f"crawl date {crawl_date} lies in the API's future and is not published: "
-            f"{doubt_by_api(now, clock_offset)}; what was paid for is kept in its journal: the same "
-            "command publishes it once that date has come"
-        )

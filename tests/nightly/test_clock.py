@@ -13,8 +13,8 @@ from conftest import DATE, SMALL, Night
 
 from crawler.api.answers import read_date
 from crawler.nightly.night import Night as Asked
+from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
-from crawler.nightly.signals import Signals
 from crawler.nightly.world import World
 from crawler.rules.clock import doubt_by_api, doubt_by_last_run, is_future
 from crawler.sellers.reading import read_sellers

@@ -17,7 +17,7 @@ import pytest
 from conftest import DATE, SMALL, Night
 
 from crawler.endings import shortage
-from crawler.nightly.resources import OWN_FILES, allow_connections
+from crawler.nightly.process import OWN_FILES, allow_connections
 from crawler.rules.sizing import MAX_WORKERS, PoolSize
 from crawler.simulator.server import Simulator, SimulatorOptions
 

@@ -22,7 +22,7 @@ from conftest import DATE, SMALL, Night, as_printed
 
 from crawler.cli import cli
 from crawler.nightly import tally
-from crawler.nightly.signals import Signals
+from crawler.nightly.process import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.journal import Journal
