@@ -46,7 +46,7 @@ _SEEDS = (
 def check_answer(status: int, retry_after: str | None, body: bytes) -> None:
     """Hold one answer to the promises: a page whose rows are all there, or a typed error."""
     try:
-        _, page = answers.read_answer(status, retry_after, body, SELLER, 1, 0)
+        page = answers.read_answer(status, retry_after, body, SELLER, 1, 0)
     except (PageError, CrawlerError) as error:
         if not getattr(error, "label", None):
             raise AssertionError("an error without a label") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
@@ -11,17 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from crawler.api import messages
 from crawler.api.lenient import load_quickly, load_tolerant
-from crawler.api.messages import (
-    OK_CODES,
-    Message,
-    is_row,
-    message_of,
-    message_of_text,
-    on_one_line,
-    says_refused,
-    status_named,
-)
 from crawler.api.rows import FOREIGN, as_number, reject_reason
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import (
@@ -35,6 +27,7 @@ from crawler.models.errors import (
 )
 from crawler.models.page import Page
 
+_Failure = CrawlerError | PageError
 _OF_SELLER = frozenset({400, 422})
 _OF_ADDRESS = frozenset({404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 426, 428, 431, 451})
 """Refusals that a single seller may get, and all do where the address is wrong or no longer served.
@@ -46,15 +39,13 @@ _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
     407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
 }
-"""What is added to the message of a status that did not come from the API itself."""
+"""What is added to the message of a status that is not the API's own."""
 
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
-_NUMBERS, _STRINGS = {int, float}, {str}
 _NO_ROWS = "malformed answer: no element of `data` is a row"
 _MISDELIVERED = "misdelivered answer: its rows are another seller's"
 _MAX_SUMMED = 1e300
 """Larger values are cut to this where a page's sum would be beyond all floats."""
-
 _YEARS = range(2025, 2100)
 """The years that a working clock may show."""
 
@@ -67,77 +58,47 @@ def read_answer(
     page_num: int,
     received_at: int,
     sort: SortField = SortField.VIEWS,
-) -> tuple[str, Page]:
-    """Read one answer of the API; returns its status (the `code` of a 200 body counts as one) and page.
-
-    `sort` is what the rows are sorted by.
+) -> Page:
+    """Read one answer of the API. The `code` of a 200 body counts as a status.
 
     Raises `KeyRefusedError`, `QuotaUsedUpError`, `ThrottledError`, `RefusedError` or
-    `UnavailableError`, each with the status as its `label` attribute.
+    `UnavailableError`, each with the status as its `label`.
     """
     where = f"seller {seller_id}, page {page_num}"
     if status != 200:
-        raise _labelled(_failure(status, _message_of(body), retry_after, where), str(status))
-    try:
-        document, kept = _parse(body, where)
-    except UnavailableError:
-        message = message_of_text(body)
-        if message.says_quota_used_up:
-            raise _labelled(_failure(status, message, retry_after, where), "200") from None
-        raise
+        raise _failure(status, _message_of(body), retry_after, where)
+    document, kept = _parse(body, retry_after, where)
     code = _code_of(document)
-    if code not in OK_CODES:
-        raise _labelled(_failure(code, message_of(document), retry_after, where), str(code))
+    if code not in messages.OK_CODES:
+        raise _failure(code, messages.message_of(document), retry_after, where)
     rows: list[Any] | None = document.get("data")
-    ranking = None
-    if isinstance(rows, list) and rows:
-        ranking = _ranking(seller_id, rows, SORT_COLUMNS[sort], kept)
-    if ranking is None or ranking.fault or says_refused(document):
+    is_list = isinstance(rows, list)
+    ranking = _ranking(seller_id, rows, SORT_COLUMNS[sort], kept) if rows and is_list else _Ranking([], [])
+    if not ranking.ids or ranking.fault or messages.says_refused(document):
         _require_success(document, retry_after, where)
     if "data" not in document or not isinstance(rows, list | None):
-        raise _labelled(UnavailableError(f"{where}: malformed answer: `data` is no list"), "malformed")
-    if ranking is None:
-        ranking = _Ranking([], [])
+        raise _malformed(where, "malformed answer: `data` is no list")
     if ranking.fault:
-        label = "misdelivered" if ranking.fault is _MISDELIVERED else "malformed"
-        raise _labelled(UnavailableError(f"{where}: {ranking.fault}"), label)
+        raise _malformed(where, ranking.fault)
     values = ranking.values
-    page = Page(
+    return Page(
         seller_id=seller_id,
         page_num=page_num,
         body=kept,
         row_count=None if rows is None else len(rows),
         fingerprint=_fingerprint(ranking.ids),
         received_at=received_at,
-        request_id=on_one_line(document.get("requestId")),
+        request_id=messages.on_one_line(document.get("requestId")),
         total=_sum(values),
         last_value=values[-1] if values and values == sorted(values, reverse=True) else None,
         ids=ranking.ids,
         values=values,
         rejected=ranking.rejected,
     )
-    return "200", page
-
-
-def read_retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, in either form; 0, the past and rubbish are None."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9]) or None
-    date = _http_date(text)
-    if date is None:
-        return None
-    seconds = (date - (now or datetime.now(UTC))).total_seconds()
-    return seconds if seconds > 0 else None
 
 
 class _Ranking(NamedTuple):
-    """What each row is known by, what those that are kept are worth, and how many are not.
-
-    `fault` says why the rows are no page of the seller's at all.
-    """
+    """Each row's ID, the values of the rows that are kept, and why they are no page of the seller's."""
 
     ids: list[str]
     values: list[float]
@@ -145,9 +106,19 @@ class _Ranking(NamedTuple):
     fault: str = ""
 
 
+def read_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds that a `Retry-After` header asks for, in either form; 0, the past and rubbish are None."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9]) or None
+    date = _http_date(text)
+    seconds = 0.0 if date is None else (date - (now or datetime.now(UTC))).total_seconds()
+    return seconds if seconds > 0 else None
+
+
 def read_date(value: str | None) -> datetime | None:
     """The moment that a `Date` header names; rubbish, and what no clock can say today, is None."""
-    moment = None if value is None else _http_date(value.strip())
+    moment = _http_date((value or "").strip())
     return moment if moment is not None and moment.year in _YEARS else None
 
 
@@ -166,22 +137,21 @@ def _ranking(seller_id: str, rows: list[Any], column: str, body: bytes) -> _Rank
         sellers = {row.get("seller_id", seller_id) for row in rows}
     except (KeyError, TypeError):
         return _odd_ranking(seller_id, column, body)
-    plain = set(map(type, ids)) <= _STRINGS and set(map(type, values)) <= _NUMBERS
+    plain = set(map(type, ids)) == {str} and set(map(type, values)) <= {int, float}
     if plain and sellers == {seller_id} and all(map(str.strip, ids)):
         return _Ranking(ids, [float(value) for value in values])
     return _odd_ranking(seller_id, column, body)
 
 
 def _odd_ranking(seller_id: str, column: str, body: bytes) -> _Ranking:
-    """The same of any rows: what has no ID is known by all of it, what has no number is worth nothing."""
+    """The same of any rows: without an ID the whole row is it, without a number the value is 0."""
     # IDs may be numbers that differ in their last digits only.
     rows = load_tolerant(body)[0]["data"]
     reasons = [reject_reason(seller_id, row) for row in rows]
-    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
-    own = [row for row, reason in zip(rows, reasons, strict=True) if reason != FOREIGN and is_row(row)]
-    fault = ""
-    if not own:
-        fault = _MISDELIVERED if FOREIGN in reasons else _NO_ROWS
+    judged = list(zip(rows, reasons, strict=True))
+    kept = [row for row, reason in judged if reason is None]
+    has_own = any(reason != FOREIGN and messages.is_row(row) for row, reason in judged)
+    fault = "" if has_own else _MISDELIVERED if FOREIGN in reasons else _NO_ROWS
     values = [as_number(row.get(column)) or 0.0 for row in kept]
     return _Ranking([_identity(row) for row in rows], values, len(rows) - len(kept), fault)
 
@@ -198,35 +168,44 @@ def _sum(values: list[float]) -> float:
         return fsum(max(-_MAX_SUMMED, min(_MAX_SUMMED, value)) for value in values)
 
 
-def _parse(body: bytes, where: str) -> tuple[dict[str, Any], bytes]:
+def _parse(body: bytes, retry_after: str | None, where: str) -> tuple[dict[str, Any], bytes]:
+    what, kind = "no JSON object", ""
     try:
         document, kept = load_quickly(body)
+        if isinstance(document, dict):
+            return document, kept
     except ValueError:
         is_html = body.lstrip()[:1] == b"<"
         what, kind = ("HTML", "HTML") if is_html else ("not JSON, or cut off", "malformed")
-        raise _labelled(UnavailableError(f"{where}: malformed answer: {what}", kind), "malformed") from None
-    if not isinstance(document, dict):
-        raise _labelled(UnavailableError(f"{where}: malformed answer: no JSON object"), "malformed")
-    return document, kept
+    message = messages.message_of_text(body)
+    if message.quota_text:
+        raise _failure(200, message, retry_after, where)
+    raise _malformed(where, f"malformed answer: {what}", kind)
 
 
 def _require_success(document: dict[str, Any], retry_after: str | None, where: str) -> None:
     """Raise what an answer with `code` 0 but without rows says of itself in other words."""
-    status, message = status_named(document), message_of(document)
-    if status is None:
-        if not (message.says_quota_used_up or message.says_too_fast or message.says_key_refused):
-            return
-        status = 200
-    error = _failure(status, message, retry_after, where)
-    raise _labelled(error, "429" if isinstance(error, ThrottledError) else str(status))
+    status, message = messages.status_named(document), messages.message_of(document)
+    if status or message.quota_text or message.says_too_fast or message.says_key_refused:
+        error = _failure(status or 200, message, retry_after, where)
+        if isinstance(error, ThrottledError):
+            error.label = "429"
+        raise error
 
 
-def _failure(status: int, message: Message, retry_after: str | None, where: str) -> CrawlerError | PageError:
+def _failure(status: int, message: messages.Message, retry_after: str | None, where: str) -> _Failure:
+    """The error that a status and a message mean; its label is the status."""
+    error = _meaning(status, message, retry_after, where)
+    error.label = str(status)
+    return error
+
+
+def _meaning(status: int, message: messages.Message, retry_after: str | None, where: str) -> _Failure:
     text = message.text
-    if message.says_quota_used_up and not message_of({"message": text}).says_quota_used_up:
+    if message.quota_text and not messages.message_of({"message": text}).quota_text:
         text = message.quota_text
     failure = f"{where}: {status}" + (f" ({text[:200]})" if text else "")
-    if status == 402 or message.says_quota_used_up:
+    if status == 402 or message.quota_text:
         return QuotaUsedUpError(
             f"the provider's quota is used up: {failure}; top it up, then run the same command again"
         )
@@ -243,8 +222,9 @@ def _failure(status: int, message: Message, retry_after: str | None, where: str)
     return UnavailableError(failure + _ADVICE.get(status, ""))
 
 
-def _labelled(error: CrawlerError | PageError, label: str) -> CrawlerError | PageError:
-    error.label = label
+def _malformed(where: str, what: str, kind: str = "") -> UnavailableError:
+    error = UnavailableError(f"{where}: {what}", kind)
+    error.label = "misdelivered" if what is _MISDELIVERED else "malformed"
     return error
 
 
@@ -252,20 +232,19 @@ def _code_of(document: dict[str, Any]) -> int:
     code = document.get("code")
     if code is None:
         return 0
-    if type(code) is int and code in OK_CODES:
+    if type(code) is int and code in messages.OK_CODES:
         return code
     number = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
     return int(number[1]) if number else 500
 
 
-def _message_of(body: bytes) -> Message:
-    try:
+def _message_of(body: bytes) -> messages.Message:
+    with suppress(ValueError):
         document, _ = load_tolerant(body)
-    except ValueError:
-        document = None
-    return message_of(document) if isinstance(document, dict) else message_of_text(body)
+        if isinstance(document, dict):
+            return messages.message_of(document)
+    return messages.message_of_text(body)
 
 
 def _fingerprint(ids: list[str]) -> int:
-    digest = blake2b(orjson.dumps(ids), digest_size=8)
-    return int.from_bytes(digest.digest(), signed=True)
+    return int.from_bytes(blake2b(orjson.dumps(ids), digest_size=8).digest(), signed=True)

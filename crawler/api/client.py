@@ -1,25 +1,24 @@
-"""The API client: one request, exactly once, bounded in time and size.
+"""The API client: one request, exactly once, limited in time and size.
 
 Open it for what we decide about connections, time limits and the request's text; `wire.py` does the rest.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from crawler.api.answers import read_answer, read_date
-from crawler.api.causes import CONNECT_TIMEOUT, TIMEOUT, cause_of
-from crawler.api.deadlines import Deadlines
 from crawler.api.proxies import proxy_for
-from crawler.api.redaction import Redaction
-from crawler.api.wire import NO_ANSWER, Answer, Connection, Connector, Target
+from crawler.api.wire import NO_ANSWER, Answer, Connection, Connector, Target, cause_of
 from crawler.models.api import PAGE_SIZE, SortField, SortOrder
 from crawler.models.errors import CrawlerError, PageError, UnavailableError
 from crawler.models.page import Page
@@ -27,12 +26,13 @@ from crawler.ports import Departure
 
 PATH = "/v1/tiktok/shop/videos/analytics"
 MAX_BODY = 16 * 1024 * 1024
+TIMEOUT = "timeout"
+CONNECT_TIMEOUT = "connect timeout"
 _SORT_FIELDS = {SortField.VIEWS: 1, SortField.SALES: 2, SortField.GMV: 3}
 _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
 _MAX_CONNECTIONS_TRIED = 3
 _DATES_READ = 9
 """Answers of which the Date header is read."""
-
 _KEEP_ALIVE = 15.0
 """Seconds after which a connection that was not used may have been closed on the way."""
 
@@ -40,7 +40,7 @@ _KEEP_ALIVE = 15.0
 class ApiClient:
     """An async context manager that keeps its connections; `fetch` asks for one page.
 
-    `timeout` bounds a request from its departure to its last byte, `connect_timeout` the way to a
+    `timeout` limits a request from its departure to its last byte, `connect_timeout` the way to a
     connection; both are in seconds. `wall_clock` gives epoch milliseconds.
     """
 
@@ -57,7 +57,7 @@ class ApiClient:
         wall_clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._requests = _Requests(url.rstrip("/") + PATH, key, sort, order)
-        self._without_key = Redaction(key)
+        self._without_key = _Redaction(key)
         self._sort = sort
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -66,7 +66,7 @@ class ApiClient:
         self._connector: Connector | None = None
         self._idle = _IdleConnections()
         self._dates: list[float] = []
-        self._deadlines = Deadlines(timeout)
+        self._deadlines = _Deadlines(timeout)
 
     async def __aenter__(self) -> Self:
         self._connector = Connector(self._connections, self._connect_timeout)
@@ -86,17 +86,15 @@ class ApiClient:
             connection = await self._depart(departure)
             answer = await self._exchange(connection, seller_id, page_num)
         except TimeoutError:
-            departure.label = TIMEOUT
-            what = f"no whole answer within {self._timeout:g} s"
-            raise UnavailableError(f"{_where(seller_id, page_num)}: {what}", TIMEOUT) from None
+            kind, what = TIMEOUT, f"no whole answer within {self._timeout:g} s"
         except NO_ANSWER as error:
-            departure.label = "connection"
             kind, what = cause_of(error)
-            raise UnavailableError(f"{_where(seller_id, page_num)}: {what}", kind) from None
         except UnavailableError as error:
-            departure.label = TIMEOUT if error.kind == CONNECT_TIMEOUT else "connection"
-            raise UnavailableError(f"{_where(seller_id, page_num)}: {error}", error.kind) from None
-        return self._read(departure, answer, seller_id, page_num)
+            kind, what = error.kind, str(error)
+        else:
+            return self._read(departure, answer, seller_id, page_num)
+        departure.label = TIMEOUT if kind in (TIMEOUT, CONNECT_TIMEOUT) else "connection"
+        raise UnavailableError(f"seller {seller_id}, page {page_num}: {what}", kind)
 
     @property
     def clock(self) -> datetime | None:
@@ -152,7 +150,7 @@ class ApiClient:
 
     def _read(self, departure: Departure, answer: Answer, seller_id: str, page_num: int) -> Page:
         try:
-            departure.label, page = read_answer(
+            page = read_answer(
                 answer.status,
                 answer.headers.get("Retry-After"),
                 self._without_key(answer.body),
@@ -164,11 +162,12 @@ class ApiClient:
         except (CrawlerError, PageError) as error:
             departure.label = error.label or str(answer.status)
             raise
+        departure.label = "200"
         return page
 
 
 class _Requests:
-    """Where requests go, and their text: the same for all but seller and page number."""
+    """Where requests go, and their text: only seller and page number differ."""
 
     def __init__(self, url: str, key: str, sort: SortField, order: SortOrder) -> None:
         self._url = url
@@ -202,16 +201,10 @@ class _Requests:
 
 
 class _IdleConnections:
-    """Connections between two requests, the one used last first.
-
-    Given back to aiohttp's connector each would be looked up, counted and wrapped again for every request.
-    """
+    """Connections between two requests: aiohttp's connector would look up, count and wrap each every time."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[Connection, float]] = []
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
     def take(self) -> Connection | None:
         """The one used last that is open and not idle for too long; None without one."""
@@ -236,5 +229,62 @@ class _IdleConnections:
             self._kept.pop()[0].close()
 
 
-def _where(seller_id: str, page_num: int) -> str:
-    return f"seller {seller_id}, page {page_num}"
+class _Deadlines:
+    """Cancels a task whose request takes longer than `seconds`; one timer serves all, the oldest is due next.
+
+    `asyncio.timeout` would make a timer and a context for each request, and take 4 us of CPU for them.
+    To abort its transport is not enough: where that is closed already, a body that was spoilt wakes nobody.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """Note that a request of the current task leaves now; returns the task."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._due[task] = due = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """Note that its request has ended; whether the task was cancelled for that being late alone."""
+        return self._due.pop(task, None) is None and task.uncancel() == 0
+
+    def close(self) -> None:
+        """Let go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for task in [task for task, due in self._due.items() if due <= now]:
+            del self._due[task]
+            task.cancel()
+        self._timer = loop.call_at(min(self._due.values()), self._look) if self._due else None
+
+
+class _Redaction:
+    """Replaces the key in answers, however JSON spells it, by `***`: an echo of it must not be stored."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+        self._in_json = re.compile("".join(map(_spellings, key)).encode())
+        # Other characters than these are escaped by their number alone, which begins with 00.
+        self._may_be_escaped = not key.isascii() or any(character in key for character in '"/\\')
+
+    def __call__(self, body: bytes) -> bytes:
+        """The body without the key."""
+        if b"\\" in body and (self._may_be_escaped or b"\\u00" in body):
+            return self._in_json.sub(b"***", body)
+        return body.replace(self._key, b"***") if self._key in body else body
+
+
+def _spellings(character: str) -> str:
+    backslash = r"\\?" if character in '"/\\' else ""
+    return rf"(?:{backslash}{re.escape(character)}|\\u(?i:{ord(character):04x}))"

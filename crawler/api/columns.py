@@ -17,10 +17,8 @@ from crawler.models.page import Reject, RowBatch
 
 _MIN_BISECTED = 8
 """Of so few pages with an odd one among them, each is read by `rows.py`."""
-
 _MAX_FAILED_PARSES_PER_PAGE = 3
 """Bisecting a batch for odd pages stops after this many failed parses per page of it: it always finds two."""
-
 _MAX_PLAIN_BYTES = 256 * 1024
 """A longer page is odd: Arrow makes columns of unknown fields, and is slow with many."""
 
@@ -35,9 +33,7 @@ _ROW = pa.struct([*((c.name, _PARSED_TYPES[c.kind]) for c in API_COLUMNS), ("sel
 _DATA = pa.list_(_ROW)
 _PARSING = pj.ParseOptions(explicit_schema=pa.schema([("data", _DATA)]), unexpected_field_behavior="infer")
 _ONE, _BELOW_ALL = pa.scalar(1.0), pa.scalar(-inf)
-_VISIBLE = "^[!-~]+$"
-_SECONDS = "^[0-9]{1,11}$"
-
+_VISIBLE, _SECONDS = "^[!-~]+$", "^[0-9]{1,11}$"
 _ROW_FIELDS: list[pa.Field[Any]] = [
     *(pa.field(c.name, _KEPT_TYPES[c.kind]) for c in API_COLUMNS),
     pa.field("extra", pa.string()),
@@ -140,5 +136,5 @@ def _all(truths: Any) -> bool:
 
 
 def _has_minus_zero(values: Any) -> bool:
-    """Whether there is a -0.0: of `-0` JSON's integers make 0."""
+    """Whether there is a -0.0: `rows.py` reads `-0` as the integer 0."""
     return bool(pc.any(pc.equal(pc.divide(_ONE, values), _BELOW_ALL)).as_py())

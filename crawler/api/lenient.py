@@ -1,4 +1,4 @@
-"""JSON as it comes: what a strict parser refuses, or spoils, is read without losing the rows around it."""
+"""JSON as it comes: what a strict parser refuses or damages is read without losing the rows around it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 200
-"""Levels of nesting that a document may keep.
-
-orjson reads 1024 levels but writes only 254, so a page could be received that can never be written again;
-the difference is room for what a row is wrapped in.
-"""
+"""Levels of nesting that a document may keep: orjson reads 1024 but writes only 254, wrapping included."""
 
 _TOKENS = re.compile(rb'"[^"]*"(?::([\[{]+))?|([\[{]+)|([\]}]+)')
 """Strings, so that they are passed over, a key with what opens after it; and brackets."""
-
 _SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)
 _ROUGH_SHAPE = bytes.maketrans(b"123456789[,- \t\r\n", b"0" * 9 + b":" * 7)
 """The same where a sign looks like a separator: most bodies then need one search only."""
-
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -33,9 +27,12 @@ def load_quickly(body: bytes) -> tuple[Any, bytes]:
     Such numbers become floats and lose precision.
     """
     try:
-        return _load_writable(body), body
+        value = orjson.loads(body)
+        if _may_be_too_deep(body):
+            orjson.dumps(value)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return _load_slowly(body)
+    return value, body
 
 
 def load_tolerant(body: bytes) -> tuple[Any, bytes]:
@@ -73,16 +70,13 @@ def _holds_wide_number(body: bytes) -> bool:
     return b":00000000000000000000" in shape or b":-0000000000000000000" in shape
 
 
-def _load_writable(body: bytes) -> Any:
-    value = orjson.loads(body)
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        orjson.dumps(value)
-    return value
+def _may_be_too_deep(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
 
 
 def _flatten(body: bytes) -> bytes:
     """Put a string of its text in the place of every value that is nested too deeply."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+    if not _may_be_too_deep(body):
         return body
     # With its escapes masked a string ends at the next quote, and every byte keeps its place.
     masked = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")

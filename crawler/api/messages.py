@@ -6,7 +6,6 @@ Open it when an API words a used-up quota, a refused key or a failure in a way t
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -65,43 +64,22 @@ _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s_-]+")
 _NO_LETTER = re.compile("[^a-z]")
 _NUMBER = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 
-_MESSAGE_NAMES = (
-    "message",
-    "msg",
-    "errormessage",
-    "errormsg",
-    "errmsg",
-    "error",
-    "errors",
-    "detail",
-    "details",
-)
+_ERROR_MESSAGE_NAMES = ("errormessage", "errormsg", "errmsg")
+_MESSAGE_NAMES = ("message", "msg", *_ERROR_MESSAGE_NAMES, "error", "errors", "detail", "details")
 _TEXT_NAMES = frozenset(_MESSAGE_NAMES) | {
-    *(
-        "messages",
-        "err",
-        "description",
-        "errordescription",
-        "reason",
-        "title",
-        "info",
-        "fault",
-        "faultstring",
-    ),
-    *("status", "statustext", "statusmessage", "code", "errorcode", "errcode", "type"),
+    *("messages", "err", "description", "errordescription", "reason", "title", "info", "fault"),
+    *("status", "statustext", "statusmessage", "code", "errorcode", "errcode", "type", "faultstring"),
     *("data", "result", "response", "body", "base", "meta"),
 }
 _SUCCESS_NAMES = frozenset({"success", "issuccess", "ok", "isok", "succeeded", "successful", "issuccessful"})
 _STATUS_NAMES = frozenset({"status", "state", "result", "outcome"})
-_ERROR_NAMES = frozenset(
-    {"error", "errors", "err", "exception", "fault", "errormessage", "errormsg", "errmsg"}
-)
-_HTTP_NAMES = frozenset({"status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "error", "code"})
+_ERROR_NAMES = frozenset({"error", "errors", "err", "exception", "fault", *_ERROR_MESSAGE_NAMES})
 _ERROR_CODE_NAMES = frozenset({"errorcode", "errcode", "errno", "errorno"})
+_HTTP_NAMES = _ERROR_CODE_NAMES | {
+    *("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "error", "code"),
+}
 _FALSE = frozenset({"false", "0", "no"})
-_NO_ERROR = frozenset(
-    {"", "none", "null", "nil", "ok", "success", "succeeded", "no", "false", "0", "no error"}
-)
+_NO_ERROR = _FALSE | {"", "none", "null", "nil", "ok", "success", "succeeded", "no error"}
 _FAILED = frozenset({"error", "fail", "failed", "failure", "nok", "ko", "exception", "unsuccessful"})
 _USUAL = frozenset({"code", "message", "data", "requestId"})
 _COLUMNS = frozenset(column.name for column in API_COLUMNS)
@@ -118,13 +96,8 @@ class Message:
     texts: tuple[str, ...]
 
     @property
-    def says_quota_used_up(self) -> bool:
-        """Whether the account's quota is used up, other than for the moment."""
-        return bool(self.quota_text)
-
-    @property
     def quota_text(self) -> str:
-        """The text that says that the account's quota is used up; empty without one."""
+        """The text that says that the account's quota is used up, other than for the moment; or empty."""
         texts = (text for text in self.texts if _QUOTA_USED_UP.search(text) and not _PER_TIME.search(text))
         return next(texts, "")
 
@@ -174,7 +147,7 @@ def status_named(document: dict[str, Any]) -> int | None:
     nested = [pair for name, value in named if name in _ERROR_NAMES for pair in _named(value)]
     numbers = [(name, _number(value)) for name, value in (*named, *nested)]
     for name, number in numbers:
-        if number is not None and 400 <= number < 600 and name in _HTTP_NAMES | _ERROR_CODE_NAMES:
+        if number is not None and 400 <= number < 600 and name in _HTTP_NAMES:
             return number
     if any(number not in (None, *OK_CODES) and name in _ERROR_CODE_NAMES for name, number in numbers):
         return 500
@@ -189,7 +162,7 @@ def status_named(document: dict[str, Any]) -> int | None:
 
 def on_one_line(value: Any) -> str:
     """The beginning of a value's text, with blanks for what cannot be printed."""
-    text = (value if isinstance(value, str) else "" if value is None else str(value))[:200]
+    text = ("" if value is None else str(value))[:200]
     if text.isprintable():
         return text.strip()
     return "".join(c if c.isprintable() else " " for c in text).strip()
@@ -206,17 +179,14 @@ def _shown(document: dict[str, Any]) -> str:
 def _texts(value: Any) -> list[str]:
     """The strings in a value, the outer ones first, of objects only those under a name of `_TEXT_NAMES`."""
     texts: list[str] = []
-    waiting = deque([value])
-    for _ in range(_MAX_VALUES):
-        if not waiting:
-            break
-        value = waiting.popleft()
-        if isinstance(value, str):
-            texts.append(value[:_MAX_TEXT])
-        elif isinstance(value, list):
-            waiting.extend(value[:_MAX_FIELDS])
-        elif isinstance(value, dict) and "video_id" not in value:
-            waiting.extend(inner for name, inner in _named(value) if name in _TEXT_NAMES)
+    waiting = [value]
+    for part in islice(waiting, _MAX_VALUES):
+        if isinstance(part, str):
+            texts.append(part[:_MAX_TEXT])
+        elif isinstance(part, list):
+            waiting.extend(part[:_MAX_FIELDS])
+        elif isinstance(part, dict) and "video_id" not in part:
+            waiting.extend(inner for name, inner in _named(part) if name in _TEXT_NAMES)
     return texts
 
 
@@ -228,7 +198,7 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _normal(text: str) -> str:
-    """A text for patterns: `QUOTA_EXCEEDED` and `quotaExceeded` are words, and addresses say nothing."""
+    """The text for patterns: `QUOTA_EXCEEDED` and `quotaExceeded` in words, without addresses."""
     return _WORD_BORDER.sub(" ", _ADDRESS.sub(" ", text)).strip()
 
 

@@ -9,16 +9,12 @@ from urllib.request import getproxies, proxy_bypass
 from crawler.models.api import is_loopback
 from crawler.models.errors import InputError
 
-_USABLE = ("http", "https")
-
 
 def proxy_for(url: str) -> str | None:
-    """The proxy for requests to `url`; None where they go straight to the API.
+    """The proxy for requests to `url`; None for loopback, the hosts of `no_proxy`, and where none is set.
 
-    `https_proxy` or `http_proxy`, by the URL's scheme, comes before `all_proxy`. Loopback and the hosts of
-    `no_proxy` have none, and then no variable is looked at. A proxy without a scheme is an http one.
-
-    Raises `InputError` where the proxy that would be used cannot be.
+    `https_proxy` or `http_proxy`, by the URL's scheme, comes before `all_proxy`. Without a scheme it is http.
+    Raises `InputError` where the proxy cannot be used.
     """
     target = urlsplit(url)
     if is_loopback(target.hostname or "") or _is_excepted(target):
@@ -29,10 +25,10 @@ def proxy_for(url: str) -> str | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    fault = _fault(proxy)
-    if fault is not None:
+    if fault := _fault(proxy):
+        variable = f"{kind}_proxy" if os.environ.get(f"{kind}_proxy") else f"{kind}_proxy".upper()
         raise InputError(
-            f"the proxy in {_variable(kind)} cannot be used: {fault}; set it as http://host:port, "
+            f"the proxy in {variable} cannot be used: {fault}; set it as http://host:port, "
             f"or add {target.hostname} to no_proxy"
         )
     return proxy
@@ -52,14 +48,8 @@ def _fault(proxy: str) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "it is no address"
-    if parts.scheme not in _USABLE:
+    if parts.scheme not in ("http", "https"):
         return f"{parts.scheme}:// is not supported, only http:// and https://"
     if not host:
         return "it names no host"
     return None if port else "it names no port"
-
-
-def _variable(kind: str) -> str:
-    """The environment variable that names the proxies of a kind, in the spelling that is set."""
-    name = f"{kind}_proxy"
-    return name if os.environ.get(name) else name.upper()

@@ -20,16 +20,12 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 _KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
 
-
 FOREIGN = "the row is another seller's"
 """Why a row is rejected that carries another `seller_id` than the one asked for."""
 
 
 def read_rows(seller_id: str, body: bytes) -> PageRows:
-    """Read the rows of a page's body (JSON, as the API client left it).
-
-    A row for which `reject_reason` has a reason is a reject; none is ever dropped.
-    """
+    """Read the rows of a page's body; one for which `reject_reason` has a reason is a reject."""
     rows = load_tolerant(body)[0]["data"] or []
     result = PageRows([], {name: [] for name in (*(c.name for c in API_COLUMNS), "extra")}, [])
     for place, row in enumerate(rows, start=1):
@@ -58,16 +54,12 @@ def _is_foreign(named: Any, seller_id: str) -> bool:
     """
     if named == seller_id or isinstance(named, bool) or not isinstance(named, str | int | float):
         return False
-    text = named.strip() if isinstance(named, str) else _number_as_text(named)
-    if text in ("", "0", seller_id):
+    if isinstance(named, str):
+        return named.strip() not in ("", "0", seller_id)
+    if not isfinite(named):
         return False
-    return isinstance(named, str) or not _is_rounded(named, seller_id)
-
-
-def _number_as_text(number: float) -> str:
-    if not isfinite(number):
-        return ""
-    return str(int(number)) if number == int(number) else str(number)
+    text = str(int(named) if named == int(named) else named)
+    return text not in ("0", seller_id) and not _is_rounded(named, seller_id)
 
 
 def _is_rounded(number: float, seller_id: str) -> bool:
@@ -75,9 +67,8 @@ def _is_rounded(number: float, seller_id: str) -> bool:
     if not seller_id.isdecimal() or len(seller_id) > 300:
         return False
     double = float(seller_id)
-    return (
-        number == double if isinstance(number, float) else number in (int(double), int(Decimal(repr(double))))
-    )
+    roundings = (double,) if isinstance(number, float) else (int(double), int(Decimal(repr(double))))
+    return number in roundings
 
 
 def _read_row(seller_id: str, place: int, row: dict[str, Any], result: PageRows) -> None:
@@ -85,15 +76,14 @@ def _read_row(seller_id: str, place: int, row: dict[str, Any], result: PageRows)
     named = row.get("seller_id")
     if named is not None and named != seller_id and _as_string(named) != seller_id:
         extra["seller_id"] = named
-    values = result.values
     for name, kind in API_COLUMNS:
         value = row.get(name)
         fitted = None if value is None else _FITTERS[kind](value)
         if fitted is _MISFIT:
             extra[name] = value
             fitted = None
-        values[name].append(fitted)
-    values["extra"].append(orjson.dumps(extra).decode() if extra else None)
+        result.values[name].append(fitted)
+    result.values["extra"].append(orjson.dumps(extra).decode() if extra else None)
     result.places.append(place)
 
 
@@ -116,19 +106,14 @@ def _as_int64(value: Any) -> Any:
 
 
 def _as_float64(value: Any) -> Any:
-    number = _as_number(value)
-    if number is _MISFIT:
-        return _MISFIT
-    as_float = float(number)
-    return as_float if isfinite(as_float) else _MISFIT
+    number = as_number(value)
+    return _MISFIT if number is None else number
 
 
 def as_number(value: Any) -> float | None:
     """A finite number, also one in a string; None for anything else."""
-    if type(value) is int:
-        return float(value)
-    number = _as_float64(value)
-    return None if number is _MISFIT else number
+    number = _as_number(value)
+    return float(number) if number is not _MISFIT and isfinite(float(number)) else None
 
 
 def _as_milliseconds(value: Any) -> Any:

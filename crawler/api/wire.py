@@ -1,4 +1,4 @@
-"""aiohttp below its session: connect, write one request, read one answer, and nothing by itself.
+"""aiohttp below its session: connect, write one request, read one answer, or say why none came.
 
 Open it when an upgrade of aiohttp breaks the client: only this module knows the connector, the response
 handler and the client request, and `tests/api/test_wire.py` names what has changed of them.
@@ -7,6 +7,9 @@ handler and the client request, and `tests/api/test_wire.py` names what has chan
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import ssl
 from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
@@ -22,10 +25,11 @@ TRIED_WITH = ("3.14.1", "3.14.5")
 """The versions of aiohttp, first and last, that all tests of the client were run with."""
 
 NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError)
-"""What `connect`, `ask` and `around_query` raise where no answer came."""
+"""What `connect`, `ask` and `around_query` raise where no answer came; `cause_of` reads it."""
 
-_READ_AT_ONCE = 256 * 1024
-_MAX_HEADER_BYTES = 256 * 1024
+_RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+
+_READ_AT_ONCE = _MAX_HEADER_BYTES = 256 * 1024
 _MAX_HEADERS = 256
 """Limits of an answer's header lines: gateways add cookies longer than aiohttp's own limit of 8,190 bytes."""
 
@@ -47,13 +51,8 @@ class Target:
     """
 
     def __init__(self, url: str, headers: dict[str, str], proxy: str | None) -> None:
-        self.request = aiohttp.ClientRequest(
-            "GET",
-            URL(url),
-            headers=headers,
-            loop=asyncio.get_running_loop(),
-            proxy=None if proxy is None else URL(proxy),
-        )
+        loop, via = asyncio.get_running_loop(), None if proxy is None else URL(proxy)
+        self.request = aiohttp.ClientRequest("GET", URL(url), headers=headers, loop=loop, proxy=via)
 
     def __str__(self) -> str:
         return f"{self.request.url.host}{' through the proxy' if self.request.proxy else ''}"
@@ -69,10 +68,7 @@ class Target:
 
 
 class Connector:
-    """Opens connections, `limit` at most at a time; made on a running event loop.
-
-    Its time limit is for the way to a connection alone: waiting for the pace comes later.
-    """
+    """Opens connections, `limit` at most at a time, each within `seconds`; made on a running event loop."""
 
     def __init__(self, limit: int, seconds: float) -> None:
         self._connector = aiohttp.TCPConnector(limit=limit)
@@ -131,19 +127,63 @@ class Connection:
 
 
 async def _whole_body(content: aiohttp.StreamReader, max_body: int) -> bytes:
-    if content.is_eof():
-        body = content.read_nowait()
-        _require_at_most(max_body, len(body))
-        return body
     chunks: list[bytes] = []
     size = 0
-    while chunk := await content.readany():
+    while chunk := content.read_nowait() if content.is_eof() else await content.readany():
         size += len(chunk)
-        _require_at_most(max_body, size)
+        if size > max_body:
+            raise UnavailableError(f"the answer is larger than {max_body >> 20} MiB", "too large")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _require_at_most(limit: int, size: int) -> None:
-    if size > limit:
-        raise UnavailableError(f"the answer is larger than {limit >> 20} MiB", "too large")
+def cause_of(error: Exception) -> tuple[str, str]:
+    """The kind of a network error, and what happened in none of the peer's words: they might hold the key."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        advice = ": are the user and password of https_proxy right?" if error.status == 407 else ""
+        return "proxy", f"the proxy answered {error.status} instead of a connection{advice}"
+    return _unconnected(error) if isinstance(error, aiohttp.ClientConnectorError) else _broken(error)
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> tuple[str, str]:
+    where, why = f"{error.host}:{error.port}", _reason(error.os_error)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "DNS", f"the host name {error.host} cannot be resolved ({why}): is it right, does DNS work?"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return "proxy", f"no connection to the proxy {where} ({why})"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "TLS", f"the certificate of {where} cannot be trusted ({why})"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "TLS", f"no TLS connection to {where} ({why})"
+    if error.errno == errno.ECONNREFUSED:
+        return "connection refused", f"{where} refuses connections: are the address and its port right?"
+    return _kind_of(error.os_error), f"no connection to {where} ({why})"
+
+
+def _broken(error: Exception) -> tuple[str, str]:
+    """What broke after a connection was there."""
+    if isinstance(error, ssl.SSLError):
+        return "TLS", f"TLS failed ({_reason(error)})"
+    if isinstance(error, OSError):
+        return _kind_of(error), f"the connection broke ({_reason(error)})"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.EofStream):
+        return "connection closed", "the connection was closed before the answer"
+    cause = error.__cause__
+    name = type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+    if isinstance(error, ValueError):
+        return "connection", f"no request can be sent: {name}; are --api-url and the proxy right?"
+    return "malformed", f"no valid HTTP answer: {name}"
+
+
+def _kind_of(error: OSError) -> str:
+    # asyncio raises resets without a number, too.
+    is_reset = error.errno in _RESET or isinstance(error, ConnectionResetError | BrokenPipeError)
+    return "connection reset" if is_reset else "connection"
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ConnectionResetError) and not error.errno:
+        return os.strerror(errno.ECONNRESET)
+    if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
+        return (error.strerror or type(error).__name__)[:160]
+    return os.strerror(error.errno)

@@ -1,7 +1,6 @@
-"""Every error that ends a command, each knowing its exit code.
+"""Every error that ends a command, with its exit code, and those of a request that brought no page.
 
-A message says what was wrong, where (file, line, seller, page), and what to do about it. It never
-holds the API key.
+A message says what was wrong, where (file, line, seller, page), and what to do. It never holds the API key.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from crawler import exit_codes
 
 
 class CrawlerError(Exception):
-    """What ends a command: the message is for its user, `exit_code` for cron."""
+    """What ends a command. `label` is what the request that failed is counted under; empty: its status."""
 
     exit_code: ClassVar[int] = exit_codes.BUG.number
     label = ""
-    """What the request that failed is counted under; empty: its HTTP status."""
 
 
 class InputError(CrawlerError):
@@ -82,11 +80,11 @@ class InterruptedRunError(CrawlerError):
 class PageError(Exception):
     """One request that brought no page; the run goes on.
 
-    `kind` says what failed in few words, or as a status; empty where only the message says it.
+    `kind` is a status, or names what failed; empty where only the message says it. `label` is what the
+    request is counted under; empty: its status.
     """
 
     label = ""
-    """What the request is counted under; empty: its HTTP status."""
 
     def __init__(self, message: str = "", kind: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The kinds of values that an option may have, and which values each allows, in words too."""
+"""The kinds of values that an option may have: `range` and `allowed` say in words what each allows."""
 
 from __future__ import annotations
 

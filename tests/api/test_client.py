@@ -192,7 +192,7 @@ async def client(
         yield api
         assert api._connector is not None
         connector = api._connector._connector
-        assert len(connector._acquired) == len(api._idle)
+        assert len(connector._acquired) == len(api._idle._kept)
         assert not connector._waiters
     started = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - others}
     assert started <= OF_THE_SERVER

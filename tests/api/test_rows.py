@@ -30,7 +30,7 @@ YEAR_9999 = int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - EPOCH).total_s
 def rows_of(*rows: Any) -> PageRows:
     body = json.dumps({"code": 0, "data": rows}).encode()
     try:
-        page = read_answer(200, None, body, SELLER, 1, 0)[1]
+        page = read_answer(200, None, body, SELLER, 1, 0)
     except UnavailableError:
         # None of the rows is one of the seller's.
         result = check_body(load_quickly(body)[1])
