@@ -47,10 +47,9 @@ def option_of(option: Option) -> Decorator:
     if isinstance(kind, Switch):
         words["is_flag"] = True
     elif isinstance(kind, Text) and kind.form == "folder":
-        words |= {"metavar": option.metavar, "type": click.Path()}
+        words |= {"metavar": kind.metavar, "type": click.Path()}
     else:
-        metavar = "|".join(kind.words) if isinstance(kind, Choice) else option.metavar
-        words |= {"metavar": metavar, "shell_complete": _completion(kind)}
+        words |= {"metavar": kind.metavar, "shell_complete": _completion(kind)}
     text = f"{option.sentence}." + (f"  [default: {default}]" if default else "")
     return click.option(option.flag, option.name.replace(".", "__"), default=None, help=text, **words)
 

@@ -1,15 +1,15 @@
 """Every option once: its name, type, range, default, flag, group and help. Open it to add or change one.
 
 A field of a section is a setting of the TOML file (`run.qps`), an environment variable (`CRAWLER_RUN_QPS`)
-and, where it has a group, a flag of `run` (`--qps`, and `CRAWLER_QPS`). The command line, the reading of the
-settings and the completion work by this table; config/crawler.toml and docs/options.md are made from it
-(`make tables`).
+and, where it has a group, a flag of `run` (`--qps`, and `CRAWLER_QPS`). Command line, settings and completion
+work by this table; `make tables` writes it into config/crawler.toml and docs/options.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import date
+from enum import StrEnum
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,6 @@ class Option:
     kind: Kind
     help: str
     group: str = ""
-    metavar: str = ""
     flag_name: str = ""
     default_words: str = ""
     example: str = ""
@@ -73,27 +72,43 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default for people; empty where nothing is set, and for switches, which are off."""
+        """The default for people; empty where nothing is set, and for switches."""
         if self.default_words or self.default is None or self.default is False:
             return self.default_words
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def _option(default: Any, kind: Kind, text: str, **more: Any) -> Any:
-    """A field of a section; what else is given are fields of `Option`."""
+def _setting(default: Any, kind: Kind, text: str, **more: Any) -> Any:
+    """A field of a section; `more` are further fields of `Option`."""
     return field(default=default, metadata={"kind": kind, "help": text, **more})
 
 
-def _whole(low: float, high: float = inf, noun: str = "a whole number", word: str = "") -> Number:
-    return Number(low, high, noun, is_whole=True, word=word)
+def _flag(group: str, default: Any, kind: Kind, text: str, **more: Any) -> Any:
+    """The same with a flag, under a heading of `GROUPS`."""
+    return _setting(default, kind, text, group=group, **more)
 
 
-_SWITCH = Switch()
-_SHARE = Number(0, 1, "a share")
-_SECONDS = Number(0, noun="a number of seconds")
-_SOME_SECONDS = Number(0, noun="a number of seconds", above=True)
+def _switch(group: str, text: str, **more: Any) -> Any:
+    return _flag(group, False, Switch(), text, **more)
+
+
+def _word(group: str, default: StrEnum, text: str) -> Any:
+    return _flag(group, default, Choice(tuple(type(default))), text)
+
+
+def _whole(low: float, high: float = inf, noun: str = "a whole number", **more: Any) -> Number:
+    return Number(low, high, noun, is_whole=True, **more)
+
+
+def _count(of: str, low: float, high: float = inf, **more: Any) -> Number:
+    return _whole(low, high, f"a whole number of {of}", **more)
+
+
+_SHARE = Number(0, 1, "a share", metavar="SHARE")
+_SECONDS = Number(0, noun="a number of seconds", metavar="S")
+_SOME_SECONDS = Number(0, noun="a number of seconds", above=True, metavar="S")
 # The upper end keeps sums within what the ledger's integers hold.
-_CREDITS = _whole(0, 10**15, "a whole number of credits")
+_CREDITS = _count("credits", 0, 10**15)
 _ONCE: dict[str, Any] = {"is_repeated": False, "is_resumed": False}
 _LOCAL: dict[str, Any] = {"is_resumed": False}
 
@@ -104,240 +119,191 @@ Lookahead = Literal["off", "history", "gallop"]
 class ApiSettings:
     """How the API is reached; times in seconds."""
 
-    url: str = _option(
+    url: str = _flag(
+        WHERE,
         "https://api.keyapi.ai",
-        Text("address", "an address such as https://api.keyapi.ai"),
+        Text("address", "an address such as https://api.keyapi.ai", "URL"),
         "Base address of the API; https, or http to loopback",
-        group=WHERE,
-        metavar="URL",
         flag_name="api-url",
     )
-    key_file: Path | None = _option(
+    key_file: Path | None = _setting(
         None,
         Text("file", "the path of a file"),
         "File that holds the API key alone, on one line",
         example='"/etc/crawler/key"',
         **_LOCAL,
     )
-    allow_http: bool = _option(False, _SWITCH, "Let the key travel over plain http to other hosts too")
-    timeout: float = _option(
-        30.0,
-        _SOME_SECONDS,
-        "Seconds that one request may take, from its departure to its last byte",
-        group=_PACE,
-        metavar="S",
+    allow_http: bool = _switch("", "Let the key travel over plain http to other hosts too")
+    timeout: float = _flag(
+        _PACE, 30.0, _SOME_SECONDS, "Seconds that one request may take, from its departure to its last byte"
     )
-    connect_timeout: float = _option(10.0, _SOME_SECONDS, "Seconds that the way to a connection may take")
-    retry_after_cap: float = _option(
+    connect_timeout: float = _setting(10.0, _SOME_SECONDS, "Seconds that the way to a connection may take")
+    retry_after_cap: float = _setting(
         60.0, _SOME_SECONDS, "Seconds that a Retry-After header is honoured at most"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second.
+    """What a run does; times in seconds, `late_after` in hours, `qps` in requests a second."""
 
-    (Longer than other classes, as it is a table.)
-    """
-
-    data: Path = _option(
+    data: Path = _flag(
+        WHERE,
         Path("data"),
-        Text("folder", "the path of a folder"),
+        Text("folder", "the path of a folder", "DIR"),
         "Root of all that is written; its path must be UTF-8",
-        group=WHERE,
-        metavar="DIR",
         **_LOCAL,
     )
-    qps: float = _option(
+    qps: float = _flag(
+        _PACE,
         5.0,
         Number(0.1, 10_000),
         "Requests a second, a ceiling in every sliding second",
-        group=_PACE,
-        metavar="N",
         more="of a fractional rate above 1 only the whole part fits in a second",
     )
-    workers: int | Literal["auto"] = _option(
+    workers: int | Literal["auto"] = _flag(
+        _PACE,
         "auto",
-        _whole(1, 4096, word="auto"),
+        _whole(1, 4096, word="auto", metavar="N|auto"),
         "Requests in flight at most; auto follows the measured latency",
-        group=_PACE,
-        metavar="N|auto",
     )
-    patience: float = _option(
-        900.0, _SECONDS, "Seconds that an API that is down is waited for", group=_PACE, metavar="S"
-    )
-    stop: StopRule = _option(
+    patience: float = _flag(_PACE, 900.0, _SECONDS, "Seconds that an API that is down is waited for")
+    stop: StopRule = _word(
+        _END,
         StopRule.SHORT,
-        Choice(tuple(StopRule)),
         "Which page ends a seller: one of fewer than ten rows, or (one credit more) only an empty one",
-        group=_END,
     )
-    max_pages: int = _option(
-        MAX_PAGE_NUM, _whole(1, MAX_PAGE_NUM), "Pages a seller at most", group=_END, metavar="N"
-    )
-    lookahead: Lookahead = _option(
+    max_pages: int = _flag(_END, MAX_PAGE_NUM, _whole(1, MAX_PAGE_NUM), "Pages a seller at most")
+    lookahead: Lookahead = _flag(
+        _END,
         "history",
         Choice(("off", "history", "gallop")),
         "Ask for a deep seller's pages concurrently",
-        group=_END,
         more="history: as many as the last snapshot had (one request more at most); "
         "gallop: by leaps too where nothing is known",
     )
-    lookahead_pages: int = _option(
+    lookahead_pages: int = _setting(
         10, _whole(2, MAX_PAGE_NUM), "No pages are asked for concurrently of sellers with fewer than this"
     )
-    sort: SortField = _option(
-        SortField.VIEWS, Choice(tuple(SortField)), "What the API sorts by", group=_CRAWLED
-    )
-    order: SortOrder = _option(SortOrder.DESC, Choice(tuple(SortOrder)), "Which way it sorts", group=_CRAWLED)
-    strategy: Strategy = _option(
+    sort: SortField = _word(_CRAWLED, SortField.VIEWS, "What the API sorts by")
+    order: SortOrder = _word(_CRAWLED, SortOrder.DESC, "Which way it sorts")
+    strategy: Strategy = _word(
+        _END,
         Strategy.DEPTH_FIRST,
-        Choice(tuple(Strategy)),
         "Which page next when there is a choice; best-first: the one with the most to gain",
-        group=_END,
     )
-    top: int | None = _option(
+    top: int | None = _flag(
+        _END,
         None,
-        _whole(1, 1_000_000),
+        _whole(1, 1_000_000, metavar="K"),
         "End the run once the K best videos over all sellers are certain",
-        group=_END,
-        metavar="K",
         example="1000",
     )
-    min_value: float | None = _option(
+    min_value: float | None = _flag(
+        _END,
         None,
-        Number(),
+        Number(metavar="X"),
         "End a seller once its rows are worth less than X, by what the API sorts by",
-        group=_END,
-        metavar="X",
         example="500",
     )
-    probe: float = _option(
+    probe: float = _flag(
+        _END,
         0.0,
         _SHARE,
         "Share of the credits that tries the page after a short one, to audit the short-page rule",
-        group=_END,
-        metavar="SHARE",
     )
-    carry_forward: bool = _option(
-        False,
-        _SWITCH,
-        "Take a seller's other rows from the last snapshot where its first page is as it was then",
-        group=_AGAIN,
+    carry_forward: bool = _switch(
+        _AGAIN, "Take a seller's other rows from the last snapshot where its first page is as it was then"
     )
-    max_age: int = _option(
-        7,
-        _whole(1, 365, "a whole number of days"),
-        "Carry no row that is older, in days",
-        group=_AGAIN,
-        metavar="DAYS",
+    max_age: int = _flag(
+        _AGAIN, 7, _count("days", 1, 365, metavar="DAYS"), "Carry no row that is older, in days"
     )
-    audit: float = _option(
+    audit: float = _flag(
+        _AGAIN,
         0.05,
         _SHARE,
         "Share of such sellers to crawl in full all the same, to measure how often carrying is wrong",
-        group=_AGAIN,
-        metavar="SHARE",
     )
-    repair_drift: bool = _option(
-        False, _SWITCH, "Read pages again where a seller's list changed while it was read", group=_AGAIN
-    )
-    crawl_date: date | None = _option(
+    repair_drift: bool = _switch(_AGAIN, "Read pages again where a seller's list changed while it was read")
+    crawl_date: date | None = _flag(
+        _CRAWLED,
         None,
-        Text("date", "a date such as 2026-11-23"),
+        Text("date", "a date such as 2026-11-23", "YYYY-MM-DD"),
         "The snapshot to write; not later than today anywhere on earth (UTC+14)",
-        group=_CRAWLED,
-        metavar="YYYY-MM-DD",
         default_words="today in run.timezone, which is UTC",
         example="2026-11-23",
         **_ONCE,
     )
-    timezone: str = _option(
+    timezone: str = _setting(
         "UTC",
         Text("zone", "a time zone name such as UTC or Asia/Singapore"),
         'Where "today" is: a name such as UTC or Asia/Singapore',
     )
-    column: str | None = _option(
+    column: str | None = _flag(
+        _CRAWLED,
         None,
-        Text("column", "the name of a column"),
+        Text("column", "the name of a column", "NAME"),
         "The seller list's column",
-        group=_CRAWLED,
-        metavar="NAME",
         default_words="seller_id, or the only one",
         example='"seller_id"',
     )
-    skip_bad_ids: bool = _option(
-        False,
-        _SWITCH,
-        "Go on without the lines that hold no seller ID; the report counts them",
-        group=_CRAWLED,
+    skip_bad_ids: bool = _switch(
+        _CRAWLED, "Go on without the lines that hold no seller ID; the report counts them"
     )
-    fresh: bool = _option(
-        False,
-        _SWITCH,
+    fresh: bool = _switch(
+        _CRAWLED,
         "Crawl the listed sellers of the date anew; its other sellers stay as they are",
-        group=_CRAWLED,
-        more="the former snapshot is published until every listed seller has ended",
+        more="the earlier snapshot is published until every listed seller has ended",
         **_ONCE,
     )
-    late: bool = _option(
-        False,
-        _SWITCH,
+    late: bool = _switch(
+        _CRAWLED,
         "Go on with a closed crawl date, or one whose first run began more than run.late_after (36 h) ago",
-        group=_CRAWLED,
         more="`--fresh` needs it there too",
         **_ONCE,
     )
-    late_after: float = _option(
+    late_after: float = _setting(
         36.0,
         Number(0, 876_000, "a number of hours", unit="h"),
         'Hours after its first run began a crawl date is closed by itself; "36 h" as well',
     )
-    retry_failed: bool = _option(
-        False,
-        _SWITCH,
-        "Ask again for sellers that failed by a 400, 404, 410, 422 or the like",
-        group=_CRAWLED,
+    retry_failed: bool = _switch(
+        _CRAWLED, "Ask again for sellers that failed by a 400, 404, 410, 422 or the like"
     )
-    resume: bool = _option(
-        False,
-        _SWITCH,
+    resume: bool = _switch(
+        _CRAWLED,
         "Go on with the latest unfinished crawl date, under the options it had",
-        group=_CRAWLED,
         more="with `--retry-failed` or `--late`, also with one that these apply to; "
         "what is given anew beats the options it had; the list may be left out",
         **_ONCE,
     )
-    json: bool = _option(False, _SWITCH, "Print the run report on standard output", group=PRINTED, **_ONCE)
-    attempts: int = _option(6, _whole(5, 10), "Requests of one page at most before its seller fails")
-    backoff: float = _option(
+    json: bool = _switch(PRINTED, "Print the run report on standard output", **_ONCE)
+    attempts: int = _setting(6, _whole(5, 10), "Requests of one page at most before its seller fails")
+    backoff: float = _setting(
         1.0, _SOME_SECONDS, "Seconds before the second attempt; doubles, with jitter, 30 at most"
     )
-    grace: float = _option(10.0, _SECONDS, "Seconds that requests in flight get after a stop signal")
+    grace: float = _setting(10.0, _SECONDS, "Seconds that requests in flight get after a stop signal")
     # The upper end keeps dates within what a calendar can count.
-    keep_days: int = _option(
-        30, _whole(1, 36_500, "a whole number of days"), "Days that runs/ and finished journals are kept"
-    )
+    keep_days: int = _setting(30, _count("days", 1, 36_500), "Days that runs/ and finished journals are kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreditSettings:
     """What may be spent, in credits."""
 
-    budget: int | None = _option(
+    budget: int | None = _flag(
+        _PACE,
         None,
         _CREDITS,
         "Credits the crawl date may cost, resumed runs included",
-        group=_PACE,
-        metavar="N",
         default_words="no limit of ours",
         example="10000",
     )
-    monthly_budget: int | None = _option(
+    monthly_budget: int | None = _setting(
         None, _CREDITS, "Credits a billing month may cost, over all runs", example="300000"
     )
     # Each month has these days.
-    month_begins: int = _option(
+    month_begins: int = _setting(
         1, _whole(1, 28, "a day of the month"), "First day of the billing month, by UTC"
     )
 
@@ -346,18 +312,14 @@ class CreditSettings:
 class JournalSettings:
     """How safely pages are kept: `commit_ms` in milliseconds, `reserve_mib` in MiB."""
 
-    sync: Literal["power-loss", "process-kill"] = _option(
+    sync: Literal["power-loss", "process-kill"] = _setting(
         "power-loss", Choice(("power-loss", "process-kill")), "What a received page survives"
     )
-    commit_ms: int = _option(
-        5,
-        _whole(1, 1000, "a whole number of milliseconds"),
-        "Milliseconds of pages that share one durable write",
+    commit_ms: int = _setting(
+        5, _count("milliseconds", 1, 1000), "Milliseconds of pages that share one durable write"
     )
-    reserve_mib: int = _option(
-        64,
-        _whole(0, noun="a whole number of MiB"),
-        "MiB of disk kept free; below it a run stops with exit code 8",
+    reserve_mib: int = _setting(
+        64, _count("MiB", 0), "MiB of disk kept free; below it a run stops with exit code 8"
     )
 
 
@@ -365,18 +327,16 @@ class JournalSettings:
 class LogSettings:
     """What is printed."""
 
-    format: Literal["text", "json"] = _option(
+    format: Literal["text", "json"] = _flag(
+        PRINTED,
         "text",
         Choice(("text", "json")),
         "How log lines are written, on standard error",
-        group=PRINTED,
         flag_name="log-format",
         **_LOCAL,
     )
-    quiet: bool = _option(False, _SWITCH, "Print warnings and errors only", group=PRINTED, **_LOCAL)
-    no_progress: bool = _option(
-        False, _SWITCH, "Show no progress display, even on a terminal", group=PRINTED, **_LOCAL
-    )
+    quiet: bool = _switch(PRINTED, "Print warnings and errors only", **_LOCAL)
+    no_progress: bool = _switch(PRINTED, "Show no progress display, even on a terminal", **_LOCAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

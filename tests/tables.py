@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 
 from crawler.exit_codes import EXIT_CODES
 from crawler.models.kinds import Choice, Switch
@@ -21,6 +23,7 @@ SETTINGS_HEAD = """\
 # flag, also the flag's name: CRAWLER_QPS for --qps. CRAWLER_CONFIG names another file than this one.
 # A line that starts with "# name =" has no value by default: take the mark away to set one.
 # The API key is never kept here: it comes from KEYAPI_API_KEY, or from the file that api.key_file names."""
+MAX_COMMENT = 77
 CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")
 
 
@@ -50,11 +53,14 @@ def option_rows() -> Iterable[tuple[object, ...]]:
 
 def option_row(option: Option) -> tuple[object, ...]:
     kind = option.kind
-    value = "|".join(kind.words) if isinstance(kind, Choice) else option.metavar
     meaning = f"{option.sentence}; {option.more}" if option.more else option.sentence
     default = option.default_words or ("off" if isinstance(kind, Switch) else option.shown_default or "none")
     is_value = not option.default_words and option.shown_default
-    return f"`{option.flag} {value}`".replace(" `", "`"), meaning, f"`{default}`" if is_value else default
+    return (
+        f"`{option.flag} {kind.metavar}`".replace(" `", "`"),
+        meaning,
+        f"`{default}`" if is_value else default,
+    )
 
 
 def settings_file() -> str:
@@ -73,7 +79,21 @@ def setting_line(option: Option) -> str:
     assignment = f"{key} = {value}" if default is not None else f"# {key} = {option.example}"
     words = option.kind.range if isinstance(option.kind, Choice) else ""
     words = f"left out: {option.default_words or 'none'}" if default is None else words
-    return f"{assignment:<30} # {'; '.join(filter(None, (option.sentence, words)))}"
+    comment = comment_lines("; ".join(filter(None, (option.sentence, words))))
+    return "\n".join(
+        f"{begin:<30} # {line}" for begin, line in zip_longest((assignment,), comment, fillvalue="")
+    )
+
+
+def comment_lines(text: str) -> list[str]:
+    """The text on lines that fit beside the settings, broken after a semicolon where there is one."""
+    lines: list[str] = []
+    for clause in re.split("(?<=;) ", text):
+        if lines and len(f"{lines[-1]} {clause}") <= MAX_COMMENT:
+            lines[-1] += f" {clause}"
+        else:
+            lines += wrap(clause, MAX_COMMENT)
+    return lines
 
 
 def made() -> dict[Path, str]:

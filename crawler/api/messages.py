@@ -76,7 +76,7 @@ _STATUS_NAMES = frozenset({"status", "state", "result", "outcome"})
 _ERROR_NAMES = frozenset({"error", "errors", "err", "exception", "fault", *_ERROR_MESSAGE_NAMES})
 _ERROR_CODE_NAMES = frozenset({"errorcode", "errcode", "errno", "errorno"})
 _HTTP_NAMES = _ERROR_CODE_NAMES | {
-    *("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "error", "code"),
+    *("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "error", "code")
 }
 _FALSE = frozenset({"false", "0", "no"})
 _NO_ERROR = _FALSE | {"", "none", "null", "nil", "ok", "success", "succeeded", "no error"}

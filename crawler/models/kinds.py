@@ -14,6 +14,7 @@ _NAMED_ENDS = 10**9
 class Switch:
     """True or false."""
 
+    metavar: str = ""
     range: str = ""
     allowed: str = "true or false"
 
@@ -23,6 +24,11 @@ class Choice:
     """One of a few words."""
 
     words: tuple[str, ...]
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in `--help`."""
+        return "|".join(self.words)
 
     @property
     def range(self) -> str:
@@ -49,6 +55,7 @@ class Number:
     unit: str = ""
     is_whole: bool = False
     word: str = ""
+    metavar: str = "N"
 
     def holds(self, value: float) -> bool:
         """Whether a number lies within the range."""
@@ -77,6 +84,7 @@ class Text:
 
     form: Literal["address", "file", "folder", "column", "zone", "date"]
     allowed: str
+    metavar: str = ""
     range: str = ""
 
 
