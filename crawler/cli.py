@@ -5,23 +5,20 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from crawler import __version__
 from crawler.endings import broken_pipe_named, exit_code_of
 from crawler.exit_codes import EXIT_CODES
-from crawler.flags import GroupedCommand, config_option, given, option_of, settings_options
-from crawler.models.errors import InputError
+from crawler.flags import Decorator, GroupedCommand, config_option, given, option_of, settings_options
 from crawler.options import OPTIONS
 
 if TYPE_CHECKING:
-    from crawler.settings.load import Loaded, SettingsError
+    from crawler.settings.load import Loaded
 
 _CODES = ", ".join(f"{code.number} {code.verdict}" for code in EXIT_CODES.values())
 _RUN_NOTES = f"""\b
@@ -39,7 +36,7 @@ _UNNEEDED = ("numpy", "pandas")
 
 class _FrontDoor(click.Group):
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Parse; `--help` prints here."""
+        """Parse the arguments; `--help` prints here."""
         with broken_pipe_named():
             return super().make_context(*args, **extra)
 
@@ -49,6 +46,10 @@ class _FrontDoor(click.Group):
             code = super().invoke(ctx)
             sys.stdout.flush()
             return code
+
+
+def _number(flag: str, kind: click.ParamType[Any], default: float, text: str) -> Decorator:
+    return click.option(flag, metavar="N", type=kind, default=default, show_default=True, help=text)
 
 
 _sellers_argument = click.argument("sellers", required=False, type=click.Path(allow_dash=True))
@@ -112,12 +113,11 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
     from crawler.settings.load import SettingsError  # noqa: PLC0415 - heavy
 
     as_json = bool(options.pop("run__json"))
-    faulty: SettingsError | None = None
+    faults: tuple[str, ...] = ()
     try:
         loaded = _load(config, options)
     except SettingsError as error:
-        faulty, loaded = error, error.usable
-    faults = () if faulty is None else faulty.faults
+        loaded, faults = error.usable, error.faults
     return check_command(loaded, sellers, online=online, as_json=as_json, faults=faults)
 
 
@@ -125,14 +125,7 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 @option_of(OPTIONS["run.data"])
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="How many runs to list, the latest first.",
-)
+@_number("--limit", click.IntRange(1), 20, "How many runs to list, the latest first.")
 def status(config: str | None, limit: int, *, as_json: bool, **options: Any) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
@@ -165,22 +158,8 @@ def close(crawl_date: str, config: str | None, **options: Any) -> int:
     show_default=True,
     help="Where the demo's list and dataset go.",
 )
-@click.option(
-    "--sellers",
-    metavar="N",
-    type=click.IntRange(1, 100_000),
-    default=60,
-    show_default=True,
-    help="How many sellers to crawl.",
-)
-@click.option(
-    "--qps",
-    metavar="N",
-    type=click.FloatRange(0.1, 10_000),
-    default=200.0,
-    show_default=True,
-    help="Requests a second.",
-)
+@_number("--sellers", click.IntRange(1, 100_000), 60, "How many sellers to crawl.")
+@_number("--qps", click.FloatRange(0.1, 10_000), 200.0, "Requests a second.")
 def demo(data: Path, sellers: int, qps: float) -> int:
     """Run the main job on the embedded stand-in of the API: no key, no network, a table to look at."""
     from crawler.commands.demo import demo_command  # noqa: PLC0415 - heavy
@@ -188,26 +167,31 @@ def demo(data: Path, sellers: int, qps: float) -> int:
     return demo_command(data, sellers, qps)
 
 
-@cli.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8800, show_default=True, help="0: a free one.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Which catalogue.")
-@click.option("--day", type=click.IntRange(0), default=0, show_default=True, help="The catalogue's day.")
+@cli.command(context_settings={"show_default": True})
+@click.option("--port", type=click.IntRange(0, 65535), default=8800, help="0: a free one.")
+@click.option("--seed", type=int, default=1, help="Which catalogue.")
+@click.option("--day", type=click.IntRange(0), default=0, help="The catalogue's day.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds before each answer.")
+@click.option("--jitter", type=click.FloatRange(0), default=0.0, help="Seconds more, at random.")
+@click.option("--qps", type=click.FloatRange(0.1), help="429 above this rate; none: never.")
+@click.option("--quota", type=click.IntRange(0), help="402 after so many credits; none: never.")
 @click.option(
-    "--latency", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds before each answer."
+    "--drift",
+    type=click.IntRange(0),
+    default=0,
+    show_default=False,
+    help="A new video every so many requests.",
 )
 @click.option(
-    "--jitter", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds more, at random."
-)
-@click.option("--qps", type=click.FloatRange(0.1), default=None, help="429 above this rate; none: never.")
-@click.option("--quota", type=click.IntRange(0), default=None, help="402 after so many credits; none: never.")
-@click.option("--drift", type=click.IntRange(0), default=0, help="A new video every so many requests.")
-@click.option(
-    "--faults", default="", help="Shares, as status=500:0.01,reset:0.005; or the N-th request, as cut@3."
+    "--faults",
+    default="",
+    show_default=False,
+    help="Shares, as status=500:0.01,reset:0.005; or the N-th request, as cut@3.",
 )
 @click.option("--list-faults", is_flag=True, help="Print every kind of fault, and exit.")
-@click.option("--retry-after", default=None, help="What Retry-After says with each 429.")
+@click.option("--retry-after", help="What Retry-After says with each 429.")
 @click.option("--gzip", is_flag=True, help="Answer in gzip where the client takes it.")
-@click.option("--key", default="sk_live_simulator", show_default=True, help="The stand-in's own key.")
+@click.option("--key", default="sk_live_simulator", help="The stand-in's own key.")
 def simulate(port: int, seed: int, faults: str, *, list_faults: bool, **options: Any) -> int:
     """Serve the embedded stand-in of the API on loopback, until stopped."""
     from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
@@ -232,9 +216,7 @@ def completion(shell: str) -> int:
     zsh:  eval "$(crawler completion zsh)" in ~/.zshrc
     fish: crawler completion fish > ~/.config/fish/completions/crawler.fish
     """  # noqa: D301 - click's own mark for lines that stay as they are
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise InputError(f"no completion for {shell}")
+    kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
     click.echo(kind(cli, {}, "crawler", "_CRAWLER_COMPLETE").source())
     return 0
 
@@ -254,20 +236,15 @@ class _LeftOut:
     (With `None` in `sys.modules` pyarrow's own try would take that for the module.)
     """
 
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002 - the import system's signature
-        target: ModuleType | None = None,  # noqa: ARG002 - same
-    ) -> None:
+    def find_spec(self, fullname: str, *_: object) -> None:
         if fullname in _UNNEEDED:
             raise ModuleNotFoundError(name=fullname)
 
 
 def _open_standard_streams() -> None:
-    """Where a stream was closed, give it the null device: the next file opened would take its place.
+    """Give closed streams the null device, or the next file opened would take their place.
 
-    What the others cannot print, as a file's name that is no text, they escape.
+    The others escape what they cannot print, such as a file's name that is no text.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:

@@ -18,15 +18,14 @@ import click
 from crawler import __version__
 from crawler.exit_codes import INTERRUPTED, READER_LEFT
 from crawler.models.errors import CrawlerError, InputError, OutputError
+from crawler.settings.key import without_key
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _NO_THREAD = re.compile("can't start new thread|failed to launch worker thread", re.IGNORECASE)
-_SECRET = 8
-"""Shorter keys are not struck out: they may be any word."""
 
 
 class ReaderLeftError(Exception):
-    """Standard output's reader has gone; click itself would make an exit code 1 of it, which means a bug."""
+    """Standard output's reader has gone: of a `BrokenPipeError` click would make exit code 1, a bug's."""
 
 
 @contextmanager
@@ -50,7 +49,6 @@ def exit_code_of(command: Callable[[], int | None]) -> int:
 
 
 def _print_error(error: Exception) -> int:
-    """Print what ended the command; returns its exit code."""
     if isinstance(error, click.ClickException):
         error.show()
         return InputError.exit_code
@@ -122,6 +120,4 @@ def _print_bug(error: Exception) -> int:
 
 
 def _without_key(text: str) -> str:
-    key = os.environ.get("KEYAPI_API_KEY", "").strip("\ufeff\"' \t\r\n")
-    bare = text.replace(key, "***") if len(key) >= _SECRET else text
-    return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", bare)
+    return re.sub(r"(?i)(bearer\s+)[^\s'\"]+", r"\1***", without_key(text, os.environ))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+_PAID = "what was paid for is published, a later run goes on"
+_UNTOUCHED = "untouched"
+
 
 class ExitCode(NamedTuple):
     """What a code means, for people; `verdict` says it in a few words."""
@@ -15,40 +18,35 @@ class ExitCode(NamedTuple):
     number: int
     verdict: str
     meaning: str
-    published: str
-    advice: str
+    advice: str = "run again"
+    published: str = _PAID
 
-
-_PAID = "what was paid for is published, a later run goes on"
-_UNTOUCHED = "untouched"
-_KEPT = "the journal is kept, nothing is half-published"
 
 COMPLETE = ExitCode(
     0,
     "complete",
     "every seller was crawled to its end, or as far as was asked for",
-    "published; as before where nothing was left to do",
     "nothing",
+    "published; as before where nothing was left to do",
 )
 BUG = ExitCode(
     1,
     "a fault of the program",
     "a fault of the program",
-    "the journal is kept",
     "report it with the file that the last line names; run the same command again, nothing paid is lost",
+    "the journal is kept",
 )
 BAD_INPUT = ExitCode(
     2,
     "bad usage, settings or list",
     "bad usage, settings, key or seller list; nothing was sent",
-    _UNTOUCHED,
     "correct what the message names",
+    _UNTOUCHED,
 )
 BUDGET_SPENT = ExitCode(
     3,
     "credit budget spent",
     "our own credit budget ran out",
-    _PAID,
     "raise the budget that the message names and go on with the same date, or leave it; "
     "the rest is `partial` or `pending` in `sellers/`",
 )
@@ -56,37 +54,34 @@ SELLERS_FAILED = ExitCode(
     4,
     "some sellers failed",
     "some sellers failed, the rest is complete",
-    "published",
     "read the failures in the report; failures other than a refusal (400, 404, 410, 422 …) are tried again "
     "by any later run of the date, refusals with `--retry-failed`",
+    "published",
 )
-KEY_REFUSED = ExitCode(
-    5, "key refused", "the API refused the key (401, 403)", _PAID, "check the key, run again"
-)
+KEY_REFUSED = ExitCode(5, "key refused", "the API refused the key (401, 403)", "check the key, run again")
 QUOTA_USED_UP = ExitCode(
-    6, "quota used up", "the provider's quota is used up", _PAID, "top up the account, run again"
+    6, "quota used up", "the provider's quota is used up", "top up the account, run again"
 )
 LOCKED = ExitCode(
     7,
     "data folder in use",
     "another run holds this data folder",
-    _UNTOUCHED,
     "wait for the run that the message names",
+    _UNTOUCHED,
 )
 OUTPUT = ExitCode(
     8,
     "output not writable, or damaged",
     "the disk is full, or the output cannot be written or is damaged",
-    _KEPT,
     "do what the message says, such as make room or correct permissions, then run again; "
     "nothing paid for is asked for again",
+    "the journal is kept, nothing is half-published",
 )
 API_DOWN = ExitCode(
     9,
     "API down",
     "the API was down for as long as `--patience`; or `--api-url` is wrong: all sellers asked, up to 25 over "
     "the list, were answered 404",
-    _PAID,
     "read the last error in the message or the report (DNS, TLS, proxy, a status …), or correct `--api-url` "
     "where the message asks for it; once its cause is gone, run again",
 )
@@ -94,31 +89,25 @@ INTERRUPTED = ExitCode(
     130,
     "interrupted",
     "interrupted by SIGINT, after a clean stop; a second SIGINT or SIGTERM stops at once",
-    _PAID,
-    "run again",
 )
 READER_LEFT = ExitCode(
     141,
     "reader of the output left",
     "the reader of standard output has gone (`crawler … | head`); nothing is said, as nobody reads any more",
-    "as without it",
     "nothing; run again where a run was cut off",
+    "as without it",
 )
 TERMINATED = ExitCode(
     143,
     "interrupted",
     "interrupted by SIGTERM or SIGHUP, after a clean stop; a second SIGINT or SIGTERM stops at once",
-    _PAID,
-    "run again",
 )
 
-EXIT_CODES: dict[int, ExitCode] = {
-    code.number: code
-    for code in (
-        *(COMPLETE, BUG, BAD_INPUT, BUDGET_SPENT, SELLERS_FAILED, KEY_REFUSED, QUOTA_USED_UP, LOCKED),
-        *(OUTPUT, API_DOWN, INTERRUPTED, READER_LEFT, TERMINATED),
-    )
-}
+_ALL = (
+    *(COMPLETE, BUG, BAD_INPUT, BUDGET_SPENT, SELLERS_FAILED, KEY_REFUSED, QUOTA_USED_UP, LOCKED),
+    *(OUTPUT, API_DOWN, INTERRUPTED, READER_LEFT, TERMINATED),
+)
+EXIT_CODES = {code.number: code for code in _ALL}
 _EARLIER = {129: INTERRUPTED}
 """Codes that only ledgers of earlier builds hold."""
 

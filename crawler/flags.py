@@ -63,7 +63,6 @@ config_option = click.option(
     "--config",
     metavar="FILE",
     type=click.Path(),
-    default=None,
     help="Settings file.  [default: config/crawler.toml if it is there]",
 )
 

@@ -1,7 +1,4 @@
-"""What two rooms agree on, once each: neither knows the other. Open it to swap a part for one of your own.
-
-Everything that touches wire or disk reaches the engine through these.
-"""
+"""What two rooms agree on: the engine reaches wire and disk through these. Open it to swap a part."""
 
 from __future__ import annotations
 
@@ -21,8 +18,7 @@ class Departure(Protocol):
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """Wait for a place in the pace; then the request counts as sent, and must leave at once.
 
-        False where `ready()` is then false, the connection having gone while it waited: nothing counts
-        as sent, and `leave` is to be called again with another one.
+        False where `ready()` is then false: nothing counts as sent, call it again with another connection.
         """
 
 
