@@ -41,7 +41,7 @@ def run_command(
     if source == "-":
         kept = JournalFiles(Layout(data).latest_journal(crawl_date)).piped_list
         # A run that was refused has kept none: then the list must be piped in again.
-        source = str(kept) if kept.is_file() else source
+        source = whole_path(str(kept)) if kept.is_file() else source
     elif source != _ANY_LIST:
         source = whole_path(source)
     flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), data)

@@ -152,11 +152,12 @@ def test_sellers_that_were_refused_are_asked_for_again(shell: Started, printed_b
 
 
 def test_a_list_from_standard_input_is_kept_for_the_command(shell: Started) -> None:
-    """One that came through a pipe; and `--resume` finds it."""
+    """One that came through a pipe; the command works from another folder, and `--resume` finds the list."""
     user, simulator, ids = shell()
     (user.job.folder / "shops.csv").write_text("shop,rank\n" + "".join(f"{i},1\n" for i in ids))
     user.run("<(cat shops.csv) --column shop --budget 1", code=3)
-    user.paste(user.report()["go_on"], code=3)
+    (elsewhere := user.job.folder / "elsewhere").mkdir()
+    user.paste(user.report()["go_on"], code=3, folder=elsewhere)
     assert user.spent() == simulator.stats.requests == 2
     user.run("--resume --budget 1000 < /dev/null")
     assert user.spent() == simulator.stats.requests == needed(simulator, ids)
