@@ -65,8 +65,9 @@ from crawler.store import failpoints
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
-from crawler.store.publishing import RowCounts, SnapshotPlan, publish
+from crawler.store.publishing import publish
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import RowCounts, SnapshotPlan
 
 DATE = date(2026, 11, 23)
 LONGEST = 3 * 86_400.0

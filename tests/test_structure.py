@@ -39,7 +39,7 @@ BEYOND_THE_LIMIT = {
     "store/journal.py": WIRING,
     "store/ledger.py Ledger": STATEMENTS,
     "store/repair.py": "looks at every table and file that can be damaged",
-    "store/publishing.py": "builds a snapshot from every kind of file that the store has",
+    "store/publishing.py": "publishes what every other part of the store has written",
 }
 """What is beyond a limit, and why. Take a line away once it is not needed; add none without a reason."""
 

@@ -19,7 +19,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard, hold_lock
-from crawler.store.publishing import SnapshotPlan
+from crawler.store.snapshot import SnapshotPlan
 from crawler.store.sqlite import state_errors
 
 

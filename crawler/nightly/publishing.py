@@ -18,7 +18,7 @@ from crawler.rules.stop_reasons import stop_reason_of
 from crawler.store.digests import damage_of_published
 from crawler.store.layout import SNAPSHOT_KINDS
 from crawler.store.parts import Audit
-from crawler.store.publishing import RowCounts, SnapshotPlan
+from crawler.store.snapshot import RowCounts, SnapshotPlan
 
 
 @dataclass(frozen=True, slots=True)

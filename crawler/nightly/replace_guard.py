@@ -22,9 +22,9 @@ from crawler.sellers.listing import missing
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, JournalFiles
-from crawler.store.publishing import RowCounts, SnapshotPlan
 from crawler.store.schema import SELLER_SCHEMA
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import RowCounts, SnapshotPlan
 
 _BUILDS = 4
 """Attempts to build a snapshot: each but the last may find damage in a file that rows are carried from."""

@@ -12,8 +12,8 @@ from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import FINISHED
-from crawler.store.publishing import NOBODY, SnapshotPlan
 from crawler.store.repair import repair
+from crawler.store.snapshot import NOBODY, SnapshotPlan
 
 
 def require_journal(night: Night, ledger: Ledger, generation: int) -> None:

@@ -20,8 +20,9 @@ from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
-from crawler.store.publishing import RowCounts, SnapshotPlan, publish
+from crawler.store.publishing import publish
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import RowCounts, SnapshotPlan
 
 if TYPE_CHECKING:
     from crawler.api.client import ApiClient

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -51,6 +52,7 @@ _OF_FORMER_CRAWLS = {"anew", "former", "former_page"}
 _MAX_JOINED_BYTES = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""
 
+_MAX_SEQ = 1 << 62
 _MAX_PAGE_CREDITS = 1000
 """What a page can have cost; a larger number in a damaged row is part of the damage."""
 
@@ -58,13 +60,13 @@ _MAX_PAGE_CREDITS = 1000
 # pages have a gap, or lack the page that ended them.
 _WITHOUT_THEIR_END = """
 SELECT seller.seller_id FROM seller LEFT JOIN (
-    SELECT seller_id, max(page_num) > count(DISTINCT page_num) AS gap, min(row_count) AS least,
+    SELECT seller_id, max(page_num) > count(DISTINCT page_num) AS gap, min(row_count) AS fewest,
         count(*) > count(DISTINCT fingerprint) AS repeats
     FROM page GROUP BY seller_id) AS p USING (seller_id)
 WHERE p.gap
     OR (p.gap IS NULL AND status != 'failed')
-    OR (stop_reason = 'short_page' AND p.least >= 10)
-    OR (stop_reason = 'empty_page' AND p.least > 0)
+    OR (stop_reason = 'short_page' AND p.fewest >= 10)
+    OR (stop_reason = 'empty_page' AND p.fewest > 0)
     OR (stop_reason = 'repeated_page' AND NOT p.repeats)
     OR (stop_reason = 'carried' AND seller_id NOT IN (SELECT seller_id FROM matched))
 """
@@ -105,25 +107,48 @@ class _Page(NamedTuple):
     size: int
     body_checksum: int
 
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.seller_id, self.page_num
+
+    def has(self, body: bytes) -> bool:
+        return page_checksum(self.seller_id, self.page_num, body) == self.body_checksum
+
 
 @dataclass(slots=True)
-class _Lost:
-    """What is to be removed: pages by `seq`, and sellers whose ending is no longer certain.
+class _Damage:
+    """What was found: pages by `seq` that are lost, and sellers whose ending is no longer certain.
 
     `credits` is what the pages cost; `doubtful` is the same where the seller's ID may itself be damaged.
     """
 
+    journal: Journal
+    folder: Path
+    repairs: Repairs = field(default_factory=Repairs)
     pages: set[int] = field(default_factory=set)
     sellers: set[str] = field(default_factory=set)
     credits: Counter[str] = field(default_factory=Counter)
     doubtful: Counter[str] = field(default_factory=Counter)
     has_unknown_sellers: bool = False
 
-    def add(self, page: _Page) -> None:
-        if page.seq not in self.pages:
-            self.pages.add(page.seq)
-            self.sellers.add(page.seller_id)
-            self.credits[page.seller_id] += page.credits
+    @property
+    def db(self) -> sqlite3.Connection:
+        return self.journal.database.connection
+
+    def add(self, pages: Iterable[_Page]) -> None:
+        for page in pages:
+            if page.seq not in self.pages:
+                self.pages.add(page.seq)
+                self.sellers.add(page.seller_id)
+                self.credits[page.seller_id] += page.credits
+
+    def stored_pages(self, first: int, last: int) -> list[_Page]:
+        """The pages that the journal knows, by `seq`. What those of former crawls cost is noted elsewhere."""
+        query = """SELECT seq, seller_id, page_num, row_count, credits, size, body_checksum FROM page
+            WHERE seq BETWEEN :first AND :last
+            UNION ALL SELECT seq, seller_id, page_num, row_count, 0, size, body_checksum FROM former_page
+            WHERE seq BETWEEN :first AND :last ORDER BY seq"""
+        return [_Page(*row) for row in self.db.execute(query, {"first": first, "last": last})]
 
 
 def repair(journal: Journal) -> Repairs:
@@ -132,53 +157,43 @@ def repair(journal: Journal) -> Repairs:
     Sellers of which a page was removed go on where it is missing. Raises `OutputError` where the journal's
     structure is damaged, or a file cannot be read for want of permission.
     """
-    repairs, lost = Repairs(), _Lost()
-    folder = JournalFiles(journal.path).segments
-    with database_errors(journal.path), output_errors(f"a segment below {folder}"):
-        damaged = {table: _damaged_rows(journal.database.connection, table) for table in _KEYS}
-        if any(damaged.values()):
-            _correct(journal, damaged, lost, repairs)
-        rebuilt, remains = _check_segments(journal, lost), _check_bodies(journal, lost, repairs)
-        if lost.pages or lost.has_unknown_sellers or rebuilt or remains:
-            _drop(journal, lost, rebuilt, remains)
-        repairs.pages = len(lost.pages)
-        repairs.rewritten = len(rebuilt)
-    return repairs
+    damage = _Damage(journal, JournalFiles(journal.path).segments)
+    with database_errors(journal.path), output_errors(f"a segment below {damage.folder}"):
+        damaged_rows = {table: _damaged_rows(damage.db, table) for table in _KEYS}
+        if any(damaged_rows.values()):
+            _correct(damage, damaged_rows)
+        rebuilt, bodies = _check_segments(damage), _check_bodies(damage)
+        if damage.pages or damage.has_unknown_sellers or rebuilt or bodies:
+            _store(damage, rebuilt, bodies)
+    damage.repairs.pages, damage.repairs.rewritten = len(damage.pages), len(rebuilt)
+    return damage.repairs
 
 
 def _damaged_rows(db: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
     query = f"SELECT * FROM {table}"  # noqa: S608 - one of our tables
-    with suppress(sqlite3.OperationalError):
-        return [row for row in db.execute(query) if row_checksum(row[:-1]) != row[-1]]
-    # A text is no UTF-8 any more.
-    with _tolerant(db):
-        return [row for row in db.execute(query) if row_checksum(row[:-1]) != row[-1]]
-
-
-@contextmanager
-def _tolerant(db: sqlite3.Connection) -> Iterator[None]:
-    db.text_factory = lambda text: text.decode(errors="surrogateescape")
     try:
-        yield
+        return [row for row in db.execute(query) if row_checksum(row[:-1]) != row[-1]]
+    except sqlite3.OperationalError:
+        # A text is no UTF-8 any more.
+        db.text_factory = lambda text: text.decode(errors="surrogateescape")
+        return [row for row in db.execute(query) if row_checksum(row[:-1]) != row[-1]]
     finally:
         db.text_factory = str
 
 
-def _correct(
-    journal: Journal, damaged: dict[str, list[tuple[Any, ...]]], lost: _Lost, repairs: Repairs
-) -> None:
+def _correct(damage: _Damage, damaged: dict[str, list[tuple[Any, ...]]]) -> None:
     """Correct the damaged rows that can be, and remove the others."""
-    with transaction(journal.database.connection) as db:
+    with transaction(damage.db) as db:
         for table, rows in damaged.items():
             for row in rows:
                 _delete(db, table, row)
                 better = corrected(row)
                 if better is not None and _insert(db, table, better):
-                    repairs.corrected += 1
+                    damage.repairs.corrected += 1
                 elif table in _OF_FORMER_CRAWLS:
-                    raise database_damaged(journal.path, f"table {table}, {row[0]}")
+                    raise database_damaged(damage.journal.path, f"table {table}, {row[0]}")
                 else:
-                    _remember(table, row, lost, repairs)
+                    _note_removed(damage, table, row)
 
 
 def _delete(db: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> None:
@@ -199,96 +214,70 @@ def _insert(db: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> bool:
     return False
 
 
-def _remember(table: str, row: tuple[Any, ...], lost: _Lost, repairs: Repairs) -> None:
+def _note_removed(damage: _Damage, table: str, row: tuple[Any, ...]) -> None:
     """Note what follows from a row that is gone."""
+    if table in {"page", "seller", "matched"}:
+        # A carried seller whose match is gone has no rows beyond its first page.
+        damage.has_unknown_sellers = True
     if table == "page":
         seq, seller_id, credit = row[0], row[1], row[8]
-        lost.has_unknown_sellers = True
-        lost.pages.add(seq)
+        damage.pages.add(seq)
         if isinstance(seller_id, str) and isinstance(credit, int) and 0 < credit < _MAX_PAGE_CREDITS:
-            lost.doubtful[seller_id] += credit
+            damage.doubtful[seller_id] += credit
     elif table == "seller":
-        repairs.sellers += 1
-        lost.has_unknown_sellers = True
-    elif table == "matched":
-        # A carried seller without it has no rows beyond its first page.
-        lost.has_unknown_sellers = True
-        repairs.others += 1
+        damage.repairs.sellers += 1
     elif table != "segment":
-        repairs.others += 1
+        damage.repairs.others += 1
 
 
-def _pages(db: sqlite3.Connection, first: int, last: int) -> list[_Page]:
-    # What a former crawl cost is noted beside it.
-    query = """SELECT seq, seller_id, page_num, row_count, credits, size, body_checksum FROM page
-        WHERE seq BETWEEN :first AND :last
-        UNION ALL SELECT seq, seller_id, page_num, row_count, 0, size, body_checksum FROM former_page
-        WHERE seq BETWEEN :first AND :last ORDER BY seq"""
-    return [_Page(*row) for row in db.execute(query, {"first": first, "last": last})]
-
-
-def _check_segments(journal: Journal, lost: _Lost) -> list[tuple[Segment, Segment]]:
+def _check_segments(damage: _Damage) -> list[tuple[Segment, Segment]]:
     """Find the pages that damaged segments have lost; returns those segments, each with its new version.
 
     Pages that neither a segment nor a body has are lost, too.
     """
-    db, covered = journal.database.connection, 0
-    damaged: list[tuple[Segment, dict[int, _Page]]] = []
-    for segment in journal.segments():
-        _add_uncovered(db, covered, segment.first_seq, lost)
+    covered = 0
+    damaged: list[tuple[Segment, list[_Page]]] = []
+    for segment in damage.journal.segments():
+        damage.add(damage.stored_pages(covered + 1, segment.first_seq - 1))
         covered = max(covered, segment.last_seq)
-        is_whole = is_intact(JournalFiles(journal.path).segments, segment)
-        if is_whole and not any(segment.first_seq <= seq <= segment.last_seq for seq in lost.pages):
+        is_whole = is_intact(damage.folder, segment)
+        if is_whole and not any(segment.first_seq <= seq <= segment.last_seq for seq in damage.pages):
             continue
-        pages = _pages(db, segment.first_seq, segment.last_seq)
+        pages = damage.stored_pages(segment.first_seq, segment.last_seq)
         if not is_whole:
-            _add_incomplete(journal, segment, pages, lost)
-        damaged.append((segment, {page.seq: page for page in pages}))
-    for first, last in db.execute("SELECT first_seq, seq FROM body ORDER BY seq").fetchall():
-        _add_uncovered(db, covered, first, lost)
+            damage.add(_incomplete(damage.folder, segment, pages))
+        damaged.append((segment, pages))
+    for first, last in damage.db.execute("SELECT first_seq, seq FROM body ORDER BY seq").fetchall():
+        damage.add(damage.stored_pages(covered + 1, first - 1))
         covered = max(covered, last)
-    _add_uncovered(db, covered, 1 << 62, lost)
-    return [(segment, _rebuilt(journal, segment, pages, lost)) for segment, pages in damaged]
+    damage.add(damage.stored_pages(covered + 1, _MAX_SEQ))
+    return [(segment, _rebuilt(damage, segment, pages)) for segment, pages in damaged]
 
 
-def _add_uncovered(db: sqlite3.Connection, covered: int, first: int, lost: _Lost) -> None:
-    """Note the pages between what is covered and the first one that is covered next."""
-    if first > covered + 1:
-        for page in _pages(db, covered + 1, first - 1):
-            lost.add(page)
-
-
-def _add_incomplete(journal: Journal, segment: Segment, pages: list[_Page], lost: _Lost) -> None:
-    """Note the pages of which the intact pieces of a segment do not have every row."""
+def _incomplete(folder: Path, segment: Segment, pages: list[_Page]) -> list[_Page]:
+    """The pages of which the intact pieces of a segment do not have every row."""
     expected, found = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     for page in pages:
-        expected[page.seller_id, page.page_num] += page.row_count
-    for batch in intact_batches(JournalFiles(journal.path).segments, segment):
+        expected[page.key] += page.row_count
+    for batch in intact_batches(folder, segment):
         keys: Any = zip(batch["seller_id"].to_pylist(), batch["page_num"].to_pylist(), strict=True)
         found.update(keys)
-    for line in intact_lines(JournalFiles(journal.path).segments, segment):
-        reject = orjson.loads(line)
-        found[reject["seller_id"], reject["page_num"]] += 1
-    for page in pages:
-        key = (page.seller_id, page.page_num)
-        if found[key] != expected[key]:
-            lost.add(page)
+    found.update(map(_page_of, intact_lines(folder, segment)))
+    return [page for page in pages if found[page.key] != expected[page.key]]
 
 
-def _rebuilt(journal: Journal, segment: Segment, pages: dict[int, _Page], lost: _Lost) -> Segment:
+def _rebuilt(damage: _Damage, segment: Segment, pages: list[_Page]) -> Segment:
     """Write what is intact of a segment to a new one."""
-    folder = JournalFiles(journal.path).segments
+    folder = damage.folder
     make_private_folder(folder)
-    kept = [seq for seq in pages if seq not in lost.pages]
-    of_pages = {(pages[seq].seller_id, pages[seq].page_num) for seq in kept}
-    taken = {path.stem for path in folder.iterdir()} | {known.name for known in journal.segments()}
+    taken = {path.stem for path in folder.iterdir()} | {known.name for known in damage.journal.segments()}
     name = next(n for n in (f"{segment.last_seq:012}-{number}" for number in count(1)) if n not in taken)
-    lines = [
-        line
-        for line in intact_lines(JournalFiles(journal.path).segments, segment)
-        if _page_of(line) in of_pages
-    ]
-    rejected, pieces = write_segment(folder, name, _kept(journal, segment, kept, lines))
+    kept = {page.seq: page.key for page in pages if page.seq not in damage.pages}
+    keys, seqs = set(kept.values()), pa.array(list(kept), pa.int64())
+    lines = [line for line in intact_lines(folder, segment) if _page_of(line) in keys]
+    tables = (pa.Table.from_batches([batch]) for batch in intact_batches(folder, segment))
+    rows = ((table.filter(pc.is_in(table["seq"], value_set=seqs)), list[bytes]()) for table in tables)
+    rejected, pieces = write_segment(folder, name, chain(rows, [(SEGMENT_SCHEMA.empty_table(), lines)]))
     fsync(folder)
     return Segment(name, segment.first_seq, segment.last_seq, rejected, pieces)
 
@@ -298,124 +287,79 @@ def _page_of(line: bytes) -> tuple[str, int]:
     return reject["seller_id"], reject["page_num"]
 
 
-def _kept(
-    journal: Journal, segment: Segment, kept: list[int], lines: list[bytes]
-) -> Iterator[tuple[pa.Table, list[bytes]]]:
-    wanted = pa.array(kept, pa.int64())
-    for batch in intact_batches(JournalFiles(journal.path).segments, segment):
-        rows = pa.Table.from_batches([batch])
-        inside: Any = pc.is_in(rows["seq"], value_set=wanted)
-        yield rows.filter(inside), []
-    if lines:
-        yield SEGMENT_SCHEMA.empty_table(), lines
-
-
-class _Body(NamedTuple):
-    """A row of the table `body`."""
-
-    seq: int
-    first_seq: int
-    size: int
-    lz4: bytes
-    checksum: int
-
-    @classmethod
-    def of(cls, bodies: dict[int, bytes]) -> _Body:
-        """That with the bodies of some pages, by their `seq`."""
-        return cls(*body_row(min(bodies), max(bodies), b"".join(bodies.values())))
-
-
-def _check_bodies(journal: Journal, lost: _Lost, repairs: Repairs) -> dict[int, _Body | None]:
-    """Find the pages whose bodies are damaged; returns what is left of such bodies, None for nothing."""
-    remains: dict[int, _Body | None] = {}
-    last = max((segment.last_seq for segment in journal.segments()), default=0)
+def _check_bodies(damage: _Damage) -> dict[int, tuple[Any, ...] | None]:
+    """Find the pages whose bodies are damaged; returns the new rows of such bodies, None for nothing left."""
+    new_rows: dict[int, tuple[Any, ...] | None] = {}
+    last = max((segment.last_seq for segment in damage.journal.segments()), default=0)
     query = "SELECT seq, size, lz4, checksum FROM body ORDER BY seq"
-    for seq, size, stored, checksum in journal.database.connection.execute(query).fetchall():
-        blob, is_corrected = _corrected_blob(stored, checksum)
-        repairs.corrected += is_corrected
-        pages = _pages(journal.database.connection, last + 1, seq)
-        gone = [number for number in range(last + 1, seq + 1) if number in lost.pages]
+    for seq, size, stored, checksum in damage.db.execute(query).fetchall():
+        blob = _corrected_blob(stored, checksum)
+        pages = damage.stored_pages(last + 1, seq)
+        is_whole = not any(last < lost <= seq for lost in damage.pages)
         last = seq
-        joined = _decompressed(blob, size, pages, is_whole=not gone)
-        intact = _intact_bodies(joined, pages, is_whole=not gone)
-        for page in pages:
-            if page.seq not in intact:
-                lost.add(page)
-        if (
-            is_corrected
-            or gone
-            or len(intact) < len(pages)
-            or len(joined) != sum(page.size for page in pages)
-        ):
-            remains[seq] = _Body.of(intact) if intact else None
-    return remains
+        expected = sum(page.size for page in pages)
+        joined = _decompressed(blob, [expected, size] if is_whole else [size])
+        intact = _intact_bodies(joined, pages, 0 if is_whole else len(joined) - expected)
+        damage.add(page for page in pages if page.seq not in intact)
+        damage.repairs.corrected += blob is not stored
+        if blob is not stored or not is_whole or len(intact) < len(pages) or len(joined) != expected:
+            joined = b"".join(intact.values())
+            new_rows[seq] = body_row(min(intact), max(intact), joined) if intact else None
+    return new_rows
 
 
-def _corrected_blob(blob: Any, checksum: Any) -> tuple[Any, bool]:
-    """A body with its one flipped bit flipped back, and whether that was done; pages are checked later."""
+def _corrected_blob(blob: Any, checksum: Any) -> Any:
+    """A body with its one flipped bit flipped back, or else as it is; its pages are checked later."""
     if not isinstance(blob, bytes) or not isinstance(checksum, int) or crc32(blob) == checksum:
-        return blob, False
-    better = with_bit_flipped_back(blob, checksum)
-    return (blob, False) if better is None else (better, True)
+        return blob
+    return with_bit_flipped_back(blob, checksum) or blob
 
 
-def _decompressed(blob: Any, size: Any, pages: list[_Page], *, is_whole: bool) -> bytes:
-    """The joined bodies; empty where they cannot be decompressed."""
-    for expected in [sum(page.size for page in pages)] * is_whole + [size]:
-        if isinstance(expected, int) and 0 <= expected <= _MAX_JOINED_BYTES:
+def _decompressed(blob: Any, sizes: list[Any]) -> bytes:
+    """The joined bodies, of the first size that they can be decompressed to; empty where there is none."""
+    for size in sizes:
+        if isinstance(size, int) and 0 <= size <= _MAX_JOINED_BYTES:
             with suppress(pa.ArrowException, OSError, TypeError, ValueError, OverflowError, MemoryError):
-                return decompressed(blob, expected)
+                return decompressed(blob, size)
     return b""
 
 
-def _intact_bodies(joined: bytes, pages: list[_Page], *, is_whole: bool) -> dict[int, bytes]:
-    """The bodies that have their page's checksum, looked for from the start, and after a gap from the end."""
+def _intact_bodies(joined: bytes, pages: list[_Page], shift: int) -> dict[int, bytes]:
+    """The bodies that have their page's checksum, at their place or, behind a gap, `shift` bytes further."""
     intact: dict[int, bytes] = {}
     begin = 0
     for page in pages:
-        body = joined[begin : begin + page.size]
-        if page_checksum(page.seller_id, page.page_num, body) == page.body_checksum:
-            intact[page.seq] = body
-        begin += page.size
-    if not is_whole:
-        end = len(joined)
-        for page in reversed(pages):
-            body = joined[max(0, end - page.size) : end]
-            if page_checksum(page.seller_id, page.page_num, body) == page.body_checksum:
+        for place in (begin, max(0, begin + shift)):
+            body = joined[place : place + page.size]
+            if page.has(body):
                 intact[page.seq] = body
-            end -= page.size
-    return {seq: intact[seq] for seq in sorted(intact)}
+                break
+        begin += page.size
+    return intact
 
 
-def _drop(
-    journal: Journal,
-    lost: _Lost,
-    rebuilt: list[tuple[Segment, Segment]],
-    remains: dict[int, _Body | None],
+def _store(
+    damage: _Damage, rebuilt: list[tuple[Segment, Segment]], bodies: dict[int, tuple[Any, ...] | None]
 ) -> None:
     """Remove what is lost in one transaction: its sellers then go on where a page is missing."""
-    with transaction(journal.database.connection) as db:
-        db.executemany("DELETE FROM page WHERE seq = ?", [(seq,) for seq in lost.pages])
-        journal.previous.lose_pages(lost.pages)
-        for seq, rest in remains.items():
-            if rest is None:
-                db.execute("DELETE FROM body WHERE seq = ?", (seq,))
-            else:
-                query = (
-                    "UPDATE body SET seq = ?, first_seq = ?, size = ?, lz4 = ?, checksum = ? WHERE seq = ?"
-                )
-                db.execute(query, (*rest, seq))
+    with transaction(damage.db) as db:
+        db.executemany("DELETE FROM page WHERE seq = ?", [(seq,) for seq in damage.pages])
+        damage.journal.previous.lose_pages(damage.pages)
+        for seq, row in bodies.items():
+            db.execute("DELETE FROM body WHERE seq = ?", (seq,))
+            if row is not None:
+                db.execute("INSERT INTO body VALUES (?, ?, ?, ?, ?)", row)
         for old, new in rebuilt:
             db.execute("DELETE FROM segment WHERE name = ?", (old.name,))
             db.execute("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?)", with_checksum(new))
-        if lost.has_unknown_sellers:
-            lost.sellers.update(row[0] for row in db.execute(_WITHOUT_THEIR_END).fetchall())
-        for seller_id, credit in lost.doubtful.items():
+        if damage.has_unknown_sellers:
+            damage.sellers.update(seller_id for (seller_id,) in db.execute(_WITHOUT_THEIR_END).fetchall())
+        for seller_id, credit in damage.doubtful.items():
             if db.execute("SELECT 1 FROM known WHERE seller_id = ?", (seller_id,)).fetchone():
-                lost.sellers.add(seller_id)
-                lost.credits[seller_id] += credit
-        add_costs(db, lost.credits.items())
-        db.executemany("DELETE FROM seller WHERE seller_id = ?", [(seller,) for seller in lost.sellers])
-        if lost.sellers or lost.has_unknown_sellers:
+                damage.sellers.add(seller_id)
+                damage.credits[seller_id] += credit
+        add_costs(db, damage.credits.items())
+        db.executemany("DELETE FROM seller WHERE seller_id = ?", [(seller,) for seller in damage.sellers])
+        if damage.sellers or damage.has_unknown_sellers:
             # What is published may hold more: it stays until all that is missing was asked for again.
             db.execute("DELETE FROM meta WHERE name IN ('publishing', 'published_mark')")

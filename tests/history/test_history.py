@@ -21,10 +21,11 @@ from crawler.models.api import SortField
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store.journal import Journal
-from crawler.store.publishing import SnapshotPlan, publish
+from crawler.store.publishing import publish
 from crawler.store.records import Record
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import SnapshotPlan
 
 TODAY = date(2026, 11, 9)
 COMPLETE = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)

@@ -28,12 +28,12 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
 from crawler.store import failpoints, parts, region_files, segment_file
-from crawler.store import publishing as snapshot
 from crawler.store.journal import Journal
-from crawler.store.publishing import SnapshotPlan, publish
+from crawler.store.publishing import clean_staging, publish
 from crawler.store.records import Record
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import RowCounts, SnapshotPlan
 
 DATE = date(2026, 11, 23)
 COLUMNS = (
@@ -61,7 +61,7 @@ def published(
     run_id: str = "run1",
     segment_pages: int = 4,
     wait: Callable[[float], None] = lambda _seconds: None,
-) -> snapshot.RowCounts:
+) -> RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
         staging = SegmentWriter(journal, read_batch, segment_pages=segment_pages)
@@ -204,7 +204,7 @@ def test_what_was_announced_by_a_killed_run_is_harmless(
     left = list((tmp_path / "videos").rglob("*.parquet"))
     assert [path.name for path in left] == ["run1.parquet"] * 2
     assert ds.dataset(left, format="parquet").to_table()["video_id"].to_pylist() == ["1"]
-    snapshot.clean_staging(tmp_path)
+    clean_staging(tmp_path)
     waits: list[float] = []
     published(tmp_path, pages, "run2", wait=waits.append)
     assert {path.name for path in (tmp_path / "videos").rglob("*.parquet")} == {"run2.parquet"}

@@ -20,9 +20,10 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store import failpoints
 from crawler.store.journal import Journal
-from crawler.store.publishing import NOBODY, SnapshotPlan, publish
+from crawler.store.publishing import publish
 from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
+from crawler.store.snapshot import NOBODY, SnapshotPlan
 
 FRAME = 4096 + 24
 HEADER = 32

@@ -1,0 +1,170 @@
+"""A date's snapshot as files: each region's rows, and a row for each seller. Open it to change their content."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
+from crawler.models.seller import SellerStatus, StopReason
+from crawler.store.journal import Journal
+from crawler.store.layout import SNAPSHOT_KINDS, StagedFolder, parquet_file
+from crawler.store.parts import Audit, CarriedRows, PartRows, deduplicated, rows_by_seller
+from crawler.store.records import SellerSummary
+from crawler.store.region_files import ROW_GROUP, RegionFiles
+from crawler.store.schema import SELLER_SCHEMA, SORTING
+
+NOBODY: pa.Array[Any] = pa.array([], pa.string())
+
+
+@dataclass(slots=True)
+class RowCounts:
+    """Rows that the snapshot was built from: `received` + `carried` = `duplicate` + `rejected` + `written`.
+
+    `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
+    worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
+    """
+
+    received: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    written: int = 0
+    carried: int = 0
+    certain: int = 0
+    carried_sellers: int = 0
+    saved: int = 0
+    audit: Audit = field(default_factory=Audit)
+    damages: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlan:
+    """What to build and where.
+
+    `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
+    the column and the value above which no video is missing.
+    """
+
+    data: Path
+    run_id: str
+    crawl_date: date
+    pending: pa.Array[Any]
+    stop_reason: StopReason | None
+    certain: tuple[str, float] | None = None
+
+
+def build_files(
+    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, carried_rows: CarriedRows
+) -> RowCounts:
+    """Write the snapshot's files; returns the counts of their rows, but for those rejected and duplicate.
+
+    Memory holds one part of the rows, and what waits to become row groups.
+    """
+    counts = RowCounts(damages=carried_rows.damages)
+    videos, sellers = (staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS)
+    with (
+        RegionFiles(videos, plan.run_id, staged.aside) as regions,
+        pq.ParquetWriter(parquet_file(sellers, plan.run_id), SELLER_SCHEMA, compression="zstd") as writer,
+    ):
+        writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
+        for of_part, pieces in deduplicated(journal, staged.merged, carried_rows):
+            part = _Part(of_part)
+            for rows in pieces:
+                for folder, own in rows.by_folder():
+                    regions.add(folder, own)
+                part.add(rows)
+                counts.certain += _count_above(rows, plan.certain)
+            part.count(counts, carried_rows)
+            writer.write_table(_seller_table(part, plan.stop_reason))
+        for start in range(0, len(plan.pending), ROW_GROUP):
+            writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
+    return counts
+
+
+class _Part:
+    """Some sellers, and what their rows say of them: how many each has, and how many were carried.
+
+    `audited` might have been carried but were crawled in full; of them `crawled` holds what is compared.
+    """
+
+    def __init__(self, sellers: list[SellerSummary]) -> None:
+        self.sellers = sellers
+        complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and s.matched)
+        self.audited = [s for s in complete if not (s.is_carried or s.is_published)]
+        self.videos = Counter[str]()
+        self.carried = Counter[str]()
+        self.crawled: list[pa.Table] = []
+
+    def add(self, kept: PartRows) -> None:
+        rows = kept.columns(["seller_id", "carried_from"])
+        self.videos.update(rows_by_seller(rows))
+        self.carried.update(rows_by_seller(rows.filter(pc.is_valid(rows["carried_from"]))))
+        if self.audited:
+            ids = pa.array([seller.seller_id for seller in self.audited], pa.string())
+            inside: Any = pc.is_in(rows["seller_id"], value_set=ids)
+            self.crawled.append(kept.columns(["seller_id", "video_id", *COUNT_COLUMNS]).filter(inside))
+
+    def count(self, counts: RowCounts, carried_rows: CarriedRows) -> None:
+        carried = [seller for seller in self.sellers if seller.is_carried]
+        counts.received += sum(seller.rows for seller in self.sellers)
+        counts.written += self.videos.total()
+        counts.carried += self.carried.total()
+        counts.carried_sellers += len(carried)
+        counts.saved += sum(max(0, s.matched_videos // PAGE_SIZE + 1 - s.pages) for s in carried)
+        if self.crawled:
+            counts.audit += carried_rows.audit(self.audited, pa.concat_tables(self.crawled))
+
+
+def _count_above(kept: PartRows, certain: tuple[str, float] | None) -> int:
+    if certain is None:
+        return 0
+    column, above = certain
+    higher: Any = pc.greater(kept.columns([column])[column], pa.scalar(above))
+    return pc.sum(higher).as_py() or 0
+
+
+def _seller_table(part: _Part, reason: StopReason | None) -> pa.Table:
+    rows = [
+        (
+            *(s.seller_id, *_ended_as(s, reason), s.pages, part.videos[s.seller_id], s.credits),
+            s.error if s.attempt is None else s.attempt.error,
+            *(s.first_crawled_at, s.last_crawled_at, s.run_id),
+            *(part.carried[s.seller_id], s.overlap, s.drift),
+            None if s.attempt is None else s.status,
+            s.other_credits,
+        )
+        for s in part.sellers
+    ]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerStatus, StopReason | None]:
+    """Status and stop reason of the crawl last tried, which need not be the one whose rows are published."""
+    if seller.attempt is None:
+        return seller.status, seller.stop_reason or reason
+    has_failed = seller.attempt.status is SellerStatus.FAILED
+    return SellerStatus.FAILED if has_failed else SellerStatus.PARTIAL, seller.attempt.stop_reason or reason
+
+
+def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Table:
+    """Sellers that the journal does not know: every number is 0, and what else a seller has is null."""
+    known = {
+        "seller_id": sellers,
+        "status": pa.repeat(pa.scalar(SellerStatus.PENDING.value), len(sellers)),
+        "stop_reason": pa.repeat(pa.scalar(reason, pa.string()), len(sellers)),
+    }
+    zeros = pa.repeat(pa.scalar(0, pa.int64()), len(sellers))
+    arrays = [
+        known.get(field.name, zeros if field.type == zeros.type else pa.nulls(len(sellers), field.type))
+        for field in SELLER_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
