@@ -38,7 +38,7 @@ class _Region:
 class RegionFiles:
     """Writes each region's rows to one file below `folder`; a context manager, at whose end all are whole.
 
-    Memory holds what waits to become row groups, up to a bound. Where that is reached the region with the
+    Memory holds what waits to become row groups, up to a limit. Where that is reached the region with the
     most rows writes them; where they are too few, all that wait are put aside on disk until the end. A
     snapshot without rows gets one empty file.
     """
@@ -122,7 +122,7 @@ class RegionFiles:
             )
         for group in _groups(rows):
             region.writer.write_table(group, row_group_size=ROW_GROUP)
-            # Or it would be held while the next one is read.
+            # Free this group before the next one is read.
             del group
             pa.default_memory_pool().release_unused()
 

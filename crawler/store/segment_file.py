@@ -22,20 +22,14 @@ from crawler.store.layout import JournalFiles, segment_rejects, segment_rows
 from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 
-_BATCH_ROWS = 1280
+_BATCH_ROWS, _BATCH_BYTES = 1280, 1 << 20
 """Rows that are read at a time: few, since of many segments one such batch each is held at once."""
-
-_BATCH_BYTES = 1 << 20
-"""What they weigh at most, about: of very long rows there are fewer."""
 
 _MAX_UNMERGED = 64
 """Segments up to which each holds the batch at a range's border for the next range, and none is merged."""
 
-_MERGED = 32
-"""Segments that are merged into one."""
-
-_RANGE = 16
-"""Batches' worth of rows that are sorted at a time, beside a batch of each segment."""
+_MERGED, _RANGE = 32, 16
+"""Segments that are merged into one, and batches' worth of rows that are sorted at a time for that."""
 
 # zstd would save two fifths of the room, and takes twice as long.
 _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -91,7 +85,8 @@ def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]
         ends: list[int] = []
 
         def write(table: pa.Table) -> None:
-            for batch in table.to_batches(_rows_of_a_batch(table)):
+            most = len(table) * _BATCH_BYTES // max(1, table.nbytes)
+            for batch in table.to_batches(max(1, min(_BATCH_ROWS, most))):
                 if batch.num_rows:
                     # The head is written with the first batch.
                     ends.extend([] if ends else [_HEAD])
@@ -99,10 +94,6 @@ def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]
                     ends.append(file.tell())
 
         yield write, ends
-
-
-def _rows_of_a_batch(table: pa.Table) -> int:
-    return max(1, min(_BATCH_ROWS, len(table) * _BATCH_BYTES // max(1, table.nbytes)))
 
 
 def reject_files(journal: Journal) -> list[tuple[Segment, Path]]:
@@ -167,10 +158,10 @@ class _SegmentFile:
     """`lasts`: the last seller of each of its batches."""
 
     def __init__(self, path: Path, *, holds: bool) -> None:
-        self._path = path
+        self._path = str(path)
         self._holds = holds
         self._held: tuple[int, pa.RecordBatch] | None = None
-        with self._opened() as file:
+        with pa.OSFile(self._path, "rb") as file:
             ids = pa.ipc.open_file(file, options=_READING_IDS)
             batches = (ids.get_batch(number)[0] for number in range(ids.num_record_batches))
             self.lasts: list[str] = [str(batch[-1]) for batch in batches]
@@ -181,7 +172,7 @@ class _SegmentFile:
             return
         # Other columns are not read: what did not compress would be kept by those beside it.
         reading = _reading(("seller_id", *names)) if names else _READING
-        with self._opened() as file:
+        with pa.OSFile(self._path, "rb") as file:
             reader = pa.ipc.open_file(file, options=reading)
             while number < len(self.lasts):
                 batch = reader.get_batch(number) if names else self._batch(reader, number)
@@ -200,9 +191,6 @@ class _SegmentFile:
         batch: pa.RecordBatch = reader.get_batch(number)
         self._held = (number, batch) if self._holds else None
         return batch
-
-    def _opened(self) -> pa.OSFile:
-        return pa.OSFile(str(self._path), "rb")
 
 
 def _reading(names: Iterable[str] = ()) -> pa.ipc.IpcReadOptions:
@@ -224,11 +212,11 @@ def _place_after(batch: pa.RecordBatch, seller_id: str) -> int:
 
 def is_intact(folder: Path, segment: Segment) -> bool:
     """Whether every piece of a segment's files has its checksum, and nothing follows the last one."""
-    for kind in _FILES:
-        sizes = _sizes(segment, kind)
-        if sizes and _size_of(_path(folder, segment, kind)) != sum(sizes):
+    for kind, path_of in _FILES.items():
+        pieces = _intact(folder, segment, kind, corrects=False)
+        if None in pieces:
             return False
-        if None in _intact(folder, segment, kind, corrects=False):
+        if pieces and path_of(folder, segment.name).stat().st_size != sum(map(len, filter(None, pieces))):
             return False
     return True
 
@@ -247,21 +235,6 @@ def intact_lines(folder: Path, segment: Segment) -> list[bytes]:
     return [line for piece in pieces if piece is not None for line in piece.splitlines(keepends=True)]
 
 
-def _sizes(segment: Segment, kind: str) -> list[int]:
-    return [size for size, *_ in orjson.loads(segment.pieces)[kind]]
-
-
-def _path(folder: Path, segment: Segment, kind: str) -> Path:
-    return _FILES[kind](folder, segment.name)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def _intact(folder: Path, segment: Segment, kind: str, *, corrects: bool = True) -> list[bytes | None]:
     """The pieces of a file, with None for each that is damaged or not there.
 
@@ -269,7 +242,7 @@ def _intact(folder: Path, segment: Segment, kind: str, *, corrects: bool = True)
     """
     pieces: list[tuple[int, int, int]] = orjson.loads(segment.pieces)[kind]
     found: list[bytes | None] = [None] * len(pieces)
-    with suppress(FileNotFoundError), _path(folder, segment, kind).open("rb") as file:
+    with suppress(FileNotFoundError), _FILES[kind](folder, segment.name).open("rb") as file:
         for number, (size, checksum, other) in enumerate(pieces):
             content: bytes | None = _read(file, size)
             if content is None or len(content) != size:

@@ -1,4 +1,4 @@
-"""A date's snapshot as files: each region's rows, and a row for each seller. Open it to change their content."""
+"""A date's snapshot as files: each region's rows, and a row for each seller; open it to change these."""
 
 from __future__ import annotations
 
