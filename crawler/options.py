@@ -53,9 +53,19 @@ class Option:
     is_resumed: bool = True
 
     @property
+    def section(self) -> str:
+        """The section of the settings file that it is in."""
+        return self.name.partition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Its name there."""
+        return self.name.partition(".")[2]
+
+    @property
     def flag(self) -> str:
         """The flag, as `--max-pages`."""
-        return f"--{self.flag_name or self.name.partition('.')[2].replace('_', '-')}"
+        return f"--{self.flag_name or self.key.replace('_', '-')}"
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -362,7 +372,7 @@ OPTIONS: dict[str, Option] = {
 
 FLAGS: dict[str, str] = {
     name: option.flag
-    for name, option in sorted(OPTIONS.items(), key=lambda o: o[0].partition(".")[0])
+    for name, option in sorted(OPTIONS.items(), key=lambda item: item[1].section)
     if option.group
 }
 """The flag of each option that has one, in the order in which printed commands have them."""
@@ -370,5 +380,4 @@ FLAGS: dict[str, str] = {
 
 def value_of(settings: Settings, name: str) -> Any:
     """The value of section.name."""
-    section, _, key = name.partition(".")
-    return getattr(getattr(settings, section), key)
+    return getattr(getattr(settings, OPTIONS[name].section), OPTIONS[name].key)

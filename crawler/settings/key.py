@@ -15,10 +15,7 @@ _ASSIGNMENT = re.compile(rf"(?:export\s+|set\s+|\$env:)?{KEY_VARIABLE}\s*=\s*", 
 
 
 def read_key(settings: Settings, environ: Mapping[str, str]) -> str:
-    """The API key from `KEYAPI_API_KEY`, or from the file that `api.key_file` names.
-
-    Raises `InputError` that says what to do, never naming the key.
-    """
+    """The API key from `KEYAPI_API_KEY`, or from the file that `api.key_file` names; else `InputError`."""
     key, where = _key_in(environ), KEY_VARIABLE
     if not key and settings.api.key_file is not None:
         where = f"the file {shown_key_file(settings.api.key_file)}"
@@ -48,7 +45,7 @@ def mask(key: str) -> str:
 
 
 def shown_key_file(path: Path) -> str:
-    """The path, unless it may be the key itself, put where its file's name belongs."""
+    """The path, unless it may be the key itself."""
     is_path_like = len(path.parts) > 1 or bool(path.suffix) or len(path.name) < 16
     return str(path) if is_path_like or path.exists() else "(its name is not shown: it looks like a key)"
 

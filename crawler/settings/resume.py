@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from crawler.models.errors import InputError
-from crawler.options import FLAGS, OPTIONS, Settings, value_of
-from crawler.settings.load import Loaded, merged
-from crawler.settings.sources import Given, from_file
+from crawler.options import FLAGS, OPTIONS, value_of
+from crawler.settings.load import Given, Loaded, from_file, merged
 
-_LEVELS = ("file", "environment", "flags")
+_LEVELS = {"file": "settings file", "environment": "environment", "flags": "flag"}
 
 
 def flags_of(loaded: Loaded, names: Iterable[str] = FLAGS) -> list[str]:
@@ -22,22 +21,17 @@ def flags_of(loaded: Loaded, names: Iterable[str] = FLAGS) -> list[str]:
 
     A default that was asked for is shown too, as the settings file may say otherwise.
     """
-    settings, default = loaded.settings, Settings()
     words = [] if loaded.config_path is None else ["--config", str(loaded.config_path)]
     for name in names:
-        flag, value = FLAGS[name], value_of(settings, name)
+        option, value = OPTIONS[name], value_of(loaded.settings, name)
         is_asked_for = value is not False and loaded.origins[name].startswith(("flag", "environment"))
-        if not OPTIONS[name].is_repeated or (value == value_of(default, name) and not is_asked_for):
-            continue
-        words += [flag] if value is True else [flag, str(value)]
+        if option.is_repeated and (value != option.default or is_asked_for):
+            words += [option.flag] if value is True else [option.flag, str(value)]
     return words
 
 
 def options_of(loaded: Loaded) -> str:
-    """What of these settings `resumed` sets again: JSON of the raw values, by where they came from.
-
-    Neither the key nor the path of its file is in it.
-    """
+    """What `resumed` sets again, as JSON: the raw values by where they came from, without the key's file."""
     options: dict[str, Any] = {
         level: {name: value for name, (value, _) in layer.items() if OPTIONS[name].is_resumed}
         for level, layer in zip(_LEVELS, loaded.layers, strict=True)
@@ -51,8 +45,7 @@ def resumed(loaded: Loaded, options: str, environ: Mapping[str, str], left_out: 
     """These settings over the `options` of the run that is gone on with (see `options_of`).
 
     A flag then beats variable and file now, as if it were given again; of the same source the value now
-    beats the one then; what is `left_out` is not restored. The settings file that was named then is read,
-    unless another one is named now.
+    beats the one then. The settings file that was named then is read, unless another one is named now.
     Raises `InputError` where the options cannot be read, `SettingsError` where they cannot be used.
     """
     layers, config = _stored_options(options)
@@ -62,15 +55,14 @@ def resumed(loaded: Loaded, options: str, environ: Mapping[str, str], left_out: 
     if named is None and config is not None:
         named = Path(config)
         now[0] = from_file(named, faults)
-    words = {"file": "settings file", "environment": "environment", "flags": "flag"}
     layers_of_both = tuple(
         {
-            name: Given(value, f"{words[level]} of the run that is gone on with")
+            name: Given(value, f"{word} of the run that is gone on with")
             for name, value in then.items()
             if OPTIONS[name].is_resumed and name not in skipped
         }
         | layer
-        for level, then, layer in zip(_LEVELS, layers, now, strict=True)
+        for word, then, layer in zip(_LEVELS.values(), layers, now, strict=True)
     )
     return merged(layers_of_both, named, environ, faults, loaded.warnings)
 
@@ -81,7 +73,7 @@ def _stored_options(options: str) -> tuple[list[dict[str, Any]], str | None]:
     try:
         stored = json.loads(options)
     except (ValueError, RecursionError) as error:
-        fault = str(error)
+        fault = f" ({error})"
     values = stored if isinstance(stored, dict) else {}
     config = values.get("config")
     layers: list[dict[str, Any]] = [v for level in _LEVELS if isinstance(v := values.get(level), dict)]
@@ -89,21 +81,19 @@ def _stored_options(options: str) -> tuple[list[dict[str, Any]], str | None]:
         unknown = sorted({name for layer in layers for name in layer} - OPTIONS.keys())
         if not unknown:
             return layers, config
-        fault = f"unknown setting {unknown[0]}"
+        fault = f" (unknown setting {unknown[0]})"
     raise InputError(
-        f"the options of the run to go on with cannot be read{f' ({fault})' if fault else ''}: in the place "
-        "of --resume name its --crawl-date, its list and every option that is to hold"
+        f"the options of the run to go on with cannot be read{fault}: in the place of --resume name its "
+        "--crawl-date, its list and every option that is to hold"
     )
 
 
 def in_words(loaded: Loaded) -> str:
     """Every setting that is not as by default, for people: flags as such, the others by their names."""
-    default = Settings()
-    others = [
-        f"{name}={value_of(loaded.settings, name)}"
+    values = {
+        name: value_of(loaded.settings, name)
         for name, option in OPTIONS.items()
-        if name not in FLAGS
-        and option.is_resumed
-        and value_of(loaded.settings, name) != value_of(default, name)
-    ]
+        if name not in FLAGS and option.is_resumed
+    }
+    others = [f"{name}={value}" for name, value in values.items() if value != OPTIONS[name].default]
     return shlex.join([*flags_of(loaded), *others]) or "the default options"

@@ -1,7 +1,6 @@
-"""One raw value as its option has it, or why it is refused.
+"""One raw value as its option has it, or why it is refused: text of flags and environment, or a TOML value.
 
-Open it to add a kind of value, or a rule between two values. Flags and the environment bring text, the file
-brings what TOML has.
+Open it to add a kind of value, or a rule between two values.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from crawler.models.kinds import Choice, Kind, Number, Switch
 from crawler.models.seller import Strategy
 from crawler.options import Option, Settings
 
-_SHOWN = 80
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
@@ -33,7 +31,7 @@ def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
     """
     kind = option.kind
     if isinstance(raw, bool) and not isinstance(kind, Switch):
-        raise ValueError(f"{kind.allowed} is wanted, not true or false")  # noqa: TRY004 - a fault of the value, like the others
+        raise ValueError(f"{kind.allowed} is wanted, not true or false")  # noqa: TRY004 - like the others
     value = _read(kind, raw)
     if value is None:
         raise ValueError(f"{kind.allowed} is wanted")
@@ -69,7 +67,7 @@ def shown(name: str, value: Any) -> str:
     if name == "api.url":
         text = re.sub(r"^(\w+:/*)?.*@", r"\1…@", text, flags=re.DOTALL)
         text = re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
-    text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    text = text if len(text) <= 80 else text[:79] + "…"
     return repr(text) if isinstance(value, str) else text
 
 
@@ -122,8 +120,7 @@ def _whole(kind: Number, raw: Any) -> int | str | None:
     elif isinstance(raw, float) and not raw.is_integer():
         return None
     try:
-        value = int(raw) if isinstance(raw, str | int | float) else None
-        return value if value is not None and kind.holds(value) else None
+        return int(raw) if isinstance(raw, str | int | float) and kind.holds(int(raw)) else None
     except (ValueError, OverflowError):
         return None
 
@@ -147,7 +144,6 @@ def _address(raw: Any) -> str | None:
 
 
 def _file(raw: Any) -> Path | None:
-    """Refuse what names no file, and read a leading ~ as the shell would: a file has no shell."""
     if not isinstance(raw, str):
         return raw if isinstance(raw, Path) else None
     if not raw.strip() or "\0" in raw:
@@ -159,9 +155,8 @@ def _file(raw: Any) -> Path | None:
 
 
 def _folder(raw: Any) -> Path | None:
-    """Arrow takes no names that are not UTF-8."""
     path = _file(raw)
-    if not _is_utf8(str(path)):
+    if not _is_utf8(str(path)):  # Arrow takes no such names
         raise ValueError("the path of a folder whose name is UTF-8 is wanted")
     return path
 
@@ -171,12 +166,8 @@ def _column(raw: Any) -> str | None:
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether the text can be encoded: bytes of a command line that are none come as lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    # Other bytes of a command line come as lone surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _zone(raw: Any) -> str | None:
@@ -187,7 +178,6 @@ def _zone(raw: Any) -> str | None:
 
 
 def _date(raw: Any) -> date | None:
-    """Numbers and times would be read as moments, which is not what a crawl date is."""
     if isinstance(raw, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", raw):
         try:
             return date.fromisoformat(raw)

@@ -21,9 +21,8 @@ from crawler.cli import cli
 from crawler.models.errors import InputError
 from crawler.options import FLAGS, GROUPS, OPTIONS, Settings, value_of
 from crawler.settings.key import mask, read_key
-from crawler.settings.load import Loaded, SettingsError, load
+from crawler.settings.load import VARIABLES, Loaded, SettingsError, load
 from crawler.settings.resume import flags_of
-from crawler.settings.sources import variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -231,7 +230,7 @@ def test_each_source_in_turn(tmp_path: Path, name: str, flag: Any, variable: Any
 
 
 def test_every_variable_is_read_also_with_double_underscores() -> None:
-    assert set(variables().values()) == set(OPTIONS)
+    assert set(VARIABLES.values()) == set(OPTIONS)
     for variable in ("CRAWLER_RUN_MAX_PAGES", "CRAWLER_MAX_PAGES", "CRAWLER_RUN__MAX_PAGES"):
         assert load({}, NO_FILE, {variable: "7"}).settings.run.max_pages == 7
     both = {"CRAWLER_RUN_MAX_PAGES": "7", "CRAWLER_MAX_PAGES": "7"}
