@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.models.errors import CrawlerError, DataLockedError, InputError
@@ -190,12 +189,9 @@ def _ask(settings: Settings, key: str | None, found: _Findings, *, is_held: bool
         found.lines.append(("online", "not asked", "the run that holds the data folder must end first"))
         found.exit_code = DataLockedError.exit_code
         return
-    from crawler.commands.online import ask_once  # noqa: PLC0415 - heavy
-    from crawler.nightly.world import World  # noqa: PLC0415 - heavy
+    from crawler.nightly.online import ask_once  # noqa: PLC0415 - heavy
 
-    world, run = World(), settings.run
-    crawl_date = run.crawl_date or world.now().astimezone(ZoneInfo(run.timezone)).date()
-    answer = found.tried(lambda: ask_once(settings, key, crawl_date, world))
+    answer = found.tried(lambda: ask_once(settings, key))
     found.lines.append(("online", "failed" if answer is None else answer, settings.api.url))
 
 

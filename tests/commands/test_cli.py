@@ -297,7 +297,7 @@ def test_check_warns_of_a_key_that_others_can_read(tmp_path: Path) -> None:
 
 def test_check_asks_online_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask_once = Mock(return_value="answered")
-    monkeypatch.setattr("crawler.commands.online.ask_once", ask_once)
+    monkeypatch.setattr("crawler.nightly.online.ask_once", ask_once)
     code, told = checked("--data", str(tmp_path), "--online", KEYAPI_API_KEY=KEY)
     assert code == 0
     assert [call_.args[1] for call_ in ask_once.call_args_list] == [KEY]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
-from datetime import date
+from zoneinfo import ZoneInfo
 
 from crawler.exit_codes import COMPLETE, INTERRUPTED
 from crawler.models.errors import CrawlerError, InputError, PageError
@@ -27,30 +26,29 @@ class _Now:
     sent = False
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
-        """Send at once: whatever the pace asks for was waited for before the credit was reserved."""
+        """Send at once: the pace was waited for before."""
         self.sent = ready()
         return self.sent
 
 
-def ask_once(settings: Settings, key: str, crawl_date: date, world: World) -> str:
+def ask_once(settings: Settings, key: str) -> str:
     """Ask for one page; returns what came.
 
-    The request is one of the data folder's: it is sent under its lock, after a pause as between two runs,
-    and by a credit that is reserved on disk and counts for the crawl date and the month.
+    It is sent under the data folder's lock, after a pause as between two runs, by a credit that is reserved
+    on disk and counts for the crawl date and the month.
 
     Raises `DataLockedError` where a run is under way, `BudgetSpentError` where a budget has no credit left,
     else the `CrawlerError` with the API's refusal.
     """
-    data, now = settings.run.data, world.now()
+    world, run = World(), settings.run
+    now = world.now()
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}{CHECK}"
-    with ExitStack() as stack:
-        stack.enter_context(hold_lock(data, run_id))
-        stack.enter_context(state_errors(Layout(data).state))
-        ledger = stack.enter_context(Ledger(data))
+    crawl_date = run.crawl_date or now.astimezone(ZoneInfo(run.timezone)).date()
+    departure, code = _Now(), CrawlerError.exit_code
+    with hold_lock(run.data, run_id), state_errors(Layout(run.data).state), Ledger(run.data) as ledger:
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
-        pause = initial_hold_s(settings.run.qps, ledger)
+        pause = initial_hold_s(run.qps, ledger)
         ledger.begin(run_id, crawl_date, stamp(now))
-        departure, code = _Now(), CrawlerError.exit_code
         try:
             account.reserve(lambda left: 1 if left is None else min(1, left))
             answer = asyncio.run(_ask(settings, key, world, departure, pause))
