@@ -42,7 +42,7 @@ class Sign:
         return self.count > min(20 * self.expected, self.expected + 3 * math.sqrt(self.expected))
 
     def is_beyond_chance(self) -> bool:
-        """Whether chance cannot bring so many (Chernoff's bound)."""
+        """Whether chance cannot bring so many (Chernoff's inequality)."""
         if self.count <= self.expected:
             return False
         if self.expected == 0:

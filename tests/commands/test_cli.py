@@ -1,4 +1,4 @@
-"""The front door: exit codes, help, completion, and what `check` tells."""
+"""The front door: exit codes, help, completion, and what `check` prints."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_a_data_folder_that_is_no_text_is_a_two(tmp_path: Path, command: str) ->
     """A folder that Arrow could not name is refused, and its name, whatever it is, can be printed."""
     folder = os.fsdecode(bytes(tmp_path) + b"/\xff")
     listed = [str(tmp_path / "sellers.csv")] if command in {"run", "plan"} else []
-    told = call(command, *listed, "--data", folder, env={"PYTHONIOENCODING": "utf-8:strict"})
-    assert told.returncode == 2, told.stderr
-    assert "whose name is UTF-8" in told.stdout + told.stderr
-    assert "Traceback" not in told.stderr
+    done = call(command, *listed, "--data", folder, env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 2, done.stderr
+    assert "whose name is UTF-8" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_a_bug_about_a_name_that_is_no_text_is_told(
+def test_a_bug_about_a_name_that_is_no_text_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not even the report of a bug fails for the name that it is about."""
@@ -80,11 +80,11 @@ def test_a_bug_about_a_name_that_is_no_text_is_told(
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (InputError("told"), 2),
-        (DataLockedError("told"), 7),
-        (ApiDownError("told"), 9),
-        (CrawlerError("told"), 1),
-        (OSError(errno.ENOSPC, "No space left on device", "told"), 8),
+        (InputError("a reason"), 2),
+        (DataLockedError("a reason"), 7),
+        (ApiDownError("a reason"), 9),
+        (CrawlerError("a reason"), 1),
+        (OSError(errno.ENOSPC, "No space left on device", "a reason"), 8),
         (KeyboardInterrupt(), 130),
     ],
 )
@@ -97,7 +97,7 @@ def test_every_error_has_its_exit_code(
     assert shown.out == ""
     if code != 130:
         assert shown.err.startswith("crawler: ")
-        assert "told" in shown.err
+        assert "a reason" in shown.err
 
 
 def test_a_bug_is_one_line_and_a_file_without_the_key(
@@ -107,16 +107,16 @@ def test_a_bug_is_one_line_and_a_file_without_the_key(
     monkeypatch.setenv("KEYAPI_API_KEY", KEY)
     raising(monkeypatch, RuntimeError(f"odd {KEY}\nand Authorization: Bearer another-key-of-a-file"))
     assert ended(monkeypatch, "probe") == 1
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     (report,) = tmp_path.glob("crawler-bug-*.txt")
-    assert len(told.splitlines()) == 1
-    assert str(report) in told
-    assert "RuntimeError" in told
-    for text in (told, report.read_text()):
+    assert len(printed.splitlines()) == 1
+    assert str(report) in printed
+    assert "RuntimeError" in printed
+    for text in (printed, report.read_text()):
         assert KEY not in text
         assert "another-key" not in text
     assert "Traceback" in report.read_text()
-    assert sys.version.split()[0] in told
+    assert sys.version.split()[0] in printed
 
 
 def test_a_bug_without_a_temp_folder_is_printed(
@@ -129,7 +129,7 @@ def test_a_bug_without_a_temp_folder_is_printed(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "hint"),
     [
         (["chek"], "check"),
         (["run", "x", "--max-page", "3"], "--max-pages"),
@@ -140,11 +140,11 @@ def test_a_bug_without_a_temp_folder_is_printed(
     ],
 )
 def test_usage_errors_help(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], hint: str
 ) -> None:
     assert ended(monkeypatch, *arguments) == 2
     shown = capsys.readouterr()
-    assert told in shown.err
+    assert hint in shown.err
     assert shown.out == ""
 
 
@@ -166,7 +166,7 @@ def test_flags_reach_the_settings_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded.settings.log.quiet
 
 
-def test_the_help_tells_each_default_under_its_group() -> None:
+def test_the_help_shows_each_default_under_its_group() -> None:
     """What the table of options says, is in the help: flag, range, default, in the group's section."""
     shown = CliRunner().invoke(cli, ["run", "--help"], terminal_width=1000, max_content_width=1000).output
     for option in OPTIONS.values():
@@ -247,9 +247,9 @@ def test_check_is_ready_and_leaves_nothing(tmp_path: Path) -> None:
     data = tmp_path / "new" / "data"
     sellers = tmp_path / "sellers.csv"
     sellers.write_text("seller_id\n7494662098975951181\n7494662098975951181\n")
-    code, told = checked(str(sellers), "--data", str(data), KEYAPI_API_KEY=KEY)
-    assert code == 0, told
-    values = {line["name"]: (line["value"], line["origin"]) for line in told["values"]}
+    code, found = checked(str(sellers), "--data", str(data), KEYAPI_API_KEY=KEY)
+    assert code == 0, found
+    values = {line["name"]: (line["value"], line["origin"]) for line in found["values"]}
     assert values["API key"] == ("***abcd", "environment KEYAPI_API_KEY")
     assert values["run.data"] == (str(data), "flag --data")
     assert values["seller list"][0] == "1 sellers, 1 repeated, 0 bad"
@@ -258,39 +258,39 @@ def test_check_is_ready_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [sellers]
 
 
-def test_check_tells_all_problems_at_once(tmp_path: Path) -> None:
+def test_check_prints_all_problems_at_once(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_text("a file")
     missing = str(tmp_path / "missing.csv")
     flags = ["--data", str(data), "--qps", "x", "--stop", "y", "--online"]
-    code, told = checked(missing, *flags, CRAWLER_RESERVE_MIB="", CRAWLER_JOURNAL_RESERVE_MIB=str(10**9))
+    code, found = checked(missing, *flags, CRAWLER_RESERVE_MIB="", CRAWLER_JOURNAL_RESERVE_MIB=str(10**9))
     assert code == 2
-    problems = "\n".join(told["problems"])
+    problems = "\n".join(found["problems"])
     for part in ("run.qps", "run.stop", "no API key", "cannot be written", "make room", "missing.csv"):
         assert part in problems
-    assert {"name": "online", "value": "not asked"}.items() <= told["values"][-1].items()
+    assert {"name": "online", "value": "not asked"}.items() <= found["values"][-1].items()
 
 
-def test_check_tells_who_holds_the_lock(tmp_path: Path) -> None:
+def test_check_says_who_holds_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / "state" / "lock"
     lock.parent.mkdir()
     lock.write_text('{"pid": 12345, "run_id": "a-run"}')
     assert checked("--data", str(tmp_path), KEYAPI_API_KEY=KEY)[0] == 0
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        code, told = checked("--data", str(tmp_path), KEYAPI_API_KEY=KEY)
+        code, found = checked("--data", str(tmp_path), KEYAPI_API_KEY=KEY)
     assert code == 2
-    assert "run a-run (process 12345)" in told["problems"][0]
+    assert "run a-run (process 12345)" in found["problems"][0]
 
 
 def test_check_warns_of_a_key_that_others_can_read(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(KEY)
     path.chmod(0o644)
-    code, told = checked("--data", str(tmp_path), CRAWLER_API_KEY_FILE=str(path), CRAWLER_HOME="x")
+    code, found = checked("--data", str(tmp_path), CRAWLER_API_KEY_FILE=str(path), CRAWLER_HOME="x")
     assert code == 0
-    assert any("chmod 600" in text for text in told["warnings"])
-    assert any("CRAWLER_HOME" in text for text in told["warnings"])
+    assert any("chmod 600" in text for text in found["warnings"])
+    assert any("CRAWLER_HOME" in text for text in found["warnings"])
     path.chmod(0o600)
     assert not checked("--data", str(tmp_path), CRAWLER_API_KEY_FILE=str(path))[1]["warnings"]
 
@@ -298,11 +298,11 @@ def test_check_warns_of_a_key_that_others_can_read(tmp_path: Path) -> None:
 def test_check_asks_online_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask_once = Mock(return_value="answered")
     monkeypatch.setattr("crawler.nightly.online.ask_once", ask_once)
-    code, told = checked("--data", str(tmp_path), "--online", KEYAPI_API_KEY=KEY)
+    code, found = checked("--data", str(tmp_path), "--online", KEYAPI_API_KEY=KEY)
     assert code == 0
     assert [call_.args[1] for call_ in ask_once.call_args_list] == [KEY]
-    assert told["values"][-1]["value"] == "answered"
-    assert KEY not in json.dumps(told)
+    assert found["values"][-1]["value"] == "answered"
+    assert KEY not in json.dumps(found)
 
 
 def test_check_aligns_its_table(tmp_path: Path) -> None:
@@ -319,8 +319,8 @@ def test_a_proxy_that_cannot_be_used_is_a_two_before_anything_is_sent(tmp_path: 
     source = tmp_path / "sellers.csv"
     source.write_text("7494662098975951181\n")
     environ = {"https_proxy": "socks5://us:secret@proxy.test:1080", "KEYAPI_API_KEY": KEY}
-    told = call(command, str(source), "--data", str(tmp_path / "data"), env=environ)
-    assert told.returncode == 2, told.stderr
-    assert "https_proxy cannot be used: socks5:// is not supported" in told.stdout + told.stderr
-    assert "secret" not in told.stdout + told.stderr
+    done = call(command, str(source), "--data", str(tmp_path / "data"), env=environ)
+    assert done.returncode == 2, done.stderr
+    assert "https_proxy cannot be used: socks5:// is not supported" in done.stdout + done.stderr
+    assert "secret" not in done.stdout + done.stderr
     assert not (tmp_path / "data").exists()

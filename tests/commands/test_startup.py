@@ -20,7 +20,7 @@ from crawler.store.ledger import Ledger
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
-# The attempt to import either is told too.
+# The attempt to import either is listed too.
 STRANGERS = {"numpy.linalg", "pandas.core"}
 ARROW = {"pyarrow", "pyarrow.lib"}
 HEAVY = {"aiohttp", "asyncio", "orjson", "pydantic", "pydantic_settings", "rich", "sqlite3"}
@@ -36,7 +36,7 @@ def imported(*arguments: str, code: int = 0, environ: dict[str, str] | None = No
         check=False,
     )
     assert job.returncode == code, job.stderr
-    return {told[1] for told in re.finditer(r"^import time:.*\| +(\S+)$", job.stderr, re.MULTILINE)}
+    return {found[1] for found in re.finditer(r"^import time:.*\| +(\S+)$", job.stderr, re.MULTILINE)}
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def number(figure: str) -> int:
     return int(figure.replace(",", ""))
 
 
-def test_the_page_of_a_run_with_failures_tells_what_the_report_tells(night: Begin) -> None:
-    """Every figure, every failure, and what to do stand on the page as they stand in report.json."""
+def test_the_page_of_a_run_with_failures_shows_what_the_report_has(night: Begin) -> None:
+    """Every figure, every failure, and what to do are on the page as in report.json."""
     faults = parse_faults("status=400:0.15,no_id:0.1,status=500:0.02")
     job, simulator = night(SimulatorOptions(SMALL, faults=faults))
     report = job.run(job.sellers(simulator.catalogue.seller_ids(60)), "--budget", "5000", code=4)
@@ -88,9 +88,9 @@ def test_the_page_of_a_run_with_failures_tells_what_the_report_tells(night: Begi
     assert number(spent["spent by this run"]) == report["credits"]["spent"] > 0
     assert f"{report['credits']['spent_for_date']} of 5,000" in spent.values()
     keys = ("received", "duplicate", "rejected", "written")
-    told = {key: number(figure) for words, figure in rows.items() for key in keys if words.startswith(key)}
-    assert told == {key: report["rows"][key] for key in keys}
-    assert told["rejected"] > 0
+    counts = {key: number(figure) for words, figure in rows.items() for key in keys if words.startswith(key)}
+    assert counts == {key: report["rows"][key] for key in keys}
+    assert counts["rejected"] > 0
     requests = shown(root, "Requests and pace")
     for status, count in report["requests"]["by_status"].items():
         assert number(requests[f"HTTP {status}"]) == count
@@ -112,29 +112,29 @@ def test_the_pages_of_a_date_that_was_stopped_finished_and_run_again(night: Begi
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(30))
     stopped = job.run(source, "--budget", "20", code=3)
-    told = outcome(page_of(job, stopped))
-    assert "partial , exit code 3: our own credit budget ran out" in told
-    assert stopped["message"] in told
+    text = outcome(page_of(job, stopped))
+    assert "partial , exit code 3: our own credit budget ran out" in text
+    assert stopped["message"] in text
     words = f"{' '.join(as_printed())} run {source} --api-url {job.url} --budget 40 --data {job.data}"
     assert stopped["go_on"].startswith(words)
     assert stopped["go_on"].endswith(f"--crawl-date {DATE}")
     finished = job.run(source)
     assert "exit code 0: every seller was crawled to its end" in outcome(page_of(job, finished))
     again = job.run(source)
-    told = outcome(page_of(job, again))
-    assert "nothing was left to do" in told
+    text = outcome(page_of(job, again))
+    assert "nothing was left to do" in text
     assert again["go_on"] == finished["go_on"] == ""
-    assert "crawler run" not in told
+    assert "crawler run" not in text
 
 
 def test_a_failed_run_looks_failed(night: Begin) -> None:
     """A run whose key was refused shows so, with what the API said and no snapshot."""
     job, simulator = night(SimulatorOptions(SMALL, key="another"))
     report = job.run(job.sellers(simulator.catalogue.seller_ids(10)), code=5)
-    told = outcome(page_of(job, report))
-    assert "failed , exit code 5" in told
-    assert report["message"] in told
-    assert "published nothing" in told
+    text = outcome(page_of(job, report))
+    assert "failed , exit code 5" in text
+    assert report["message"] in text
+    assert "published nothing" in text
 
 
 def test_a_page_that_cannot_be_written_changes_nothing_else(night: Begin, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_page_that_cannot_be_written_changes_nothing_else(night: Begin, tmp_pa
     ],
 )
 def test_hostile_text_is_shown_and_never_markup(text: str) -> None:
-    """What a list or an API says is text, wherever it stands on the page."""
+    """What a list or an API says is text, wherever it is on the page."""
     report = RunReport(
         run_id=text,
         crawl_date=text,
@@ -202,7 +202,7 @@ def test_what_cannot_be_seen_is_spelled_out() -> None:
     assert cells[:3] == [r"a\u202eb\x00\n\ud800", "–", "é 漢"]  # noqa: RUF001 - a dash stands for what is missing
 
 
-def test_failures_beyond_those_that_the_report_tells_are_counted() -> None:
+def test_failures_that_the_report_does_not_list_are_counted() -> None:
     """How many failures are not on the page is said."""
     report = {"sellers": {"failed": 1203}, "failures": [{"seller": "1", "page": 1, "reason": "400"}]}
     assert "1,202 more" in as_page(report)
@@ -211,9 +211,9 @@ def test_failures_beyond_those_that_the_report_tells_are_counted() -> None:
 def test_every_exit_code_is_explained() -> None:
     """The page says of each exit code what it means and what to do, as the table has it."""
     for code in EXIT_CODES.values():
-        told = outcome(read(as_page({"exit_code": code.number, "requests": {"sent": 1}})))
-        assert f"exit code {code.number}: {code.meaning.replace('`', '')}." in told
-        assert f"What to do:  {code.advice.replace('`', '')}." in told
+        text = outcome(read(as_page({"exit_code": code.number, "requests": {"sent": 1}})))
+        assert f"exit code {code.number}: {code.meaning.replace('`', '')}." in text
+        assert f"What to do:  {code.advice.replace('`', '')}." in text
 
 
 FIGURES = st.none() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=20)

@@ -65,8 +65,8 @@ def test_one_line_holds_sellers_credits_pace_and_time_left(night: Begin, columns
     assert max(int(found["spent"]) for found in live) > 0
     assert any(":" in found[0].rpartition("/s")[2] for found in live)
     # What is logged beside it stays whole, and the display leaves nothing behind.
-    told = "".join(line.ljust(columns) for line in screens[-1])
-    assert " INFO complete: sellers 12 complete; " in " ".join(told.split())
+    last = "".join(line.ljust(columns) for line in screens[-1])
+    assert " INFO complete: sellers 12 complete; " in " ".join(last.split())
     assert not any(SHOWN.search(line) for line in screens[-1])
 
 
@@ -105,6 +105,6 @@ def test_a_run_in_a_file_shows_no_display(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(3))
     process = job.start(source)
-    _, told = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "\x1b" not in told
+    assert "\x1b" not in printed

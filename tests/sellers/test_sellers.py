@@ -479,9 +479,9 @@ def _quoted(cell: str, always: bool) -> str:
     return cell
 
 
-def _of_one_length(least: int) -> st.SearchStrategy[list[str]]:
+def _of_one_length(shortest: int) -> st.SearchStrategy[list[str]]:
     """IDs whose lengths may be of one list, and which no text beside them looks like."""
-    return st.lists(st.text("0123456789", min_size=least, max_size=least + 4), min_size=1)
+    return st.lists(st.text("0123456789", min_size=shortest, max_size=shortest + 4), min_size=1)
 
 
 NAMES = st.text(st.sampled_from("abc,;\t|\"'#\n =é1"), max_size=8)
