@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from html import escape
 from math import isfinite
-from pathlib import Path
+from pkgutil import get_data
 from typing import Any
 
 _META = """\
@@ -14,7 +14,6 @@ _META = """\
 <meta name="viewport" content="width=device-width, initial-scale=1" />
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
 """
-_STYLE = Path(__file__).with_name("page.css")
 
 _LARGEST = 1e15
 """From here on a figure is shown as a power of ten."""
@@ -30,7 +29,8 @@ class Markup(str):
 
 def document(title: str, body: Markup) -> str:
     """A whole page that needs nothing else."""
-    head = tag("head", Markup(_META), tag("title", title), tag("style", Markup(f"\n{_STYLE.read_text()}")))
+    style = (get_data("crawler.report", "page.css") or b"").decode()
+    head = tag("head", Markup(_META), tag("title", title), tag("style", Markup(f"\n{style}")))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
