@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from html import escape
 from math import isfinite
 from pkgutil import get_data
@@ -69,19 +68,6 @@ def shown(value: Any) -> str:
     if isinstance(value, float) and isfinite(value):
         return f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) < _LARGEST else f"{value:g}"
     return value if isinstance(value, str) and value else _DASH
-
-
-def of(figure: Any, limit: Any) -> str:
-    """A figure, of its limit where there is one."""
-    return shown(figure) if limit is None else f"{shown(figure)} of {shown(limit)}"
-
-
-def moment(stamp: Any) -> str:
-    """A timestamp for people."""
-    try:
-        return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S} UTC"
-    except (TypeError, ValueError):
-        return shown(stamp)
 
 
 def number(value: Any) -> float:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from crawler.exit_codes import EXIT_CODES
 from crawler.models.seller import SellerStatus, StopReason
-from crawler.report.markup import (
-    Markup,
-    bar,
-    document,
-    figures,
-    listed,
-    moment,
-    number,
-    of,
-    part,
-    share,
-    shown,
-    tag,
-)
+from crawler.report.markup import Markup, bar, document, figures, listed, number, part, share, shown, tag
 
 _STATUSES = tuple(map(str, SellerStatus))
 _STOPS: dict[str, str] = {
@@ -124,7 +112,7 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
         parts.append(tag("pre", *(part for word in words for part in (tag("span", word), " "))))
     colour = status if status in _STATUSES else ""
     yield tag("div", *parts, class_=f"outcome {colour}")
-    began, ended = moment(report.get("started_at")), moment(report.get("finished_at"))
+    began, ended = _moment(report.get("started_at")), _moment(report.get("finished_at"))
     yield tag("p", f"Run {shown(report.get('run_id'))}, from {began} to {ended}", class_="soft")
 
 
@@ -135,7 +123,7 @@ def _credits(counts: Mapping[str, Any]) -> Iterator[Markup]:
         ("spent in the billing month", "spent_for_month", "monthly_budget"),
     )
     yield from figures(
-        (words, of(counts[key], counts.get(limit)), bar(counts[key], counts.get(limit)))
+        (words, _of(counts[key], counts.get(limit)), bar(counts[key], counts.get(limit)))
         for words, key, limit in spent
         if key in counts
     )
@@ -165,7 +153,7 @@ def _requests(counts: Mapping[str, Any], pace: Mapping[str, Any]) -> Iterator[Ma
     yield from _named(counts, _REQUESTS)
     if pace:
         achieved, limit = pace.get("achieved"), pace.get("limit")
-        yield from figures([("sent a second, of the limit", of(achieved, limit), bar(achieved, limit))])
+        yield from figures([("sent a second, of the limit", _of(achieved, limit), bar(achieved, limit))])
     yield from _counts(part(counts, "by_status"))
 
 
@@ -208,5 +196,15 @@ def _notes(report: Mapping[str, Any]) -> Iterator[Markup]:
 
 
 def _plain(text: str) -> str:
-    """Text of the documentation without its marks."""
     return text.replace("`", "")
+
+
+def _of(figure: Any, limit: Any) -> str:
+    return shown(figure) if limit is None else f"{shown(figure)} of {shown(limit)}"
+
+
+def _moment(stamp: Any) -> str:
+    try:
+        return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S} UTC"
+    except (TypeError, ValueError):
+        return shown(stamp)

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from crawler.models.encodings import LEGACY_ENCODINGS, marked_encoding
 from crawler.models.errors import InputError
-from crawler.sellers.cells import DELIMITERS, SPREADSHEET_ERROR, folded, shown
+from crawler.sellers.cells import DELIMITERS, SPREADSHEET_ERROR, folded, holds_wanted_name, shown
 
+EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
 _MARKUP = re.compile(r"\s*<[a-z!?]", re.IGNORECASE)
 _JSON = re.compile(r"\s*[\[{]\s*[\[{\"\]}0-9]")
 _ERROR_LINE = re.compile(rf"\s*\"?{SPREADSHEET_ERROR.pattern}\"?\s*(?:[,;\t|]|$)")
@@ -24,7 +25,7 @@ _MAX_LINE = 8 << 20
 _MAX_RECORD = 16 << 20
 """Characters of a line, and of a record with all its lines."""
 
-SAMPLE = 64
+_SAMPLE = 64
 """Lines that are looked at to learn a list's dialect."""
 
 csv.field_size_limit(_MAX_LINE)
@@ -45,7 +46,7 @@ def _likely_encoding(head: bytes, column: str | None) -> str:
         return "utf-8"
     wanted = folded(column)
     for encoding in ("utf-8", *LEGACY_ENCODINGS):
-        lines = io.StringIO(head.decode(encoding, "replace"), newline="").readlines()[:SAMPLE]
+        lines = io.StringIO(head.decode(encoding, "replace"), newline="").readlines()[:_SAMPLE]
         for delimiter in DELIMITERS:
             # Half a cell at the head's end may be an open quote.
             with suppress(csv.Error):
@@ -124,6 +125,12 @@ class Records:
         """What is left of the lines at hand."""
         return self._block[self._at :]
 
+    def find_delimiter(self, column: str | None) -> None:
+        """Choose the separator by the first lines."""
+        # Where they cannot be read, the pass itself meets the same line, and knows its number.
+        with suppress(csv.Error):
+            self.delimiter = _likely_delimiter(self.ahead()[:_SAMPLE] if self.more() else [], column)
+
     def skip(self, count: int) -> None:
         """Count lines at hand as read."""
         self._at += count
@@ -155,7 +162,7 @@ class Records:
         """The line on which the last quoted text of the record at hand begins."""
         before: list[str] = []
         with suppress(csv.Error):
-            *before, _ = next(self._reader([*self.physical[:SAMPLE], '"']), [""])
+            *before, _ = next(self._reader([*self.physical[:_SAMPLE], '"']), [""])
         return self.line + sum(map(line_breaks, before))
 
     def all(self) -> Iterator[tuple[int, list[str]]]:
@@ -190,3 +197,20 @@ class Records:
 def line_breaks(text: str) -> int:
     """How many line ends a text holds, of any kind."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def _likely_delimiter(sample: list[str], column: str | None) -> str:
+    """The separator that finds the wanted header, or else splits most lines alike."""
+    lines = [line for line in sample if line.strip() and not line.lstrip().startswith("#")]
+    if lines and (named := EXCEL_SEPARATOR.fullmatch(lines[0])):
+        return named[1]
+
+    def score(delimiter: str) -> tuple[bool, int, int]:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if any(row)]
+        width = len(rows[0]) if rows else 0
+        if width < 2:
+            return False, 0, 0
+        alike = sum(len(row) == width for row in rows)
+        return holds_wanted_name(rows[0], column), alike, width
+
+    return max(DELIMITERS, key=score)

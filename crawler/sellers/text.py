@@ -6,29 +6,17 @@ Open it when cells of a list are read from the wrong place, or an open quote swa
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crawler.models.errors import InputError
-from crawler.sellers.cells import (
-    DELIMITERS,
-    FAR,
-    ID,
-    SELLER_ID,
-    choose_column,
-    cleaned,
-    holds_wanted_name,
-    is_header,
-    shown,
-)
-from crawler.sellers.records import SAMPLE, Records, line_breaks, lines_of
+from crawler.sellers.cells import FAR, ID, SELLER_ID, choose_column, cleaned, is_header, shown
+from crawler.sellers.records import EXCEL_SEPARATOR, Records, line_breaks, lines_of
 
 if TYPE_CHECKING:
     from crawler.sellers.entries import Entries
 
-_EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
 _MIN_LONG_ID = 10
 """Digits from which on a number is taken for an ID wherever it is on a line."""
 
@@ -58,15 +46,10 @@ class TextList:
                 records.skip(len(lines))
 
     def _begin(self, records: Records) -> None:
-        sampled = records.ahead()[:SAMPLE] if records.more() else []
-        try:
-            records.delimiter = _delimiter(sampled, self._column)
-        except csv.Error:
-            # The pass itself meets the same line, and knows its number.
-            records.delimiter = ","
+        records.find_delimiter(self._column)
         for line, row in records.all():
             cells = [cell.strip() for cell in row]
-            if not any(cells) or _EXCEL_SEPARATOR.fullmatch(records.delimiter.join(row)):
+            if not any(cells) or EXCEL_SEPARATOR.fullmatch(records.delimiter.join(row)):
                 continue
             records.has_comments = False
             self._width = len(cells)
@@ -168,20 +151,3 @@ class TextList:
         if filled[-1] >= self._width or (self._alone and filled != [self._index]):
             return delimiter.join(row)
         return row[self._index] if self._index < len(row) else ""
-
-
-def _delimiter(sample: list[str], column: str | None) -> str:
-    """The separator that finds the wanted header, or else splits most lines alike."""
-    lines = [line for line in sample if line.strip() and not line.lstrip().startswith("#")]
-    if lines and (named := _EXCEL_SEPARATOR.fullmatch(lines[0])):
-        return named[1]
-
-    def score(delimiter: str) -> tuple[bool, int, int]:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if any(row)]
-        width = len(rows[0]) if rows else 0
-        if width < 2:
-            return False, 0, 0
-        alike = sum(len(row) == width for row in rows)
-        return holds_wanted_name(rows[0], column), alike, width
-
-    return max(DELIMITERS, key=score)

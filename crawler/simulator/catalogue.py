@@ -112,7 +112,7 @@ class Catalogue:
     def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
         """Video numbers, sorted by a figure and, where it ties, by number."""
         keys = [
-            self._figures(base, _bits(base, number))[sort_field - 1] << _NUMBER_BITS | number
+            self._figures(base, _mixed(base + number * _STEP))[sort_field - 1] << _NUMBER_BITS | number
             for number in range(self._size(base, shift))
         ]
         keys.sort(reverse=sort_type == 1)
@@ -129,7 +129,7 @@ class Catalogue:
         return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)
 
     def _row(self, seller_id: str, base: int, number: int) -> dict[str, Any]:
-        bits = _bits(base, number)
+        bits = _mixed(base + number * _STEP)
         views, sales, cents = self._figures(base, bits)
         look = _mixed(bits)
         person = _mixed(base + look % _CREATORS)
@@ -151,11 +151,6 @@ class Catalogue:
             "video_desc": " ".join([_WORDS[n] for n in picked if n < len(_WORDS)]),
             "video_id": str(7_100_000_000_000_000_000 + (base + number * _STEP) % 2**58),
         }
-
-
-def _bits(base: int, number: int) -> int:
-    """The 64 random bits of one video."""
-    return _mixed(base + number * _STEP)
 
 
 def _mixed(bits: int) -> int:
