@@ -53,7 +53,7 @@ def read_sellers(source: str, *, column: str | None = None, skip_bad_ids: bool =
                 entries.place = "row"
                 read_parquet(file, head, column, entries)
             else:
-                TextList(name, column, entries).read(decoded_blocks(file, head, column))
+                TextList(decoded_blocks(file, head, column), name, column, entries).read()
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     return entries.result(skip_bad_ids=skip_bad_ids)

@@ -24,7 +24,8 @@ _MIN_LONG_ID = 10
 class TextList:
     """One pass over a list in text form: find its dialect and column, then hand its cells on."""
 
-    def __init__(self, name: str, column: str | None, entries: Entries) -> None:
+    def __init__(self, texts: Iterator[str], name: str, column: str | None, entries: Entries) -> None:
+        self._records = Records(lines_of(texts, name), name)
         self._name = name
         self._column = column
         self._entries = entries
@@ -32,20 +33,21 @@ class TextList:
         self._width = 1
         self._alone = True
 
-    def read(self, texts: Iterator[str]) -> None:
+    def read(self) -> None:
         """Read it to its end."""
-        records = Records(lines_of(texts, self._name), self._name)
-        self._begin(records)
+        records = self._records
+        self._begin()
         while records.more():
             lines = records.ahead()
-            values = self._quick(lines, records)
+            values = self._quick(lines)
             if values is None:
-                self._careful(records)
+                self._careful()
             else:
                 self._entries.add(values, range(records.line, records.line + len(values)))
                 records.skip(len(lines))
 
-    def _begin(self, records: Records) -> None:
+    def _begin(self) -> None:
+        records = self._records
         records.find_delimiter(self._column)
         for line, row in records.all():
             cells = [cell.strip() for cell in row]
@@ -58,14 +60,14 @@ class TextList:
                 self._index = choose_column(cells, self._column, f"{self._name}, line {line}")
                 # A column without a name may hold something: pandas and R put a nameless index first.
                 self._alone = False
-                self._refuse_swallowed(row, line, records)
+                self._refuse_swallowed(row, line)
             else:
                 self._index = next(at for at, cell in enumerate(cells) if cell)
-                self._refuse_swallowed(row, line, records)
-                self._headless(cells, line, records)
+                self._refuse_swallowed(row, line)
+                self._headless(cells, line)
             return
 
-    def _headless(self, cells: list[str], line: int, records: Records) -> None:
+    def _headless(self, cells: list[str], line: int) -> None:
         """The first record holds entries already: it is one ID, or a whole list on one line."""
         pieces = [piece for cell in cells for piece in cell.split()]
         in_one_line = len(pieces) > 1 and all(map(ID.fullmatch, pieces))
@@ -77,7 +79,7 @@ class TextList:
         if (
             self._column is None
             and in_one_line
-            and not any(cell.strip() for _, row in records.all() for cell in row)
+            and not any(cell.strip() for _, row in self._records.all() for cell in row)
         ):
             self._entries.add(pieces, [line] * len(pieces))
             return
@@ -89,12 +91,12 @@ class TextList:
             )
         self._entries.add([cells[self._index]], [line])
 
-    def _quick(self, lines: list[str], records: Records) -> list[str] | None:
+    def _quick(self, lines: list[str]) -> list[str] | None:
         """The cells of lines without quotes and irregularities; None where there are any."""
         text = "".join(lines)
         if '"' in text or (self._alone and self._width > 1):
             return None
-        delimiter, width, index = records.delimiter, self._width, self._index
+        delimiter, width, index = self._records.delimiter, self._width, self._index
         if width == 1:
             values = [] if delimiter in text else list(map(str.strip, lines))
         else:
@@ -103,26 +105,26 @@ class TextList:
             values = [row[index].strip() for row in rows if len(row) == width]
         return values if len(values) == len(lines) and all(values) else None
 
-    def _careful(self, records: Records) -> None:
+    def _careful(self) -> None:
         regular = -1 if self._alone and self._width > 1 else self._width
         values: list[str] = []
         lines: list[int] = []
-        for line, row in records.at_hand():
-            if records.line - line > 1:
-                self._refuse_swallowed(row, line, records)
+        for line, row in self._records.at_hand():
+            if self._records.line - line > 1:
+                self._refuse_swallowed(row, line)
             cell = row[self._index].strip() if len(row) == regular else ""
-            value = cell or self._odd(row, records.delimiter)
+            value = cell or self._odd(row)
             if value is not None:
                 values.append(value)
                 lines.append(line)
         self._entries.add(values, lines)
 
-    def _refuse_swallowed(self, row: list[str], begun: int, records: Records) -> None:
+    def _refuse_swallowed(self, row: list[str], begun: int) -> None:
         """Raise `InputError` where a cell spans lines of which two or more look like rows: an open quote."""
         at = 0
         for cell in row:
             breaks = line_breaks(cell)
-            if breaks and len(self._ids_in(records.physical[at : at + breaks + 1], records.delimiter)) > 1:
+            if breaks and len(self._ids_in(self._records.physical[at : at + breaks + 1])) > 1:
                 raise InputError(
                     f"{self._name}, line {begun + at}: the quote that opens here is closed on line "
                     f"{begun + at + breaks}, and what lies between looks like rows of their own: close it on "
@@ -130,9 +132,9 @@ class TextList:
                 )
             at += breaks
 
-    def _ids_in(self, lines: list[str], delimiter: str) -> set[str]:
+    def _ids_in(self, lines: list[str]) -> set[str]:
         """The IDs in the place where a row has its ID, on lines that look like rows."""
-        ids = set[str]()
+        ids, delimiter = set[str](), self._records.delimiter
         for line in lines:
             for cells in (next(csv.reader([line], delimiter=delimiter), []), line.split(delimiter)):
                 cell = cleaned(cells[self._index]).strip('"') if self._index < len(cells) else ""
@@ -143,11 +145,11 @@ class TextList:
         longest = max(map(len, ids), default=0)
         return {cell for cell in ids if longest - len(cell) < FAR}
 
-    def _odd(self, row: list[str], delimiter: str) -> str | None:
+    def _odd(self, row: list[str]) -> str | None:
         filled = [at for at, cell in enumerate(row) if cell.strip()]
         if not filled:
             return None
         # One cell too many may mean that the others are in the wrong columns.
         if filled[-1] >= self._width or (self._alone and filled != [self._index]):
-            return delimiter.join(row)
+            return self._records.delimiter.join(row)
         return row[self._index] if self._index < len(row) else ""
