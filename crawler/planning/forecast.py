@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, exp, floor, hypot, log1p, sqrt
+from math import ceil, exp, floor, hypot, log1p, log2, sqrt
 from typing import NamedTuple
 
-from crawler.models.api import PAGE_SIZE
-from crawler.planning.detours import Detours
-from crawler.planning.estimates import ALL_UNCHANGED, Chances, Measure, Z
+from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.seller import StopRule
+from crawler.planning.estimates import ALL_UNCHANGED, Chances, Measure, Spread, Z
 from crawler.planning.known import KnownSeller
-from crawler.planning.spread import Spread
-from crawler.planning.tariff import Tariff
 
 _ROUNDING_VARIANCE = 0.25
 """Of a seller's pages: whether its new videos fill one more page is a coin's toss at most."""
+_JUMPS_AFTER = 4
+"""Pages by which a seller must have grown before its end is looked for by jumps."""
 
 
 class Forecast(NamedTuple):
@@ -24,6 +24,65 @@ class Forecast(NamedTuple):
     low: int
     expected: int | None
     high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What ends a seller; `probe` is the share of all credits that is spent on pages after short ones."""
+
+    stop: StopRule = StopRule.SHORT
+    max_pages: int = MAX_PAGE_NUM
+    probe: float = 0.0
+
+    def pages(self, videos: int) -> int:
+        """Pages of a seller that has so many videos."""
+        full, rest = divmod(max(0, videos), PAGE_SIZE)
+        return min(self.max_pages, full + 2 if rest and self.stop is StopRule.EMPTY else full + 1)
+
+    def with_probes(self, credits_spent: float, sellers: int) -> float:
+        """What such a sum grows to by probes: one a seller at most."""
+        if self.stop is StopRule.EMPTY or self.probe <= 0:
+            return credits_spent
+        most = credits_spent + sellers
+        return most if self.probe >= 1 else min(most, credits_spent / (1 - self.probe))
+
+    def expected(self, videos: int, factor: float) -> float:
+        """Expected pages once the videos have grown by a factor; a fraction of a video is a chance."""
+        more = videos * (factor - 1)
+        whole = floor(more)
+        chance = more - whole
+        return (1 - chance) * self.pages(videos + whole) + chance * self.pages(videos + whole + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Detours:
+    """How many pages past sellers' ends look-ahead may ask for.
+
+    Of sellers with `min_pages` or more: one where the end is known, if it is not where it was; `shrunk`
+    is the share of sellers whose end comes sooner. Where it `gallops`, the end is searched for by halves,
+    of sellers not known too: these cost `jumps` on average.
+    """
+
+    min_pages: int = MAX_PAGE_NUM
+    shrunk: float = 1.0
+    gallops: bool = False
+    jumps: float = 0.0
+
+    def most(self, seller: KnownSeller, grown: float) -> float:
+        """Pages at most, of a seller that has grown by so many."""
+        known = seller.cut if seller.videos is None else seller.videos // PAGE_SIZE
+        if known is None:
+            return self.jumps if self.gallops and seller.refused is None else 0.0
+        if known < self.min_pages:
+            return 0.0
+        searched = log2(1 + grown) if self.gallops else 0.0
+        is_beyond = seller.videos is None or grown >= _JUMPS_AFTER
+        return searched + (1.0 if is_beyond else self.shrunk)
+
+
+def jumps(ends: Sequence[float], min_pages: int) -> float:
+    """Pages past the end for a seller that is not known, at most: those that end so have that spread."""
+    return sum(log2(end) for end in ends if end > min_pages) / len(ends) if ends else 0.0
 
 
 class _Cost(NamedTuple):
@@ -43,10 +102,6 @@ class _Cost(NamedTuple):
             mean=self.mean - chance * saved, variance=variance, slope=rest * self.slope, saved=saved
         )
 
-    def less(self, paid: int) -> _Cost:
-        """What is left once so many pages were paid for: of a seller that has not ended, one at least."""
-        return self._replace(mean=max(1.0, self.mean - paid)) if paid else self
-
 
 @dataclass(slots=True)
 class _Sums:
@@ -61,14 +116,16 @@ class _Sums:
     detours: float = 0.0
     saved: dict[bool | None, float] = field(default_factory=lambda: {True: 0.0, False: 0.0, None: 0.0})
 
-    def add(self, cost: _Cost) -> None:
-        """Count a seller."""
+    def add(self, seller: KnownSeller, cost: _Cost) -> None:
+        # A seller that has not ended costs one page at least, whatever was paid for.
+        mean = max(1.0, cost.mean - seller.paid) if seller.paid else cost.mean
+        self.saved[seller.unchanged] += cost.saved
         if cost.guess:
             self.guesses += 1
-            self.guessed += cost.mean
+            self.guessed += mean
             self.guessed_variance += cost.variance
         else:
-            self.firm += cost.mean
+            self.firm += mean
             self.firm_variance += cost.variance
             self.slope += cost.slope
 
@@ -107,27 +164,23 @@ class Forecaster:
 
     def _total(self, sellers: Sequence[KnownSeller]) -> Forecast:
         sums = _Sums()
-        count = unknown = minimum = 0
+        unknown = minimum = 0
         for seller in sellers:
             cost = self._cost(seller)
-            count += 1
             if cost is None:
                 unknown += 1
                 minimum += max(1, (seller.cut or 0) + 1 - seller.paid)
             else:
-                sums.add(cost.less(seller.paid))
-                sums.saved[seller.unchanged] += cost.saved
-                sums.detours += self._detours(seller, cost)
-        mean, below, above = self._interval(sums, count)
-        low = max(count, floor(mean - below) + minimum)
+                sums.add(seller, cost)
+                beyond_cut, growth = cost.mean - (seller.cut or 0), cost.slope * self.growth.mean
+                grown = beyond_cut if seller.videos is None else growth
+                sums.detours += self.detours.most(seller, max(0.0, grown))
+        mean, below, above = self._interval(sums, len(sellers))
+        low = max(len(sellers), floor(mean - below) + minimum)
         if unknown:
             return Forecast(low, None, None)
         expected = max(low, round(mean))
         return Forecast(low, expected, max(expected, ceil(mean + above + sums.detours)))
-
-    def _detours(self, seller: KnownSeller, cost: _Cost) -> float:
-        grown = cost.mean - (seller.cut or 0) if seller.videos is None else cost.slope * self.growth.mean
-        return self.detours.most(seller, max(0.0, grown))
 
     def savings(self, sellers: Iterable[KnownSeller]) -> tuple[float, float] | None:
         """Sellers that are expected to be carried, and the credits that saves; None: not known."""
@@ -148,9 +201,10 @@ class Forecaster:
         return cost.unless_carried(0.0 if self.chances is None else self.chances.of(seller.unchanged).mean)
 
     def _crawled(self, seller: KnownSeller) -> _Cost | None:
+        """The cost where the seller is read in full."""
         most = self.tariff.max_pages
         if seller.videos is not None:
-            return self._grown(seller.videos, (seller.age or 0) * self._moves(seller.unchanged))
+            return self._grown(seller.videos, (seller.age or 0) * self._growing(seller.unchanged))
         if seller.cut is not None and seller.cut >= most:
             return _Cost(most)
         if seller.cut is None and seller.refused is not None:
@@ -158,7 +212,7 @@ class Forecaster:
         tail = self.spread.whole if seller.cut is None else self.spread.beyond.get(seller.cut)
         return None if tail is None else _Cost(min(most, tail.mean), tail.variance, guess=True)
 
-    def _moves(self, unchanged: bool | None) -> float:
+    def _growing(self, unchanged: bool | None) -> float:
         """The chance that a seller grows: the growth is that of those that are not unchanged."""
         if not unchanged:
             return 1.0

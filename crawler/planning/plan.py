@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from crawler.history.snapshots import History
 from crawler.models.api import SortOrder
-from crawler.options import Settings
+from crawler.options import RunSettings, Settings
 from crawler.planning.forecast import Forecast
-from crawler.planning.outlook import Outlook, outlook
+from crawler.planning.inputs import PlanInputs, read_inputs
 from crawler.planning.reach import PageValues, Reach, reaches
-from crawler.planning.today import Budget, read_budget, read_today
+from crawler.rules.budget import month_begin, utc_day
+from crawler.store.layout import Layout
+from crawler.store.ledger import Ledger
 
 NO_SNAPSHOT = "no earlier snapshot: nothing is known of what these sellers cost but one credit for each"
 _MISPLACED = 0.05
@@ -29,6 +31,17 @@ class SellerCounts:
     known: int
     unknown: int
     ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The budgets, what is spent of them, and what is left to spend; None: no limit."""
+
+    budget: int | None
+    spent: int
+    monthly_budget: int | None
+    spent_for_month: int
+    left: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +85,59 @@ def plan_night(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Nigh
     """
     run = settings.run
     history = History(run.data, crawl_date)
-    known_before = outlook(settings, history, ids, crawl_date, read_today(settings, crawl_date))
+    inputs = read_inputs(run, history, ids, crawl_date)
     page_values: PageValues = cache(history.page_values)
-    total = known_before.forecaster.total(known_before.left())
-    budget = read_budget(settings, crawl_date)
-    known = sum(seller.is_known for seller in known_before.sellers)
+    total = inputs.forecaster.total(inputs.left())
+    budget = _budget(settings, crawl_date)
+    known = sum(seller.is_known for seller in inputs.sellers)
     return NightPlan(
         crawl_date,
-        SellerCounts(len(ids), known, len(ids) - known, sum(known_before.ended)),
+        SellerCounts(len(ids), known, len(ids) - known, sum(inputs.ended)),
         total,
         None if total.expected is None else round(total.expected / run.qps / 60, 1),
         budget,
-        _carrying(known_before) if run.carry_forward else None,
-        reaches(settings, known_before, page_values, total, budget.left),
-        _basis(settings, history, known_before, total, page_values),
+        _carrying(inputs) if run.carry_forward else None,
+        reaches(run, inputs, page_values, total, budget.left),
+        _basis(run, history, inputs, total, page_values),
     )
 
 
-def _carrying(before: Outlook) -> Carrying:
-    expected = before.forecaster.savings(before.left())
+def _budget(settings: Settings, crawl_date: date) -> Budget:
+    """The date's and the month's budget, by what the ledger says was spent."""
+    limits, data = settings.credits, settings.run.data
+    spent = of_month = 0
+    if Layout(data).ledger.exists():
+        with Ledger(data, only_read=True) as ledger:
+            spent = ledger.spent_for(crawl_date)
+            today = utc_day(datetime.now(UTC))
+            of_month = ledger.spent_since(month_begin(today, limits.month_begins), today)
+    limited = ((limits.budget, spent), (limits.monthly_budget, of_month))
+    left = min((max(0, limit - paid) for limit, paid in limited if limit is not None), default=None)
+    return Budget(limits.budget, spent, limits.monthly_budget, of_month, left)
+
+
+def _carrying(inputs: PlanInputs) -> Carrying:
+    expected = inputs.forecaster.savings(inputs.left())
     carried, saved = (None, None) if expected is None else map(round, expected)
-    return Carrying(sum(seller.may_carry for seller in before.left()), carried, saved, before.compared_nights)
+    may_carry = sum(seller.may_carry for seller in inputs.left())
+    return Carrying(may_carry, carried, saved, inputs.compared_nights)
 
 
 def _basis(
-    settings: Settings, history: History, before: Outlook, total: Forecast, page_values: PageValues
+    run: RunSettings, history: History, inputs: PlanInputs, total: Forecast, page_values: PageValues
 ) -> Basis:
-    doubts = _doubts_of_carrying(before) if settings.run.carry_forward else []
-    doubts += _doubts(settings, history, before, total, page_values)
-    growth, cost = before.forecaster.growth, before.forecaster.cost_per_page
+    growth, cost = inputs.forecaster.growth, inputs.forecaster.cost_per_page
+    doubts = _doubts_of_carrying(inputs) if run.carry_forward else []
+    if not history.sellers():
+        doubts.append(NO_SNAPSHOT)
+    elif total.expected is None:
+        doubts.append("too few sellers were ever read to their end to judge the others by: no upper end")
+    elif not growth.nights:
+        doubts.append("only one snapshot: no growth is assumed, and the interval is wider for it")
+    if run.top is not None or run.min_value is not None:
+        doubts.append("--top and --min-value end a run sooner: the figures are for all pages")
+    if run.order is SortOrder.DESC and _is_sorted_otherwise(page_values, run):
+        doubts.append(f"the last snapshot was not sorted by {run.sort}: best-first's figures are rough")
     return Basis(
         [day for day, _ in history.sellers()],
         round(growth.mean, 5) if growth.nights else None,
@@ -109,33 +146,16 @@ def _basis(
     )
 
 
-def _doubts(
-    settings: Settings, history: History, before: Outlook, total: Forecast, page_values: PageValues
-) -> list[str]:
-    run, doubts = settings.run, []
-    if not history.sellers():
-        doubts.append(NO_SNAPSHOT)
-    elif total.expected is None:
-        doubts.append("too few sellers were ever read to their end to judge the others by: no upper end")
-    elif not before.forecaster.growth.nights:
-        doubts.append("only one snapshot: no growth is assumed, and the interval is wider for it")
-    if run.top is not None or run.min_value is not None:
-        doubts.append("--top and --min-value end a run sooner: the figures are for all pages")
-    if run.order is SortOrder.DESC and _is_sorted_otherwise(page_values, settings):
-        doubts.append(f"the last snapshot was not sorted by {run.sort}: best-first's figures are rough")
-    return doubts
-
-
-def _doubts_of_carrying(before: Outlook) -> list[str]:
-    if not any(seller.may_carry for seller in before.sellers):
+def _doubts_of_carrying(inputs: PlanInputs) -> list[str]:
+    if not any(seller.may_carry for seller in inputs.sellers):
         return ["no seller may be carried tonight: none is complete, young enough and sorted the same way"]
-    if not before.compared_nights:
+    if not inputs.compared_nights:
         return ["no two snapshots show who is unchanged: carrying is in the low end only"]
-    if not before.followed_nights:
+    if not inputs.followed_nights:
         return ["one night shows who is unchanged, none whether they stay so: the interval is wide for it"]
     return []
 
 
-def _is_sorted_otherwise(page_values: PageValues, settings: Settings) -> bool:
-    pages = [p for p in page_values(settings.run.sort).values() if len(p) > 1]
+def _is_sorted_otherwise(page_values: PageValues, run: RunSettings) -> bool:
+    pages = [p for p in page_values(run.sort).values() if len(p) > 1]
     return sum(p[0] < p[1] for p in pages) > _MISPLACED * len(pages)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
+from math import inf
 from typing import NamedTuple
 
 from crawler.models.api import MAX_PAGE_NUM, SortField
 from crawler.models.seller import Strategy
-from crawler.options import Settings
-from crawler.planning.forecast import Forecast
-from crawler.planning.known import KnownSeller
-from crawler.planning.outlook import Outlook
-from crawler.planning.strategies import best_first, breadth_first, depth_first, share
-from crawler.planning.tariff import Tariff
+from crawler.options import RunSettings
+from crawler.planning.forecast import Forecast, Tariff
+from crawler.planning.inputs import PlanInputs
 
 PageValues = Callable[[SortField], "dict[str, array[float]]"]
 """What each page of each seller was worth, by what the API sorts by."""
@@ -44,25 +43,27 @@ class _Stock(NamedTuple):
 
 
 def reaches(
-    settings: Settings, outlook: Outlook, page_values: PageValues, total: Forecast, left: int | None
+    run: RunSettings, inputs: PlanInputs, page_values: PageValues, total: Forecast, left: int | None
 ) -> dict[str, Reach]:
     """What each strategy reaches with the credits that are `left`, or without a limit, by its name."""
-    if not any(seller.is_known for seller in outlook.sellers):
+    if not any(seller.is_known for seller in inputs.sellers):
         return {strategy.value: Reach() for strategy in Strategy}
-    stock = _stock(settings, outlook)
-    by_sort = {sort: _in_order(outlook.ids, page_values(sort)) for sort in SortField}
-    guided = _guided(by_sort[settings.run.sort], outlook.sellers)
-    pages = _affordable(stock, outlook, total, left)
+    read, costs, ends = stock = _stock(run, inputs)
+    values: dict[SortField, list[Sequence[float]]] = {}
+    for sort in SortField:
+        by_seller = page_values(sort)
+        values[sort] = [by_seller.get(seller_id, ()) for seller_id in inputs.ids]
+    pages = _affordable(stock, inputs, total, left)
     reached = {
-        Strategy.DEPTH_FIRST: depth_first(stock.read, stock.costs, pages),
-        Strategy.BREADTH_FIRST: breadth_first(stock.read, stock.costs, pages),
-        Strategy.BEST_FIRST: best_first(stock.read, stock.costs, guided, pages),
+        Strategy.DEPTH_FIRST: depth_first(read, costs, pages),
+        Strategy.BREADTH_FIRST: breadth_first(read, costs, pages),
+        Strategy.BEST_FIRST: best_first(read, costs, _guided(values[run.sort], inputs), pages),
     }
-    worth = {sort: _worth(values, outlook) for sort, values in by_sort.items()}
+    worth = {sort: _worth(values[sort], inputs) for sort in SortField}
     return {
         strategy.value: Reach(
-            _at_most(total, left),
-            sum(ends and have >= cost for ends, have, cost in zip(stock.ends, at, stock.costs, strict=True)),
+            _spent_at_most(total, left),
+            sum(is_end and have >= cost for is_end, have, cost in zip(ends, at, costs, strict=True)),
             sum(have > 0 for have in at),
             *(share(at, worth[sort]) for sort in (SortField.VIEWS, SortField.SALES, SortField.GMV)),
         )
@@ -70,55 +71,109 @@ def reaches(
     }
 
 
-def _in_order(ids: list[str], values: dict[str, array[float]]) -> list[Sequence[float]]:
-    return [values.get(seller_id, ()) for seller_id in ids]
-
-
-def _stock(settings: Settings, outlook: Outlook) -> _Stock:
-    stock, max_pages = _Stock([], [], []), settings.run.max_pages
-    uncut = Tariff(settings.run.stop, MAX_PAGE_NUM)
-    for seller_id, seller, has_ended in zip(outlook.ids, outlook.sellers, outlook.ended, strict=True):
-        pages = outlook.forecaster.pages(seller)
-        if seller.videos is not None:
+def _stock(run: RunSettings, inputs: PlanInputs) -> _Stock:
+    stock = _Stock([], [], [])
+    uncut = Tariff(run.stop, MAX_PAGE_NUM)
+    for seller_id, seller, has_ended in zip(inputs.ids, inputs.sellers, inputs.ended, strict=True):
+        pages = inputs.forecaster.pages(seller)
+        if inputs.is_carried(seller):
+            whole = 1
+        elif seller.videos is not None:
             whole = uncut.pages(seller.videos)
         else:
             whole = (seller.cut or 0) + 1 if pages is None else max(1, round(pages))
-        today = outlook.today.get(seller_id)
-        whole = 1 if outlook.is_carried(seller) else whole
-        cost = min(whole, max_pages)
+        cost, today = min(whole, run.max_pages), inputs.today.get(seller_id)
         read = 0 if today is None else min(cost, today.pages)
         stock.read.append(cost if has_ended else read)
         stock.costs.append(cost)
-        stock.ends.append(pages is not None and whole <= max_pages)
+        stock.ends.append(pages is not None and whole <= run.max_pages)
     return stock
 
 
-def _affordable(stock: _Stock, outlook: Outlook, total: Forecast, left: int | None) -> int:
+def _affordable(stock: _Stock, inputs: PlanInputs, total: Forecast, left: int | None) -> int:
     """Pages of the last snapshots that the budget pays for: each counts as what it costs tonight."""
     rest = sum(stock.costs) - sum(stock.read)
     if left is None:
         return rest
     if total.expected:
         return min(rest, round(left * rest / total.expected))
-    return round(left / outlook.forecaster.cost_per_page.mean)
+    return round(left / inputs.forecaster.cost_per_page.mean)
 
 
-def _worth(values: list[Sequence[float]], outlook: Outlook) -> list[Sequence[float]]:
-    """What each credit brings: the first one of a seller that is carried brings all."""
-    by_seller = zip(values, outlook.sellers, strict=True)
-    return [(sum(pages),) if outlook.is_carried(seller) else pages for pages, seller in by_seller]
-
-
-def _guided(values: list[Sequence[float]], sellers: list[KnownSeller]) -> list[Sequence[float]]:
+def _guided(values: list[Sequence[float]], inputs: PlanInputs) -> list[Sequence[float]]:
     """Values to go by: an unknown seller's first page counts as first pages do on average."""
     firsts = [pages[0] for pages in values if len(pages)]
     mean = sum(firsts) / len(firsts) if firsts else 0.0
-    return [pages if seller.is_known else (mean,) for pages, seller in zip(values, sellers, strict=True)]
+    by_seller = zip(values, inputs.sellers, strict=True)
+    return [pages if seller.is_known else (mean,) for pages, seller in by_seller]
 
 
-def _at_most(total: Forecast, left: int | None) -> int | None:
+def _worth(values: list[Sequence[float]], inputs: PlanInputs) -> list[Sequence[float]]:
+    """What each credit brings: the first one of a seller that is carried brings all."""
+    by_seller = zip(values, inputs.sellers, strict=True)
+    return [(sum(pages),) if inputs.is_carried(seller) else pages for pages, seller in by_seller]
+
+
+def _spent_at_most(total: Forecast, left: int | None) -> int | None:
     """Credits that a run spends: what it wants, or what it may."""
+    if left is None:
+        return total.expected
     if total.expected is not None:
-        return total.expected if left is None else min(left, total.expected)
-    is_short = left is not None and left <= total.low
-    return left if is_short else None
+        return min(left, total.expected)
+    return left if left <= total.low else None
+
+
+def depth_first(read: Sequence[int], costs: Sequence[int], budget: int) -> list[int]:
+    """Pages that each seller has once a budget is spent on one seller after another.
+
+    Sellers are in the list's order; `read` is what each has already, `costs` where each ends.
+    """
+    reached = []
+    for have, cost in zip(read, costs, strict=True):
+        bought = min(budget, max(0, cost - have))
+        reached.append(have + bought)
+        budget -= bought
+    return reached
+
+
+def breadth_first(read: Sequence[int], costs: Sequence[int], budget: int) -> list[int]:
+    """As `depth_first`, but one page of every seller before the next page of any."""
+    reached = list(read)
+    going = [number for number, (have, cost) in enumerate(zip(read, costs, strict=True)) if have < cost]
+    while going and budget > 0:
+        for number in going[:budget]:
+            reached[number] += 1
+        budget -= len(going)
+        going = [number for number in going if reached[number] < costs[number]]
+    return reached
+
+
+def best_first(
+    read: Sequence[int], costs: Sequence[int], values: Sequence[Sequence[float]], budget: int
+) -> list[int]:
+    """As `depth_first`, but the next page is always the one worth most; one without a value is worth 0."""
+    reached = list(read)
+
+    def entry(number: int) -> tuple[float, int]:
+        pages, place = values[number], reached[number]
+        return -pages[place] if place < len(pages) else 0.0, number
+
+    heap = [entry(number) for number, cost in enumerate(costs) if reached[number] < cost]
+    heapify(heap)
+    while heap and budget > 0:
+        number = heap[0][1]
+        reached[number] += 1
+        budget -= 1
+        if reached[number] < costs[number]:
+            heapreplace(heap, entry(number))
+        else:
+            heappop(heap)
+    return reached
+
+
+def share(reached: Sequence[int], values: Sequence[Sequence[float]]) -> float | None:
+    """What share of all value lies on the pages that were reached; None where it is 0 or no number."""
+    total = sum(map(sum, values))
+    if not 0 < total < inf:
+        return None
+    return sum(sum(pages[:count]) for pages, count in zip(values, reached, strict=True)) / total

@@ -28,13 +28,19 @@ from crawler.history.unchanged import Share
 from crawler.models.api import MAX_PAGE_NUM
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule, Strategy
-from crawler.planning.detours import Detours, jumps
-from crawler.planning.estimates import Chances, Measure, chance, cost_per_page, growth
-from crawler.planning.forecast import Forecast, Forecaster
+from crawler.planning.estimates import (
+    Chances,
+    Measure,
+    Spread,
+    Tail,
+    chance,
+    cost_per_page,
+    growth,
+    spread,
+)
+from crawler.planning.forecast import Detours, Forecast, Forecaster, Tariff, jumps
 from crawler.planning.known import KnownSeller
-from crawler.planning.spread import Spread, Tail, spread
-from crawler.planning.strategies import best_first, breadth_first, depth_first, share
-from crawler.planning.tariff import Tariff
+from crawler.planning.reach import best_first, breadth_first, depth_first, share
 from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions

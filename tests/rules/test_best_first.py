@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress
-from crawler.planning import strategies
+from crawler.planning import reach
 from crawler.rules.best_first import BestFirst, predicted_total
 from crawler.rules.top import Top
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -85,7 +85,7 @@ def test_every_page_is_read_whatever_its_values_and_its_history_add_up_to(
     frontier = BestFirst(shelf, [], {"0": history, "1": history})
     read = sorted((seller.seller_id, page.page_num) for seller, page in crawl(shelf, frontier))
     assert read == sorted((s, n + 1) for s, v in shelf.items() for n in range(len(v) // 10 + 1))
-    told = strategies.share([1, 1], [history, [1.0]])
+    told = reach.share([1, 1], [history, [1.0]])
     assert told is None or isfinite(told)
 
 

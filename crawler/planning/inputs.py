@@ -1,0 +1,136 @@
+"""What a plan is made from: what is known of each listed seller, and a forecaster of their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from math import sqrt
+from statistics import fmean
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.history.carrying import CarryRule
+from crawler.history.figures import Pair, all_ids, costs_per_page, last_seen, pairs
+from crawler.history.snapshots import History
+from crawler.history.unchanged import UnchangedSellers
+from crawler.models.seller import Strategy
+from crawler.options import RunSettings
+from crawler.planning.estimates import Chances, chance, cost_per_page, growth, spread
+from crawler.planning.forecast import Detours, Forecaster, Tariff, jumps
+from crawler.planning.known import KnownSeller, Today, known_sellers, read_today
+
+_UNSEEN = (0.9, 0.1, 0.5)
+"""Chances to be unchanged where no night shows them: after a night unchanged, after one changed, of all."""
+_LIKELY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInputs:
+    """The listed `sellers` in their order, with their `ids`, and the `forecaster` of their costs.
+
+    `today` is what the crawl date has already. `compared_nights`: for how many nights it is known who was
+    unchanged, and for how many of these (`followed_nights`) also what they followed on.
+    """
+
+    ids: list[str]
+    sellers: list[KnownSeller]
+    today: dict[str, Today]
+    forecaster: Forecaster
+    compared_nights: int
+    followed_nights: int
+
+    @property
+    def ended(self) -> list[bool]:
+        """Whether each seller has ended for this date."""
+        return [seller_id in self.today and self.today[seller_id].ended for seller_id in self.ids]
+
+    def left(self) -> Iterator[KnownSeller]:
+        """The sellers that have not ended."""
+        for seller_id, seller, has_ended in zip(self.ids, self.sellers, self.ended, strict=True):
+            if not has_ended:
+                yield seller.with_today(self.today.get(seller_id))
+
+    def is_carried(self, seller: KnownSeller) -> bool:
+        """Whether a seller is more likely carried than not."""
+        chances = self.forecaster.chances
+        return seller.may_carry and chances is not None and chances.of(seller.unchanged).mean >= _LIKELY
+
+
+def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_date: date) -> PlanInputs:
+    """What the snapshots and the date's own journal say of the listed sellers."""
+    today = read_today(run, crawl_date)
+    unchanged = UnchangedSellers(history, f"{run.sort} {run.order}", compares=run.carry_forward)
+    may_carry: set[str] = set()
+    if run.carry_forward:
+        may_carry = unchanged.may_carry(CarryRule(crawl_date, run.max_age, run.audit))
+        may_carry -= {seller_id for seller_id, has in today.items() if has.pages}
+    listed = list(map(str, ids.to_pylist()))
+    known = known_sellers(last_seen(history.sellers(), crawl_date, ids))
+    sellers = [
+        seller._replace(unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
+        for seller_id, seller in zip(listed, known, strict=True)
+    ]
+    forecaster = _learned(run, history, unchanged, crawl_date, today)
+    shares = unchanged.shares
+    followed = max(len(shares[True]), len(shares[False]))
+    return PlanInputs(listed, sellers, today, forecaster, len(shares[None]), followed)
+
+
+def _learned(
+    run: RunSettings,
+    history: History,
+    unchanged: UnchangedSellers,
+    crawl_date: date,
+    today: dict[str, Today],
+) -> Forecaster:
+    """A forecaster by all sellers that the snapshots know, listed or not."""
+    snapshots = history.sellers()
+    compared = pairs(snapshots, unchanged.left_out)
+    tariff = Tariff(run.stop, run.max_pages, run.probe)
+    rates = [(pair.after / pair.before - 1) / pair.days for pair in compared]
+    errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in compared]
+    unrest = [pair.scatter / pair.squares / pair.days for pair in compared]
+    rate, cost = growth(rates, errors), cost_per_page(costs_per_page(snapshots))
+    everyone = all_ids(snapshots)
+    ids = list(map(str, everyone.to_pylist()))
+    known = [
+        seller._replace(unchanged=unchanged.unchanged.get(seller_id)).with_today(today.get(seller_id))
+        for seller_id, seller in zip(
+            ids, known_sellers(last_seen(snapshots, crawl_date, everyone)), strict=True
+        )
+    ]
+    alone = Forecaster(tariff, rate, 0.0, cost, spread([], []))
+    ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
+    begun = [KnownSeller().with_today(today[seller_id]) for seller_id in today.keys() - set(ids)]
+    cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
+    return Forecaster(
+        tariff,
+        rate,
+        fmean(unrest) if unrest else 0.0,
+        cost,
+        spread(ends, cuts, run.max_pages),
+        _chances(unchanged),
+        _detours(run, ends, compared),
+    )
+
+
+def _detours(run: RunSettings, ends: list[float], compared: list[Pair]) -> Detours:
+    reads_ahead = run.strategy is Strategy.DEPTH_FIRST and run.top is None and run.min_value is None
+    if run.lookahead == "off" or not reads_ahead:
+        return Detours()
+    shrunk = max((pair.shrunk / pair.deep for pair in compared if pair.deep), default=1.0)
+    min_pages = run.lookahead_pages
+    return Detours(min_pages, shrunk, run.lookahead == "gallop", jumps(ends, min_pages))
+
+
+def _chances(unchanged: UnchangedSellers) -> Chances | None:
+    """The chances that sellers are unchanged; None where no two snapshots show it, or it does not matter."""
+    if not unchanged.shares[None]:
+        return None
+    found = {
+        before: chance([s.rate for s in shares], [s.error for s in shares], unseen)
+        for (before, shares), unseen in zip(unchanged.shares.items(), _UNSEEN, strict=True)
+    }
+    return Chances(found[True], found[False], found[None])
