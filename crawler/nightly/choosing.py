@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 import pyarrow as pa
 
@@ -52,14 +53,16 @@ def choose(opened: Opened) -> Choice:
     """
     night, journal = opened.night, opened.journal
     begun = list(journal.sellers.begun(carried=not night.run.carry_forward))
-    inside = night.listed.contains([seller.seller_id for seller in begun])
-    begun = [seller for seller, is_listed in zip(begun, inside, strict=True) if is_listed]
+    begun = list(compress(begun, night.listed.contains([seller.seller_id for seller in begun])))
     fresh = night.listed.without(journal.sellers.ended())
     if len(fresh):
         fresh = fresh.without(journal.sellers.answered())
     url = night.settings.api.url.replace(night.key, "***")
     address = AddressCheck(url, is_proven=is_address_proven(journal, url))
-    to_repair = _sellers_to_repair(opened)
+    to_repair = None
+    if night.run.repair_drift and night.run.top is None:
+        drifted = journal.sellers.to_repair()
+        to_repair = list(compress(drifted, night.listed.contains(drifted)))
     if not begun and not len(fresh) and not to_repair:
         LOG.info("nothing left to do for crawl date %s", night.crawl_date)
         return Choice(address)
@@ -77,14 +80,6 @@ def is_address_proven(journal: Journal, url: str) -> bool:
         journal.note(answered_url=asked)
     journal.note(asked_url=url, asked_from=str(journal.last_seq))
     return journal.meta("answered_url") == url
-
-
-def _sellers_to_repair(opened: Opened) -> list[str] | None:
-    run, listed = opened.night.run, opened.night.listed
-    if not run.repair_drift or run.top is not None:
-        return None
-    drifted = opened.journal.sellers.to_repair()
-    return [s for s, inside in zip(drifted, listed.contains(drifted), strict=True) if inside]
 
 
 def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:

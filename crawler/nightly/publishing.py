@@ -45,9 +45,9 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.run(outcome)
     except OutputError as error:
         step.stop_reason = error
-    stop_reason = step.stop_reason = opened.displacement or step.stop_reason
-    counts = step.counts or step.count().counts
-    return Published(step.is_published, counts, step.rows, stop_reason)
+    step.stop_reason = opened.displacement or step.stop_reason
+    counts = step.published_counts or step.counted().counts
+    return Published(step.is_published, counts, step.rows, step.stop_reason)
 
 
 class _Publishing:
@@ -55,8 +55,9 @@ class _Publishing:
 
     def __init__(self, opened: Opened, stop_reason: CrawlerError | None) -> None:
         self._opened = opened
+        self._counted: tally.Tally | None = None
         self.stop_reason = stop_reason
-        self.counts: Counts | None = None
+        self.published_counts: Counts | None = None
         self.rows: RowCounts | None = None
         self.is_published = False
 
@@ -71,21 +72,18 @@ class _Publishing:
         mark, rows = journal.reader.mark(), journal.meta("published_rows")
         hidden = self._note_hidden()
         is_same_list = hidden or journal.meta("published_list") == self._list_digest()
-        is_same = mark == journal.meta("published_mark") and rows is not None and is_same_list
-        if is_same and rows is not None and self._is_whole():
-            self.counts = (None if hidden else self._former_counts(mark)) or self.count().counts
+        if rows is not None and is_same_list and mark == journal.meta("published_mark") and self._is_whole():
+            self.published_counts = None if hidden else self._counts_of(mark)
             self._note_rows(_rows_from_json(rows))
             self.is_published = not hidden
             return
-        counted = self.count()
         if not opened.store.replace_guard.may_replace(night.listed.ids):
             opened.notes.add(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
         elif journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed:
-            rows_built, counted = self._build(counted)
-            self._note_rows(rows_built)
-            counts = f"{journal.reader.mark()}\n{counted.counts.as_json()}"
+            self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
+            counts = f"{journal.reader.mark()}\n{self.counted().counts.as_json()}"
             journal.note(published_list=self._list_digest(), published_counts=counts)
             self.is_published = not hidden
 
@@ -122,37 +120,30 @@ class _Publishing:
         """Equal where `sellers/` would name the same sellers, and the same reason for what they lack."""
         return f"{self._opened.night.listed.digest()} {stop_reason_of(self.stop_reason)}"
 
-    def count(self) -> tally.Tally:
-        """Count the listed sellers, as they stand with the stop reason so far."""
-        opened = self._opened
-        counted = tally.count(opened.journal, opened.night.listed, stop_reason_of(self.stop_reason))
-        self.counts = counted.counts
-        return counted
+    def counted(self) -> tally.Tally:
+        """The listed sellers as they have ended, by the stop reason so far."""
+        if self._counted is None:
+            reason, opened = stop_reason_of(self.stop_reason), self._opened
+            self._counted = tally.count(opened.journal, opened.night.listed, reason)
+        return self._counted
 
-    def _former_counts(self, mark: str) -> Counts | None:
+    def _counts_of(self, mark: str) -> Counts | None:
         """What was counted when this state of the journal was published: counting millions takes a while."""
         of_mark, _, text = (self._opened.journal.meta("published_counts") or "").partition("\n")
-        former = Counts.from_json(text) if of_mark == mark else None
-        return None if former is None else tally.with_list(former, self._opened.night.listed)
+        counts = Counts.from_json(text) if of_mark == mark else None
+        return None if counts is None else tally.with_list(counts, self._opened.night.listed)
 
-    def _build(self, counted: tally.Tally) -> tuple[RowCounts, tally.Tally]:
-        """Build and publish the snapshot; returns its rows, and the sellers as they were counted for it."""
-        opened, latest = self._opened, counted
+    def _give_up_lost(self) -> None:
+        opened = self._opened
+        if lost := give_up_lost(opened.night, opened.journal, opened.notes):
+            text = f"rows of {lost} sellers can no longer be carried: run the same command again"
+            self.stop_reason = self.stop_reason or OutputError(text)
+            self._counted = None
 
-        def on_lost() -> None:
-            nonlocal latest
-            if lost := give_up_lost(opened.night, opened.journal, opened.notes):
-                text = f"rows of {lost} sellers can no longer be carried: run the same command again"
-                self.stop_reason = self.stop_reason or OutputError(text)
-                latest = self.count()
-
-        rows = build(opened.night.world, opened.store.segments, lambda: self._plan(latest), on_lost)
-        return rows, latest
-
-    def _plan(self, counted: tally.Tally) -> SnapshotPlan:
-        night, above = self._opened.night, counted.counts.certain_above
+    def _plan(self) -> SnapshotPlan:
+        night, counted = self._opened.night, self.counted()
+        above, reason = counted.counts.certain_above, stop_reason_of(self.stop_reason)
         certain = None if above is None else (SORT_COLUMNS[night.run.sort], above)
-        reason = stop_reason_of(self.stop_reason)
         return SnapshotPlan(
             night.data, self._opened.run_id, night.crawl_date, counted.pending.ids, reason, certain
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import compress, islice, repeat
 from typing import Any
 
 from crawler.models.seller import SellerStatus, StopReason
@@ -33,7 +33,8 @@ def count(journal: Journal, listed: SellerList, reason: StopReason | None) -> Ta
     sums = _Sums(reason, certain_above=None if len(pending) else 0.0)
     summaries = journal.reader.summaries()
     while chunk := list(islice(summaries, _CHUNK)):
-        for seller in _listed(chunk, listed) if strangers else chunk:
+        inside = listed.contains([seller.seller_id for seller in chunk]) if strangers else repeat(True)
+        for seller in compress(chunk, inside):
             sums.add(seller)
     sums.statuses[SellerStatus.PENDING] += len(pending)
     if reason is not None:
@@ -99,8 +100,3 @@ def _counted(arrays: Iterable[Any], count: Counter[str]) -> Iterator[Any]:
     for array in arrays:
         count["sellers"] += len(array)
         yield array
-
-
-def _listed(sellers: list[SellerSummary], listed: SellerList) -> Iterator[SellerSummary]:
-    inside = listed.contains([seller.seller_id for seller in sellers])
-    return (seller for seller, is_listed in zip(sellers, inside, strict=True) if is_listed)
