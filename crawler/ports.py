@@ -38,12 +38,8 @@ class TellsTime(Protocol):
     """An `Api` that says what its clock says."""
 
     @property
-    def clock(self) -> datetime | None:
-        """What the API's clock says now; None where that is not known."""
-
-    @property
-    def dates_read(self) -> int:
-        """From how many answers that is known."""
+    def clock(self) -> tuple[datetime, int] | None:
+        """What the API's clock says now, and from how many answers that is known; None where it is not."""
 
 
 class Journal(Protocol):

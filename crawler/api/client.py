@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from crawler.api.answers import read_answer, read_date
 from crawler.api.proxies import proxy_for
-from crawler.api.wire import NO_ANSWER, Answer, Connection, Connector, Target, cause_of
+from crawler.api.wire import CONNECT_TIMEOUT, NO_ANSWER, Answer, Connection, Connector, Target, cause_of
 from crawler.models.api import PAGE_SIZE, SortField, SortOrder
 from crawler.models.errors import CrawlerError, PageError, UnavailableError
 from crawler.models.page import Page
@@ -27,7 +27,6 @@ from crawler.ports import Departure
 PATH = "/v1/tiktok/shop/videos/analytics"
 MAX_BODY = 16 * 1024 * 1024
 TIMEOUT = "timeout"
-CONNECT_TIMEOUT = "connect timeout"
 _SORT_FIELDS = {SortField.VIEWS: 1, SortField.SALES: 2, SortField.GMV: 3}
 _SORT_TYPES = {SortOrder.ASC: 0, SortOrder.DESC: 1}
 _MAX_CONNECTIONS_TRIED = 3
@@ -63,13 +62,11 @@ class ApiClient:
         self._connect_timeout = connect_timeout
         self._connections = connections
         self._wall_clock = wall_clock
-        self._connector: Connector | None = None
         self._idle = _IdleConnections()
         self._dates: list[float] = []
         self._deadlines = _Deadlines(timeout)
 
     async def __aenter__(self) -> Self:
-        self._connector = Connector(self._connections, self._connect_timeout)
         return self
 
     async def __aexit__(
@@ -77,8 +74,11 @@ class ApiClient:
     ) -> None:
         self._deadlines.close()
         self._idle.close()
-        if self._connector is not None:
-            await self._connector.close()
+        await self._connector.close()
+
+    @cached_property
+    def _connector(self) -> Connector:
+        return Connector(self._connections, self._connect_timeout)
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         """Send one request and read its answer; see `Api` in `ports.py` for what it raises."""
@@ -97,21 +97,16 @@ class ApiClient:
         raise UnavailableError(f"seller {seller_id}, page {page_num}: {what}", kind)
 
     @property
-    def clock(self) -> datetime | None:
+    def clock(self) -> tuple[datetime, int] | None:
         """See `TellsTime`: by the median of the first answers, since a cache may give an old date."""
         if not self._dates:
             return None
-        return datetime.fromtimestamp(median(self._dates) + time.monotonic(), UTC)
-
-    @property
-    def dates_read(self) -> int:
-        """See `TellsTime`."""
-        return len(self._dates)
+        return datetime.fromtimestamp(median(self._dates) + time.monotonic(), UTC), len(self._dates)
 
     async def _depart(self, departure: Departure) -> Connection:
         """A connection, at the very moment its request may leave."""
         for _ in range(_MAX_CONNECTIONS_TRIED):
-            connection = self._idle.take() or await self._connect()
+            connection = self._idle.take() or await self._connector.connect(self._requests.target)
             try:
                 if await departure.leave(connection.is_open):
                     return connection
@@ -120,14 +115,6 @@ class ApiClient:
                 raise
             connection.close()
         raise UnavailableError("the server closes its connections before a request", "connection closed")
-
-    async def _connect(self) -> Connection:
-        assert self._connector is not None, "use the client as a context manager"  # noqa: S101 - a programming error
-        try:
-            return await self._connector.connect(self._requests.target)
-        except TimeoutError:
-            what = f"no connection to {self._requests.target} within {self._connect_timeout:g} s"
-            raise UnavailableError(what, CONNECT_TIMEOUT) from None
 
     async def _exchange(self, connection: Connection, seller_id: str, page_num: int) -> Answer:
         """Write the request and read its answer, in time."""
@@ -149,16 +136,10 @@ class ApiClient:
         return answer
 
     def _read(self, departure: Departure, answer: Answer, seller_id: str, page_num: int) -> Page:
+        retry_after, body = answer.headers.get("Retry-After"), self._without_key(answer.body)
+        now = self._wall_clock()
         try:
-            page = read_answer(
-                answer.status,
-                answer.headers.get("Retry-After"),
-                self._without_key(answer.body),
-                seller_id,
-                page_num,
-                self._wall_clock(),
-                self._sort,
-            )
+            page = read_answer(answer.status, retry_after, body, seller_id, page_num, now, self._sort)
         except (CrawlerError, PageError) as error:
             departure.label = error.label or str(answer.status)
             raise
@@ -258,7 +239,6 @@ class _Deadlines:
         """Let go of the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()

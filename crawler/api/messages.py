@@ -163,9 +163,7 @@ def status_named(document: dict[str, Any]) -> int | None:
 def on_one_line(value: Any) -> str:
     """The beginning of a value's text, with blanks for what cannot be printed."""
     text = ("" if value is None else str(value))[:200]
-    if text.isprintable():
-        return text.strip()
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return (text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).strip()
 
 
 def _shown(document: dict[str, Any]) -> str:

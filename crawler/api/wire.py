@@ -27,6 +27,7 @@ TRIED_WITH = ("3.14.1", "3.14.5")
 NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError)
 """What `connect`, `ask` and `around_query` raise where no answer came; `cause_of` reads it."""
 
+CONNECT_TIMEOUT = "connect timeout"
 _RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 
 _READ_AT_ONCE = _MAX_HEADER_BYTES = 256 * 1024
@@ -71,12 +72,17 @@ class Connector:
     """Opens connections, `limit` at most at a time, each within `seconds`; made on a running event loop."""
 
     def __init__(self, limit: int, seconds: float) -> None:
+        self._seconds = seconds
         self._connector = aiohttp.TCPConnector(limit=limit)
         self._timeout = aiohttp.ClientTimeout(connect=seconds, ceil_threshold=inf)
 
     async def connect(self, target: Target) -> Connection:
-        """A new connection. Raises `TimeoutError` where there is none in time."""
-        return Connection(await self._connector.connect(target.request, [], self._timeout))
+        """A new connection. Raises `UnavailableError` where there is none in time."""
+        try:
+            return Connection(await self._connector.connect(target.request, [], self._timeout))
+        except TimeoutError:
+            what = f"no connection to {target} within {self._seconds:g} s"
+            raise UnavailableError(what, CONNECT_TIMEOUT) from None
 
     async def close(self) -> None:
         """Close every connection that is left."""

@@ -63,5 +63,6 @@ class Watch:
         """Note how far the API's clock is ahead of ours; returns from how many answers that is known."""
         if not isinstance(api, TellsTime) or (clock := api.clock) is None:
             return 0
-        self.clock_offset = clock - self._opened.night.world.now()
-        return api.dates_read
+        now, answers = clock
+        self.clock_offset = now - self._opened.night.world.now()
+        return answers

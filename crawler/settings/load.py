@@ -17,7 +17,7 @@ from crawler.models.encodings import decoded
 from crawler.models.errors import InputError
 from crawler.options import OPTIONS, PREFIX, SECTIONS, Settings
 from crawler.settings.key import KEY_VARIABLE, without_key
-from crawler.settings.values import contradictions, read_value, shown
+from crawler.settings.values import RefusedValueError, contradictions, read_value, shown
 
 DEFAULT_CONFIG = Path("config/crawler.toml")
 VARIABLES = {variable: option.name for option in OPTIONS.values() for variable in option.variables}
@@ -116,7 +116,7 @@ def _validated(given: Layer, origins: dict[str, str], faults: list[str]) -> Sett
             raw, origin = given[name]
             try:
                 taken[name] = read_value(option, raw, taken)
-            except ValueError as error:
+            except RefusedValueError as error:
                 faults.append(f"{name} ({origin}): {shown(name, raw)} is refused: {error}")
                 origins[name] = f"default, as that of the {origin} is refused"
     settings = _settings(taken)

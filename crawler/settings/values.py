@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date
 from math import nan
 from pathlib import Path
@@ -24,17 +25,24 @@ _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
 
 
+class RefusedValueError(Exception):
+    """A value that an option does not take: says what is wanted."""
+
+
 def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
     """The value that `raw` is of this option, beside the values `taken` before it, by section.name.
 
-    Raises `ValueError` that says what is wanted.
+    Raises `RefusedValueError`.
     """
     kind = option.kind
     if isinstance(raw, bool) and not isinstance(kind, Switch):
-        raise ValueError(f"{kind.allowed} is wanted, not true or false")  # noqa: TRY004 - like the others
-    value = _read(kind, raw)
+        raise RefusedValueError(f"{kind.allowed} is wanted, not true or false")
+    value = None
+    # What cannot be converted is none of the kind.
+    with suppress(ValueError, OverflowError, KeyError, OSError):
+        value = _read(kind, raw)
     if value is None:
-        raise ValueError(f"{kind.allowed} is wanted")
+        raise RefusedValueError(f"{kind.allowed} is wanted")
     _require_compatible(option.name, value, taken)
     return value
 
@@ -73,10 +81,10 @@ def shown(name: str, value: Any) -> str:
 
 def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
     if name == "run.carry_forward" and value and taken.get("run.top") is not None:
-        raise ValueError("it cannot go with top: what is carried is not certain")
+        raise RefusedValueError("it cannot go with top: what is carried is not certain")
     is_best_first = name == "run.strategy" and value == Strategy.BEST_FIRST
     if (is_best_first or name in {"run.top", "run.min_value"}) and taken.get("run.order") == SortOrder.ASC:
-        raise ValueError("it needs the order desc: what comes later must be worth less")
+        raise RefusedValueError("it needs the order desc: what comes later must be worth less")
 
 
 def _read(kind: Kind, raw: Any) -> Any:
@@ -104,10 +112,7 @@ def _switch(raw: Any) -> bool | None:
 def _number(kind: Number, raw: Any) -> float | None:
     if isinstance(raw, str):
         raw = raw.strip().removesuffix(kind.unit) if raw.isascii() else ""
-    try:
-        value = float(raw) if isinstance(raw, str | int | float) else nan
-    except (ValueError, OverflowError):
-        return None
+    value = float(raw) if isinstance(raw, str | int | float) else nan
     return value if kind.holds(value) else None
 
 
@@ -119,10 +124,7 @@ def _whole(kind: Number, raw: Any) -> int | str | None:
         raw = found[1] if found else ""
     elif isinstance(raw, float) and not raw.is_integer():
         return None
-    try:
-        return int(raw) if isinstance(raw, str | int | float) and kind.holds(int(raw)) else None
-    except (ValueError, OverflowError):
-        return None
+    return int(raw) if isinstance(raw, str | int | float) and kind.holds(int(raw)) else None
 
 
 def _address(raw: Any) -> str | None:
@@ -130,16 +132,12 @@ def _address(raw: Any) -> str | None:
         return None
     # urlsplit drops line breaks in silence, and others read a backslash as a slash
     if not raw.isprintable() or " " in raw or "\\" in raw:
-        raise ValueError("no blanks, control characters or \\ may stand in the address")
-    try:
-        parts = urlsplit(raw)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        raise RefusedValueError("no blanks, control characters or \\ may stand in the address")
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         return None
     if "@" in parts.netloc or "?" in raw or "#" in raw:
-        raise ValueError("no user, password, ? or # may stand in the address")
+        raise RefusedValueError("no user, password, ? or # may stand in the address")
     return raw
 
 
@@ -147,17 +145,17 @@ def _file(raw: Any) -> Path | None:
     if not isinstance(raw, str):
         return raw if isinstance(raw, Path) else None
     if not raw.strip() or "\0" in raw:
-        raise ValueError("a path is wanted")
+        raise RefusedValueError("a path is wanted")
     try:
         return Path(raw).expanduser()
     except RuntimeError:
-        raise ValueError("~ is no home folder here: name the path in full") from None
+        raise RefusedValueError("~ is no home folder here: name the path in full") from None
 
 
 def _folder(raw: Any) -> Path | None:
     path = _file(raw)
     if not _is_utf8(str(path)):  # Arrow takes no such names
-        raise ValueError("the path of a folder whose name is UTF-8 is wanted")
+        raise RefusedValueError("the path of a folder whose name is UTF-8 is wanted")
     return path
 
 
@@ -171,10 +169,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _zone(raw: Any) -> str | None:
-    try:
-        return ZoneInfo(raw).key if isinstance(raw, str) else None
-    except (KeyError, ValueError, OSError):
-        return None
+    return ZoneInfo(raw).key if isinstance(raw, str) else None
 
 
 def _date(raw: Any) -> date | None:
@@ -182,7 +177,7 @@ def _date(raw: Any) -> date | None:
         try:
             return date.fromisoformat(raw)
         except ValueError:
-            raise ValueError("no such day in the calendar") from None
+            raise RefusedValueError("no such day in the calendar") from None
     return raw if type(raw) is date else None
 
 

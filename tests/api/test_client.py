@@ -190,7 +190,6 @@ async def client(
     )
     async with api:
         yield api
-        assert api._connector is not None
         connector = api._connector._connector
         assert len(connector._acquired) == len(api._idle._kept)
         assert not connector._waiters
