@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,14 +33,11 @@ _OF_ADDRESS = frozenset({404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 
 
 Other statuses from 400 to 499 say nothing of the seller, or may pass (408, 425): they are asked again.
 """
-
 _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is not followed: is --api-url right?"),
     407: ": the proxy asks for a user and a password, see https_proxy and http_proxy",
 }
 """What is added to the message of a status that is not the API's own."""
-
-_CODE = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
 _NO_ROWS = "malformed answer: no element of `data` is a row"
 _MISDELIVERED = "misdelivered answer: its rows are another seller's"
 _MAX_SUMMED = 1e300
@@ -72,8 +68,9 @@ def read_answer(
     if code not in messages.OK_CODES:
         raise _failure(code, messages.message_of(document), retry_after, where)
     rows: list[Any] | None = document.get("data")
-    is_list = isinstance(rows, list)
-    ranking = _ranking(seller_id, rows, SORT_COLUMNS[sort], kept) if rows and is_list else _Ranking([], [])
+    ranking = _Ranking([], [])
+    if rows and isinstance(rows, list):
+        ranking = _ranking(seller_id, rows, SORT_COLUMNS[sort], kept)
     if not ranking.ids or ranking.fault or messages.says_refused(document):
         _require_success(document, retry_after, where)
     if "data" not in document or not isinstance(rows, list | None):
@@ -147,13 +144,12 @@ def _odd_ranking(seller_id: str, column: str, body: bytes) -> _Ranking:
     """The same of any rows: without an ID the whole row is it, without a number the value is 0."""
     # IDs may be numbers that differ in their last digits only.
     rows = load_tolerant(body)[0]["data"]
-    reasons = [reject_reason(seller_id, row) for row in rows]
-    judged = list(zip(rows, reasons, strict=True))
-    kept = [row for row, reason in judged if reason is None]
-    has_own = any(reason != FOREIGN and messages.is_row(row) for row, reason in judged)
-    fault = "" if has_own else _MISDELIVERED if FOREIGN in reasons else _NO_ROWS
-    values = [as_number(row.get(column)) or 0.0 for row in kept]
-    return _Ranking([_identity(row) for row in rows], values, len(rows) - len(kept), fault)
+    judged = [(row, reject_reason(seller_id, row)) for row in rows]
+    values = [as_number(row.get(column)) or 0.0 for row, reason in judged if reason is None]
+    fault = ""
+    if not any(reason != FOREIGN and messages.is_row(row) for row, reason in judged):
+        fault = _MISDELIVERED if any(reason == FOREIGN for _, reason in judged) else _NO_ROWS
+    return _Ranking([_identity(row) for row in rows], values, len(rows) - len(values), fault)
 
 
 def _identity(row: Any) -> str:
@@ -230,12 +226,10 @@ def _malformed(where: str, what: str, kind: str = "") -> UnavailableError:
 
 def _code_of(document: dict[str, Any]) -> int:
     code = document.get("code")
-    if code is None:
-        return 0
-    if type(code) is int and code in messages.OK_CODES:
-        return code
-    number = _CODE.fullmatch(str(code)) if isinstance(code, str | int | float) else None
-    return int(number[1]) if number else 500
+    if code is None or (type(code) is int and code in messages.OK_CODES):
+        return code or 0
+    number = messages.as_whole_number(code)
+    return 500 if number is None else number
 
 
 def _message_of(body: bytes) -> messages.Message:

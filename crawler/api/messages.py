@@ -145,7 +145,7 @@ def status_named(document: dict[str, Any]) -> int | None:
     """
     named = list(_named(document))
     nested = [pair for name, value in named if name in _ERROR_NAMES for pair in _named(value)]
-    numbers = [(name, _number(value)) for name, value in (*named, *nested)]
+    numbers = [(name, as_whole_number(value)) for name, value in (*named, *nested)]
     for name, number in numbers:
         if number is not None and 400 <= number < 600 and name in _HTTP_NAMES:
             return number
@@ -200,7 +200,8 @@ def _normal(text: str) -> str:
     return _WORD_BORDER.sub(" ", _ADDRESS.sub(" ", text)).strip()
 
 
-def _number(value: Any) -> int | None:
+def as_whole_number(value: Any) -> int | None:
+    """A whole number of at most nine digits, also one in a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     found = _NUMBER.fullmatch(str(value)[:40])

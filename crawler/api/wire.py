@@ -23,17 +23,14 @@ from crawler.models.errors import UnavailableError
 
 TRIED_WITH = ("3.14.1", "3.14.5")
 """The versions of aiohttp, first and last, that all tests of the client were run with."""
-
 NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError)
 """What `connect`, `ask` and `around_query` raise where no answer came; `cause_of` reads it."""
 
 CONNECT_TIMEOUT = "connect timeout"
 _RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
-
 _READ_AT_ONCE = _MAX_HEADER_BYTES = 256 * 1024
 _MAX_HEADERS = 256
 """Limits of an answer's header lines: gateways add cookies longer than aiohttp's own limit of 8,190 bytes."""
-
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -52,8 +49,8 @@ class Target:
     """
 
     def __init__(self, url: str, headers: dict[str, str], proxy: str | None) -> None:
-        loop, via = asyncio.get_running_loop(), None if proxy is None else URL(proxy)
-        self.request = aiohttp.ClientRequest("GET", URL(url), headers=headers, loop=loop, proxy=via)
+        loop, proxy_url = asyncio.get_running_loop(), None if proxy is None else URL(proxy)
+        self.request = aiohttp.ClientRequest("GET", URL(url), headers=headers, loop=loop, proxy=proxy_url)
 
     def __str__(self) -> str:
         return f"{self.request.url.host}{' through the proxy' if self.request.proxy else ''}"

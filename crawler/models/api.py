@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 
 PAGE_SIZE = 10
 """Rows a page: the most the API gives."""
-
 MAX_PAGE_NUM = 100_000
 """The API's last page number."""
 
@@ -36,14 +35,11 @@ class SortOrder(StrEnum):
     ASC = "asc"
 
 
-ColumnKind = Literal["string", "int64", "float64", "seconds"]
-
-
 class Column(NamedTuple):
     """A column filled from a field of the API's rows; `seconds` are epoch seconds in the API."""
 
     name: str
-    kind: ColumnKind
+    kind: Literal["string", "int64", "float64", "seconds"]
 
 
 API_COLUMNS = (

@@ -13,14 +13,11 @@ from zlib import crc32
 class Page:
     """One page as the API answered it.
 
-    `body` is the whole answer as JSON that orjson reads and writes (UTF-8); `row_count` counts the rows as
-    received and is `None` where `data` was null; `fingerprint` is equal for two pages exactly when they
-    hold the same video IDs in the same order (64 bits); `received_at` is in epoch milliseconds.
-
-    `ids` are those of all rows; `rejected` counts those that cannot be kept. `values` are what the API sorts
-    the other rows by; `total` is their sum, and `last_value` the last one (`None` where they are not in
-    descending order, or there is none). `stored_last_id_hash` is the last ID's hash, where the page was read
-    back from the journal, which does not keep the IDs.
+    `body` is the whole answer as strict JSON; `row_count` counts the rows as received, None where `data` was
+    null; `fingerprint` is equal for pages with the same video IDs in the same order; `received_at` is in
+    epoch milliseconds. `ids` are those of all rows; `rejected` counts those that cannot be kept. `values` are
+    what the API sorts the other rows by, `total` is their sum, and `last_value` the last one (None where they
+    do not descend). `stored_last_id_hash`: the journal keeps this hash of the last ID in place of the IDs.
     """
 
     seller_id: str
@@ -49,10 +46,7 @@ def stable_hash(video_id: str) -> int:
 
 
 class Gap(NamedTuple):
-    """A page that does not follow on the one before it: the list changed between the two readings.
-
-    `overlap`: rows of the page before that came again.
-    """
+    """A page that does not follow on the one before, of which `overlap` rows came again: the list changed."""
 
     page_num: int
     overlap: int
@@ -61,8 +55,7 @@ class Gap(NamedTuple):
 class Match(NamedTuple):
     """A seller whose first page is that of an earlier snapshot, which has `rows` videos of it.
 
-    `carried`: the rest is taken from there; else it is crawled all the same, to find how often that
-    would have been wrong.
+    `carried`: the rest is taken from there; else it is crawled to audit the matching.
     """
 
     source: date
@@ -72,10 +65,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PageNotes:
-    """What a page showed beyond its rows: kept with it.
-
-    `repaired_beyond`: all gaps after this page have been repaired.
-    """
+    """What a page showed beyond its rows; `repaired_beyond`: all gaps after this page are repaired."""
 
     gaps: tuple[Gap, ...] = ()
     repaired_beyond: int | None = None
@@ -96,11 +86,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class PageRows:
-    """A page's rows as columns of equal length.
-
-    `values` holds one list for each of `API_COLUMNS` and for `extra`; `places` are the kept rows'
-    places on the page, from 1.
-    """
+    """A page's rows as columns: one of `values` for each of `API_COLUMNS` and `extra`; `places` from 1."""
 
     places: list[int]
     values: dict[str, list[Any]]
@@ -109,11 +95,7 @@ class PageRows:
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """The rows of some pages, in their order, and what was rejected with the number of its page, from 0.
-
-    `rows` is an Arrow table: the API's columns, `extra`, and for each row the number of its `page` and its
-    `place` on it, from 1.
-    """
+    """The rows of some pages as a table of `api.columns.ROW_SCHEMA`, and rejects with their page, from 0."""
 
     rows: Any
     rejects: list[tuple[int, Reject]]

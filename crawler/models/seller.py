@@ -69,12 +69,11 @@ class Ending:
 class SellerProgress:
     """How far one seller has been read in the order of its pages; `rows` counts them as received.
 
-    `last_page_rejected`: some of its last page's rows could not be kept.
-    `null_seen`: the `data` of the page that is next was null once. `credits`: what it has cost that the
-    journal does not know of yet. `probing`: its last page was short, and the next one is asked for all the
-    same. `total`, `last_value`, `id_hashes` and `stored_last_id_hash` are the last page's; no video still to
-    come is worth more than `max_remaining_value`. `early_pages` came before their turn, by number.
-    `drifted`: it has gaps.
+    `credits`: what it has cost that the journal does not know of yet. `last_page_rejected`: some of the last
+    page's rows could not be kept. `null_seen`: the next page's `data` was null once. `probing`: the last page
+    was short, and the next one is asked for all the same. `total`, `last_value`, `id_hashes` and
+    `stored_last_id_hash` are the last page's; no later video is worth more than `max_remaining_value`.
+    `early_pages` came before their turn, by number. `drifted`: it has gaps.
     """
 
     seller_id: str
@@ -124,8 +123,8 @@ class SellerProgress:
 class PageRequest:
     """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts.
 
-    `again`: it was null before. `faults` are the failures with somebody answered between them, `streak` is
-    the breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
+    `again`: it was null before. `faults`: failures with somebody answered between them; `streak` is the
+    breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
     `retriable`: where the page cannot be had, a later run may ask for it.
     """
 
