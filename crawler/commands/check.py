@@ -47,12 +47,7 @@ class _Findings:
 
 
 def check_command(
-    loaded: Loaded,
-    sellers: str | None,
-    *,
-    online: bool,
-    as_json: bool,
-    faults: tuple[str, ...],
+    loaded: Loaded, sellers: str | None, *, online: bool, as_json: bool, faults: tuple[str, ...]
 ) -> int:
     """Print every effective value and its origin, then every problem; 0 if ready, 2 otherwise.
 
@@ -63,17 +58,15 @@ def check_command(
     found = _Findings(warnings=list(loaded.warnings), problems=list(faults))
     settings = loaded.settings
     _list_settings(loaded, found)
-    if settings.run.crawl_date is not None:
-        crawl_date = settings.run.crawl_date
+    if (crawl_date := settings.run.crawl_date) is not None:
         found.tried(lambda: require_reached(crawl_date, datetime.now(UTC)))
     key = _look_at_key(settings, found)
     _look_at_proxy(settings.api.url, found)
     _look_at_folder(settings.run.data, found)
     _look_at_disk(settings, found)
-    _look_at_lock(settings.run.data, found)
+    is_held = _is_held(settings.run.data, found)
     if sellers is not None:
         _look_at_sellers(settings, sellers, found)
-    is_held = any(line[:2] == ("lock", "held") for line in found.lines)
     offline_problems = len(found.problems) - is_held
     if online:
         is_usable = key is not None and not faults
@@ -158,18 +151,19 @@ def _look_at_disk(settings: Settings, found: _Findings) -> None:
         )
 
 
-def _look_at_lock(data: Path, found: _Findings) -> None:
+def _is_held(data: Path, found: _Findings) -> bool:
     path = Layout(data).lock
     try:
         holder = holder_of(data)
     except OSError as error:
         found.problems.append(f"{path} cannot be opened: {error.strerror}; correct its permissions")
-        return
+        return False
     if holder is None:
         found.lines.append(("lock", "free", str(path)))
-        return
+        return False
     found.problems.append(f"{data} is held by {holder}: wait for it to end, or stop it with SIGTERM")
     found.lines.append(("lock", "held", str(holder)))
+    return True
 
 
 def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None:

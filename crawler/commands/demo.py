@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.dataset as ds
+from rich.console import Console
+from rich.table import Table
+
 from crawler.commands.run import run_command
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -32,10 +36,9 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
         source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
     with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as simulator:
         flags = {"api.url": simulator.url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
-        environ = {**os.environ, "KEYAPI_API_KEY": KEY}
-        os.environ.update(environ)
-        plain = {k: v for k, v in environ.items() if not k.startswith("CRAWLER_")}
-        code = run_command(load(flags, Path(os.devnull), plain), str(source))
+        os.environ["KEYAPI_API_KEY"] = KEY
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("CRAWLER_")}
+        code = run_command(load(flags, Path(os.devnull), environ), str(source))
     if code == 0:
         _show(data)
         stats = simulator.stats
@@ -47,32 +50,19 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
 @contextmanager
 def _stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
     """Serve from a thread of its own, so that the job runs as it does against the real API."""
-    ready = threading.Event()
-    started: list[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def serve() -> None:
-        async with Simulator(options) as simulator:
-            stopped = asyncio.Event()
-            started.append((simulator, asyncio.get_running_loop(), stopped))
-            ready.set()
-            await stopped.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    loop, simulator = asyncio.new_event_loop(), Simulator(options)
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    ready.wait()
-    simulator, loop, stopped = started[0]
     try:
-        yield simulator
+        yield asyncio.run_coroutine_threadsafe(simulator.__aenter__(), loop).result()
     finally:
-        loop.call_soon_threadsafe(stopped.set)
+        asyncio.run_coroutine_threadsafe(simulator.__aexit__(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
 
 
 def _show(data: Path) -> None:
-    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     partitioning = ds.partitioning(flavor="hive")
     videos = ds.dataset(str(data / "videos"), partitioning=partitioning).to_table()
     console = Console(file=sys.stdout)
