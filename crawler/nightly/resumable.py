@@ -27,7 +27,8 @@ def require_journal(night: Night, ledger: Ledger, generation: int) -> None:
         with Journal(path) as journal:
             if journal.meta("source") is not None:
                 return
-    finished = ledger.latest_exit_code(crawl_date) in FINISHED
+    day = ledger.date(crawl_date)
+    finished = day is not None and day.latest.exit_code in FINISHED
     state = "is finished and its journal was pruned" if finished else f"has lost its journal {path}"
     raise InputError(
         f"crawl date {crawl_date} {state}: restore it, or pay again with --fresh ({spent} credits were spent)"

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Self
 
 from crawler.store import ledger_sql as sql
-from crawler.store.checksums import with_checksum
+from crawler.store.checksums import corrected, row_checksum, with_checksum
 from crawler.store.failpoints import reached
-from crawler.store.ledger_records import FAR_DAYS, BillingMonth, Outcome
-from crawler.store.ledger_runs import LedgerRuns
-from crawler.store.sqlite import database_errors, transaction, transaction_without_growing
+from crawler.store.layout import Layout
+from crawler.store.ledger_records import FAR_DAYS, BillingMonth, DateRecord, Outcome, RunRecord
+from crawler.store.sqlite import (
+    damaged,
+    database_errors,
+    open_database,
+    read_database,
+    transaction,
+    transaction_without_growing,
+)
 
 
-class Ledger(LedgerRuns):
+class Ledger:
     """Credits reserved on disk before they are spent; what a killed run had reserved counts as spent.
 
     Raises `OutputError` where the file cannot be written, `InputError` where it is of a newer format.
     """
+
+    def __init__(self, data: Path, *, only_read: bool = False) -> None:
+        self.path = Layout(data).ledger
+        reading = read_database(self.path, sql.FORMAT, oldest=sql.OLDEST_READABLE) if only_read else None
+        self._db = reading or open_database(self.path, sql.SCHEMA, sql.FORMAT, upgrades=sql.UPGRADES)
+        with database_errors(self.path):
+            # A file that is only read may come from a program without these tables.
+            self._has_outcomes = self._db.execute(sql.HAS_OUTCOMES).fetchone()[0]
+            has_checksums = self._db.execute("PRAGMA user_version").fetchone()[0] == sql.FORMAT
+        if has_checksums:
+            _correct_rows(self.path, self._db, repair=reading is None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._db.close()
 
     def begin(self, run_id: str, crawl_date: date, started_at: str) -> None:
         """Open a run's account."""
@@ -58,7 +85,7 @@ class Ledger(LedgerRuns):
         return size
 
     def _left(self, crawl_date: date, budget: int | None, month: BillingMonth | None) -> int | None:
-        """What may still be reserved: the least that any budget has left, None where there is none."""
+        """What may still be reserved: the smaller remaining budget, None where there is none."""
         left = [] if budget is None else [budget - self.spent_for(crawl_date)]
         if month is not None and month.budget is not None:
             left.append(month.budget - self.spent_since(month.began, month.lease_day))
@@ -97,11 +124,8 @@ class Ledger(LedgerRuns):
 
     def spent_by_runs(self, crawl_date: date) -> int:
         """The part of it that the crawl date's runs reserved or spent, for its sellers' pages."""
-        return sum(
-            run.reserved
-            for run in self.runs()
-            if run.crawl_date == crawl_date.isoformat() and not run.is_check
-        )
+        day = crawl_date.isoformat()
+        return sum(run.reserved for run in self.runs() if run.crawl_date == day and not run.is_check)
 
     def spent_since(self, day: date, today: date | None = None) -> int:
         """Credits reserved or spent for that day and all later ones.
@@ -119,7 +143,79 @@ class Ledger(LedgerRuns):
         found = self._db.execute("SELECT min(day) FROM lease").fetchone()[0]
         return None if found is None else date.fromisoformat(found)
 
+    def runs(self) -> list[RunRecord]:
+        """All runs, the latest first."""
+        query = sql.RUNS if self._has_outcomes else sql.RUNS_WITHOUT_OUTCOME
+        with database_errors(self.path):
+            rows = self._db.execute(query).fetchall()
+        return [RunRecord(*row[:6], *map(_count_or_none, row[6:])) for row in rows]
+
+    def dates(self) -> list[DateRecord]:
+        """Every crawl date that a run was begun for, the latest date first.
+
+        Raises `OutputError` where a date or a time in the file cannot be read.
+        """
+        latest: dict[str, RunRecord] = {}
+        began: dict[str, str] = {}
+        for run in self.runs():
+            if run.is_check:
+                continue
+            latest.setdefault(run.crawl_date, run)
+            began[run.crawl_date] = min(run.started_at, began.get(run.crawl_date, run.started_at))
+        closed = {}
+        if self._has_outcomes:
+            query = "SELECT crawl_date, CAST(closed_at AS TEXT) FROM closed"
+            with database_errors(self.path):
+                closed = dict(self._db.execute(query).fetchall())
+        try:
+            return [
+                DateRecord(date.fromisoformat(day), _moment(began[day]), latest[day], closed.get(day))
+                for day in sorted(latest, reverse=True)
+            ]
+        except ValueError as error:
+            raise damaged(self.path, error) from error
+
+    def unpublished(self) -> set[str]:
+        """Crawl dates whose journal may hold what is in no snapshot."""
+        return {str(day.crawl_date) for day in self.dates() if not day.is_published}
+
+    def last_moment(self) -> datetime | None:
+        """When the latest run ended, or began where it was killed; None where there is none."""
+        for run in self.runs():
+            with suppress(ValueError):
+                return _moment(run.finished_at or run.started_at)
+        return None
+
+    def date(self, crawl_date: date) -> DateRecord | None:
+        """A crawl date; None where no run of it ever began."""
+        return next((day for day in self.dates() if day.crawl_date == crawl_date), None)
+
 
 def _update_run(db: sqlite3.Connection, run_id: str, change: str, *values: object) -> None:
     db.execute(f"UPDATE run SET {change} WHERE run_id = ?", (*values, run_id))  # noqa: S608 - our own words
     db.execute(f"{sql.CHECK_RUN} WHERE run_id = ?", (run_id,))
+
+
+def _correct_rows(path: Path, db: sqlite3.Connection, *, repair: bool) -> None:
+    """Correct rows by their checksums. Raises `OutputError` where that cannot be done."""
+    for table, keys in (("run", 1), ("lease", 2)):
+        with database_errors(path):
+            rows = db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - two names
+        for row in rows:
+            if row_checksum(row[:-1]) == row[-1]:
+                continue
+            better = corrected(row)
+            if better is None or not repair:
+                raise damaged(path, f"table {table}, {row[:keys]}")
+            with database_errors(path), transaction(db):
+                db.execute(sql.CORRECT_ROW[table], (*better, *row[:keys]))
+
+
+def _count_or_none(value: object) -> int | None:
+    """A figure of an outcome, whose rows have no checksum: damage costs the figure alone."""
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -8,30 +8,18 @@ OLDEST_READABLE = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
-    run_id TEXT PRIMARY KEY,
-    crawl_date TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    reserved INTEGER NOT NULL DEFAULT 0,
-    finished_at TEXT,
-    exit_code INTEGER,
+    run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
+    reserved INTEGER NOT NULL DEFAULT 0, finished_at TEXT, exit_code INTEGER,
     checksum INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS run_of_date ON run (crawl_date);
 CREATE TABLE IF NOT EXISTS lease (
-    run_id TEXT NOT NULL,
-    day TEXT NOT NULL,
-    credits INTEGER NOT NULL,
-    checksum INTEGER NOT NULL DEFAULT 0,
+    run_id TEXT NOT NULL, day TEXT NOT NULL, credits INTEGER NOT NULL, checksum INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, day)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
 CREATE TABLE IF NOT EXISTS outcome (
-    run_id TEXT PRIMARY KEY,
-    rows INTEGER,
-    sellers INTEGER,
-    complete INTEGER,
-    failed INTEGER,
-    refused INTEGER
+    run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed (crawl_date TEXT PRIMARY KEY, closed_at TEXT NOT NULL) WITHOUT ROWID;
 -- format 1 had no leases: a run's credits count for the day on which it began
@@ -75,7 +63,6 @@ WHERE day >= :since AND (day <= :far OR run.rowid >= coalesce(
     (SELECT max(run.rowid) FROM lease JOIN run USING (run_id) WHERE day < :since), 0))
 """
 
-
 SET_OUTCOME = """
 UPDATE outcome
     SET rows = :rows, sellers = :sellers, complete = :complete, failed = :failed, refused = :refused
@@ -89,3 +76,14 @@ SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code,
 RUNS_WITHOUT_OUTCOME = """
 SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run ORDER BY rowid DESC
 """
+HAS_OUTCOMES = """
+SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('outcome', 'closed')
+"""
+
+# A run keeps its place among the others.
+CORRECT_ROW = {
+    "run": """UPDATE run SET (run_id, crawl_date, started_at, reserved, finished_at, exit_code, checksum) =
+        (?, ?, ?, ?, ?, ?, ?) WHERE run_id = ?""",
+    "lease": """UPDATE lease SET (run_id, day, credits, checksum) = (?, ?, ?, ?)
+        WHERE run_id = ? AND day = ?""",
+}

@@ -76,7 +76,7 @@ def test_a_check_of_a_date_without_a_run_leaves_nothing_unfinished(night: Begin)
     assert failed.returncode == 2
     assert "500" in failed.stdout
     with Ledger(job.data) as ledger:
-        assert ledger.unfinished() == set()
+        assert ledger.dates() == []
         assert ledger.spent_for(THAT_DATE) == simulator.stats.requests == 1
         assert ledger.spent_by_runs(THAT_DATE) == 0
     (job.folder / "config").mkdir()

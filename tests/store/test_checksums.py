@@ -55,8 +55,8 @@ def test_more_damage_than_one_bit_is_not_corrected() -> None:
 
 
 def test_a_page_checksum_covers_seller_number_and_body() -> None:
-    told = {page_checksum(s, n, b) for s in ("1", "2") for n in (1, 2) for b in (b"{}", b"[]")}
-    assert len(told) == 8
+    checksums = {page_checksum(s, n, b) for s in ("1", "2") for n in (1, 2) for b in (b"{}", b"[]")}
+    assert len(checksums) == 8
 
 
 def test_the_bit_that_was_flipped_is_found_by_the_checksum() -> None:

@@ -236,7 +236,8 @@ def test_the_latest_run_is_the_one_that_began_last_whatever_the_clock_said(tmp_p
         for run_id, began, code in (("a", "2026-11-25", 0), ("b", "2026-11-23", 3)):
             ledger.begin(run_id, date.fromisoformat(DATE), f"{began}T00:00:00.000Z")
             ledger.finish(run_id, f"{began}T00:00:01.000Z", code)
-        assert ledger.unfinished() == {DATE}
+        (day,) = ledger.dates()
+        assert (str(day.crawl_date), day.latest.run_id, day.leaves_work) == (DATE, "b", True)
 
 
 def test_thinning_leaves_no_journal_without_its_segments(tmp_path: Path) -> None:

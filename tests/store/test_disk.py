@@ -81,8 +81,8 @@ def test_a_disk_that_fills_up_at_every_size(
 def test_a_disk_below_the_reserve_sends_nothing(night: Begin, disk: Disk) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     disk.resize(60 * 1024)
-    told = job.run(job.sellers(simulator.catalogue.seller_ids(3)), code=8)
-    assert "reserve" in told["stderr"]
+    report = job.run(job.sellers(simulator.catalogue.seller_ids(3)), code=8)
+    assert "reserve" in report["stderr"]
     assert simulator.stats.requests == 0
 
 
@@ -90,8 +90,8 @@ def test_a_disk_that_is_read_only_sends_nothing(night: Begin, disk: Disk) -> Non
     job, simulator = night(SimulatorOptions(SMALL))
     disk.resize(100 * 1024)
     disk.read_only()
-    told = job.run(job.sellers(simulator.catalogue.seller_ids(3)), code=8)
-    assert "Read-only" in told["stderr"]
+    report = job.run(job.sellers(simulator.catalogue.seller_ids(3)), code=8)
+    assert "Read-only" in report["stderr"]
     assert simulator.stats.requests == 0
 
 

@@ -106,7 +106,7 @@ class Spending(RuleBasedStateMachine):
     """`sent` is what the provider's bill says: how many requests left on which day.
 
     Leases wait in hand for less than an hour. The clock is right, but for a while it may be set back, once
-    the ledger has seen the day.
+    the ledger has seen every day that a lease in hand may be used on.
     """
 
     @initialize(
@@ -135,7 +135,8 @@ class Spending(RuleBasedStateMachine):
 
     def _clock(self) -> datetime:
         seen = self.ledger._db.execute("SELECT max(day) FROM lease").fetchone()[0]
-        return self.real - self.back if (seen or "") >= self.real.date().isoformat() else self.real
+        latest = (self.real + timedelta(hours=1)).date()
+        return self.real - self.back if (seen or "") >= latest.isoformat() else self.real
 
     def _account(self) -> Account:
         return Account(self.ledger, self.run_id, self.date, self.limits, self._clock)
@@ -160,17 +161,17 @@ class Spending(RuleBasedStateMachine):
             assert budget is None or self.sent_for[self.date] <= budget
 
     def _leased(self) -> bool:
-        told = ""
+        refusal = ""
         try:
             self.in_hand, self.leased_at = self._account().reserve(self.lease), self.real
         except BudgetSpentError as error:
-            told = str(error)
+            refusal = str(error)
         limits, spent_for, since = self.limits, self.ledger.spent_for, self.ledger.spent_since
         began = month_begin(self._clock().date(), self.begins)
         date_spent = limits.budget is not None and spent_for(self.date) >= limits.budget
         month_spent = limits.monthly_budget is not None and since(began) >= limits.monthly_budget
         if self.in_hand == 0:
-            assert ("the credit budget" in told, "monthly" in told) == (date_spent, month_spent)
+            assert ("the credit budget" in refusal, "monthly" in refusal) == (date_spent, month_spent)
             assert date_spent or month_spent
         return self.in_hand > 0
 
@@ -182,8 +183,8 @@ class Spending(RuleBasedStateMachine):
     @rule()
     def stop_cleanly(self) -> None:
         self.ledger.return_unused_credits(self.run_id, self.sent_by[self.run_id])
-        told = {run.run_id: run.reserved for run in self.ledger.runs()}
-        assert told[self.run_id] == self.sent_by[self.run_id]
+        reserved = {run.run_id: run.reserved for run in self.ledger.runs()}
+        assert reserved[self.run_id] == self.sent_by[self.run_id]
         self.crash()
 
     @rule(minutes=st.integers(1, 40))
@@ -244,7 +245,7 @@ TestSpending = Spending.TestCase
 TestSpending.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
-def test_the_least_that_a_budget_leaves_counts_and_is_used_up(ledger: Ledger) -> None:
+def test_the_smaller_remaining_budget_counts_and_is_used_up(ledger: Ledger) -> None:
     of_date = account(ledger, "2026-11-23T02:00:00", budget=3, monthly_budget=10)
     assert of_date.reserve(all_of(8)) == 3
     with pytest.raises(BudgetSpentError, match=r"^the credit budget is spent: raise --budget[^;]*$"):
@@ -384,8 +385,8 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_billing_months(day: str, begins: int, begin: str, end: str) -> None:
-    told = date.fromisoformat(day)
-    assert (month_begin(told, begins).isoformat(), month_end(told, begins).isoformat()) == (begin, end)
+    given = date.fromisoformat(day)
+    assert (month_begin(given, begins).isoformat(), month_end(given, begins).isoformat()) == (begin, end)
 
 
 @given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.integers(1, 28))

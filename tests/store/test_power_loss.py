@@ -107,28 +107,28 @@ def test_a_half_done_checkpoint_is_done_again(journal_path: Path) -> None:
         for start in range(0, len(after), 4096):
             old = before[start : start + 4096]
             if rng.random() < 0.5:
-                # What lies beyond the former end may not be there at all yet.
+                # What lies beyond the earlier end may not be there at all yet.
                 mixed[start : start + 4096] = old.ljust(4096, b"\0")
         assert recovered(journal_path.parent, bytes(mixed), log) == marks[-1][1]
 
 
-def test_a_log_begun_anew_is_not_confused_by_its_former_frames(journal_path: Path) -> None:
+def test_a_log_begun_anew_is_not_confused_by_its_earlier_frames(journal_path: Path) -> None:
     rng = Random(2)
     with Journal(journal_path) as journal:
         known = written(journal, 12, rng)[-1][1]
-        former = journal_path.with_name("journal.sqlite-wal").read_bytes()
+        earlier = journal_path.with_name("journal.sqlite-wal").read_bytes()
         journal.database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
         main = journal_path.read_bytes()
         ends = []
         for number in range(known, known + 3):
             journal.write([record(number, rng)])
             log = journal_path.with_name("journal.sqlite-wal").read_bytes()
-            changed = [i for i in range(HEADER, len(log), FRAME) if log[i : i + 8] != former[i : i + 8]]
+            changed = [i for i in range(HEADER, len(log), FRAME) if log[i : i + 8] != earlier[i : i + 8]]
             frames = [i for i in changed if log[i + 8 : i + 16] == log[16:24]]
             ends.append((max(frames) + FRAME, number + 1))
-    assert len(log) == len(former), "the log was not begun anew over its former frames"
+    assert len(log) == len(earlier), "the log was not begun anew over its earlier frames"
     for cut in cuts(ends[-1][0], rng):
-        found = recovered(journal_path.parent, main, log[:cut] + former[cut:])
+        found = recovered(journal_path.parent, main, log[:cut] + earlier[cut:])
         assert found == max((pages for size, pages in ends if size <= cut), default=known)
 
 
