@@ -76,7 +76,7 @@ class Entries:
         if rounded is not None and not self._is_rounded_without_repetitions():
             rounded = None
         if self._bad_count and not (skip_bad_ids and self._chunks):
-            # What is advised must help: without the bad IDs a rounded list would be refused as well.
+            # Do not advise --skip-bad-ids for a list that would then be refused as rounded.
             refusal = self._refusal(skipped=skip_bad_ids, may_skip=rounded is None)
             if rounded is not None:
                 refusal += f"\n  {self._rounding_message(rounded, total)}"

@@ -127,7 +127,7 @@ class Records:
 
     def find_delimiter(self, column: str | None) -> None:
         """Choose the separator by the first lines."""
-        # Where they cannot be read, the pass itself meets the same line, and knows its number.
+        # Lines that cannot be read are refused later, when their number is known.
         with suppress(csv.Error):
             self.delimiter = _likely_delimiter(self.ahead()[:_SAMPLE] if self.more() else [], column)
 

@@ -49,7 +49,7 @@ class _Shelf(NamedTuple):
 
 
 class Catalogue:
-    """The stand-in's truth.
+    """The videos of every seller on one day.
 
     Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten. From
     day to day sellers gain videos and videos gain views; none is lost. The orders used last are held,
@@ -80,7 +80,7 @@ class Catalogue:
         return [self._row(seller_id, base, number) for number in order[start : start + page_size]]
 
     def videos(self, seller_id: str) -> list[dict[str, Any]]:
-        """Every video of a seller, in no order worth relying on; safe to call from any thread."""
+        """Every video of a seller, in no particular order; safe to call from any thread."""
         base = self._base(seller_id)
         return [self._row(seller_id, base, number) for number in range(self._size(base, 0))]
 
@@ -154,7 +154,7 @@ class Catalogue:
 
 
 def _mixed(bits: int) -> int:
-    """The finaliser of splitmix64: every bit that goes in sways every bit that comes out."""
+    """The finaliser of splitmix64: each bit of the result depends on all bits given."""
     bits &= _MASK
     bits = (bits ^ bits >> 30) * 0xBF58_476D_1CE4_E5B9 & _MASK
     bits = (bits ^ bits >> 27) * 0x94D0_49BB_1331_11EB & _MASK
