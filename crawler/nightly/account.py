@@ -1,14 +1,19 @@
-"""Whose credits a run spends: open it to change what a budget, a month or a lease means."""
+"""Whose credits a run spends, by budget, month and lease; those that a lost ledger forgot count again."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from crawler.models.errors import BudgetSpentError
+from crawler.models.errors import BudgetSpentError, CrawlerError
+from crawler.nightly.night import Night, Notes
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, month_begin, month_end, utc_day
+from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles, journals_below
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import BillingMonth
 
@@ -75,3 +80,49 @@ def initial_hold_s(qps: float, ledger: Ledger) -> float:
     When it did is not asked: after a step of the clock nobody could tell.
     """
     return max(1.0, 1.0 / qps) * _HOLD_MARGIN if ledger.runs() else 0.0
+
+
+def recover(ledger: Ledger, journal: Journal, night: Night, run_id: str, now: str, notes: Notes) -> None:
+    """Count credits again that the journals know were spent, and a ledger that was lost does not."""
+    if others := _recover_others(ledger, night, run_id):
+        notes.add(
+            f"the ledger had lost {others} credits that the journals of other crawl dates know; "
+            "they count again"
+        )
+    unknown = journal.reader.credits() - ledger.spent_by_runs(night.crawl_date)
+    if unknown > 0:
+        _count_again(ledger, f"{run_id}-recovered", night.crawl_date, now, unknown, exit_code=1)
+        notes.add(
+            f"the ledger had lost {unknown} credits that the journal knows were spent; they count again"
+        )
+
+
+def _recover_others(ledger: Ledger, night: Night, run_id: str) -> int:
+    """Count again in a ledger without any run what the journals of other dates know; returns the credits.
+
+    They count for the day on which the journal's last page came. A journal that cannot be read is left out.
+    """
+    total = 0
+    if ledger.runs():
+        return total
+    for path in sorted(journals_below(night.layout.journals)):
+        with suppress(ValueError, CrawlerError, sqlite3.Error):
+            day = date.fromisoformat(JournalFiles(path).crawl_date)
+            if day == night.crawl_date:
+                continue
+            with Journal(path, only_read=True) as journal:
+                moment, unknown = journal.reader.last_received, journal.reader.credits()
+                is_published = journal.meta("published_mark") == journal.reader.mark()
+            if moment is not None:
+                name = f"{run_id}-recovered-{path.stem}"
+                _count_again(ledger, name, day, moment, unknown, exit_code=0 if is_published else 1)
+                total += unknown
+    return total
+
+
+def _count_again(
+    ledger: Ledger, run_id: str, crawl_date: date, moment: str, unknown: int, *, exit_code: int
+) -> None:
+    ledger.begin(run_id, crawl_date, moment)
+    ledger.reserve(run_id, crawl_date, None, lambda _left: unknown)
+    ledger.finish(run_id, moment, exit_code)

@@ -1,8 +1,9 @@
-"""Crawling: the part of a run that lives on the event loop, from its first request to its last record."""
+"""Crawling: the part of a run on the event loop, watched from its first request to its last record."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,19 @@ from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.account import Account
 from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.dates import require_begun
 from crawler.nightly.engine import Engine, wire
+from crawler.nightly.folders import check_room
 from crawler.nightly.opening import Opened
-from crawler.nightly.watch import Watch
+from crawler.ports import Api, TellsTime
+from crawler.report.progress import Progress
 from crawler.rules.budget import lease_size
 from crawler.rules.probing import ProbeCounts
 from crawler.store.group_commit import GroupCommit
+
+_TICK_S = 0.25
+_MIN_DATES = 3
+"""Answers whose Date must agree before a run ends for it in its midst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +61,15 @@ def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
 
 
 class _Session:
-    """One crawl on its event loop: engine, client and writers are built, used and closed."""
+    """One crawl on its event loop, under watch: engine, client and writers are built, used and closed."""
 
     def __init__(self, opened: Opened, choice: Choice, rules: Rules) -> None:
         self._opened = opened
         self._choice = choice
         self._rules = rules
         self._stop = Stop()
-        self._watch = Watch(opened, self._stop)
         self._engine: Engine | None = None
+        self._clock_offset: timedelta | None = None
         self._busy = 0.0
 
     def outcome(self, error: OutputError | None) -> CrawlOutcome:
@@ -69,7 +77,7 @@ class _Session:
         outcome = CrawlOutcome(
             busy=self._busy,
             stop_reason=error or self._stop.reason,
-            clock_offset=self._watch.clock_offset,
+            clock_offset=self._clock_offset,
             address_doubt=self._choice.address.doubt,
         )
         if self._engine is None:
@@ -93,7 +101,7 @@ class _Session:
             try:
                 async with night.world.api(night.settings, night.key) as api:
                     self._engine = wire(self._opened, self._choice, self._rules, api, credit, journal, stop)
-                    await self._watch.over(self._engine, api)
+                    await self._run_watched(self._engine, api)
             except Exception:
                 # A fault of the program: nobody sends any more, so that what was sent is known all the same.
                 with suppress(CrawlerError):
@@ -105,8 +113,43 @@ class _Session:
                 self._busy = loop.time() - began
             await self._return_unused_credits(credit, counter)
 
+    async def _run_watched(self, engine: Engine, api: Api) -> None:
+        log = self._opened.night.settings.log
+        live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
+        try:
+            with Progress(engine.figures, live=live) as progress:
+                async with asyncio.TaskGroup() as group:
+                    watcher = group.create_task(self._watch(progress, api))
+                    try:
+                        await engine.crawl.run()
+                    finally:
+                        watcher.cancel()
+        finally:
+            self._read_clock(api)
+
+    async def _watch(self, progress: Progress, api: Api) -> None:
+        """Draw the display, and stop the crawl where room, files or clock would make it useless."""
+        night = self._opened.night
+        while True:
+            await asyncio.sleep(_TICK_S)
+            progress.tick()
+            try:
+                self._opened.account.guard()
+                check_room(night.settings, night.world)
+                if self._read_clock(api) >= _MIN_DATES:
+                    require_begun(night.crawl_date, night.world.now(), self._clock_offset)
+            except OutputError as error:
+                self._stop.set(error)
+
+    def _read_clock(self, api: Api) -> int:
+        """Note how far the API's clock is ahead of ours; returns from how many answers that is known."""
+        if not isinstance(api, TellsTime) or (clock := api.clock) is None:
+            return 0
+        now, answers = clock
+        self._clock_offset = now - self._opened.night.world.now()
+        return answers
+
     async def _return_unused_credits(self, credit: Credits, counter: Executor) -> None:
-        """Return to the ledger what was leased and not sent."""
         ledger, run_id = self._opened.ledger, self._opened.run_id
         await asyncio.get_running_loop().run_in_executor(
             counter, ledger.return_unused_credits, run_id, credit.charged

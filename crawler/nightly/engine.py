@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, RequestCounts
@@ -38,6 +37,15 @@ class LiveFigures:
     def sent(self) -> int:
         """Requests sent so far."""
         return self.counts.sent
+
+    def count_page(self, page: Page) -> None:
+        """Count a page that was read."""
+        self.pages += 1
+        self.rows += page.row_count or 0
+
+    def count_end(self, _seller_id: str, _ending: Ending) -> None:
+        """Count a seller that has ended."""
+        self.ended += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +84,7 @@ def wire(
         match=rules.match,
         to_repair=choice.to_repair,
         address=choice.address,
-        on_page=partial(_count_page, figures),
-        on_end=partial(_count_end, figures),
+        on_page=figures.count_page,
+        on_end=figures.count_end,
     )
     return Engine(crawl, gates.counts, figures)
-
-
-def _count_page(figures: LiveFigures, page: Page) -> None:
-    figures.pages += 1
-    figures.rows += page.row_count or 0
-
-
-def _count_end(figures: LiveFigures, _seller_id: str, _ending: Ending) -> None:
-    figures.ended += 1

@@ -6,11 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from crawler.models.errors import DisplacedError
-from crawler.nightly.account import Account, initial_hold_s
+from crawler.nightly.account import Account, initial_hold_s, recover
 from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import check_room, prepare_folders
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
-from crawler.nightly.lost_ledger import recover
 from crawler.nightly.night import Night, Notes
 from crawler.report.progress import LOG
 from crawler.rules.clock import doubt_by_last_run

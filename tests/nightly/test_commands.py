@@ -49,11 +49,11 @@ class Shell:
             check=False,
             timeout=60,
         )
-        told = done.stdout + done.stderr
-        assert done.returncode == code, f"{command}\nexit {done.returncode}, not {code}\n{told}"
-        assert "Traceback" not in told
-        assert KEY not in told
-        return told
+        output = done.stdout + done.stderr
+        assert done.returncode == code, f"{command}\nexit {done.returncode}, not {code}\n{output}"
+        assert "Traceback" not in output
+        assert KEY not in output
+        return output
 
     def run(self, words: str, code: int = 0, **others: Any) -> str:
         """The run's printed lines, by the installed console script."""
@@ -222,6 +222,6 @@ def test_resume_goes_on_under_the_same_options(shell: Started) -> None:
 def test_options_that_cannot_be_read_are_never_left_out(stored: str) -> None:
     """A budget that is lost in silence would be no budget: exit 2, nothing sent."""
     settings = load({}, Path("/dev/null"), {})
-    told = stored.replace("{", '{"file": {}, "environment": {}, ', 1)
+    older = stored.replace("{", '{"file": {}, "environment": {}, ', 1)
     with pytest.raises(InputError, match=r"budget|go on with cannot be read"):
-        resumed(settings, told, {})
+        resumed(settings, older, {})

@@ -58,8 +58,8 @@ def pasted(job: Night, line: str, code: int = 0) -> subprocess.CompletedProcess[
 
 
 def status(job: Night, *words: str) -> dict[str, Any]:
-    told: dict[str, Any] = orjson.loads(call(job, "status", "--json", *words).stdout)
-    return told
+    shown: dict[str, Any] = orjson.loads(call(job, "status", "--json", *words).stdout)
+    return shown
 
 
 def age(job: Night, crawl_date: str, hours: float) -> None:
@@ -116,9 +116,9 @@ def test_an_old_date_is_closed_by_itself_and_goes_on_by_late_alone(night: Begin)
     assert simulator.stats.requests == sent
     later = job.run(source, "--crawl-date", "2026-11-24", "--budget", "1", code=3)
     assert later["notes"] == []
-    told = status(job)
-    assert told["unfinished"] == ["2026-11-24"]
-    (closed,) = (day for day in told["dates"] if day["state"] == "closed")
+    shown = status(job)
+    assert shown["unfinished"] == ["2026-11-24"]
+    (closed,) = (day for day in shown["dates"] if day["state"] == "closed")
     assert closed["crawl_date"] == DATE
     err = job.run(source, code=2)["stderr"]
     pasted(job, err)
@@ -219,9 +219,9 @@ def test_failed_sellers_are_known_to_status_to_resume_and_to_the_next_night(tmp_
         job, source = ill(tmp_path, api)
         report = job.run(source, code=4)
         assert report["sellers"]["failed"] == 2
-        told = status(job)
-        assert told["unfinished"] == [DATE]
-        (run,) = told["runs"]
+        shown = status(job)
+        assert shown["unfinished"] == [DATE]
+        (run,) = shown["runs"]
         figures = ("rows", "sellers", "complete", "failed", "refused", "exit_code", "verdict", "state")
         assert [run[name] for name in figures] == [6, 8, 6, 2, 1, 4, "some sellers failed", "finished"]
         assert 0 <= run["minutes"] < 1
@@ -242,9 +242,9 @@ def test_sellers_refused_for_good_are_gone_on_with_by_retry_failed(tmp_path: Pat
     with shops({"105": 400}) as api:
         job, source = ill(tmp_path, api)
         job.run(source, code=4)
-        told = status(job)
-        assert told["unfinished"] == []
-        (day,) = told["dates"]
+        shown = status(job)
+        assert shown["unfinished"] == []
+        (day,) = shown["dates"]
         assert (day["state"], day["failed"], day["refused"]) == ("finished", 1, 1)
         assert "sellers: 1 refused for good" in call(job, "status").stdout
         assert job.run(source, "--crawl-date", "2026-11-24", code=4)["notes"] == []
@@ -258,17 +258,20 @@ def test_sellers_refused_for_good_are_gone_on_with_by_retry_failed(tmp_path: Pat
         assert len(job.ids()) == 8 + 7
 
 
-def test_a_running_run_is_told_from_a_killed_one(night: Begin) -> None:
+def test_a_running_run_is_not_taken_for_a_killed_one(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL, latency=0.05))
     source = job.sellers(simulator.catalogue.seller_ids(30))
     process = job.start(source, "--qps", "20", "--quiet")
     try:
         ledger = job.data / "state" / "ledger.sqlite"
-        while not ledger.exists() or not (told := status(job))["runs"]:
+        while not ledger.exists() or not (shown := status(job))["runs"]:
             time.sleep(0.02)
-        (run,) = told["runs"]
-        assert (run["state"], told["running"]) == ("running", {"run_id": run["run_id"], "pid": process.pid})
-        assert told["unfinished"] == []
+        (run,) = shown["runs"]
+        assert (run["state"], shown["running"]) == (
+            "running",
+            {"run_id": run["run_id"], "pid": process.pid},
+        )
+        assert shown["unfinished"] == []
         text = call(job, "status").stdout
         assert f"running: run {run['run_id']} (process {process.pid})" in text
         assert "unfinished: nothing" in text
@@ -276,8 +279,12 @@ def test_a_running_run_is_told_from_a_killed_one(night: Begin) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    told = status(job)
-    assert (told["runs"][0]["state"], told["running"], told["unfinished"]) == ("killed", None, [DATE])
+    shown = status(job)
+    assert (shown["runs"][0]["state"], shown["running"], shown["unfinished"]) == (
+        "killed",
+        None,
+        [DATE],
+    )
     assert "killed" in call(job, "status").stdout
 
 
@@ -309,8 +316,8 @@ def test_status_of_a_ledger_without_outcomes_changes_nothing(night: Begin) -> No
         for table in ("run", "lease"):
             db.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
         db.execute("PRAGMA user_version = 2")
-    told = status(job)
-    assert (told["runs"][0]["rows"], told["unfinished"]) == (None, [DATE])
+    shown = status(job)
+    assert (shown["runs"][0]["rows"], shown["unfinished"]) == (None, [DATE])
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'closed'").fetchone() == (0,)
     call(job, "close", DATE)

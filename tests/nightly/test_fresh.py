@@ -101,12 +101,12 @@ def test_a_seller_that_fails_keeps_its_former_rows_and_is_marked(night: Begin) -
     assert report["published"]
     assert any("keep the rows of their crawl before" in note for note in report["notes"])
     assert rows_by_seller(job) == before
-    told = job.seller_rows()[one]
-    assert (told["status"], told["stop_reason"], told["kept_status"]) == ("failed", "error", "complete")
-    assert "400" in told["error"]
-    assert told["videos"] == len(before[one])
-    assert told["pages"] == cost(one)
-    assert told["credits"] >= cost(one) + page - 1
+    row = job.seller_rows()[one]
+    assert (row["status"], row["stop_reason"], row["kept_status"]) == ("failed", "error", "complete")
+    assert "400" in row["error"]
+    assert row["videos"] == len(before[one])
+    assert row["pages"] == cost(one)
+    assert row["credits"] >= cost(one) + page - 1
     assert {row["kept_status"] for i, row in job.seller_rows().items() if i != one} == {None}
     # The next --fresh asks again, and goes on where this one failed.
     sent = simulator.stats.requests
@@ -162,8 +162,8 @@ def test_others_that_could_not_be_kept_refuse_the_run(night: Begin, harm: str) -
     if harm == "sellers gone":
         shutil.rmtree(folder)
     before, sent = rows_by_seller(job), simulator.stats.requests
-    told = job.run(job.sellers([ids[0]]), "--fresh", *sorting, code=2)["stderr"]
-    assert ("--sort views" if sorting else str(folder)) in told
+    stderr = job.run(job.sellers([ids[0]]), "--fresh", *sorting, code=2)["stderr"]
+    assert ("--sort views" if sorting else str(folder)) in stderr
     assert rows_by_seller(job) == before
     assert simulator.stats.requests == sent
     if sorting:

@@ -144,6 +144,6 @@ def test_a_finished_date_whose_journal_was_thinned_is_not_paid_for_again(night: 
     left = {path.name[:10] for path in (job.data / "state" / "journal").iterdir()}
     assert left == {"2026-11-20", "2026-11-24"}
     sent, rows = simulator.stats.requests, job.ids()
-    told = job.run(source, code=2)
-    assert "--fresh" in told["stderr"]
+    done = job.run(source, code=2)
+    assert "--fresh" in done["stderr"]
     assert (simulator.stats.requests, job.ids()) == (sent, rows)

@@ -163,19 +163,19 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
     live = tmp_path / "videos" / f"crawl_date={DATE}"
     published(tmp_path, [page("7", 1, [row("1")])])
     listed: list[Path] = []
-    former: list[Any] = []
+    earlier: list[Any] = []
 
     def read(step: str) -> None:
         if step == "publish.announced":
             listed.extend(live.iterdir())
-            former.extend(queried(f"SELECT video_id FROM read_parquet('{live}/*/*.parquet')"))
+            earlier.extend(queried(f"SELECT video_id FROM read_parquet('{live}/*/*.parquet')"))
 
     monkeypatch.setattr(failpoints, "on_reach", read)
     published(tmp_path, [page("8", 1, [row("2", region="SG"), row("3", region=None)])], "run2")
     files = sorted(path for region in listed for path in region.glob("*.parquet"))
     assert files == sorted(live.rglob("*.parquet"))
     assert len(files) == 3
-    assert former == [("1",)]
+    assert earlier == [("1",)]
 
 
 def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: Path) -> None:
@@ -297,11 +297,11 @@ def test_what_is_published_is_the_last_of_each_video(
         counts = published(Path(folder), pages, segment_pages=segment_pages)
         rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()
         (sellers,) = Path(folder, "sellers").rglob("*.parquet")
-        told = {r["seller_id"]: r["videos"] for r in pq.ParquetFile(sellers).read().to_pylist()}
+        videos_by_seller = {r["seller_id"]: r["videos"] for r in pq.ParquetFile(sellers).read().to_pylist()}
     assert {(r["seller_id"], r["video_id"]): r["nick_name"] for r in rows} == last
     assert counts.written == len(rows) == len(last)
     assert counts.duplicate == sum(len(videos) for *_, videos in received) - len(last)
-    assert told == {"99": 0, **{str(s): sum(k[0] == str(s) for k in last) for s, *_ in received}}
+    assert videos_by_seller == {"99": 0, **{str(s): sum(k[0] == str(s) for k in last) for s, *_ in received}}
 
 
 json_values = st.recursive(

@@ -183,12 +183,12 @@ def test_a_second_hangup_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) ->
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
     assert signals.received == signal.SIGHUP
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.handled():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, former)
+        signal.signal(signal.SIGHUP, earlier)
 
 
 def test_quota_and_key_stop_the_run_and_publish(night: Begin) -> None:
@@ -294,8 +294,8 @@ def test_one_run_at_a_time(night: Begin) -> None:
     first = job.start(source, "--qps", "20")
     while not simulator.stats.requests:
         time.sleep(0.02)
-    told = job.run(source, code=7)
-    assert str(first.pid) in told["stderr"]
+    second = job.run(source, code=7)
+    assert str(first.pid) in second["stderr"]
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=20)
 
@@ -372,7 +372,7 @@ def test_resume_remembers_the_column_of_its_list(night: Begin) -> None:
 
 
 def test_names_that_are_no_text_work(night: Begin) -> None:
-    """A list and a settings file may have any name, and the command that is told goes on with their date."""
+    """A list and a settings file may have any name, and the printed command goes on with their date."""
     job, simulator = night(SimulatorOptions(SMALL))
     ids = simulator.catalogue.seller_ids(3)
     odd = os.fsdecode(b"it's \xff\xe9")
@@ -382,8 +382,8 @@ def test_names_that_are_no_text_work(night: Begin) -> None:
     options = ("--config", str(config), "--budget", "1")
     job.run(source, *options, code=3)
     later = job.run(source, *options, "--crawl-date", "2026-11-24", code=3)
-    (told,) = [note.rpartition("go on with it by: ")[2] for note in later["notes"] if DATE in note]
-    command = told.removeprefix(f"{' '.join(as_printed())} ")
+    (noted,) = [note.rpartition("go on with it by: ")[2] for note in later["notes"] if DATE in note]
+    command = noted.removeprefix(f"{' '.join(as_printed())} ")
     words = subprocess.run(
         ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
     ).stdout.split(b"\0")

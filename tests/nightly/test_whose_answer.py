@@ -34,9 +34,9 @@ class Api:
         page = query["seller_id"][0], int(query["page_num"][0])
         self.asked.append(page)
         self._attempts[page] += 1
-        told = self._script(*page, self._attempts[page])
+        answer = self._script(*page, self._attempts[page])
         return orjson.dumps(
-            told if isinstance(told, dict) else {"code": 0, "message": "success", "data": told}
+            answer if isinstance(answer, dict) else {"code": 0, "message": "success", "data": answer}
         )
 
     def pages_of(self, seller_id: str) -> list[int]:
@@ -57,7 +57,7 @@ def serving(api: Api) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_told: object) -> None:
+        def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -84,12 +84,12 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., tuple[Night, Api]]]:
         yield begun
 
 
-def rows(seller_id: str, page_num: int, count: int = 10, *, told: Any = None) -> Rows:
-    """Rows of a page; `told` is the seller that they carry."""
+def rows(seller_id: str, page_num: int, count: int = 10, *, owner: Any = None) -> Rows:
+    """Rows of a page; `owner` is the seller that they carry."""
     return [
         {
             "video_id": f"{seller_id}{page_num:03}{n:02}",
-            "seller_id": seller_id if told is None else told,
+            "seller_id": seller_id if owner is None else owner,
             "total_views_cnt": 100_000 - 100 * page_num - n,
             "region": "MY",
         }
@@ -133,7 +133,7 @@ ALWAYS: dict[str, Callable[[Rows, int], Any]] = {
     "103": lambda page, number: [*page, 17] if number == 2 else page,
     "104": lambda page, number: [*page, *rows("105", 9, 1)] if number == 1 else page,
     "109": lambda page, _number: [{**row, "seller_id": 109} for row in page],
-    "110": lambda _page, number: rows("110", number, told="101"),
+    "110": lambda _page, number: rows("110", number, owner="101"),
 }
 """Odd pages: 104 has a row of another seller's, 106 long pages, 110 only rows of another seller's."""
 

@@ -121,17 +121,17 @@ def planned(data: Path, day: date, sellers: Sequence[str], *options: str) -> dic
     result = CliRunner().invoke(cli, ["plan", str(source), *flags], standalone_mode=False)
     assert result.exception is None
     assert result.return_value == 0
-    told: dict[str, Any] = json.loads(result.stdout)
-    return told
+    plan: dict[str, Any] = json.loads(result.stdout)
+    return plan
 
 
 def cost_of(sizes: dict[str, int]) -> int:
     return sum(size // 10 + 1 for size in sizes.values())
 
 
-def is_inside(told: dict[str, Any], truth: int) -> bool:
-    low, high = told["credits"]["low"], told["credits"]["high"]
-    assert low <= told["credits"]["expected"] <= high
+def is_inside(plan: dict[str, Any], truth: int) -> bool:
+    low, high = plan["credits"]["low"], plan["credits"]["high"]
+    assert low <= plan["credits"]["expected"] <= high
     return bool(low <= truth <= high)
 
 
@@ -150,12 +150,12 @@ def test_a_growing_catalogue_is_forecast_for_fourteen_nights(
         catalogue.day, day = night, FIRST + timedelta(night)
         sizes = {seller: catalogue.size(seller) for seller in sellers}
         if night:
-            told = planned(data, day, sellers)
+            plan = planned(data, day, sellers)
             truth = cost_of(sizes)
-            inside.append(is_inside(told, truth))
-            errors.append(abs(told["credits"]["expected"] / truth - 1))
-            widths.append(told["credits"]["high"] / told["credits"]["low"])
-            assert told["sellers"] == {"total": 1500, "known": 1500, "unknown": 0, "ended": 0}
+            inside.append(is_inside(plan, truth))
+            errors.append(abs(plan["credits"]["expected"] / truth - 1))
+            widths.append(plan["credits"]["high"] / plan["credits"]["low"])
+            assert plan["sellers"] == {"total": 1500, "known": 1500, "unknown": 0, "ended": 0}
         published(data, day, sizes)
     assert max(errors[1:]) < 0.05
     assert fmean(errors[1:]) < 0.01
@@ -175,10 +175,10 @@ def test_new_sellers_each_night_stay_in_the_interval(tmp_path: Path, seed: int) 
         listed = everyone[75 * night : 75 * night + 1500]
         sizes = {seller: catalogue.size(seller) for seller in listed}
         if night:
-            told = planned(data, day, listed)
-            assert told["sellers"]["unknown"] == 75
-            inside.append(is_inside(told, cost_of(sizes)))
-            assert told["credits"]["high"] / told["credits"]["low"] < 1.35
+            plan = planned(data, day, listed)
+            assert plan["sellers"]["unknown"] == 75
+            inside.append(is_inside(plan, cost_of(sizes)))
+            assert plan["credits"]["high"] / plan["credits"]["low"] < 1.35
         published(data, day, sizes)
     assert inside.count(True) >= 0.9 * len(inside)
 
@@ -191,22 +191,22 @@ def test_a_night_cut_off_by_its_budget_is_not_taken_for_a_cheap_one(tmp_path: Pa
     sellers = list(sizes)
     published(data, FIRST, {s: sizes[s] for s in sellers[:1000]})
     published(data, FIRST + timedelta(1), {s: sizes[s] for s in sellers[1000:]}, cut_at=3)
-    told = planned(data, FIRST + timedelta(2), sellers)
-    assert told["sellers"]["known"] == 2000
-    assert is_inside(told, cost_of(sizes))
-    assert told["credits"]["expected"] == pytest.approx(cost_of(sizes), rel=0.1)
-    assert told["credits"]["expected"] > cost_of({s: min(29, n) for s, n in sizes.items()}) * 1.5
+    plan = planned(data, FIRST + timedelta(2), sellers)
+    assert plan["sellers"]["known"] == 2000
+    assert is_inside(plan, cost_of(sizes))
+    assert plan["credits"]["expected"] == pytest.approx(cost_of(sizes), rel=0.1)
+    assert plan["credits"]["expected"] > cost_of({s: min(29, n) for s, n in sizes.items()}) * 1.5
 
 
-def test_where_all_deep_sellers_were_cut_off_only_the_low_end_is_told(tmp_path: Path) -> None:
+def test_where_all_deep_sellers_were_cut_off_only_the_low_end_is_given(tmp_path: Path) -> None:
     data = tmp_path / "data"
     published(data, FIRST, {str(n): n for n in range(100)}, cut_at=3)
-    told = planned(data, FIRST + timedelta(1), [str(n) for n in range(100)])
-    assert told["credits"]["expected"] is None
-    assert told["credits"]["high"] is None
-    assert 300 < told["credits"]["low"] <= cost_of({str(n): n for n in range(100)})
-    assert told["minutes"] is None
-    assert any("no upper end" in text for text in told["basis"]["warnings"])
+    plan = planned(data, FIRST + timedelta(1), [str(n) for n in range(100)])
+    assert plan["credits"]["expected"] is None
+    assert plan["credits"]["high"] is None
+    assert 300 < plan["credits"]["low"] <= cost_of({str(n): n for n in range(100)})
+    assert plan["minutes"] is None
+    assert any("no upper end" in text for text in plan["basis"]["warnings"])
     capped = planned(data, FIRST + timedelta(1), [str(n) for n in range(100)], "--max-pages", "3")
     assert capped["credits"]["expected"] == pytest.approx(270, abs=3)
 
@@ -215,12 +215,12 @@ def test_retries_of_earlier_nights_are_expected_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for night in range(3):
         published(data, FIRST + timedelta(night), {str(n): 500 for n in range(100)}, credits_a_page=1.2)
-    told = planned(data, FIRST + timedelta(3), [str(n) for n in range(100)])
-    assert told["credits"]["expected"] == pytest.approx(5100 * 1.2, rel=0.01)
-    assert told["basis"]["credits_per_page"] == pytest.approx(1.2, abs=0.01)
+    plan = planned(data, FIRST + timedelta(3), [str(n) for n in range(100)])
+    assert plan["credits"]["expected"] == pytest.approx(5100 * 1.2, rel=0.01)
+    assert plan["basis"]["credits_per_page"] == pytest.approx(1.2, abs=0.01)
     reach = planned(data, FIRST + timedelta(3), [str(n) for n in range(100)], "--budget", "612")
     assert reach["by_strategy"]["depth-first"]["sellers_complete"] == 10
-    assert told["minutes"] == pytest.approx(told["credits"]["expected"] / 5 / 60, abs=0.1)
+    assert plan["minutes"] == pytest.approx(plan["credits"]["expected"] / 5 / 60, abs=0.1)
 
 
 def test_rules_that_end_a_seller_count(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ class Carrier:
     def night(self, day: date, rule: CarryRule) -> int:
         """Publish one night's snapshot; what it cost."""
         self._catalogue.day = (day - FIRST).days
-        told, rows = [], []
+        ended, rows = [], []
         for seller in self.sellers:
             size, first = self._catalogue.size(seller), self._catalogue.page(seller, 1, 1, 1, 10)
             source = self._sources.get(seller, day)
@@ -266,15 +266,15 @@ class Carrier:
             self._firsts[seller] = size, first
             self._sources[seller] = source if carried else day
             pages = 1 if carried else size // 10 + 1
-            told.append((seller, "complete", "carried" if carried else "short_page", pages, size, pages))
+            ended.append((seller, "complete", "carried" if carried else "short_page", pages, size, pages))
             rows += [{**row, "page_num": 1, "position": at} for at, row in enumerate(first, 1)]
             rows += [{"seller_id": seller, "page_num": 2, "carried_from": source if carried else None}]
-        self._write(day, told, rows)
-        return sum(row[-1] for row in told)
+        self._write(day, ended, rows)
+        return sum(row[-1] for row in ended)
 
-    def _write(self, day: date, told: list[tuple[Any, ...]], rows: list[dict[str, Any]]) -> None:
+    def _write(self, day: date, ended: list[tuple[Any, ...]], rows: list[dict[str, Any]]) -> None:
         names = ("seller_id", "status", "stop_reason", "pages", "videos", "credits")
-        columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*told, strict=True), strict=True))
+        columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*ended, strict=True), strict=True))
         sellers = table_of(SELLER_SCHEMA, columns).replace_schema_metadata(SORTED)
         write(self._data / "sellers" / f"crawl_date={day}", sellers)
         known = [name for name in VIDEO_SCHEMA.names if name not in {"create_time", "extra"}]
@@ -297,11 +297,11 @@ def test_nights_of_carrying_are_forecast(
     inside, errors = [], []
     for night in range(NIGHTS):
         day = FIRST + timedelta(night)
-        told = planned(data, day, nights.sellers, *flags) if night else None
+        plan = planned(data, day, nights.sellers, *flags) if night else None
         truth = nights.night(day, CarryRule(day, 7, audit))
-        if told is not None:
-            inside.append(is_inside(told, truth))
-            errors.append(abs(told["credits"]["expected"] / truth - 1))
+        if plan is not None:
+            inside.append(is_inside(plan, truth))
+            errors.append(abs(plan["credits"]["expected"] / truth - 1))
     assert inside.count(True) >= 0.9 * len(inside)
     assert max(errors[2:]) < 0.05
 
@@ -312,15 +312,15 @@ def test_where_one_snapshot_is_known_carrying_is_in_the_low_end_only(tmp_path: P
     day = FIRST + timedelta(1)
     nights.night(FIRST, CarryRule(FIRST, 7, 0.0))
     without = planned(data, day, nights.sellers)
-    told = planned(data, day, nights.sellers, "--carry-forward", "--audit", "0")
+    plan = planned(data, day, nights.sellers, "--carry-forward", "--audit", "0")
     assert without["carry_forward"] is None
-    assert told["credits"]["expected"] == without["credits"]["expected"]
-    assert told["credits"]["high"] == without["credits"]["high"]
-    assert 200 <= told["credits"]["low"] < 230
-    carrying = told["carry_forward"]
+    assert plan["credits"]["expected"] == without["credits"]["expected"]
+    assert plan["credits"]["high"] == without["credits"]["high"]
+    assert 200 <= plan["credits"]["low"] < 230
+    carrying = plan["carry_forward"]
     assert (carrying["expected"], carrying["credits_saved"], carrying["nights"]) == (None, None, 0)
     assert 100 < carrying["may_be_carried"] < 200
-    assert any("no two snapshots show" in text for text in told["basis"]["warnings"])
+    assert any("no two snapshots show" in text for text in plan["basis"]["warnings"])
     audited = planned(data, day, nights.sellers, "--carry-forward", "--audit", "1")
     assert audited["carry_forward"]["may_be_carried"] == 0
     assert audited["credits"] == without["credits"]
@@ -332,9 +332,9 @@ def test_nothing_is_carried_from_another_sorting_or_what_is_too_old(tmp_path: Pa
     for night in range(2):
         nights.night(FIRST + timedelta(night), CarryRule(FIRST, 7, 0.0))
     for day, options in ((2, ("--sort", "gmv")), (5, ("--max-age", "3"))):
-        told = planned(data, FIRST + timedelta(day), nights.sellers, "--carry-forward", *options)
-        assert told["carry_forward"]["may_be_carried"] == 0
-        assert any("no seller may be carried" in text for text in told["basis"]["warnings"])
+        plan = planned(data, FIRST + timedelta(day), nights.sellers, "--carry-forward", *options)
+        assert plan["carry_forward"]["may_be_carried"] == 0
+        assert any("no seller may be carried" in text for text in plan["basis"]["warnings"])
     assert planned(data, FIRST + timedelta(4), nights.sellers, "--carry-forward", "--max-age", "3")[
         "carry_forward"
     ]["may_be_carried"]
@@ -347,12 +347,12 @@ def test_carried_sellers_do_not_mislead_a_plan_without_carrying(tmp_path: Path) 
     nights, truth = Carrier(data, options, 400), Catalogue(options, 5)
     for night in range(5):
         nights.night(FIRST + timedelta(night), CarryRule(FIRST + timedelta(night), 7, 0.05))
-    told = planned(data, FIRST + timedelta(5), nights.sellers)
+    plan = planned(data, FIRST + timedelta(5), nights.sellers)
     full = cost_of({seller: truth.size(seller) for seller in nights.sellers})
-    assert is_inside(told, full)
-    assert told["credits"]["expected"] == pytest.approx(full, rel=0.01)
-    assert told["basis"]["credits_per_page"] == 1
-    assert told["by_strategy"]["depth-first"]["credits"] == told["credits"]["expected"]
+    assert is_inside(plan, full)
+    assert plan["credits"]["expected"] == pytest.approx(full, rel=0.01)
+    assert plan["basis"]["credits_per_page"] == 1
+    assert plan["by_strategy"]["depth-first"]["credits"] == plan["credits"]["expected"]
 
 
 def test_what_was_carried_today_is_paid_for_unless_the_option_is_gone(tmp_path: Path) -> None:
@@ -372,13 +372,13 @@ def test_a_credit_for_a_seller_that_is_carried_brings_all_its_rows(tmp_path: Pat
         nights.night(FIRST + timedelta(night), CarryRule(FIRST, 7, 0.0))
     source = tmp_path / "sellers.txt"
     flags = ["--carry-forward", "--audit", "0", "--budget", "50"]
-    told = planned(data, FIRST + timedelta(3), nights.sellers, *flags)
-    assert told["credits"]["expected"] < 60
-    assert told["by_strategy"]["breadth-first"]["share_of_views"] > 0.95
+    plan = planned(data, FIRST + timedelta(3), nights.sellers, *flags)
+    assert plan["credits"]["expected"] < 60
+    assert plan["by_strategy"]["breadth-first"]["share_of_views"] > 0.95
     source.write_text("".join(f"{seller}\n" for seller in nights.sellers))
     where = ["--config", os.devnull, "--data", str(data), "--crawl-date", str(FIRST + timedelta(3))]
     shown = CliRunner().invoke(cli, ["plan", str(source), *where, *flags]).stdout
-    assert f"{told['carry_forward']['expected']} of " in shown
+    assert f"{plan['carry_forward']['expected']} of " in shown
     assert "sellers at most, saving" in shown
 
 
@@ -386,18 +386,18 @@ def test_a_real_run_carries_what_the_plan_said(tmp_path: Path) -> None:
     catalogue = replace(SMALL, still=0.6)
     ids = Catalogue(catalogue).seller_ids(100)
     for day in range(4):
-        told = planned(tmp_path / "data", FIRST + timedelta(day), ids, "--carry-forward", "--audit", "0.2")
+        plan = planned(tmp_path / "data", FIRST + timedelta(day), ids, "--carry-forward", "--audit", "0.2")
         with stand_in(SimulatorOptions(catalogue, day=day)) as simulator:
             job = Night(tmp_path, simulator.url)
             options = ("--crawl-date", str(FIRST + timedelta(day)), "--carry-forward", "--audit", "0.2")
             report = job.run(job.sellers(ids), *options)
             served = simulator.stats.requests
-    assert told["carry_forward"]["expected"] == pytest.approx(report["carry_forward"]["carried"], abs=3)
-    assert told["carry_forward"]["credits_saved"] == pytest.approx(
+    assert plan["carry_forward"]["expected"] == pytest.approx(report["carry_forward"]["carried"], abs=3)
+    assert plan["carry_forward"]["credits_saved"] == pytest.approx(
         report["carry_forward"]["credits_saved"], rel=0.1
     )
-    assert is_inside(told, served)
-    assert told["credits"]["expected"] == pytest.approx(served, rel=0.05)
+    assert is_inside(plan, served)
+    assert plan["credits"]["expected"] == pytest.approx(served, rel=0.05)
 
 
 # --- look-ahead ------------------------------------------------------------------------------------------
@@ -416,8 +416,8 @@ def test_look_ahead_is_in_the_high_end(tmp_path: Path) -> None:
     assert high["history"] == high["off"] + 1
     assert high["gallop"] == high["off"] + 1 + 5
     for others in (("--strategy", "breadth-first"), ("--min-value", "1")):
-        told = planned(data, day, sellers, "--lookahead", "gallop", *others)
-        assert told["credits"]["high"] == high["off"]
+        plan = planned(data, day, sellers, "--lookahead", "gallop", *others)
+        assert plan["credits"]["high"] == high["off"]
 
 
 def test_pages_past_the_end_are_bounded_for_each_seller() -> None:
@@ -438,31 +438,31 @@ def test_pages_past_the_end_are_bounded_for_each_seller() -> None:
 
 def test_where_nothing_is_known_nothing_is_guessed_and_nothing_written(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    told = planned(data, FIRST, ["1", "2"], "--budget", "5")
-    assert told["sellers"] == {"total": 2, "known": 0, "unknown": 2, "ended": 0}
-    assert told["credits"] == {"low": 2, "expected": None, "high": None}
-    assert told["minutes"] is None
-    assert told["by_strategy"] == {strategy.value: dict.fromkeys(FIGURES) for strategy in Strategy}
-    assert told["budget"]["left"] == 5
-    assert "nothing is known" in told["basis"]["warnings"][0]
+    plan = planned(data, FIRST, ["1", "2"], "--budget", "5")
+    assert plan["sellers"] == {"total": 2, "known": 0, "unknown": 2, "ended": 0}
+    assert plan["credits"] == {"low": 2, "expected": None, "high": None}
+    assert plan["minutes"] is None
+    assert plan["by_strategy"] == {strategy.value: dict.fromkeys(FIGURES) for strategy in Strategy}
+    assert plan["budget"]["left"] == 5
+    assert "nothing is known" in plan["basis"]["warnings"][0]
     assert not data.exists()
 
 
 def test_a_list_of_strangers_costs_what_the_known_ones_do(tmp_path: Path) -> None:
     data = tmp_path / "data"
     published(data, FIRST, {str(n): 10 * (n % 5) for n in range(100)})
-    told = planned(data, FIRST + timedelta(1), [str(n) for n in range(1000, 1100)])
-    assert told["sellers"]["unknown"] == 100
-    assert told["credits"]["expected"] == 300
-    assert 250 < told["credits"]["low"] < 300 < told["credits"]["high"] < 350
+    plan = planned(data, FIRST + timedelta(1), [str(n) for n in range(1000, 1100)])
+    assert plan["sellers"]["unknown"] == 100
+    assert plan["credits"]["expected"] == 300
+    assert 250 < plan["credits"]["low"] < 300 < plan["credits"]["high"] < 350
 
 
 def test_few_known_ends_tell_nothing_of_strangers(tmp_path: Path) -> None:
     data = tmp_path / "data"
     published(data, FIRST, {str(n): 50 for n in range(4)})
-    told = planned(data, FIRST + timedelta(1), ["1", "2", "99"])
-    assert told["credits"]["expected"] is None
-    assert 3 <= told["credits"]["low"] <= 13
+    plan = planned(data, FIRST + timedelta(1), ["1", "2", "99"])
+    assert plan["credits"]["expected"] is None
+    assert 3 <= plan["credits"]["low"] <= 13
 
 
 # --- the command ----------------------------------------------------------------------------------------
@@ -480,9 +480,9 @@ def test_what_a_budget_reaches(tmp_path: Path) -> None:
 
     for night in range(2):
         published(data, FIRST + timedelta(night), {"1": 25, "2": 25, "3": 9}, views=views)
-    told = planned(data, FIRST + timedelta(2), ["1", "2", "3"], "--budget", "4")
-    assert set(told) >= {"sellers", "credits", "minutes", "by_strategy", "basis", "budget"}
-    assert told["credits"]["expected"] == 7
+    plan = planned(data, FIRST + timedelta(2), ["1", "2", "3"], "--budget", "4")
+    assert set(plan) >= {"sellers", "credits", "minutes", "by_strategy", "basis", "budget"}
+    assert plan["credits"]["expected"] == 7
     total = 25 + 2500 + 90
     expected = {
         "depth-first": (4, 1, 2, 25 + 1000),
@@ -490,7 +490,7 @@ def test_what_a_budget_reaches(tmp_path: Path) -> None:
         "best-first": (4, 2, 2, 2500 + 90),
     }
     for strategy, (credits_, complete, seen, worth) in expected.items():
-        reach = told["by_strategy"][strategy]
+        reach = plan["by_strategy"][strategy]
         assert set(reach) == FIGURES
         assert (reach["credits"], reach["sellers_complete"], reach["sellers_seen"]) == (
             credits_,
@@ -513,14 +513,14 @@ def test_a_stranger_s_first_page_is_worth_what_first_pages_are(tmp_path: Path) -
     worth = {"1": 30, "2": 1, **dict.fromkeys("34567", 2)}
     published(data, FIRST, dict.fromkeys(worth, 5), views=lambda seller, size: [worth[seller]] * size)
     for budget, strangers in ((1, 0), (2, 1), (3, 1)):
-        told = planned(data, FIRST + timedelta(1), [*worth, "99"], "--budget", str(budget))
-        reach = told["by_strategy"]["best-first"]
+        plan = planned(data, FIRST + timedelta(1), [*worth, "99"], "--budget", str(budget))
+        reach = plan["by_strategy"]["best-first"]
         assert reach["sellers_seen"] == budget
         known = 30 + 2 * (budget - 1 - strangers)
         assert reach["share_of_views"] == pytest.approx(known / sum(worth.values()))
 
 
-def test_another_sorting_than_the_last_is_told(tmp_path: Path) -> None:
+def test_another_sorting_than_the_last_is_reported(tmp_path: Path) -> None:
     data = tmp_path / "data"
     published(data, FIRST, {"1": 30}, views=lambda _seller, size: list(range(size)))
     published(data, FIRST + timedelta(3), {"1": 30}, views=descending)
@@ -546,12 +546,12 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
     with Ledger(data) as ledger:
         ledger.begin("run", day, "2026-11-03T00:00:00Z")
         ledger.reserve("run", day, None, lambda _left: 7)
-    told = planned(data, day, list(sizes), "--budget", "10")
-    assert told["credits"]["expected"] == 13
-    assert told["sellers"]["ended"] == 1
-    assert told["budget"]["spent"] == 7
-    assert told["budget"]["left"] == 3
-    reach = told["by_strategy"]["depth-first"]
+    plan = planned(data, day, list(sizes), "--budget", "10")
+    assert plan["credits"]["expected"] == 13
+    assert plan["sellers"]["ended"] == 1
+    assert plan["budget"]["spent"] == 7
+    assert plan["budget"]["left"] == 3
+    reach = plan["by_strategy"]["depth-first"]
     assert (reach["credits"], reach["sellers_complete"], reach["sellers_seen"]) == (3, 2, 2)
     assert reach["share_of_views"] == pytest.approx(0.5)
     capped = planned(data, day, list(sizes), "--max-pages", "2")
@@ -560,10 +560,10 @@ def test_what_the_crawl_date_has_already_costs_nothing_more(tmp_path: Path) -> N
     assert (anew["credits"]["expected"], anew["sellers"]["ended"]) == (20, 0)
 
 
-def journaled(data: Path, day: date, told: dict[str, tuple[int, Ending | None]]) -> None:
+def journaled(data: Path, day: date, begun: dict[str, tuple[int, Ending | None]]) -> None:
     """A crawl date's journal: so many full pages of each seller, and how it ended."""
     with Journal(Layout(data).journal(day, 1)) as journal:
-        for seller, (pages, ending) in told.items():
+        for seller, (pages, ending) in begun.items():
             for number in range(1, pages + 1):
                 page = Page(seller, number, b"{}", 10, number, 0, "r")
                 journal.write([Record(seller, "run", 1, page, ending if number == pages else None)])
@@ -578,9 +578,9 @@ BROKEN = Ending(SellerStatus.FAILED, StopReason.ERROR, "500", retriable=True)
 
 def test_after_a_first_night_that_was_cut_short_each_seller_left_costs_a_credit(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    told = {"1": (3, COMPLETE), "2": (70, None), "3": (0, REFUSED), "4": (0, BROKEN)}
-    journaled(data, FIRST, told)
-    sellers = [*told, "5", "6"]
+    begun = {"1": (3, COMPLETE), "2": (70, None), "3": (0, REFUSED), "4": (0, BROKEN)}
+    journaled(data, FIRST, begun)
+    sellers = [*begun, "5", "6"]
     plan = planned(data, FIRST, sellers)
     assert plan["credits"] == {"low": 4, "expected": None, "high": None}
     assert plan["sellers"] == {"total": 6, "known": 0, "unknown": 6, "ended": 2}
@@ -599,21 +599,21 @@ def test_a_seller_that_turns_out_deeper_does_not_make_the_others_cheaper(tmp_pat
 
 def test_the_month_s_budget_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRAWLER_CREDITS_MONTHLY_BUDGET", "9")
-    told = planned(tmp_path / "data", FIRST, ["1"], "--budget", "20")
-    assert (told["budget"]["monthly_budget"], told["budget"]["left"]) == (9, 9)
+    plan = planned(tmp_path / "data", FIRST, ["1"], "--budget", "20")
+    assert (plan["budget"]["monthly_budget"], plan["budget"]["left"]) == (9, 9)
 
 
-def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
+def test_a_damaged_snapshot_is_reported(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for night in range(3):
         published(data, FIRST + timedelta(night), {str(n): 20 + night for n in range(9)}, views=descending)
     (path,) = (data / "sellers" / f"crawl_date={FIRST + timedelta(1)}").iterdir()
     path.write_bytes(b"PAR1 not at all")
-    told = planned(data, FIRST + timedelta(3), [str(n) for n in range(9)])
-    assert told["basis"]["crawl_dates"] == [str(FIRST + timedelta(2)), str(FIRST)]
-    assert str(FIRST + timedelta(1)) in told["basis"]["warnings"][0]
-    assert told["basis"]["growth_per_night"] == pytest.approx(0.05)
-    assert told["credits"]["expected"] == 27
+    plan = planned(data, FIRST + timedelta(3), [str(n) for n in range(9)])
+    assert plan["basis"]["crawl_dates"] == [str(FIRST + timedelta(2)), str(FIRST)]
+    assert str(FIRST + timedelta(1)) in plan["basis"]["warnings"][0]
+    assert plan["basis"]["growth_per_night"] == pytest.approx(0.05)
+    assert plan["credits"]["expected"] == 27
 
 
 def test_it_sends_nothing_and_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

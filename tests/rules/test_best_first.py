@@ -85,8 +85,8 @@ def test_every_page_is_read_whatever_its_values_and_its_history_add_up_to(
     frontier = BestFirst(shelf, [], {"0": history, "1": history})
     read = sorted((seller.seller_id, page.page_num) for seller, page in crawl(shelf, frontier))
     assert read == sorted((s, n + 1) for s, v in shelf.items() for n in range(len(v) // 10 + 1))
-    told = reach.share([1, 1], [history, [1.0]])
-    assert told is None or isfinite(told)
+    printed = reach.share([1, 1], [history, [1.0]])
+    assert printed is None or isfinite(printed)
 
 
 @settings(deadline=None)
