@@ -77,8 +77,8 @@ class Option:
     @property
     def sentence(self) -> str:
         """What it does, and its range."""
-        is_said = isinstance(self.kind, Choice) or not self.kind.range
-        return self.help if is_said else f"{self.help}; {self.kind.range}"
+        text = self.kind.range if isinstance(self.kind, Number) else ""
+        return f"{self.help}; {text}" if text else self.help
 
     @property
     def shown_default(self) -> str:

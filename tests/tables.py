@@ -77,7 +77,7 @@ def setting_line(option: Option) -> str:
     is_number = isinstance(default, bool | int | float)
     value = str(default).lower() if is_number else json.dumps(str(default))
     assignment = f"{key} = {value}" if default is not None else f"# {key} = {option.example}"
-    words = option.kind.range if isinstance(option.kind, Choice) else ""
+    words = option.kind.allowed if isinstance(option.kind, Choice) else ""
     words = f"left out: {option.default_words or 'none'}" if default is None else words
     comment = comment_lines("; ".join(filter(None, (option.sentence, words))))
     return "\n".join(

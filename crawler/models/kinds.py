@@ -1,4 +1,4 @@
-"""The kinds of values that an option may have: `range` and `allowed` say in words what each allows."""
+"""The kinds of values that an option may have; `allowed` says for messages what a value must be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ class Switch:
     """True or false."""
 
     metavar: str = ""
-    range: str = ""
     allowed: str = "true or false"
 
 
@@ -31,14 +30,9 @@ class Choice:
         return "|".join(self.words)
 
     @property
-    def range(self) -> str:
+    def allowed(self) -> str:
         """The words, as a list for people."""
         return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
-
-    @property
-    def allowed(self) -> str:
-        """What a value must be, for messages."""
-        return self.range
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ class Number:
 
     @property
     def allowed(self) -> str:
-        """What a value must be, for messages."""
+        """The kind of number and its range."""
         words = self.range.removesuffix(" or more")
         words = words if self.above or not words else f"from {words}"
         return " ".join(filter(None, (self.word and f"{self.word} or", self.noun, words)))
@@ -85,7 +79,6 @@ class Text:
     form: Literal["address", "file", "folder", "column", "zone", "date"]
     allowed: str
     metavar: str = ""
-    range: str = ""
 
 
 Kind = Switch | Choice | Number | Text

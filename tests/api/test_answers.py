@@ -154,12 +154,12 @@ def test_a_quota_message_need_not_be_a_json_object(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "shown"),
     [(None, ""), (7, "7"), (["a"], "['a']"), ("a\nb\x00\u2028c", "a b  c"), ("x" * 9 * MIB, "x" * 200)],
 )
-def test_a_message_is_told_on_one_short_line(message: Any, told: str) -> None:
+def test_a_message_is_shown_on_one_short_line(message: Any, shown: str) -> None:
     error = fails(UnavailableError, "500", {"message": message}, 500)
-    assert str(error) == "seller 7, page 3: 500" + (f" ({told})" if told else "")
+    assert str(error) == "seller 7, page 3: 500" + (f" ({shown})" if shown else "")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_a_page_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "shown"),
     [
         ({"code": 0}, "`data`"),
         ({"code": 0, "data": {}}, "`data`"),
@@ -208,8 +208,8 @@ def test_what_a_page_knows() -> None:
         (b'{"code":0,"data":["' + b"[" * 5000, "cut off"),
     ],
 )
-def test_malformed(body: Any, told: str) -> None:
-    assert told in str(fails(UnavailableError, "malformed", body))
+def test_malformed(body: Any, shown: str) -> None:
+    assert shown in str(fails(UnavailableError, "malformed", body))
 
 
 QUOTA_MESSAGES = (

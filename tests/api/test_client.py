@@ -46,8 +46,8 @@ MIB = 1024 * 1024
 
 
 def answer(body: bytes = BODY, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
-    told = len(body) if length is None else length
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {told}", *headers, "", ""]
+    announced = len(body) if length is None else length
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {announced}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
@@ -202,7 +202,7 @@ async def fetch(api: ApiClient, departure: Leaving | None = None, seller: str = 
 
 
 async def fails(api: ApiClient, label: str, error: type[Exception] = UnavailableError, left: int = 1) -> str:
-    """One fetch that must fail as told; returns the message."""
+    """One fetch that must fail as expected; returns the message."""
     departure = Leaving()
     with pytest.raises((PageError, CrawlerError)) as caught:
         await fetch(api, departure)
@@ -488,14 +488,14 @@ async def test_a_small_bomb_is_refused_without_its_memory() -> None:
             tracemalloc.stop()
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_huge_body_is_refused_early(told: bool) -> None:
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_a_huge_body_is_refused_early(is_announced: bool) -> None:
     said = 0
 
     async def flood(peer: Peer) -> None:
         nonlocal said
         await peer.request()
-        await peer.say(answer(b"", length=200 * MIB) if told else b"HTTP/1.1 200 OK\r\n\r\n")
+        await peer.say(answer(b"", length=200 * MIB) if is_announced else b"HTTP/1.1 200 OK\r\n\r\n")
         for _ in range(200):
             await peer.say(b"[" * MIB)
             said += 1
@@ -758,10 +758,10 @@ KEY_IN_JSON = KEY.replace('"', '\\"').encode()
     ids=["plain", "some escaped", "all escaped", "near the cut"],
 )
 async def test_a_key_that_the_api_echoes_is_not_kept(echo: bytes) -> None:
-    told = b'{"code":%s,"data":%s,"message":"no good: %s","requestId":"%s"}'
-    refused = answer(told % (b"401", b"null", echo, echo), status="401 Unauthorized")
-    spent = answer(told % (b"402", b"null", echo, echo))
-    page = answer(told % (b"0", b'[{"video_id":"1","x":"\x01%s"}]' % echo, echo, echo))
+    template = b'{"code":%s,"data":%s,"message":"no good: %s","requestId":"%s"}'
+    refused = answer(template % (b"401", b"null", echo, echo), status="401 Unauthorized")
+    spent = answer(template % (b"402", b"null", echo, echo))
+    page = answer(template % (b"0", b'[{"video_id":"1","x":"\x01%s"}]' % echo, echo, echo))
     scripts = (saying(said, stay=False) for said in (refused, spent, page))
     async with serving(*scripts) as server, client(server.url) as api:
         for error, label in ((KeyRefusedError, "401"), (QuotaUsedUpError, "402")):

@@ -195,7 +195,7 @@ def test_other_fields_of_an_answer_may_differ_from_page_to_page() -> None:
 
 def test_each_page_has_the_seller_it_was_asked_for() -> None:
     sellers = [SELLER, "8", "9"]
-    check([(seller, body_of([PLAIN | {"seller_id": told}])) for seller in sellers for told in sellers])
+    check([(seller, body_of([PLAIN | {"seller_id": named}])) for seller in sellers for named in sellers])
 
 
 PLAIN_ROWS = st.fixed_dictionaries(

@@ -64,9 +64,9 @@ def test_the_example_of_the_description_fits() -> None:
     assert row.pop("create_time") == 1_662_218_112_000
     assert isinstance(row["total_video_sale_gmv_amt"], float)
     assert row.pop("extra") == {}
-    told = {name: value for name, value in row.items() if value is not None}
+    kept = {name: value for name, value in row.items() if value is not None}
     del sent["create_time"], sent["seller_id"]
-    assert told == {"video_id": "1", **sent}
+    assert kept == {"video_id": "1", **sent}
 
 
 def test_the_columns_are_those_of_the_dataset() -> None:
@@ -168,8 +168,8 @@ def test_a_value_is_in_its_column_or_in_extra(column: str, value: Any, kept: Any
 
 def test_numbers_beyond_json_stay_as_text() -> None:
     row = row_of(**{INT: 10**30, FLOAT: float("nan"), TIME: float("inf"), "x": -(10**30)})
-    told = {INT: "1" + "0" * 30, FLOAT: "NaN", TIME: "Infinity", "x": "-1" + "0" * 30}
-    assert row["extra"] == told
+    kept = {INT: "1" + "0" * 30, FLOAT: "NaN", TIME: "Infinity", "x": "-1" + "0" * 30}
+    assert row["extra"] == kept
     assert row[INT] is row[FLOAT] is row[TIME] is None
 
 
@@ -195,23 +195,23 @@ def test_unknown_fields_go_to_extra() -> None:
     assert row_of(**unknown)["extra"] == unknown
 
 
-@pytest.mark.parametrize("told", [SELLER, int(SELLER), None])
-def test_the_seller_asked_for_need_not_be_told(told: Any) -> None:
-    assert row_of(seller_id=told)["extra"] == {}
+@pytest.mark.parametrize("named", [SELLER, int(SELLER), None])
+def test_the_seller_asked_for_need_not_be_named(named: Any) -> None:
+    assert row_of(seller_id=named)["extra"] == {}
 
 
 @pytest.mark.parametrize(
-    "told", ["", 0, "0", SELLER + " ", float(SELLER), 7494662098975951000, [SELLER], True]
+    "named", ["", 0, "0", SELLER + " ", float(SELLER), 7494662098975951000, [SELLER], True]
 )
-def test_a_seller_that_is_none_or_spelled_oddly_is_told_in_extra(told: Any) -> None:
-    assert row_of(seller_id=told)["extra"] == {"seller_id": told}
+def test_a_seller_that_is_none_or_spelled_oddly_is_kept_in_extra(named: Any) -> None:
+    assert row_of(seller_id=named)["extra"] == {"seller_id": named}
 
 
 @pytest.mark.parametrize(
-    "told", ["8", 8, 8.5, -1, int(SELLER) + 1, SELLER[:-1], SELLER + "0", "x", float("nan")]
+    "named", ["8", 8, 8.5, -1, int(SELLER) + 1, SELLER[:-1], SELLER + "0", "x", float("nan")]
 )
-def test_a_row_of_another_seller_is_a_reject(told: Any) -> None:
-    rows = rows_of({"video_id": "1"}, {"video_id": "2", "seller_id": told})
+def test_a_row_of_another_seller_is_a_reject(named: Any) -> None:
+    rows = rows_of({"video_id": "1"}, {"video_id": "2", "seller_id": named})
     assert rows.values["video_id"] == ["1"]
     assert [(reject.place, reject.reason) for reject in rows.rejects] == [(2, FOREIGN)]
 

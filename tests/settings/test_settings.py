@@ -1,4 +1,4 @@
-"""Settings and command line: precedence, faults told at once, and one name everywhere."""
+"""Settings and command line: precedence, all faults at once, and one name everywhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("environ", "flags", "text", "told"),
+    ("environ", "flags", "text", "expected"),
     [
         ({"CRAWLER_BUGDET": "5"}, {}, "", "did you mean CRAWLER_BUDGET"),
         ({"CRAWLER_QPS": "1", "CRAWLER_RUN_QPS": "2"}, {}, "", "contradict"),
@@ -67,16 +67,16 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
     ],
 )
 def test_faults_name_the_setting(
-    tmp_path: Path, environ: dict[str, str], flags: dict[str, Any], text: str, told: str
+    tmp_path: Path, environ: dict[str, str], flags: dict[str, Any], text: str, expected: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         load(flags, config(tmp_path, text), environ)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "pydantic" not in str(caught.value)
 
 
 def test_the_flags_to_be_shown_set_a_default_again_that_the_file_does_not(tmp_path: Path) -> None:
-    """A flag or variable that sets a default against the settings file is told with that file."""
+    """A flag or variable that sets a default against the settings file is shown with that file."""
     path = config(tmp_path, "[run]\nqps = 50\nmax_age = 3\nmax_pages = 9\n")
     loaded = load({"run.qps": "5", "run.stop": "empty"}, path, {"CRAWLER_MAX_AGE": "7"})
     assert flags_of(loaded) == [
@@ -150,7 +150,7 @@ def call(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["run"], "SELLERS"),
         (["run", "x.csv", "--bugdet", "3"], "--budget"),
@@ -159,10 +159,10 @@ def call(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (["run", "data/sellers.csv", "--config", "missing.toml"], "missing.toml"),
     ],
 )
-def test_bad_usage_is_a_two(arguments: list[str], told: str) -> None:
+def test_bad_usage_is_a_two(arguments: list[str], expected: str) -> None:
     done = call(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -212,7 +212,7 @@ def test_each_source_in_turn(tmp_path: Path, name: str, flag: Any, variable: Any
     name_of_it = f"CRAWLER_{FLAGS[name][2:].replace('-', '_').upper()}"
     environ = {name_of_it: str(variable)}
     empty = {name_of_it: " "}
-    told = [
+    flags = [
         (loaded.origins[name], value_of(loaded.settings, name))
         for loaded in (
             load({name: flag}, path, environ),
@@ -221,7 +221,7 @@ def test_each_source_in_turn(tmp_path: Path, name: str, flag: Any, variable: Any
             load({}, NO_FILE, empty),
         )
     ]
-    assert told == [
+    assert flags == [
         (f"flag {FLAGS[name]}", flag),
         (f"environment {name_of_it}", variable),
         (str(path), file),
@@ -254,7 +254,7 @@ def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("[api]\nbudget = 3", "unknown setting api.budget; did you mean credits.budget? It belongs in"),
         ("[runs]\nqps = 3", "unknown section [runs]; did you mean [run]?"),
@@ -279,10 +279,10 @@ def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytes
         ("[journal]\ncommit_ms = 0", "from 1 to 1000 is wanted"),
     ],
 )
-def test_a_file_is_told_what_is_wrong_with_it(tmp_path: Path, text: str, told: str) -> None:
+def test_the_message_says_what_is_wrong_with_a_file(tmp_path: Path, text: str, expected: str) -> None:
     path = config(tmp_path, text)
     message = faults_of({}, {}, path)
-    assert told in message
+    assert expected in message
     assert "sk_live" not in message
     assert str(path) in message
 
@@ -299,8 +299,8 @@ def test_a_named_file_must_be_there_and_be_toml(tmp_path: Path) -> None:
 def test_strange_variables_are_faults_only_where_they_are_near() -> None:
     near = {"CRAWLER_QSP": "1", "CRAWLER_RUN_MAXPAGES": "1", "CRAWLER_URL": "x", "CRAWLER_API_KEY": "k"}
     message = faults_of({}, near)
-    for told in ("CRAWLER_QPS?", "MAX_PAGES?", "CRAWLER_API_URL?", "set KEYAPI_API_KEY"):
-        assert told in message
+    for hint in ("CRAWLER_QPS?", "MAX_PAGES?", "CRAWLER_API_URL?", "set KEYAPI_API_KEY"):
+        assert hint in message
     loaded = load({}, NO_FILE, {"CRAWLER_HOME": "/x", "CRAWLER_RUN_ID": "1", "CRAWLER_QSP": ""})
     assert len(loaded.warnings) == 2
     assert "CRAWLER_HOME" in loaded.warnings[0]
@@ -419,7 +419,7 @@ def test_no_message_holds_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
@@ -428,10 +428,12 @@ def test_no_message_holds_the_key() -> None:
         (b"a\tb", "blanks"),
     ],
 )
-def test_a_bad_key_file_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+def test_the_message_says_what_is_wrong_with_a_key_file(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     path = tmp_path / "key"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         read_key(load({"api.key_file": str(path)}, NO_FILE, {}).settings, {"KEYAPI_API_KEY": " "})
     with pytest.raises(InputError, match="Is a directory"):
         read_key(load({"api.key_file": str(tmp_path)}, NO_FILE, {}).settings, {})
@@ -506,7 +508,7 @@ def test_a_value_is_read_by_its_kind(name: str, raw: Any, value: Any) -> None:
 
 
 def taken(name: str, raw: Any) -> tuple[Any, str]:
-    """The value as taken, None where it is refused; and what was told."""
+    """The value as taken, None where it is refused; and the message."""
     try:
         return value_of(load({name: raw}, NO_FILE, {}).settings, name), ""
     except InputError as error:
@@ -517,9 +519,9 @@ def taken(name: str, raw: Any) -> tuple[Any, str]:
 @hypothesis_settings(deadline=None, max_examples=80)
 def test_a_number_is_taken_exactly_within_its_bounds(raw: float | str) -> None:
     """Whatever comes for --qps, it is a finite number within the bounds or a fault in our words."""
-    qps, told = taken("run.qps", raw)
+    qps, message = taken("run.qps", raw)
     if qps is None:
-        assert "run.qps (flag --qps)" in told
+        assert "run.qps (flag --qps)" in message
         assert isinstance(raw, (bool, str)) or not 0.1 <= raw <= 10_000
     else:
         assert 0.1 <= qps <= 10_000
@@ -531,9 +533,9 @@ def test_a_number_is_taken_exactly_within_its_bounds(raw: float | str) -> None:
 @hypothesis_settings(deadline=None, max_examples=60)
 def test_whole_numbers_are_whole(name: str, data: st.DataObject) -> None:
     raw = data.draw(st.one_of(st.floats(), st.integers(), st.booleans()))
-    value, told = taken(name, raw)
+    value, message = taken(name, raw)
     if value is None:
-        assert name in told
+        assert name in message
     else:
         assert type(value) is int
         assert value == raw
