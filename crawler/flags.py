@@ -12,15 +12,13 @@ from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Option
 
 Decorator = Callable[[Callable[..., int]], Callable[..., int]]
 
-_GROUP_OF = {option.flag: option.group for option in OPTIONS.values() if option.group} | {
-    "--config": WHERE,
-    "--online": PRINTED,
-    "--help": PRINTED,
+_GROUP_OF = {"--config": WHERE, "--online": PRINTED, "--help": PRINTED} | {
+    option.flag: option.group for option in OPTIONS.values() if option.group
 }
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows its options by what they are about."""
+    """A command whose help shows its options by group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each group of options under its own heading."""
