@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import quote
 from zlib import crc32
 
@@ -16,7 +15,6 @@ from crawler.store.checksums import row_checksum
 from crawler.store.files import make_private_file, make_private_folder
 from crawler.store.layout import LEDGER_NAME, put_away
 
-NO_UPGRADES: Mapping[int, str] = MappingProxyType({})
 _DAMAGE = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -32,7 +30,7 @@ def open_database(
     version: int,
     *,
     oldest: int = 1,
-    upgrades: Mapping[int, str] = NO_UPGRADES,
+    upgrades: Mapping[int, str],
     survive_power_loss: bool = True,
 ) -> sqlite3.Connection:
     """Open or create a database of this format; one that exists is checked for damage.
