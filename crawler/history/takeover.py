@@ -29,39 +29,30 @@ _FINAL = {StopReason.MAX_PAGES, StopReason.MIN_VALUE, StopReason.TOP}
 
 @dataclass(frozen=True, slots=True)
 class PublishedDate:
-    """The published snapshot of a date, as its files are.
+    """The published snapshot of a date, as its files are; `sorting` as `SnapshotFiles` has it.
 
     Raises `InputError` where they cannot be read or do not belong together.
     """
 
     data: Path
     day: date
+    sorting: str
 
     @classmethod
     def found(cls, data: Path, day: date) -> PublishedDate | None:
         """The snapshot of a date; None where the date has no rows."""
-        snapshot = cls(data, day)
-        if not snapshot.rows:
-            return None
-        damage = damage_of_published(data, day)
-        if damage is not None:
-            raise snapshot._unusable(damage)
-        rows = sum(pc.sum(table["videos"]).as_py() or 0 for table in snapshot._sellers(_NEEDED))
-        if rows != snapshot.rows:
-            raise snapshot._unusable(f"sellers/ has {rows} rows in all, videos/ has {snapshot.rows}")
+        with _usable(data, day):
+            rows = SnapshotFiles.published(data, VIDEOS, day).row_count
+            if not rows:
+                return None
+            damage = damage_of_published(data, day)
+            if damage is not None:
+                raise UnreadableError(damage)
+            snapshot = cls(data, day, SnapshotFiles.published(data, SELLERS, day).sorting)
+            of_sellers = sum(pc.sum(table["videos"]).as_py() or 0 for table in snapshot._sellers(_NEEDED))
+            if of_sellers != rows:
+                raise UnreadableError(f"sellers/ has {of_sellers} rows in all, videos/ has {rows}")
         return snapshot
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        with self._usable():
-            return self._files(VIDEOS).row_count
-
-    @property
-    def sorting(self) -> str:
-        """What its pages were sorted by, and which way; empty where that is not known."""
-        with self._usable():
-            return self._files(SELLERS).sorting
 
     def with_rows(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have rows."""
@@ -74,35 +65,28 @@ class PublishedDate:
             digests = digests_of(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
-        runs = {path.stem for path in self._files(VIDEOS).paths}
-        journal.previous.take_over(self._published_sellers(), publishing=" ".join(sorted(runs)))
-
-    def _published_sellers(self) -> Iterator[PublishedSeller]:
-        for table in self._sellers(SELLER_SCHEMA):
-            for row in table.to_pylist():
-                if row["pages"] or row["videos"]:
-                    yield _seller(row, self.day)
+        runs = {path.stem for path in SnapshotFiles.published(self.data, VIDEOS, self.day).paths}
+        rows = (row for table in self._sellers(SELLER_SCHEMA) for row in table.to_pylist())
+        sellers = (_seller(row, self.day) for row in rows if row["pages"] or row["videos"])
+        journal.previous.take_over(sellers, publishing=" ".join(sorted(runs)))
 
     def _sellers(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        with self._usable():
-            yield from self._files(SELLERS).batches(schema, frozenset(schema.names) - set(_NEEDED.names))
+        with _usable(self.data, self.day):
+            optional = frozenset(schema.names) - set(_NEEDED.names)
+            yield from SnapshotFiles.published(self.data, SELLERS, self.day).batches(schema, optional)
 
-    def _files(self, kind: str) -> SnapshotFiles:
-        return SnapshotFiles.published(self.data, kind, self.day)
 
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
-        try:
-            yield
-        except UnreadableError as error:
-            raise self._unusable(error) from None
-
-    def _unusable(self, reason: object) -> InputError:
-        folders = " and ".join(str(Layout(self.data).snapshot(kind, self.day)) for kind in SNAPSHOT_KINDS)
-        return InputError(
-            f"the snapshot of {self.day} cannot be read ({reason}), and the journal that it was built from "
-            f"is gone: restore {folders} from a copy, or move both away to crawl the date from its start"
-        )
+@contextmanager
+def _usable(data: Path, day: date) -> Iterator[None]:
+    """Raise `InputError` with the way out where a snapshot cannot be read."""
+    try:
+        yield
+    except UnreadableError as error:
+        folders = " and ".join(str(Layout(data).snapshot(kind, day)) for kind in SNAPSHOT_KINDS)
+        raise InputError(
+            f"the snapshot of {day} cannot be read ({error}), and the journal that it was built from is "
+            f"gone: restore {folders} from a copy, or move both away to crawl the date from its start"
+        ) from None
 
 
 def _seller(row: dict[str, Any], day: date) -> PublishedSeller:
