@@ -25,6 +25,7 @@ from crawler.history.pins import Pin
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
 from crawler.models.api import SortField
+from crawler.models.errors import CarriedRowsLostError
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.simulator.catalogue import Catalogue
@@ -171,6 +172,25 @@ def test_a_snapshot_without_digests_is_not_carried_and_said_so(base: Path, tmp_p
     (warning,) = former.warnings
     assert on(0) in warning
     assert "no digests" in warning
+
+
+def test_a_file_that_changes_while_it_is_published_from_is_noticed(base: Path, tmp_path: Path) -> None:
+    data = copy_of(base, tmp_path) / "data"
+    path = published(tmp_path, "videos")[0]
+    (deep, *_) = [s for s, row in sellers_of(tmp_path, 0).items() if row["videos"] > 10]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        former_of(journal, data)
+        notes = PageNotes(match=Match(FIRST, sellers_of(tmp_path, 0)[deep]["videos"], carried=True))
+        carried = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
+        journal.write([Record(deep, "run", 1, first_page(deep), carried, notes)])
+        rows = PinnedRows(journal, data, RULE.crawl_date)
+        rows.require_unchanged()
+        # Another name or time is no other content.
+        os.utime(path, (1, 1))
+        rows.require_unchanged()
+        flip(path, path.stat().st_size // 2)
+        with pytest.raises(CarriedRowsLostError, match="content has changed"):
+            rows.require_unchanged()
 
 
 def test_a_night_after_damage_reads_what_it_cannot_carry(base: Path, tmp_path: Path) -> None:
