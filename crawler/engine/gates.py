@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class RequestCounts:
 
 
 class GaveUpError(Exception):
-    """A page's attempts are used up; the message is the last failure's."""
+    """A page's attempts are used up; the request's `reason` is the last failure's."""
 
 
 class HeldBackError(Exception):
@@ -77,10 +78,10 @@ class HeldBackError(Exception):
 class PacedDeparture:
     """One attempt on its way out; `sent_at` is the loop time of its place in the pace."""
 
-    def __init__(self, pace: Pace, stop: Stop, held_back: Callable[[], bool]) -> None:
+    def __init__(self, pace: Pace, stop: Stop, is_held_back: Callable[[], bool]) -> None:
         self._pace = pace
         self._stop = stop
-        self._held_back = held_back
+        self._is_held_back = is_held_back
         self._coming = False
         self.sent_at: float | None = None
         self.label = "unknown"
@@ -100,14 +101,15 @@ class PacedDeparture:
         if place is None:
             with self._stop.interruptible():
                 place = await self._pace.place()
-        if ready() and not self._held_back():
-            self.sent_at = place
-            self.end()
-            return True
-        self._pace.forfeit(place)
-        if self._held_back():
-            raise HeldBackError
-        return False
+        is_held_back = self._is_held_back()
+        if is_held_back or not ready():
+            self._pace.forfeit(place)
+            if is_held_back:
+                raise HeldBackError
+            return False
+        self.sent_at = place
+        self.end()
+        return True
 
     def end(self) -> None:
         """Leave the line, with a place or without."""
@@ -158,7 +160,7 @@ class Gates:
             except UnavailableError as failure:
                 limit = HARD_ATTEMPTS if self._breaker.is_open else self.retry.attempts
                 if request.failures >= limit:
-                    raise GaveUpError(request.reason) from failure
+                    raise GaveUpError from failure
                 wait = request.due - asyncio.get_running_loop().time()
             except HeldBackError:
                 pass
@@ -167,20 +169,14 @@ class Gates:
             with self._stop.interruptible():
                 await asyncio.sleep(wait)
 
-    async def ask(self, request: PageRequest) -> tuple[Page, float]:
+    def ask(self, request: PageRequest) -> Coroutine[None, None, tuple[Page, float]]:
         """Get a page by one attempt, and the loop time at which its request was sent.
 
         Raises `HeldBackError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
         with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
         """
         self._stop.raise_if_stopping()
-        if not self._breaker.is_open:
-            return await self._send(request, is_trial=False)
-        self._begin_trial()
-        try:
-            return await self._send(request, is_trial=True)
-        finally:
-            self._trial_is_out = False
+        return self._try(request) if self._breaker.is_open else self._send(request, is_trial=False)
 
     @property
     def may_try(self) -> bool:
@@ -191,14 +187,12 @@ class Gates:
 
     def warn_of_outage(self) -> None:
         """Log that the API counts as down, and why."""
-        last = self.counts.last_error
-        _LOG.warning(
-            "the API does not answer; waiting for it for up to %g s; the last error: %s",
-            self._patience,
-            "none" if last is None else last.reason,
-        )
+        last = "none" if self.counts.last_error is None else self.counts.last_error.reason
+        message = "the API does not answer; waiting for it for up to %g s; the last error: %s"
+        _LOG.warning(message, self._patience, last)
 
-    def _begin_trial(self) -> None:
+    async def _try(self, request: PageRequest) -> tuple[Page, float]:
+        """Send a trial while the API is down, where one may be sent."""
         if not self.may_try:
             raise HeldBackError
         now = asyncio.get_running_loop().time()
@@ -209,17 +203,17 @@ class Gates:
             )
         self._trial_is_out = True
         self._breaker.trial_sent(now)
+        try:
+            return await self._send(request, is_trial=True)
+        finally:
+            self._trial_is_out = False
 
     async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
-        self._stop.raise_if_stopping()
         if not self._credits.take_at_once():
             with self._stop.interruptible():
                 await self._credits.take()
-        departure = PacedDeparture(
-            self._pace,
-            self._stop,
-            lambda: (self._breaker.is_open and not is_trial) or self.holds_back(request),
-        )
+        is_held_back = partial(self._is_held_back, request, is_trial)
+        departure = PacedDeparture(self._pace, self._stop, is_held_back)
         try:
             await departure.approach()
             page = await self._api.fetch(request.seller.seller_id, request.page_num, departure)
@@ -232,6 +226,9 @@ class Gates:
         self.counts.ok += 1
         self._note_answer(request, departure.sent_at)
         return page, departure.sent_at
+
+    def _is_held_back(self, request: PageRequest, is_trial: bool) -> bool:
+        return (self._breaker.is_open and not is_trial) or self.holds_back(request)
 
     def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
         departure.end()
@@ -251,25 +248,27 @@ class Gates:
         self._throttled_since = None
 
     def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
-        loop = asyncio.get_running_loop()
+        seller_id, now = request.seller.seller_id, asyncio.get_running_loop().time()
         kind = getattr(error, "kind", "") or departure.label
         self.counts.errors[kind] += 1
-        self.counts.last_error = RequestError(request.seller.seller_id, request.page_num, kind, str(error))
-        if isinstance(error, RefusedError) and departure.sent_at is not None:
-            self._note_answer(request, departure.sent_at)
-        if isinstance(error, ThrottledError) and departure.sent_at is not None:
-            self._pace.throttled(departure.sent_at, error.retry_after)
-            self._give_up_throttled(loop.time())
+        self.counts.last_error = RequestError(seller_id, request.page_num, kind, str(error))
         if isinstance(error, UnavailableError):
-            if self._breaker.failed(request.seller.seller_id, loop.time()):
+            if self._breaker.failed(seller_id, now):
                 self.warn_of_outage()
             request.failures += 1
             request.faults += request.streak != self._breaker.streak
             request.streak = self._breaker.streak
             request.reason = str(error)
-            request.due = loop.time() + self.retry.wait(request.failures, self._rng)
+            request.due = now + self.retry.wait(request.failures, self._rng)
+        elif departure.sent_at is None:
+            return
+        elif isinstance(error, RefusedError):
+            self._note_answer(request, departure.sent_at)
+        elif isinstance(error, ThrottledError):
+            self._pace.throttled(departure.sent_at, error.retry_after)
+            self._note_throttled(now)
 
-    def _give_up_throttled(self, now: float) -> None:
+    def _note_throttled(self, now: float) -> None:
         if self._throttled_since is None:
             self._throttled_since = now
         elif self._pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self._throttled_since > self._patience:

@@ -46,81 +46,64 @@ class SellerState(StrEnum):
 Decision = tuple[SellerState, events.Answer]
 
 # --- The table: in these states, at this event, a method decides; it may leave the state for those named.
+# A later row for the same state and event counts.
 
 WAITING, IN_TURN, PROBING, AHEAD, SUSPECT, CLOSING, ENDED, REPAIRING = SellerState
-_Rows = dict[Event, tuple[str, tuple[SellerState, ...]]]
-_TABLE: tuple[tuple[tuple[SellerState, ...], _Rows], ...] = (
-    ((WAITING,), {Event.TURN: ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED))}),
-    (
-        (IN_TURN, PROBING),
-        {
-            Event.PAGE_CAME: ("read_in_turn", (WAITING, ENDED)),
-            Event.KEPT: ("wait_for_turn", (WAITING,)),
-            Event.NO_ANSWER: ("park", ()),
-            Event.DEFERRED: ("defer", ()),
-            Event.REFUSED: ("stay", ()),
-            Event.UNOBTAINABLE: ("fail", (ENDED,)),
-            Event.DUE: ("retry", ()),
-            Event.STOPPED: ("stay", ()),
-        },
-    ),
-    ((PROBING,), {Event.PAGE_CAME: ("read_in_turn", (ENDED,))}),
-    (
-        (AHEAD, SUSPECT),
-        {
-            Event.PASSED_OVER: ("pass_turn", ()),
-            Event.PAGE_CAME: ("read_ahead", (AHEAD, CLOSING, ENDED)),
-            Event.KEPT: ("go_on", ()),
-            Event.NO_ANSWER: ("suspect", (SUSPECT,)),
-            Event.REFUSED: ("clear", (AHEAD,)),
-            Event.UNOBTAINABLE: ("fail_ahead", (SUSPECT, CLOSING, ENDED)),
-            Event.STOPPED: ("stay", ()),
-        },
-    ),
-    (
-        (AHEAD,),
-        {
-            Event.TURN: ("turn_ahead", (ENDED,)),
-            Event.DEFERRED: ("defer", ()),
-            Event.DUE: ("retry_ahead", ()),
-        },
-    ),
-    (
-        (SUSPECT,),
-        {
-            Event.TURN: ("turn_suspect", (ENDED,)),
-            Event.DEFERRED: ("defer_suspect", ()),
-            Event.DUE: ("retry_suspect", ()),
-        },
-    ),
-    (
-        (CLOSING,),
-        {
-            Event.TURN: ("stay", ()),
-            Event.PASSED_OVER: ("stay", ()),
-            Event.PAGE_CAME: ("read_ahead", (ENDED,)),
-            Event.KEPT: ("stay", ()),
-            Event.NO_ANSWER: ("drop", (ENDED,)),
-            Event.DEFERRED: ("drop", (ENDED,)),
-            Event.REFUSED: ("stay", ()),
-            Event.UNOBTAINABLE: ("drop", (ENDED,)),
-            Event.DUE: ("drop", (ENDED,)),
-            Event.STOPPED: ("end", (ENDED,)),
-        },
-    ),
-    ((ENDED,), {Event.TURN: ("stay", ()), Event.KEPT: ("stay", ())}),
-    (
-        (REPAIRING,),
-        {
-            Event.TURN: ("ask_to_repair", (ENDED,)),
-            Event.PAGE_CAME: ("read_again", (ENDED,)),
-            Event.KEPT: ("ask_to_repair", (ENDED,)),
-            Event.UNOBTAINABLE: ("leave_gaps", (ENDED,)),
-        },
-    ),
-)
+_Row = tuple[str, tuple[SellerState, ...]]
+_TABLE: dict[tuple[SellerState, ...], dict[Event, _Row]] = {
+    (WAITING,): {Event.TURN: ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED))},
+    (IN_TURN, PROBING): {
+        Event.PAGE_CAME: ("read_in_turn", (WAITING, ENDED)),
+        Event.KEPT: ("wait_for_turn", (WAITING,)),
+        Event.NO_ANSWER: ("park", ()),
+        Event.DEFERRED: ("defer", ()),
+        Event.REFUSED: ("stay", ()),
+        Event.UNOBTAINABLE: ("fail", (ENDED,)),
+        Event.DUE: ("retry", ()),
+        Event.STOPPED: ("stay", ()),
+    },
+    (PROBING,): {Event.PAGE_CAME: ("read_in_turn", (ENDED,))},
+    (AHEAD, SUSPECT): {
+        Event.PASSED_OVER: ("pass_turn", ()),
+        Event.PAGE_CAME: ("read_ahead", (AHEAD, CLOSING, ENDED)),
+        Event.KEPT: ("offer", ()),
+        Event.NO_ANSWER: ("suspect", (SUSPECT,)),
+        Event.REFUSED: ("clear", (AHEAD,)),
+        Event.UNOBTAINABLE: ("fail_ahead", (SUSPECT, CLOSING, ENDED)),
+        Event.STOPPED: ("stay", ()),
+    },
+    (AHEAD,): {
+        Event.TURN: ("turn_ahead", (ENDED,)),
+        Event.DEFERRED: ("defer", ()),
+        Event.DUE: ("retry_ahead", ()),
+    },
+    (SUSPECT,): {
+        Event.TURN: ("turn_suspect", (ENDED,)),
+        Event.DEFERRED: ("defer_suspect", ()),
+        Event.DUE: ("retry_suspect", ()),
+    },
+    (CLOSING,): {
+        Event.TURN: ("stay", ()),
+        Event.PASSED_OVER: ("stay", ()),
+        Event.PAGE_CAME: ("read_ahead", (ENDED,)),
+        Event.KEPT: ("stay", ()),
+        Event.NO_ANSWER: ("drop", (ENDED,)),
+        Event.DEFERRED: ("drop", (ENDED,)),
+        Event.REFUSED: ("stay", ()),
+        Event.UNOBTAINABLE: ("drop", (ENDED,)),
+        Event.DUE: ("drop", (ENDED,)),
+        Event.STOPPED: ("end", (ENDED,)),
+    },
+    (ENDED,): {Event.TURN: ("stay", ()), Event.KEPT: ("stay", ())},
+    (REPAIRING,): {
+        Event.TURN: ("ask_to_repair", (ENDED,)),
+        Event.PAGE_CAME: ("read_again", (ENDED,)),
+        Event.KEPT: ("ask_to_repair", (ENDED,)),
+        Event.UNOBTAINABLE: ("leave_gaps", (ENDED,)),
+    },
+}
 TRANSITIONS = {
-    (state, event): row for states, rows in _TABLE for state in states for event, row in rows.items()
+    (state, event): row for states, rows in _TABLE.items() for state in states for event, row in rows.items()
 }
 """A pair of state and event that is not here is a fault of the program."""
 
@@ -150,6 +133,9 @@ class Policies:
         return self.paging.ended(progress)
 
 
+_NO_REPAIR = Repair((), {})
+
+
 class Seller:
     """A seller that is being read, from its turn on: `on` takes what happened, and says what to do.
 
@@ -161,9 +147,9 @@ class Seller:
         "progress", "state",
     )  # fmt: skip
 
-    def __init__(self, progress: SellerProgress, policies: Policies, repair: Repair | None = None) -> None:
+    def __init__(self, progress: SellerProgress, policies: Policies, repair: Repair = _NO_REPAIR) -> None:
         self.progress = progress
-        self.state = ENDED if progress.ended else WAITING if repair is None else REPAIRING
+        self.state = ENDED if progress.ended else WAITING if repair is _NO_REPAIR else REPAIRING
         self._policies = policies
         self._repair = repair
         self._ahead: Ahead | None = None
@@ -254,8 +240,8 @@ class Seller:
         self._is_queued = False
         return self.state, ()
 
-    def _go_on(self, _: None) -> Decision:
-        return self.state, self._offer()
+    def _offer(self, _: None) -> Decision:
+        return self.state, self._offer_once()
 
     def _read_ahead(self, page: Page) -> Decision:
         """Decide over the seller's next page and those that came early; one before its turn waits."""
@@ -318,14 +304,14 @@ class Seller:
 
     def _ask_to_repair(self, _: None) -> Decision:
         """Read the next page again, or leave where all gaps are repaired."""
-        page_num = self._repairs.page_num
+        page_num = self._repair.page_num
         return (ENDED, ()) if page_num is None else (REPAIRING, (PageRequest(self.progress, page_num),))
 
     def _read_again(self, page: Page) -> Decision:
         """Keep a page that was read again; a page without data leaves the gaps."""
         if page.row_count is None:
             return ENDED, ()
-        return REPAIRING, (events.Keep(page, PageNotes(repaired_beyond=self._repairs.after(page)), None),)
+        return REPAIRING, (events.Keep(page, PageNotes(repaired_beyond=self._repair.after(page)), None),)
 
     def _leave_gaps(self, _: PageRequest | None) -> Decision:
         return ENDED, ()
@@ -341,20 +327,14 @@ class Seller:
             raise UnknownEventError(f"no look-ahead while {self.state}")
         return self._ahead
 
-    @property
-    def _repairs(self) -> Repair:
-        if self._repair is None:
-            raise UnknownEventError(f"no repair while {self.state}")
-        return self._repair
-
     def _ask_ahead(self, ahead: Ahead) -> events.Answer:
         page_num = ahead.ask()
         if page_num is None:
             return ()
         again = page_num in ahead.nulls or (page_num == self.progress.next_page and self.progress.null_seen)
-        return (*self._offer(), PageRequest(self.progress, page_num, again=again))
+        return (*self._offer_once(), PageRequest(self.progress, page_num, again=again))
 
-    def _offer(self) -> events.Answer:
+    def _offer_once(self) -> events.Answer:
         if self._is_queued:
             return ()
         self._is_queued = True
@@ -402,7 +382,7 @@ class Seller:
         if isinstance(step, Ending) and self._ending is None:
             self._ending = step
         if self._ending is None:
-            last = self._offer() if page is None else (events.Keep(page, notes, None),)
+            last = self._offer_once() if page is None else (events.Keep(page, notes, None),)
             return state, (*map(events.Park, set_aside.values()), *last)
         for page_num in set_aside:
             ahead.landed(page_num)
@@ -416,7 +396,7 @@ def _failed(request: PageRequest) -> Ending:
 
 
 _OFFER = (events.Offer(),)
-_Row = tuple[Callable[[Seller, Any], Decision], tuple[SellerState, ...]]
-_DECIDE: dict[tuple[SellerState, Event], _Row] = {
+_Decide = Callable[[Seller, Any], Decision]
+_DECIDE: dict[tuple[SellerState, Event], tuple[_Decide, tuple[SellerState, ...]]] = {
     pair: (getattr(Seller, f"_{method}"), states) for pair, (method, states) in TRANSITIONS.items()
 }

@@ -15,16 +15,22 @@ from crawler.models.errors import (
     OutputError,
     QuotaUsedUpError,
 )
+from crawler.models.seller import StopReason
 
-_PRECEDENCE = (
-    OutputError,
-    InterruptedRunError,
-    KeyRefusedError,
-    QuotaUsedUpError,
-    ApiDownError,
-    BudgetSpentError,
-)
-"""Which reason is reported where several hold (contract, exit codes)."""
+_STOP_REASONS: dict[type[CrawlerError], StopReason] = {
+    OutputError: StopReason.OUTPUT,
+    InterruptedRunError: StopReason.INTERRUPTED,
+    KeyRefusedError: StopReason.KEY_REFUSED,
+    QuotaUsedUpError: StopReason.QUOTA,
+    ApiDownError: StopReason.API_DOWN,
+    BudgetSpentError: StopReason.BUDGET,
+}
+"""In the order in which they are reported where several hold (contract, exit codes)."""
+
+
+def stop_reason_of(error: CrawlerError | None) -> StopReason | None:
+    """Why sellers that have not ended stopped; None where nothing ended the run, or its files were lost."""
+    return None if error is None else _STOP_REASONS.get(type(error))
 
 
 class Stop:
@@ -55,9 +61,7 @@ class Stop:
         """Mark a wait that has nothing to lose; a stop ends it with `asyncio.CancelledError`."""
         self.raise_if_stopping()
         task = asyncio.current_task()
-        if task is None or task in self._waiting:
-            yield
-            return
+        assert task is not None, "only tasks wait"  # noqa: S101 - an invariant
         self._waiting[task] = None
         try:
             yield
@@ -66,4 +70,4 @@ class Stop:
 
 
 def _weight(reason: CrawlerError) -> int:
-    return next((i for i, kind in enumerate(_PRECEDENCE) if isinstance(reason, kind)), len(_PRECEDENCE))
+    return next((i for i, kind in enumerate(_STOP_REASONS) if isinstance(reason, kind)), len(_STOP_REASONS))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from crawler.engine.stop import stop_reason_of
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, OutputError
 from crawler.nightly import tally
@@ -14,7 +15,6 @@ from crawler.nightly.dates import require_begun
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
 from crawler.report.run_report import Counts
-from crawler.rules.stop_reasons import stop_reason_of
 from crawler.store.digests import damage_of_published
 from crawler.store.layout import SNAPSHOT_KINDS
 from crawler.store.parts import Audit
