@@ -13,6 +13,7 @@ from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
+from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
@@ -21,7 +22,6 @@ from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule, Mode
 from crawler.rules.order import Frontier
 from crawler.rules.outage import Breaker
-from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -90,9 +90,8 @@ def night(sizes: dict[str, int], mode: Mode, qps: float, latency: float, *, sort
         pace = Pace(qps, 60)
         gates = Gates(api, Credits(store), pace, breaker, RetryRule(), stop, 900, Random(1))
         frontier = Frontier(fresh, [], Strategy.DEPTH_FIRST)
-        rule = LookaheadRule(mode, depths=depths)
-        size = PoolSize(qps)
-        await Crawl(frontier, gates, store, PagingRule(), size, breaker, stop, 10, lookahead=rule).run()
+        policies = Policies(lookahead=LookaheadRule(mode, depths=depths))
+        await Crawl(frontier, gates, store, PoolSize(qps), 10, policies).run()
 
     run_virtual(crawl())
     return api

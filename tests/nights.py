@@ -58,7 +58,7 @@ from crawler.ports import Departure
 from crawler.report.run_report import RunReport
 from crawler.rules.outage import DOWN_SELLERS
 from crawler.rules.retry import HARD_ATTEMPTS
-from crawler.rules.sizing import PRIOR_HOLD, PoolSize
+from crawler.rules.sizing import PRIOR_BUSY_S, PoolSize
 from crawler.sellers.listing import SellerList
 from crawler.settings.load import load
 from crawler.store import failpoints
@@ -776,7 +776,7 @@ def check_pace(night: Night, qps: float) -> None:
 def check_outage(runner: Runner, sent: list[Request]) -> None:
     """An outage costs what the workers had in hand, a few attempts of whoever failed, and the probes."""
     run, weather = runner.settings.run, runner.weather
-    hold = max(PRIOR_HOLD, weather.latency + weather.jitter + weather.disk_delay + 0.2)
+    hold = max(PRIOR_BUSY_S, weather.latency + weather.jitter + weather.disk_delay + 0.2)
     workers = PoolSize(run.qps, None if run.workers == "auto" else run.workers)
     workers.measured(hold)
     asked = [request for request in sent if request.down]

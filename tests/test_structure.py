@@ -21,7 +21,7 @@ BEYOND_THE_LIMIT = {
     "commands/status.py": "prints what the ledger, the lock and the budget know",
     "engine/gates.py Gates": STATES,
     "engine/pace.py Pace": STATES,
-    "engine/parked.py Parked": STATES,
+    "engine/next_work.py Parked": STATES,
     "engine/pool.py": WIRING,
     "engine/pool.py Crawl": STATES,
     "engine/reading.py": "names the events and actions of the table in seller.py, one by one",

@@ -75,35 +75,35 @@ class HeldBackError(Exception):
     """The API turned out to be down, or its address wrong, before an attempt left; nothing was sent."""
 
 
+@dataclass(slots=True)
 class PacedDeparture:
     """One attempt on its way out; `sent_at` is the loop time of its place in the pace."""
 
-    def __init__(self, pace: Pace, stop: Stop, is_held_back: Callable[[], bool]) -> None:
-        self._pace = pace
-        self._stop = stop
-        self._is_held_back = is_held_back
-        self._coming = False
-        self.sent_at: float | None = None
-        self.label = "unknown"
+    pace: Pace
+    stop: Stop
+    is_held_back: Callable[[], bool]
+    sent_at: float | None = None
+    label: str = "unknown"
+    is_coming: bool = False
 
     async def approach(self) -> None:
         """Wait until a place is near."""
-        self._stop.raise_if_stopping()
-        if not self._pace.approach_at_once():
-            with self._stop.interruptible():
-                await self._pace.approach()
-        self._coming = True
+        self.stop.raise_if_stopping()
+        if not self.pace.approach_at_once():
+            with self.stop.interruptible():
+                await self.pace.approach()
+        self.is_coming = True
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """See `ports.Departure`."""
-        self._stop.raise_if_stopping()
-        place = await self._pace.place_at_once()
+        self.stop.raise_if_stopping()
+        place = await self.pace.place_at_once()
         if place is None:
-            with self._stop.interruptible():
-                place = await self._pace.place()
-        is_held_back = self._is_held_back()
+            with self.stop.interruptible():
+                place = await self.pace.place()
+        is_held_back = self.is_held_back()
         if is_held_back or not ready():
-            self._pace.forfeit(place)
+            self.pace.forfeit(place)
             if is_held_back:
                 raise HeldBackError
             return False
@@ -113,40 +113,31 @@ class PacedDeparture:
 
     def end(self) -> None:
         """Leave the line, with a place or without."""
-        if self._coming:
-            self._pace.arrived()
-        self._coming = False
+        if self.is_coming:
+            self.pace.arrived()
+        self.is_coming = False
 
 
+@dataclass(slots=True)
 class Gates:
     """Fetches pages, one request at a time for each of them, through all gates.
 
-    `holds_back` is asked right before a request leaves: where it is true, nothing is sent.
+    `patience` is in seconds. `holds_back` is asked right before a request leaves: if true, nothing is sent.
+    `throttled_since` is the loop time of the first 429 after the last answer.
     """
 
-    def __init__(
-        self,
-        api: Api,
-        credit: Credits,
-        pace: Pace,
-        breaker: Breaker,
-        retry: RetryRule,
-        stop: Stop,
-        patience: float,
-        rng: Random,
-    ) -> None:
-        self._api = api
-        self._credits = credit
-        self._pace = pace
-        self._breaker = breaker
-        self.retry = retry
-        self._stop = stop
-        self._patience = patience
-        self._rng = rng
-        self._trial_is_out = False
-        self._throttled_since: float | None = None
-        self.holds_back: Callable[[PageRequest], bool] = lambda _request: False
-        self.counts = RequestCounts()
+    api: Api
+    credits: Credits
+    pace: Pace
+    breaker: Breaker
+    retry: RetryRule
+    stop: Stop
+    patience: float
+    rng: Random
+    holds_back: Callable[[PageRequest], bool] = lambda _request: False
+    counts: RequestCounts = field(default_factory=RequestCounts)
+    trial_is_out: bool = False
+    throttled_since: float | None = None
 
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
         """Get a page by as many attempts as it takes; the caller waits between them.
@@ -158,7 +149,7 @@ class Gates:
             try:
                 return await self.ask(request)
             except UnavailableError as failure:
-                limit = HARD_ATTEMPTS if self._breaker.is_open else self.retry.attempts
+                limit = HARD_ATTEMPTS if self.breaker.is_open else self.retry.attempts
                 if request.failures >= limit:
                     raise GaveUpError from failure
                 wait = request.due - asyncio.get_running_loop().time()
@@ -166,7 +157,7 @@ class Gates:
                 pass
             except ThrottledError:
                 wait = 0.0
-            with self._stop.interruptible():
+            with self.stop.interruptible():
                 await asyncio.sleep(wait)
 
     def ask(self, request: PageRequest) -> Coroutine[None, None, tuple[Page, float]]:
@@ -175,48 +166,48 @@ class Gates:
         Raises `HeldBackError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
         with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
         """
-        self._stop.raise_if_stopping()
-        return self._try(request) if self._breaker.is_open else self._send(request, is_trial=False)
+        self.stop.raise_if_stopping()
+        return self._try(request) if self.breaker.is_open else self._send(request, is_trial=False)
 
     @property
     def may_try(self) -> bool:
         """Whether the API is down, and an attempt now would be a trial, or find that patience is over."""
         now = asyncio.get_running_loop().time()
-        due = self._breaker.trial_in(now) == 0 or self._breaker.given_up(now)
-        return self._breaker.is_open and due and not self._trial_is_out
+        due = self.breaker.trial_in(now) == 0 or self.breaker.given_up(now)
+        return self.breaker.is_open and due and not self.trial_is_out
 
     def warn_of_outage(self) -> None:
         """Log that the API counts as down, and why."""
         last = "none" if self.counts.last_error is None else self.counts.last_error.reason
         message = "the API does not answer; waiting for it for up to %g s; the last error: %s"
-        _LOG.warning(message, self._patience, last)
+        _LOG.warning(message, self.patience, last)
 
     async def _try(self, request: PageRequest) -> tuple[Page, float]:
         """Send a trial while the API is down, where one may be sent."""
         if not self.may_try:
             raise HeldBackError
         now = asyncio.get_running_loop().time()
-        if self._breaker.given_up(now):
+        if self.breaker.given_up(now):
             raise ApiDownError(
-                f"the API has not answered for {self._patience:g} s; {self.counts.describe_errors()}; "
+                f"the API has not answered for {self.patience:g} s; {self.counts.describe_errors()}; "
                 "run the same command again later"
             )
-        self._trial_is_out = True
-        self._breaker.trial_sent(now)
+        self.trial_is_out = True
+        self.breaker.trial_sent(now)
         try:
             return await self._send(request, is_trial=True)
         finally:
-            self._trial_is_out = False
+            self.trial_is_out = False
 
     async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
-        if not self._credits.take_at_once():
-            with self._stop.interruptible():
-                await self._credits.take()
+        if not self.credits.take_at_once():
+            with self.stop.interruptible():
+                await self.credits.take()
         is_held_back = partial(self._is_held_back, request, is_trial)
-        departure = PacedDeparture(self._pace, self._stop, is_held_back)
+        departure = PacedDeparture(self.pace, self.stop, is_held_back)
         try:
             await departure.approach()
-            page = await self._api.fetch(request.seller.seller_id, request.page_num, departure)
+            page = await self.api.fetch(request.seller.seller_id, request.page_num, departure)
         except (ThrottledError, UnavailableError, RefusedError, KeyRefusedError, QuotaUsedUpError) as error:
             self._note_failure(request, error, departure)
             raise
@@ -228,14 +219,14 @@ class Gates:
         return page, departure.sent_at
 
     def _is_held_back(self, request: PageRequest, is_trial: bool) -> bool:
-        return (self._breaker.is_open and not is_trial) or self.holds_back(request)
+        return (self.breaker.is_open and not is_trial) or self.holds_back(request)
 
     def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
         departure.end()
         if departure.sent_at is None:
-            self._credits.give_back()
+            self.credits.give_back()
             return
-        self._credits.spend()
+        self.credits.spend()
         self.counts.retried += request.sent > 0 or request.again
         request.sent += 1
         request.seller.credits += 1
@@ -243,9 +234,9 @@ class Gates:
         self.counts.by_status[departure.label] += 1
 
     def _note_answer(self, request: PageRequest, sent_at: float) -> None:
-        self._breaker.answered(request.seller.seller_id, sent_at)
-        self._pace.answered(sent_at)
-        self._throttled_since = None
+        self.breaker.answered(request.seller.seller_id, sent_at)
+        self.pace.answered(sent_at)
+        self.throttled_since = None
 
     def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
         seller_id, now = request.seller.seller_id, asyncio.get_running_loop().time()
@@ -253,26 +244,26 @@ class Gates:
         self.counts.errors[kind] += 1
         self.counts.last_error = RequestError(seller_id, request.page_num, kind, str(error))
         if isinstance(error, UnavailableError):
-            if self._breaker.failed(seller_id, now):
+            if self.breaker.failed(seller_id, now):
                 self.warn_of_outage()
             request.failures += 1
-            request.faults += request.streak != self._breaker.streak
-            request.streak = self._breaker.streak
+            request.faults += request.streak != self.breaker.streak
+            request.streak = self.breaker.streak
             request.reason = str(error)
-            request.due = now + self.retry.wait(request.failures, self._rng)
+            request.due = now + self.retry.wait(request.failures, self.rng)
         elif departure.sent_at is None:
             return
         elif isinstance(error, RefusedError):
             self._note_answer(request, departure.sent_at)
         elif isinstance(error, ThrottledError):
-            self._pace.throttled(departure.sent_at, error.retry_after)
+            self.pace.throttled(departure.sent_at, error.retry_after)
             self._note_throttled(now)
 
     def _note_throttled(self, now: float) -> None:
-        if self._throttled_since is None:
-            self._throttled_since = now
-        elif self._pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self._throttled_since > self._patience:
+        if self.throttled_since is None:
+            self.throttled_since = now
+        elif self.pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self.throttled_since > self.patience:
             raise ApiDownError(
-                f"the API has answered only 429 for {self._patience:g} s; {self.counts.describe_errors()}; "
+                f"the API has answered only 429 for {self.patience:g} s; {self.counts.describe_errors()}; "
                 "lower --qps, or run again later"
             )

@@ -15,26 +15,23 @@ MARGIN = 1.019
 """The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
 
 _LATE = 0.004
-"""Seconds by which a timer may be late without the window's next round being later for it.
-
-What `MARGIN` adds is cut by so much at worst.
-"""
+"""Seconds by which a timer may be late without the window's next round being later; `MARGIN` covers them."""
 
 _PACING = 1.1
 _LEAD = 0.5
 """Seconds that an attempt may hold its connection while it waits for its place."""
 
-_GLANCE = 0.5
-"""Seconds after which whoever waits looks again: the rate may have grown, or an attempt ahead have gone."""
+_RECHECK_SECONDS = 0.5
+"""Whoever waits looks again after these: the rate may have grown, or an attempt ahead have gone."""
 
 
 class Pace:
     """Grants places: at most `qps` in any sliding second (at most one in 1/qps s below 1).
 
-    `aiolimiter` spreads the places; the log of the last places, under the ceiling, is what makes it
-    strict: a leaky bucket alone lets up to twice its rate through in one second. After a burst of
-    429s nobody sends until the wait is over, and the rate then comes back as `Recovery` says: it is a
-    lower ceiling meanwhile, as strict.
+    `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. After a burst of
+    429s nobody sends until the wait is over; the rate then comes back as `Recovery` says, no less strict.
+
+    `bursts_in_a_row`: bursts of 429s since the last answer.
     """
 
     def __init__(self, qps: float, retry_after_cap: float) -> None:
@@ -51,8 +48,8 @@ class Pace:
         self._forfeited = 0
         self._recovery = Recovery(qps)
         self._slowed_at = -1.0
-        self._hold_until = 0.0
-        self._bursts = 0
+        self._paused_until = 0.0
+        self.bursts_in_a_row = 0
 
     def approach_at_once(self) -> bool:
         """Come near where a place is near already and nobody is in line; `arrived` ends it."""
@@ -66,7 +63,7 @@ class Pace:
         loop = asyncio.get_running_loop()
         async with self._line:
             while (delay := self._far(loop.time())) > 0:
-                await asyncio.sleep(min(delay, _GLANCE))
+                await asyncio.sleep(min(delay, _RECHECK_SECONDS))
             self._coming += 1
 
     def arrived(self) -> None:
@@ -93,7 +90,7 @@ class Pace:
             due, now = 0.0, loop.time()
             while (delay := self._delay(now)) > 0:
                 due = now + delay
-                await asyncio.sleep(min(delay, _GLANCE))
+                await asyncio.sleep(min(delay, _RECHECK_SECONDS))
                 now = loop.time()
             self._places.append(min(now, max(due, now - _LATE)) if due else now)
             return now
@@ -106,40 +103,35 @@ class Pace:
                 del self._places[-back]
                 return
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Give no place for so long: an earlier process may have sent just now."""
-        self._hold_until = asyncio.get_running_loop().time() + seconds
+        self._paused_until = asyncio.get_running_loop().time() + seconds
 
     def throttled(self, sent_at: float, retry_after: float | None) -> bool:
         """Slow down after a 429; False where the request belongs to a burst already answered so."""
         now = asyncio.get_running_loop().time()
-        first_of_burst = sent_at > self._slowed_at
-        if first_of_burst:
-            self._recovery.slow(now, sent_at, self._borne(sent_at), answered=self._bursts == 0)
-            self._bursts += 1
+        is_first_of_burst = sent_at > self._slowed_at
+        if is_first_of_burst:
+            accepted = self._sent_before(sent_at)
+            self._recovery.slow(now, sent_at, accepted, answered=self.bursts_in_a_row == 0)
+            self.bursts_in_a_row += 1
             self._slowed_at = now
-        wait = throttle_wait(self._bursts, retry_after, self._retry_after_cap)
-        if first_of_burst or retry_after is not None:
-            self._hold_until = max(self._hold_until, now + wait)
-            self._recovery.quiet(self._hold_until)
-        return first_of_burst
-
-    @property
-    def bursts_in_a_row(self) -> int:
-        """Bursts of 429s since the last answer."""
-        return self._bursts
+        wait = throttle_wait(self.bursts_in_a_row, retry_after, self._retry_after_cap)
+        if is_first_of_burst or retry_after is not None:
+            self._paused_until = max(self._paused_until, now + wait)
+            self._recovery.pause(self._paused_until)
+        return is_first_of_burst
 
     def answered(self, sent_at: float) -> None:
         """Note an answer: bursts are no longer in a row."""
         if sent_at > self._slowed_at:
-            self._bursts = 0
+            self.bursts_in_a_row = 0
 
-    def _borne(self, sent_at: float) -> int | None:
+    def _sent_before(self, sent_at: float) -> int | None:
         """How many requests left within the second before, where any did and the log reaches as far back."""
-        places = self._places
-        if len(places) == self._count and places[0] > sent_at - 1.0:
+        if len(self._places) == self._count and self._places[0] > sent_at - 1.0:
             return None
-        return max(0, sum(sent_at - MARGIN <= place <= sent_at for place in places) - 1) or None
+        return max(0, sum(sent_at - MARGIN <= place <= sent_at for place in self._places) - 1) or None
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
@@ -147,7 +139,7 @@ class Pace:
 
     def _delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
-        free = max(self._hold_until, self._free_at(self._count, self._window))
+        free = max(self._paused_until, self._free_at(self._count, self._window))
         if self._recovery.slowed:
             rate = self._recovery.rate(now)
             free = max(free, self._free_at(max(1, floor(rate)), MARGIN * max(1.0, 1.0 / rate)))

@@ -6,27 +6,22 @@ Which page is next, `next_work` decides; what becomes of it, `reading` and `sell
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from crawler.engine.gates import Gates
-from crawler.engine.next_work import NextWork
-from crawler.engine.parked import Parked
-from crawler.engine.reading import Observers, Reader, ended
+from crawler.engine.next_work import NextWork, Parked
+from crawler.engine.reading import Reader, ended
 from crawler.engine.seller import Policies
-from crawler.engine.stop import Stop
 from crawler.models.errors import ApiDownError, CrawlerError, InterruptedRunError
-from crawler.models.page import Match, Page
+from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.ports import Journal
 from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
-from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier
-from crawler.rules.outage import DOWN_SELLERS, Breaker
-from crawler.rules.paging import PagingRule
-from crawler.rules.probing import ShortPageProbes
+from crawler.rules.outage import DOWN_SELLERS
 from crawler.rules.sizing import PoolSize
-from crawler.rules.top import Top
 
 _TICK = 0.1
 """Seconds after which the number of workers is looked at again."""
@@ -35,13 +30,9 @@ _TICK = 0.1
 class Crawl:
     """One crawl of one seller list.
 
-    `top` ends sellers that hide nothing better than what is certain; `probe_share` is how large a share
-    of the credits goes to the page after a short one; `match` compares first pages with an earlier
-    snapshot. `to_repair` are ended sellers whose gaps are still to be repaired; None leaves every gap.
-    `address` knows whether the API's address is proven to be right.
-    `on_page` and `on_end` inform a progress display of journaled pages and ended sellers.
-
-    `failures`: the sellers that failed. `probes` and `after_rejects`: what pages after short ones held.
+    `grace` is how many seconds requests in flight get after an interruption. `to_repair` are ended sellers
+    whose gaps are still to be repaired; None leaves every gap. `address` knows whether the API's address is
+    proven to be right. `on_page` and `on_end` are informed of journaled pages and ended sellers.
     """
 
     def __init__(
@@ -49,47 +40,28 @@ class Crawl:
         frontier: Frontier | BestFirst,
         gates: Gates,
         journal: Journal,
-        paging: PagingRule,
         size: PoolSize,
-        breaker: Breaker,
-        stop: Stop,
         grace: float,
+        policies: Policies,
         *,
-        top: Top | None = None,
-        probe_share: float = 0.0,
-        lookahead: LookaheadRule | None = None,
-        match: Callable[[Page], Match | None] = lambda _page: None,
         to_repair: Iterable[str] | None = None,
         address: AddressCheck | None = None,
         on_page: Callable[[Page], None] = lambda _page: None,
         on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None,
     ) -> None:
         self._gates = gates
+        self._breaker = gates.breaker
+        self._stop = gates.stop
         self._size = size
-        self._breaker = breaker
-        self._stop = stop
         self._grace = grace
         self._address = address or AddressCheck()
         gates.holds_back = self._address.holds_back
-        self._parked = Parked(breaker, gates.retry)
-        self._next = NextWork(frontier, self._parked, breaker, self._address, to_repair or ())
-        probes = ShortPageProbes(probe_share, lambda: gates.counts.sent)
-        self._reader = Reader(
-            self._next,
-            gates,
-            journal,
-            breaker,
-            size,
-            stop,
-            Policies(paging, lookahead or LookaheadRule(), probes, top, match),
-            Observers(on_page, on_end),
-            repairs=to_repair is not None,
-        )
+        self._parked = Parked(gates.breaker, gates.retry)
+        self._next = NextWork(frontier, self._parked, gates.breaker, self._address, deque(to_repair or ()))
+        repairs = to_repair is not None
+        self._reader = Reader(self._next, gates, journal, size, policies, on_page, on_end, repairs)
         # Ordered, so that a simulated night replays exactly.
         self._workers: dict[asyncio.Task[None], None] = {}
-        self.failures = self._reader.failures
-        self.probes = probes.probes
-        self.after_rejects = probes.after_rejects
 
     async def run(self) -> None:
         """Work until nothing is left to do or `stop` was set and all in flight has ended."""
@@ -101,29 +73,28 @@ class Crawl:
     async def _tend(self, group: asyncio.TaskGroup) -> bool:
         """Keep the number of workers right; False when the crawl is over."""
         if self._stop.reason is not None:
-            self._end_grace()
+            if isinstance(self._stop.reason, InterruptedRunError) and _now() >= self._stop.at + self._grace:
+                for worker in self._workers:
+                    worker.cancel()
             return bool(self._workers)
         if not self._workers and not self._breaker.is_open and not self._next.may_take_turn:
             await self._give_up_safely()
-        if not self._workers and not self._parked and not self._has_work:
-            self._conclude_on_address()
+        is_done = not self._workers and not self._parked and not self._next.is_there(_now())
+        if is_done and self._address.is_doubtful and self._address.conclude():
+            self._stop.set(ApiDownError(self._address.doubt))
         for _ in range(self._wanted):
             worker = group.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._workers.pop)
-        return bool(self._workers) or bool(self._parked) or self._has_work
-
-    @property
-    def _has_work(self) -> bool:
-        return self._next.is_there(_now())
+        return bool(self._workers) or bool(self._parked) or self._next.is_there(_now())
 
     @property
     def _wanted(self) -> int:
         """How many more workers there is work for: while the API is down, one for a trial."""
         room = max(0, self._most_workers - len(self._workers))
-        if not room or not self._has_work:
-            return 0
-        return min(room, int(self._gates.may_try)) if self._breaker.is_open else room
+        if self._breaker.is_open:
+            room = min(room, int(self._gates.may_try))
+        return room if room and self._next.is_there(_now()) else 0
 
     @property
     def _most_workers(self) -> int:
@@ -131,18 +102,11 @@ class Crawl:
         target = self._size.target
         return min(target, DOWN_SELLERS) if self._breaker.is_shaky or self._address.is_doubtful else target
 
-    def _end_grace(self) -> None:
-        interrupted = isinstance(self._stop.reason, InterruptedRunError)
-        if interrupted and _now() >= self._stop.at + self._grace:
-            for worker in self._workers:
-                worker.cancel()
-
     async def _work(self) -> None:
         try:
             # Only what is parked depends on the time.
             while self._is_on_duty and (work := self._next.take(_now() if self._parked else 0.0)) is not None:
-                following = self._reader.do(work)
-                if following is not None:
+                if (following := self._reader.do(work)) is not None:
                     await following
         except CrawlerError as reason:
             self._stop.set(reason)
@@ -153,11 +117,6 @@ class Crawl:
             return False
         return not self._breaker.is_open or self._gates.may_try
 
-    def _conclude_on_address(self) -> None:
-        """Stop where everybody was refused as by a wrong path, and nobody is left to ask."""
-        if self._address.is_doubtful and self._address.conclude():
-            self._stop.set(ApiDownError(self._address.doubt))
-
     async def _give_up_safely(self) -> None:
         """Fail what is undecided: nobody is left whose answer could show that the API was down.
 
@@ -165,7 +124,7 @@ class Crawl:
         """
         if self._breaker.nobody_answered:
             if self._parked and self._breaker.is_shaky:
-                self._breaker.open_for_few(_now(), self._parked.trials_left)
+                self._breaker.open(_now(), self._parked.trials_left)
                 self._gates.warn_of_outage()
             return
         try:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crawler.engine.events import Answer, Defer, Event, Keep, Park
 from crawler.engine.gates import Gates, GaveUpError, HeldBackError
 from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Policies, Seller, SellerState
-from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
 from crawler.ports import Journal
 from crawler.rules.drift import Repair
-from crawler.rules.outage import Breaker
 from crawler.rules.sizing import PoolSize
 
 Pending = Coroutine[None, None, None] | None
@@ -25,44 +23,24 @@ Pending = Coroutine[None, None, None] | None
 _AT_REST = (SellerState.WAITING, SellerState.ENDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Observers:
-    """Who is informed of journaled pages and of ended sellers."""
-
-    on_page: Callable[[Page], None] = lambda _page: None
-    on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None
-
-
+@dataclass(slots=True)
 class Reader:
-    """Does the work of a crawl's workers."""
+    """Does the work of a crawl's workers.
 
-    def __init__(
-        self,
-        work: NextWork,
-        gates: Gates,
-        journal: Journal,
-        breaker: Breaker,
-        size: PoolSize,
-        stop: Stop,
-        policies: Policies,
-        observers: Observers,
-        *,
-        repairs: bool,
-    ) -> None:
-        self._work = work
-        self._frontier = work.frontier
-        self._address = work.address
-        self._gates = gates
-        self._journal = journal
-        self._breaker = breaker
-        self._size = size
-        self._stop = stop
-        self._policies = policies
-        self._observers = observers
-        self._repairs = repairs
-        self._sellers: dict[str, Seller] = {}
-        self._unreported: list[SellerProgress] = []
-        self.failures: list[str] = []
+    `on_page` and `on_end` are informed of journaled pages and of ended sellers; `repairs`: sellers that end
+    with gaps are to be repaired.
+    """
+
+    work: NextWork
+    gates: Gates
+    journal: Journal
+    size: PoolSize
+    policies: Policies
+    on_page: Callable[[Page], None]
+    on_end: Callable[[str, Ending], None]
+    repairs: bool
+    _sellers: dict[str, Seller] = field(default_factory=dict)
+    _unreported: list[SellerProgress] = field(default_factory=list)
 
     def do(self, work: Work) -> Pending:
         """Begin a piece of work; returns what is to be awaited until all that came of it is durable."""
@@ -82,41 +60,41 @@ class Reader:
     async def finish(self) -> None:
         """Journal which sellers have ended without what was in flight, and credits that brought no page."""
         try:
-            while self._address.at_fault:
-                await ended(self.give_up(self._address.at_fault.popleft()))
+            while self.work.address.at_fault:
+                await ended(self.give_up(self.work.address.at_fault.popleft()))
             for seller in list(self._sellers.values()):
                 await ended(self._carry_out(seller, self._feed(seller, Event.STOPPED)))
             for progress in self._unreported:
                 if progress.credits:
-                    await self._journal.end(progress.seller_id, progress.take_unreported_credits(), None)
+                    await self.journal.end(progress.seller_id, progress.take_unreported_credits(), None)
         except CrawlerError as reason:
-            self._stop.set(reason)
+            self.gates.stop.set(reason)
 
     def _take_turn(self, progress: SellerProgress) -> Pending:
         seller = self._sellers.get(progress.seller_id)
         if seller is None:
-            seller = self._sellers[progress.seller_id] = Seller(progress, self._policies)
-        in_doubt = self._address.doubts(progress.seller_id)
+            seller = self._sellers[progress.seller_id] = Seller(progress, self.policies)
+        in_doubt = self.work.address.doubts(progress.seller_id)
         return self._carry_out(seller, self._feed(seller, Event.PASSED_OVER if in_doubt else Event.TURN))
 
     async def _ask(self, seller: Seller, request: PageRequest) -> None:
-        self._work.reading += 1
+        self.work.reading += 1
         sent_at = None
         try:
             try:
-                page, sent_at = await self._gates.ask(request)
+                page, sent_at = await self.gates.ask(request)
             except (HeldBackError, ThrottledError, UnavailableError, RefusedError) as error:
                 answer = self._without_page(seller, request, error)
             else:
-                self._address.prove()
+                self.work.address.prove()
                 answer = self._feed(seller, Event.PAGE_CAME, page)
             following = self._carry_out(seller, answer)
             if following is not None:
                 await following
                 if sent_at is not None:
-                    self._size.measured(asyncio.get_running_loop().time() - sent_at)
+                    self.size.measured(asyncio.get_running_loop().time() - sent_at)
         finally:
-            self._work.reading -= 1
+            self.work.reading -= 1
             if request.seller.credits:
                 self._unreported.append(request.seller)
 
@@ -127,22 +105,22 @@ class Reader:
         if not isinstance(error, UnavailableError):
             return self._feed(seller, Event.DEFERRED, request)
         # Where nobody has been answered at all, it is the API that fails, however few sellers there are.
-        if self._gates.retry.is_at_fault(request) and not self._breaker.nobody_answered:
+        if self.gates.retry.is_at_fault(request) and not self.gates.breaker.nobody_answered:
             return self._failed(request)
         return self._feed(seller, Event.NO_ANSWER, request)
 
     def _refused(self, seller: Seller, request: PageRequest, refusal: RefusedError) -> Answer:
         self._feed(seller, Event.REFUSED)
         request.reason = str(refusal)
-        if refusal.of_address and not self._address.is_proven:
-            self._address.keep_in_doubt(request, refusal.kind)
+        if refusal.of_address and not self.work.address.is_proven:
+            self.work.address.keep_in_doubt(request, refusal.kind)
             return ()
-        self._address.prove()
+        self.work.address.prove()
         request.retriable = False
         return self._failed(request)
 
     def _failed(self, request: PageRequest) -> Answer:
-        self._breaker.found_failing(request.seller.seller_id)
+        self.gates.breaker.found_failing(request.seller.seller_id)
         return self._feed(self._seller_of(request), Event.UNOBTAINABLE, request)
 
     def _seller_of(self, request: PageRequest) -> Seller:
@@ -165,48 +143,48 @@ class Reader:
             if isinstance(action, Ending):
                 return self._end(seller.progress, action)
             if isinstance(action, Park):
-                self._work.parked.park(action.request)
+                self.work.parked.park(action.request)
             elif isinstance(action, Defer):
-                self._work.defer(action.request)
+                self.work.defer(action.request)
             else:
-                self._frontier.put_back(seller.progress)
+                self.work.frontier.put_back(seller.progress)
         return None
 
     async def _keep(self, seller: Seller, keep: Keep) -> None:
         page, progress = keep.page, seller.progress
-        await self._journal.append(page, progress.take_unreported_credits(), keep.ending, keep.notes)
-        self._frontier.learn(page)
-        if self._policies.top is not None:
-            self._policies.top.learn(page)
-        self._observers.on_page(page)
+        await self.journal.append(page, progress.take_unreported_credits(), keep.ending, keep.notes)
+        self.work.frontier.learn(page)
+        if self.policies.top is not None:
+            self.policies.top.learn(page)
+        self.on_page(page)
         if keep.ending is not None:
             self._note_end(progress, keep.ending)
         else:
             self._carry_out(seller, self._feed(seller, Event.KEPT))
 
     async def _end(self, progress: SellerProgress, ending: Ending) -> None:
-        await self._journal.end(progress.seller_id, progress.take_unreported_credits(), ending)
+        await self.journal.end(progress.seller_id, progress.take_unreported_credits(), ending)
         self._note_end(progress, ending)
 
     def _note_end(self, progress: SellerProgress, ending: Ending) -> None:
-        if self._repairs and progress.drifted and ending.status is SellerStatus.COMPLETE:
-            self._work.repair_later(progress.seller_id)
-        self._observers.on_end(progress.seller_id, ending)
+        if self.repairs and progress.drifted and ending.status is SellerStatus.COMPLETE:
+            self.work.to_repair.append(progress.seller_id)
+        self.on_end(progress.seller_id, ending)
 
     async def _repair(self, seller_id: str) -> None:
         """Read pages of an ended seller again (`--repair-drift`), until it wants no more or the run stops."""
         progress = SellerProgress(seller_id)
-        seller = Seller(progress, self._policies, Repair(*await self._journal.drifted(seller_id)))
+        seller = Seller(progress, self.policies, Repair(*await self.journal.drifted(seller_id)))
         answer = seller.on(Event.TURN)
         try:
             while answer:
                 (action,) = answer
                 if isinstance(action, Keep):
                     credits_spent = progress.take_unreported_credits()
-                    await self._journal.append(action.page, credits_spent, None, action.notes)
-                    self._observers.on_page(action.page)
+                    await self.journal.append(action.page, credits_spent, None, action.notes)
+                    self.on_page(action.page)
                     answer = seller.on(Event.KEPT)
-                elif isinstance(action, PageRequest) and self._stop.reason is None:
+                elif isinstance(action, PageRequest) and self.gates.stop.reason is None:
                     answer = await self._ask_again(seller, action)
                 else:
                     return
@@ -216,10 +194,10 @@ class Reader:
 
     async def _ask_again(self, seller: Seller, request: PageRequest) -> Answer:
         try:
-            page, _ = await self._gates.fetch(request)
+            page, _ = await self.gates.fetch(request)
         except (GaveUpError, RefusedError):
             return seller.on(Event.UNOBTAINABLE, request)
-        self._address.prove()
+        self.work.address.prove()
         return seller.on(Event.PAGE_CAME, page)
 
 

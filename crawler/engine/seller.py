@@ -7,7 +7,7 @@ pure: `TRANSITIONS` says which method decides, `Seller.on` applies it, and the p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -120,9 +120,9 @@ class Policies:
     earlier snapshot.
     """
 
-    paging: PagingRule
-    lookahead: LookaheadRule
-    probes: ShortPageProbes
+    paging: PagingRule = field(default_factory=PagingRule)
+    lookahead: LookaheadRule = field(default_factory=LookaheadRule)
+    probes: ShortPageProbes = field(default_factory=ShortPageProbes)
     top: Top | None = None
     match: Callable[[Page], Match | None] = lambda _page: None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier
-from crawler.rules.spread import spread_places
+from crawler.rules.order import spread_places
 from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList
 from crawler.store.journal import Journal
@@ -28,7 +28,7 @@ class Rules:
 
     frontier: Frontier | BestFirst
     top: Top | None = None
-    lookahead: LookaheadRule | None = None
+    lookahead: LookaheadRule = field(default_factory=LookaheadRule)
     match: FirstPageMatch = no_match
 
 

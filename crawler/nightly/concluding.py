@@ -13,7 +13,7 @@ from crawler.nightly.publishing import Published
 from crawler.nightly.reporting import draft, note_findings
 from crawler.report.progress import LOG
 from crawler.report.run_report import Credits, RunReport
-from crawler.rules.clock import doubt_by_api
+from crawler.rules.dates import doubt_by_api
 from crawler.store.failpoints import reached
 from crawler.store.files import write_whole
 from crawler.store.layout import RunFolder

@@ -82,9 +82,9 @@ class _Session:
         )
         if self._engine is None:
             return outcome
-        job = self._engine.crawl
+        probes = self._engine.probes
         return replace(
-            outcome, counts=self._engine.counts, probes=job.probes, after_rejects=job.after_rejects
+            outcome, counts=self._engine.counts, probes=probes.probes, after_rejects=probes.after_rejects
         )
 
     async def crawl(self) -> None:

@@ -8,6 +8,7 @@ from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, RequestCounts
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
+from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.page import Page
 from crawler.models.seller import Ending
@@ -16,6 +17,7 @@ from crawler.nightly.opening import Opened
 from crawler.ports import Api
 from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule
+from crawler.rules.probing import ShortPageProbes
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.store.group_commit import GroupCommit
@@ -55,6 +57,7 @@ class Engine:
     crawl: Crawl
     counts: RequestCounts
     figures: LiveFigures
+    probes: ShortPageProbes
 
 
 def wire(
@@ -64,27 +67,23 @@ def wire(
     night, run = opened.night, opened.night.run
     breaker = Breaker(run.patience)
     pace = Pace(run.qps, night.settings.api.retry_after_cap)
-    pace.hold(opened.initial_hold_s)
+    pace.pause(opened.initial_hold_s)
     retry = RetryRule(run.attempts, run.backoff)
     gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
     budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
     figures = LiveFigures(len(night.listed), choice.ended, budget, spent, gates.counts)
+    paging = PagingRule(run.stop, run.max_pages, run.min_value)
+    probes = ShortPageProbes(run.probe, lambda: gates.counts.sent)
     crawl = Crawl(
         rules.frontier,
         gates,
         journal,
-        PagingRule(run.stop, run.max_pages, run.min_value),
         PoolSize(run.qps, None if run.workers == "auto" else run.workers, night.world.connections),
-        breaker,
-        stop,
         run.grace,
-        top=rules.top,
-        probe_share=run.probe,
-        lookahead=rules.lookahead,
-        match=rules.match,
+        Policies(paging, rules.lookahead, probes, rules.top, rules.match),
         to_repair=choice.to_repair,
         address=choice.address,
         on_page=figures.count_page,
         on_end=figures.count_end,
     )
-    return Engine(crawl, gates.counts, figures)
+    return Engine(crawl, gates.counts, figures, probes)

@@ -10,10 +10,10 @@ from math import exp, inf, log
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress
-from crawler.rules.spread import Spread
+from crawler.rules.order import Spread
 
-_STEEPEST = 8.0
-_SCALES = (0.5, 2.0)
+_MAX_EXPONENT = 8.0
+_MIN_SCALE, _MAX_SCALE = 0.5, 2.0
 """How far a page may differ from last night's before its difference says nothing of the next page."""
 
 
@@ -35,7 +35,7 @@ def _exponent(page_num: int, ratio: float) -> float:
     """The exponent for which a page's total is `ratio` times its last value, by bisection."""
     last = page_num * PAGE_SIZE
     ranks = [log((last - k) / last) for k in range(PAGE_SIZE)]
-    low, high = 0.0, _STEEPEST
+    low, high = 0.0, _MAX_EXPONENT
     for _ in range(20):
         middle = (low + high) / 2
         powers = sum(exp(-middle * rank) for rank in ranks)
@@ -43,13 +43,12 @@ def _exponent(page_num: int, ratio: float) -> float:
     return low
 
 
-class BestFirst:
+class BestFirst(Spread):
     """A frontier that gives the seller whose next page is expected to bring the most.
 
     A seller not seen yet is worth what its first page was in `history` (sums by page, the first page
     first) or, unknown there, what first pages of such sellers have brought so far; until one has, they
     go before all others. With `by_max_remaining_value` a seller is worth the most that its next row can be.
-    `spread` are some of the fresh ones, for `take_spread`.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class BestFirst:
         by_max_remaining_value: bool = False,
         spread: Iterable[str] = (),
     ) -> None:
-        self._spread = Spread(spread)
+        super().__init__(spread)
         self._history = history or {}
         self._by_max_remaining_value = by_max_remaining_value
         self._count = 0
@@ -77,14 +76,9 @@ class BestFirst:
     def take(self) -> SellerProgress | None:
         """Give the seller whose page is next; None where every seller has ended or is in hand."""
         while (seller_id := self._take_new()) is not None:
-            if self._spread.in_turn(seller_id):
+            if self.is_left(seller_id):
                 return SellerProgress(seller_id)
         return heappop(self._heap)[2] if self._heap else None
-
-    def take_spread(self) -> SellerProgress | None:
-        """Give a seller before its turn, from another part of the list; None where all were taken."""
-        seller_id = self._spread.take()
-        return None if seller_id is None else SellerProgress(seller_id)
 
     def _take_new(self) -> str | None:
         """Take the seller not begun that is next; None where one that is begun is, or nobody."""
@@ -101,11 +95,11 @@ class BestFirst:
         unknown = []
         for number, seller_id in enumerate(fresh):
             pages = self._history.get(seller_id)
-            if pages is not None:
+            if pages is None:
+                unknown.append(seller_id)
+            else:
                 # Below 0, or no number at all, it would never be taken.
                 self._known.append((-max(0.0, pages[0]) if pages else 0.0, number, seller_id))
-            else:
-                unknown.append(seller_id)
         heapify(self._known)
         return unknown
 
@@ -122,19 +116,19 @@ class BestFirst:
 
     def gain(self, seller: SellerProgress) -> float:
         """What the seller's next page is expected to bring."""
-        if self._by_max_remaining_value or seller.last_value is None or not seller.pages:
-            return self._worth_of_unknown() if not seller.pages else max(0.0, seller.max_remaining_value)
+        if not seller.pages:
+            return self._worth_of_unknown()
+        if self._by_max_remaining_value or seller.last_value is None:
+            return max(0.0, seller.max_remaining_value)
         most = PAGE_SIZE * max(0.0, seller.last_value)
         pages = self._history.get(seller.seller_id)
         if pages is None or seller.pages >= len(pages):
             # Of sellers with p full pages about p in p + 1 have a row more: sizes fall by a power.
             likely = 0.5 if pages is not None else seller.pages / (seller.pages + 1)
-            return min(
-                most, likely * predicted_total(seller.pages, max(0.0, seller.total), seller.last_value)
-            )
+            predicted = predicted_total(seller.pages, max(0.0, seller.total), seller.last_value)
+            return min(most, likely * predicted)
         before = pages[seller.pages - 1]
-        low, high = _SCALES
-        scale = min(high, max(low, seller.total / before)) if before > 0 else 1.0
+        scale = min(_MAX_SCALE, max(_MIN_SCALE, seller.total / before)) if before > 0 else 1.0
         return max(0.0, min(most, pages[seller.pages] * scale))
 
     @property

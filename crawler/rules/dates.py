@@ -1,10 +1,18 @@
-"""Which crawl dates may be written: those that some place on earth has reached, and that are not too old."""
+"""Which crawl dates may be written; and which clock may be wrong, by the last run and the API's."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
 _EASTERNMOST = timedelta(hours=14)
+"""By how much the first places on earth to begin a day are ahead of UTC."""
+
+_LONGEST_PAUSE = timedelta(days=35)
+_MAX_BACKWARDS = timedelta(days=2)
+"""How long ago the last run may be, and how far in the future, before the clock is doubted."""
+
+_MAX_OFFSET = timedelta(hours=12)
+"""How far the API's clock may be off ours."""
 
 
 def latest_date(now: datetime) -> date:
@@ -20,3 +28,33 @@ def is_late(began: datetime, now: datetime, late_after: float) -> bool:
 def stamp(moment: datetime) -> str:
     """A moment as reports and the ledger write it: UTC, in milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def doubt_by_last_run(now: datetime, last: datetime | None) -> str | None:
+    """Why the clock may be wrong now, or was in the last run; None where both fit together."""
+    if last is None or -_MAX_BACKWARDS <= now - last <= _LONGEST_PAUSE:
+        return None
+    way = "before" if now < last else "after"
+    return (
+        f"the clock says {_minute(now)}, {abs((now - last).days)} days {way} the last run ({_minute(last)}): "
+        "one of the two is wrong, or no run was made for long; this run removes no old journal and no report"
+    )
+
+
+def doubt_by_api(now: datetime, offset: timedelta | None) -> str | None:
+    """Why the clock may be wrong, where the API's is so far ahead of it; None where they agree."""
+    if offset is None or abs(offset) <= _MAX_OFFSET:
+        return None
+    return (
+        f"this machine's clock says {_minute(now)}, the API's Date says {_minute(now + offset)}: "
+        "set the clock, if it is this one that is wrong"
+    )
+
+
+def is_future(crawl_date: date, now: datetime, offset: timedelta | None) -> bool:
+    """Whether a date has begun nowhere on earth by the API's clock, where that differs from ours."""
+    return offset is not None and abs(offset) > _MAX_OFFSET and crawl_date > latest_date(now + offset)
+
+
+def _minute(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -11,7 +11,7 @@ from crawler.models.seller import SellerProgress
 def gap_before(progress: SellerProgress, page: Page) -> Gap | None:
     """The gap between `page` and the one before it, with `progress` as it was then; None without one.
 
-    Of a list that stands still no row comes twice, and none is worth more than what came before. Rows
+    In a list that does not change no row comes twice, and none is worth more than the one before. Rows
     that rose past the reader leave either trace; rows that fell or went may leave none.
     """
     if not progress.pages or not page.row_count:
@@ -25,11 +25,10 @@ def gap_before(progress: SellerProgress, page: Page) -> Gap | None:
 def _overlap(progress: SellerProgress, page: Page) -> int:
     """Rows of a page up to the last that was on the page before: what rises pushes them on."""
     stored = progress.stored_last_id_hash
-    hash_of, known = (stable_hash, {stored}) if stored else (hash, {*progress.id_hashes})
-    hashes = [hash_of(video_id) for video_id in page.ids]
-    if known.isdisjoint(hashes):
+    hash_of, known = (stable_hash, {stored}) if stored else (hash, set(progress.id_hashes))
+    if known.isdisjoint(map(hash_of, page.ids)):
         return 0
-    return max(place for place, found in enumerate(hashes, 1) if found in known)
+    return max(place for place, video_id in enumerate(page.ids, 1) if hash_of(video_id) in known)
 
 
 class Repair:

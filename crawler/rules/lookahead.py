@@ -25,9 +25,9 @@ _FULL_PAGES_BEFORE_LEAPS = 4
 
 @dataclass(frozen=True, slots=True)
 class LookaheadRule:
-    """Which sellers are read ahead: `depths` tells how many full pages each had in the last snapshot.
+    """Which sellers are read ahead, none of fewer than `min_pages` pages.
 
-    Sellers with fewer than `min_pages` pages never are.
+    `depths`: how many full pages each had in the last snapshot.
     """
 
     mode: Mode = "off"
@@ -70,8 +70,7 @@ class Ahead:
         self._jumps: dict[int, int | None] = {}
         self._jump: int | None = None
         self._floor = 0
-        self._end: int | None = None
-        self._failed_at: float = inf
+        self._end = self._failed_at = inf
         self._cursor = seller.next_page
         self.in_flight: set[int] = set()
         self.early: dict[int, Page | Ending] = {}
@@ -118,15 +117,14 @@ class Ahead:
         turn = self.seller.next_page
         if turn not in self.in_flight and turn not in self.early:
             return turn
-        if self._end is not None and self._end < turn:
-            self._end = None
+        if self._end < turn:
+            self._end = inf
         jump = self._next_jump(turn - 1)
         if jump is not None:
             self._jump = jump
             return jump
         self._cursor = max(self._cursor, turn)
-        last = min(self._floor, self._limit, self._limit if self._end is None else self._end - 1)
-        while self._cursor <= last:
+        while self._cursor <= min(self._floor, self._limit, self._end - 1):
             if self._is_free(self._cursor):
                 return self._cursor
             self._cursor += 1
@@ -139,20 +137,18 @@ class Ahead:
         """The next jump, with so many pages read in turn, all of them full."""
         if self._jump is not None:
             return None
-        if self._end is None:
+        if self._end == inf:
             page_num = self._towards_depth(read) or self._leap(read)
         else:
             page_num = self._between(read) if self._gallop else None
-        if page_num is None or page_num <= read + 1 or page_num > self._limit:
+        if page_num is None or not read + 1 < page_num <= self._limit:
             return None
         return page_num if self._is_free(page_num) else None
 
     def _towards_depth(self, read: int) -> int | None:
-        depth = self._depth
+        depth, known = self._depth, max(read + 1, self._floor)
         rungs = (depth - max(2, depth // _NIGHTLY_LOSS_DIVISOR), depth, depth + 1) if depth else ()
-        return next(
-            (rung for rung in rungs if rung > max(read + 1, self._floor) and rung not in self._jumps), None
-        )
+        return next((rung for rung in rungs if rung > known and rung not in self._jumps), None)
 
     def _leap(self, read: int) -> int | None:
         """Twice as far as the last page known, or as the growth since the last snapshot."""
@@ -162,12 +158,12 @@ class Ahead:
         return min(self._limit, furthest + (furthest - self._depth))
 
     def _between(self, read: int) -> int | None:
-        low, high = max(read, self._floor), self._end or 0
-        return (low + high) // 2 if high - low > _PAGES_LEFT_TO_READ_IN_TURN else None
+        low = max(read, self._floor)
+        return int(low + self._end) // 2 if self._end - low > _PAGES_LEFT_TO_READ_IN_TURN else None
 
     def _ends_at(self, page_num: int) -> None:
         """Note that no page from here on is wanted."""
-        self._end = page_num if self._end is None else min(self._end, page_num)
+        self._end = min(self._end, page_num)
 
     def _compare(self, page: Page, count: int) -> None:
         """Learn from a page that came before its turn how far the list goes."""
@@ -185,7 +181,7 @@ class Ahead:
         later: set[int | None] = set()
         for page_num in sorted(self._jumps, reverse=True):
             fingerprint = self._jumps[page_num]
-            if fingerprint is not None and later - {fingerprint} and page_num < (self._end or page_num + 1):
+            if fingerprint is not None and later - {fingerprint} and page_num < self._end:
                 self._floor = max(self._floor, page_num)
                 break
             later.add(fingerprint)

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.rules.spread import Spread
 
 
-class Frontier:
+def spread_places(length: int, count: int) -> list[int]:
+    """Some places of a list, evenly apart; any first few of them lie far apart as well."""
+    count = min(length, count)
+    places = [(2 * number + 1) * length // (2 * count) for number in range(count)]
+    return [places[number] for first in range(4) for number in range(3 - first, count, 4)]
+
+
+class Spread:
+    """A few new sellers, spread over the list; each is taken once, before its turn or in turn."""
+
+    def __init__(self, seller_ids: Iterable[str] = ()) -> None:
+        self._left = dict.fromkeys(seller_ids)
+        self._taken: set[str] = set()
+
+    def take_spread(self) -> SellerProgress | None:
+        """Give a seller before its turn, from another part of the list; None where all were taken."""
+        if not self._left:
+            return None
+        seller_id = next(iter(self._left))
+        del self._left[seller_id]
+        self._taken.add(seller_id)
+        return SellerProgress(seller_id)
+
+    def is_left(self, seller_id: str) -> bool:
+        """Note that it is a seller's turn; False where it was taken before."""
+        self._left.pop(seller_id, None)
+        return seller_id not in self._taken
+
+
+class Frontier(Spread):
     """Sellers not begun, and sellers begun whose next page nobody has in hand.
 
     Sellers not begun are drawn from their iterator one at a time, so that a list of millions costs
     nothing here. Depth-first finishes what is begun before it begins another; breadth-first reads one
     page of every seller before the second page of any.
-
-    `spread` are some of the fresh sellers, for `take_spread`.
     """
 
     def __init__(
@@ -27,22 +53,21 @@ class Frontier:
         strategy: Strategy,
         spread: Iterable[str] = (),
     ) -> None:
-        self._fresh: Iterator[str] = iter(fresh)
-        self._spread = Spread(spread)
+        super().__init__(spread)
+        self._fresh = iter(fresh)
         self._begun = deque(begun)
         self._depth_first = strategy is Strategy.DEPTH_FIRST
-        self._dry = False
+        self._is_fresh_over = False
 
     def take(self) -> SellerProgress | None:
         """Give the seller whose page is next; None where every seller has ended or is in hand."""
-        if self._depth_first:
-            return self._take_begun() or self._take_fresh()
-        return self._take_fresh() or self._take_begun()
-
-    def take_spread(self) -> SellerProgress | None:
-        """Give a seller before its turn, from another part of the list; None where all were taken."""
-        seller_id = self._spread.take()
-        return None if seller_id is None else SellerProgress(seller_id)
+        if self._depth_first and self._begun:
+            return self._begun.popleft()
+        for seller_id in self._fresh:
+            if self.is_left(seller_id):
+                return SellerProgress(seller_id)
+        self._is_fresh_over = True
+        return self._begun.popleft() if self._begun else None
 
     def put_back(self, seller: SellerProgress) -> None:
         """Take back a seller whose next page is still to be asked for."""
@@ -57,14 +82,4 @@ class Frontier:
     @property
     def empty(self) -> bool:
         """Whether `take` has nothing to give (True only once the fresh sellers were seen to end)."""
-        return self._dry and not self._begun
-
-    def _take_begun(self) -> SellerProgress | None:
-        return self._begun.popleft() if self._begun else None
-
-    def _take_fresh(self) -> SellerProgress | None:
-        for seller_id in self._fresh:
-            if self._spread.in_turn(seller_id):
-                return SellerProgress(seller_id)
-        self._dry = True
-        return None
+        return self._is_fresh_over and not self._begun

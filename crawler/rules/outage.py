@@ -1,4 +1,4 @@
-"""The circuit breaker: is the API down, and when may it be tried; and which sellers are suspect."""
+"""The circuit breaker: is the API down, and when may it be tried."""
 
 from __future__ import annotations
 
@@ -16,13 +16,9 @@ _RATIONED_GAP_GROWTH = 3.0
 class Breaker:
     """Opens on failures in a row over several sellers; closes on any answer.
 
-    While nobody has been answered at all, few sellers may open it as well: `open_for_few`.
-
-    A seller that has failed is suspect until it is answered itself. Where others were asked and answered
-    after it had failed, its further failures do not tell of the API; nor do those of a seller who is sick.
-
-    Times are seconds of a monotonic clock, given by the caller. While open, one trial at a time is
-    allowed, each `1.5` times later than the one before, and a last one when patience ends.
+    Failures of a seller do not count where others were asked and answered after its first one, nor where a
+    page of it could not be had. Times are seconds of a monotonic clock, given by the caller. While open, one
+    trial at a time is allowed, each `1.5` times later than the one before, and a last one when patience ends.
 
     `is_open`: the API counts as down. `is_shaky`: it may be down, after as many failures in a row, of
     whatever sellers. `streak` numbers the failures with no answer between.
@@ -30,7 +26,7 @@ class Breaker:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._suspects: dict[str, float] = {}
+        self._failed_since: dict[str, float] = {}
         self._failing: set[str] = set()
         self._answered_sent = -inf
         self._unanswered: set[str] = set()
@@ -58,16 +54,16 @@ class Breaker:
         self._in_a_row = 0
         self.is_open = self.is_shaky = False
         self._answered_sent = max(self._answered_sent, sent_at)
-        if self._suspects:
+        if self._failed_since:
             self._unanswered.clear()
-            self._suspects.pop(seller_id, None)
+            self._failed_since.pop(seller_id, None)
 
     def failed(self, seller_id: str, now: float) -> bool:
         """Count a failure; True when this one opens the breaker."""
         self.streak += self._in_a_row == 0
         self._in_a_row += 1
         self.is_shaky = self._in_a_row >= DOWN_SELLERS
-        since = self._suspects.setdefault(seller_id, now)
+        since = self._failed_since.setdefault(seller_id, now)
         if self.is_open or since < self._answered_sent or seller_id in self._failing:
             return False
         if not self._unanswered:
@@ -75,21 +71,15 @@ class Breaker:
         self._unanswered.add(seller_id)
         if len(self._unanswered) < DOWN_SELLERS:
             return False
-        self._open(now, None)
+        self.open(now)
         return True
-
-    def open_for_few(self, now: float, trials: int) -> None:
-        """Count the API as down though fewer sellers have failed than `DOWN_SELLERS`.
-
-        `trials` is how many may be sent until patience ends.
-        """
-        self._open(now, trials)
 
     def ration(self, trials: int) -> None:
         """Note how many trials may still be sent, the next one included."""
         self._trials_left = trials
 
-    def _open(self, now: float, trials: int | None) -> None:
+    def open(self, now: float, trials: int | None = None) -> None:
+        """Count the API as down; `trials` is how many may be sent until patience ends, where they are few."""
         self.is_open = True
         self._trials_left = trials
         self._trial_gap_s = _FIRST_TRIAL_GAP_S
@@ -105,7 +95,7 @@ class Breaker:
         if self._trials_left is not None:
             self._trials_left -= 1
         self._trial_at = inf if self._out_of_trials else now + self._wait(now)
-        if not self._out_of_trials and now < self._deadline() < self._trial_at:
+        if now < self._deadline() < self._trial_at < inf:
             self._trial_at = self._deadline()
 
     def trial_in(self, now: float) -> float:
@@ -127,6 +117,5 @@ class Breaker:
         """Seconds until the next trial: where few are left, the last of them is for when patience ends."""
         if self._trials_left is None:
             return self._trial_gap_s
-        return max(
-            self._trial_gap_s, (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (self._trials_left - 1)
-        )
+        rationed = (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (self._trials_left - 1)
+        return max(self._trial_gap_s, rationed)

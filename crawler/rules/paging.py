@@ -41,24 +41,19 @@ class PagingRule:
             return _complete(StopReason.SHORT_PAGE if progress.probing else StopReason.EMPTY_PAGE)
         if page.fingerprint in progress.fingerprints:
             return _complete(StopReason.REPEATED_PAGE)
-        ends_by_short = self.stop is StopRule.SHORT and not progress.probing and not page.rejected
-        if count < PAGE_SIZE and ends_by_short:
+        if count < PAGE_SIZE and self.stop is StopRule.SHORT and not progress.probing and not page.rejected:
             return _complete(StopReason.SHORT_PAGE)
-        limit = self._limit(page)
-        return Step.NEXT_PAGE if limit is None else Ending(SellerStatus.PARTIAL, limit)
+        return self._limit(page.page_num, page.last_value) or Step.NEXT_PAGE
 
-    def _limit(self, page: Page) -> StopReason | None:
-        if self._falls_short(page.last_value):
-            return StopReason.MIN_VALUE
-        return StopReason.MAX_PAGES if page.page_num >= self.max_pages else None
-
-    def _falls_short(self, last_value: float | None) -> bool:
-        return self.min_value is not None and last_value is not None and last_value < self.min_value
+    def _limit(self, read: int, last_value: float | None) -> Ending | None:
+        """How a seller ends by a limit, whose last page read was that one."""
+        if self.min_value is not None and last_value is not None and last_value < self.min_value:
+            return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
+        return Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES) if read >= self.max_pages else None
 
     def is_after_rejects(self, progress: SellerProgress) -> bool:
         """Whether the next page is asked for only because the last one, a short page, held rejects."""
-        is_short = progress.pages > 0 and not progress.last_page_full
-        return is_short and progress.last_page_rejected and self.stop is StopRule.SHORT
+        return progress.last_page_rejected and not progress.last_page_full and self.stop is StopRule.SHORT
 
     @staticmethod
     def _expects_rows(progress: SellerProgress) -> bool:
@@ -76,9 +71,7 @@ class PagingRule:
         is_short = progress.pages > 0 and not progress.last_page_full and not progress.probing
         if is_short and self.stop is StopRule.SHORT and not progress.last_page_rejected:
             return _complete(StopReason.SHORT_PAGE)
-        if self._falls_short(progress.last_value):
-            return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
-        return None if self.allows(progress) else Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES)
+        return self._limit(progress.next_page - 1, progress.last_value)
 
 
 def _complete(reason: StopReason) -> Ending:

@@ -26,11 +26,10 @@ class ProbeCounts:
 class ShortPageProbes:
     """Spends `share` of all credits, as counted by `spent`, on the page after a short one.
 
-    `probes` counts these pages. `after_rejects` counts those that were asked for because the short page
-    had rows that could not be kept.
+    `probes` counts these pages, `after_rejects` those asked for because the short page had rejects.
     """
 
-    def __init__(self, share: float, spent: Callable[[], int]) -> None:
+    def __init__(self, share: float = 0.0, spent: Callable[[], int] = lambda: 0) -> None:
         self._share = share
         self._spent = spent
         self._begun = 0

@@ -21,13 +21,9 @@ class RetryRule:
     attempts: int = 6
     backoff: float = 1.0
 
-    def exhausted(self, failures: int) -> bool:
-        """Whether a page that failed this often is given up."""
-        return failures >= self.attempts
-
     def is_at_fault(self, request: PageRequest) -> bool:
         """Whether a page is given up: attempts with no answer between them count as one, but for the last."""
-        return self.exhausted(request.faults) or request.failures >= HARD_ATTEMPTS
+        return request.faults >= self.attempts or request.failures >= HARD_ATTEMPTS
 
     def wait(self, failures: int, rng: Random) -> float:
         """Seconds before the next attempt; jitter keeps workers that failed together apart."""

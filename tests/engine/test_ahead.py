@@ -15,6 +15,7 @@ from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
+from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
@@ -22,12 +23,10 @@ from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending, SellerProgress, Strategy
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule
-from crawler.rules.order import Frontier
+from crawler.rules.order import Frontier, spread_places
 from crawler.rules.outage import Breaker
-from crawler.rules.paging import PagingRule
 from crawler.rules.retry import RetryRule
 from crawler.rules.sizing import PoolSize
-from crawler.rules.spread import spread_places
 
 Answer = Exception | int | None
 """How a request ends: so many rows, none told (`data` is null), or an error."""
@@ -106,10 +105,8 @@ def crawl(
     listed = list(sellers)
     apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
     frontier = Frontier(iter(listed), begun, Strategy.DEPTH_FIRST, apart)
-    size, paging = PoolSize(200, workers), PagingRule()
-    job = Crawl(
-        frontier, gates, journal, paging, size, breaker, stop, 1.0, lookahead=rule, to_repair=to_repair
-    )
+    size, policies = PoolSize(200, workers), Policies(lookahead=rule)
+    job = Crawl(frontier, gates, journal, size, 1.0, policies, to_repair=to_repair)
 
     async def main() -> None:
         if stop_at is not None:

@@ -16,6 +16,7 @@ from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates, GaveUpError
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
+from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.errors import (
     ApiDownError,
@@ -34,7 +35,6 @@ from crawler.ports import Departure
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier
 from crawler.rules.outage import Breaker
-from crawler.rules.paging import PagingRule
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
 from crawler.rules.sizing import PoolSize
 
@@ -182,7 +182,7 @@ class Rig:
         assert counts.sent + self.credits._left <= self.ledger.reserved
         assert self.credits._held == 0
         assert self.pace._coming == 0
-        assert not self.gates._trial_is_out
+        assert not self.gates.trial_is_out
         assert not self.stop._waiting
 
 
@@ -454,9 +454,7 @@ def crawl(rig: Rig, sellers: int, qps: float) -> tuple[float, Counter[SellerStat
         ends[ending.status] += 1
 
     async def main() -> float:
-        size, rule = PoolSize(qps), PagingRule()
-        job = Crawl(frontier, rig.gates, journal, rule, size, rig.breaker, rig.stop, 10, on_end=ended)
-        await job.run()
+        await Crawl(frontier, rig.gates, journal, PoolSize(qps), 10, Policies(), on_end=ended).run()
         return now() - 1000
 
     took = run_virtual(main())

@@ -382,7 +382,7 @@ def test_an_answer_ends_the_row_of_bursts() -> None:
 def test_nothing_leaves_while_an_earlier_process_may_have_sent() -> None:
     async def main() -> float:
         pace = Pace(5, CAP)
-        pace.hold(1.1)
+        pace.pause(1.1)
         return await pace.place()
 
     assert run_virtual(main()) == pytest.approx(1001.1)

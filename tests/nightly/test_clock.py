@@ -16,7 +16,7 @@ from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
 from crawler.nightly.world import World
-from crawler.rules.clock import doubt_by_api, doubt_by_last_run, is_future
+from crawler.rules.dates import doubt_by_api, doubt_by_last_run, is_future
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import load
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions

@@ -136,7 +136,7 @@ def test_after_a_rest_the_rate_grows_to_the_ceiling() -> None:
 def test_the_climb_begins_when_the_quiet_ends() -> None:
     recovery = Recovery(1000)
     recovery.slow(0.0, 0.0, 500, answered=True)
-    recovery.quiet(30.0)
+    recovery.pause(30.0)
     assert recovery.rate(30.0) == 245.0
     assert recovery.rate(31.0) == 490.0
 
@@ -164,10 +164,10 @@ def test_the_rate_is_within_bounds_and_comes_back(
     qps: float, bursts: list[tuple[float, float, float | None, bool]]
 ) -> None:
     recovery, now = Recovery(qps), 1000.0
-    for passed, late, borne, answered in bursts:
+    for passed, late, accepted, answered in bursts:
         now += passed
         before = recovery.rate(now)
-        count = None if borne is None else floor(borne * qps)
+        count = None if accepted is None else floor(accepted * qps)
         recovery.slow(now, now - late * passed, count, answered=answered)
         assert 0.04 * qps <= recovery.rate(now) <= before
     for at in range(400):

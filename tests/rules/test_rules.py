@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.engine.parked import Parked
+from crawler.engine.next_work import Parked
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
 from crawler.models.page import Page
 from crawler.models.seller import (
@@ -24,12 +24,11 @@ from crawler.models.seller import (
 )
 from crawler.rules.best_first import BestFirst
 from crawler.rules.budget import lease_size
-from crawler.rules.order import Frontier
+from crawler.rules.order import Frontier, spread_places
 from crawler.rules.outage import DOWN_SELLERS, Breaker
 from crawler.rules.paging import PagingRule, Step
 from crawler.rules.retry import HARD_ATTEMPTS, RetryRule, throttle_wait
-from crawler.rules.sizing import MAX_WORKERS, PRIOR_HOLD, PoolSize
-from crawler.rules.spread import spread_places
+from crawler.rules.sizing import MAX_WORKERS, PRIOR_BUSY_S, PoolSize
 
 # --- paging
 
@@ -279,8 +278,9 @@ def test_a_seller_put_back_keeps_the_frontier_from_being_empty() -> None:
 
 @given(st.integers(5, 10))
 def test_a_page_is_given_up_after_its_attempts(attempts: int) -> None:
-    rule = RetryRule(attempts)
-    assert [failures for failures in range(1, 12) if rule.exhausted(failures)] == list(range(attempts, 12))
+    requests = [PageRequest(SellerProgress("s"), 1, faults=faults) for faults in range(12)]
+    given_up = [request.faults for request in requests if RetryRule(attempts).is_at_fault(request)]
+    assert given_up == list(range(attempts, 12))
 
 
 def test_the_default_attempts_lie_within_the_promise() -> None:
@@ -575,7 +575,7 @@ def test_a_fixed_pool_stays_as_it_is(workers: int, hold: float) -> None:
 def test_the_pool_holds_what_the_rate_needs(qps: float, hold: float) -> None:
     """Little's law: as many in flight as arrive while one is held, and some to spare."""
     size = PoolSize(qps)
-    assert qps * PRIOR_HOLD < size.target <= MAX_WORKERS
+    assert qps * PRIOR_BUSY_S < size.target <= MAX_WORKERS
     size.measured(hold)
     assert min(MAX_WORKERS, qps * hold) < size.target + 1 <= MAX_WORKERS + 1
 
