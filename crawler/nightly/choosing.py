@@ -15,8 +15,7 @@ from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.lookahead import LookaheadRule
-from crawler.rules.order import Frontier
-from crawler.rules.order import spread_places
+from crawler.rules.order import Frontier, spread_places
 from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList
 from crawler.store.journal import Journal

@@ -8,8 +8,7 @@ from datetime import date, datetime, timedelta
 
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError, OutputError
-from crawler.rules.dates import doubt_by_api, is_future
-from crawler.rules.dates import is_late, latest_date
+from crawler.rules.dates import doubt_by_api, is_future, is_late, latest_date
 from crawler.store.ledger_records import FINISHED, DateRecord
 
 

@@ -12,8 +12,7 @@ from crawler.nightly.folders import check_room, prepare_folders
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.night import Night, Notes
 from crawler.report.progress import LOG
-from crawler.rules.dates import doubt_by_last_run
-from crawler.rules.dates import stamp
+from crawler.rules.dates import doubt_by_last_run, stamp
 from crawler.store.journal import Journal
 from crawler.store.layout import log_of
 from crawler.store.ledger import Ledger
