@@ -108,7 +108,7 @@ class SnapshotFiles:
         seller_id = pc.field("seller_id")
         inside: Any = (seller_id >= ends["min"]) & (seller_id <= ends["max"]) & seller_id.isin(sellers)
         for path in self.paths:
-            _require_file(path)
+            require_file(path)
             with reading(path):
                 source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
                 for batch in source.to_batches(
@@ -122,13 +122,14 @@ class SnapshotFiles:
 
     def _opened(self) -> Iterator[tuple[Path, pq.ParquetFile]]:
         for path in self.paths:
-            _require_file(path)
+            require_file(path)
             with reading(path):
                 file = pq.ParquetFile(path)
             yield path, file
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Raise `UnreadableError` where there is no such file."""
     # To open a pipe would wait for ever.
     if not path.is_file():
         raise UnreadableError(f"{path} is missing or is no file")

@@ -4,6 +4,7 @@
 |---|---|---|
 | `videos/crawl_date=D/region=R/RUN.parquet` | the dataset: public | ever |
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
+| `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `state/` | all below it: private, for the owner alone | |
 | `state/lock` | held by the run under way | ever |
@@ -27,6 +28,9 @@ from pathlib import Path
 VIDEOS, SELLERS = "videos", "sellers"
 SNAPSHOT_KINDS = (VIDEOS, SELLERS)
 """The folders of published snapshots, in the order in which they are exchanged."""
+
+CHANGES = "changes"
+"""The folder of what moved from snapshot to snapshot."""
 
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
@@ -61,11 +65,11 @@ class Layout:
         return self.journal(day, self.latest_generation(day))
 
     def kind(self, kind: str) -> Path:
-        """The folder of all dates of `VIDEOS` or `SELLERS`."""
+        """The folder of all dates of `VIDEOS`, `SELLERS` or `CHANGES`."""
         return self.data / kind
 
     def snapshot(self, kind: str, day: date) -> Path:
-        """The folder of a date's `VIDEOS` or `SELLERS`."""
+        """The folder of a date's `VIDEOS`, `SELLERS` or `CHANGES`."""
         return self.kind(kind) / partition_of(day)
 
 

@@ -1,14 +1,14 @@
-"""The columns of everything written as Parquet: videos, sellers, and the journal's segments."""
+"""The columns of everything written as Parquet: videos, sellers, changes, and the journal's segments."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from crawler.models.api import API_COLUMNS
+from crawler.models.api import API_COLUMNS, COUNT_COLUMNS
 from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
@@ -19,12 +19,20 @@ _LONGEST_NAME = 255
 FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
 """Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
 
+_GAIN = "_gain"
+
 _KINDS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),
     "seconds": pa.timestamp("ms", tz="UTC"),
 }
+
+
+def gain_of(column: str) -> str:
+    """The column of `changes/` that holds the gain of a counter."""
+    return f"{column}{_GAIN}"
+
 
 _VIDEO_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
@@ -67,6 +75,41 @@ _SELLER_FIELDS: list[pa.Field[Any]] = [
 ]
 SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
 
+_SUM_FIELDS: list[pa.Field[Any]] = [
+    pa.field("views", pa.int64()),
+    pa.field("sales", pa.int64()),
+    pa.field("gmv", pa.float64()),
+    pa.field("views_gain", pa.int64()),
+    pa.field("sales_gain", pa.int64()),
+    pa.field("gmv_gain", pa.float64()),
+    pa.field("published", pa.int64()),
+    pa.field("discovered", pa.int64()),
+    pa.field("gone", pa.int64()),
+    pa.field("changed", pa.int64()),
+]
+SUMMED_SELLER_SCHEMA = pa.schema([*_SELLER_FIELDS, *_SUM_FIELDS])
+"""The columns of a `sellers/` file with the sums of its videos and of their changes."""
+
+_CHANGE_FIELDS: list[pa.Field[Any]] = [
+    *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id")),
+    pa.field("region", pa.string()),
+    VIDEO_SCHEMA.field("create_time"),
+    pa.field("kind", pa.string()),
+    pa.field("since", pa.timestamp("ms", tz="UTC")),
+    pa.field("until", pa.timestamp("ms", tz="UTC")),
+    pa.field("days", pa.float64()),
+    *(VIDEO_SCHEMA.field(name) for name in COUNT_COLUMNS),
+    *(pa.field(gain_of(name), VIDEO_SCHEMA.field(name).type) for name in COUNT_COLUMNS),
+]
+CHANGES_SCHEMA = pa.schema(_CHANGE_FIELDS)
+"""The columns of `changes/`."""
+
+RUN = "crawler.run"
+"""The metadata key of `changes/` files under which stands the run whose snapshot they belong to."""
+
+RESTS_ON = "crawler.rests_on"
+"""The same for the snapshots that they were compared with: JSON, crawl date to run ID."""
+
 
 @lru_cache(maxsize=4096)
 def region_folder(region: str | None) -> str | None:
@@ -79,3 +122,8 @@ def region_folder(region: str | None) -> str | None:
     name = f"{REGION_KEY}{quote(region, safe='')}"
     fits = len(name) <= _LONGEST_NAME and name != NO_REGION and "\0" not in region
     return name if fits else None
+
+
+def region_of(folder: str) -> str | None:
+    """The region of a partition folder; None where it has none."""
+    return None if folder == NO_REGION else unquote(folder.removeprefix(REGION_KEY))

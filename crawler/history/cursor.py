@@ -1,0 +1,261 @@
+"""Snapshots read side by side: a cursor gives a snapshot's rows of one range of sellers after another.
+
+Open it to change what of a snapshot is held in memory, or which of its row groups are read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.history.reader import SnapshotFiles, reading, require_file
+from crawler.store.schema import region_of
+
+_BATCH_ROWS = 8192
+_BUFFER_BYTES = 128 * 1024
+ALL_TIME = (-(2**62), 2**62)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REGION = "region"
+
+
+class _Group(NamedTuple):
+    """A row group: its number, and its first and last seller, None where the file does not say."""
+
+    number: int
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is read of a file: its columns, those that may be missing, and the one that a row must have."""
+
+    schema: pa.Schema
+    optional: frozenset[str]
+    valid: str
+
+
+class SellerCursor:
+    """The rows of a snapshot by ranges of sellers, each range above the one before; a file is read once.
+
+    The files must be sorted by `seller_id`, but for rows without a value in the column `valid`, which are
+    left out. The column `region` is taken from a file's folder where the file does not have it. Memory holds
+    a batch of each file. Raises `UnreadableError` where a file is missing, damaged, foreign or not sorted.
+    """
+
+    def __init__(
+        self, files: SnapshotFiles, schema: pa.Schema, optional: frozenset[str], valid: str = "seller_id"
+    ) -> None:
+        self._schema = schema
+        wanted = _Wanted(schema, optional | {_REGION}, valid)
+        self._files = [_FileCursor(path, wanted) for path in files.paths]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def rows(self, first: str, last: str) -> pa.Table:
+        """The rows of the sellers from `first` to `last`, file after file, as one chunk."""
+        parts = [part for file in self._files for part in file.rows(first, last)]
+        return pa.concat_tables([self._schema.empty_table(), *parts]).combine_chunks()
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what moves the cursor back to where it is now."""
+        marks = [file.mark() for file in self._files]
+
+        def move_back() -> None:
+            for move in marks:
+                move()
+
+        return move_back
+
+    def close(self) -> None:
+        """Close the files; the next rows open them again."""
+        for file in self._files:
+            file.close()
+
+
+class _FileCursor:
+    """One file's part of a `SellerCursor`: the place of the next batch, and the batch that was begun."""
+
+    def __init__(self, path: Path, wanted: _Wanted) -> None:
+        self._path = path
+        self._wanted = wanted
+        self._groups: list[_Group] | None = None
+        self._group = 0
+        self._offset = 0
+        self._begun: pa.Table | None = None
+        self._last = ""
+        self._file: pq.ParquetFile | None = None
+        self._batches: Iterator[pa.RecordBatch] | None = None
+
+    def rows(self, first: str, last: str) -> Iterator[pa.Table]:
+        """The rows of a range, batch by batch."""
+        while (batch := self._next(first, last)) is not None:
+            ids = batch["seller_id"].combine_chunks()
+            low, high = _place(ids, first, after=False), _place(ids, last, after=True)
+            if low < high:
+                yield batch.slice(low, high - low)
+            if high < len(batch):
+                self._begun = batch.slice(high)
+                return
+
+    def mark(self) -> Callable[[], None]:
+        place = (self._group, self._offset, self._begun, self._last)
+
+        def move_back() -> None:
+            self.close()
+            self._group, self._offset, self._begun, self._last = place
+
+        return move_back
+
+    def close(self) -> None:
+        self._stop_group()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _next(self, first: str, last: str) -> pa.Table | None:
+        """The batch that was begun, or the next one that may have rows of the range."""
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            return begun
+        with reading(self._path):
+            groups = self._groups_of()
+            while self._group < len(groups):
+                group = groups[self._group]
+                if group.first is not None and group.first > last:
+                    return None
+                if group.last is None or group.last >= first:
+                    batch = self._read(group)
+                    if batch is not None:
+                        return batch
+                self._stop_group()
+                self._group, self._offset = self._group + 1, 0
+        return None
+
+    def _read(self, group: _Group) -> pa.Table | None:
+        """The next rows of a group; None at its end."""
+        if self._batches is None:
+            self._batches = self._opened(group)
+        for batch in self._batches:
+            self._offset += len(batch)
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pc.is_valid(table[self._wanted.valid]))
+            if len(table):
+                self._require_sorted(table["seller_id"].combine_chunks())
+                return self._conformed(table)
+        return None
+
+    def _opened(self, group: _Group) -> Iterator[pa.RecordBatch]:
+        """The batches of a group from the place that was reached in it."""
+        file = self._parquet()
+        names = [name for name in self._wanted.schema.names if name in file.schema_arrow.names]
+        missing = set(self._wanted.schema.names) - set(names) - self._wanted.optional
+        if missing:
+            raise LookupError(f"it has no column {', '.join(sorted(missing))}")
+        passed = self._offset
+        for batch in file.iter_batches(
+            _BATCH_ROWS, row_groups=[group.number], columns=names, use_threads=False
+        ):
+            if passed < len(batch):
+                yield batch.slice(passed)
+            passed = max(0, passed - len(batch))
+
+    def _require_sorted(self, ids: pa.Array[Any]) -> None:
+        ascending: Any = pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))
+        if ids[0].as_py() < self._last or ids.null_count or pc.all(ascending).as_py() is False:
+            raise LookupError("its rows are not sorted by seller_id")
+        self._last = ids[-1].as_py()
+
+    def _conformed(self, rows: pa.Table) -> pa.Table:
+        """The rows with the columns of the schema."""
+        columns = []
+        for field in self._wanted.schema:
+            if field.name in rows.column_names:
+                columns.append(rows[field.name].cast(field.type))
+            elif field.name == _REGION:
+                region = pa.scalar(region_of(self._path.parent.name), field.type)
+                columns.append(pa.chunked_array([pa.repeat(region, len(rows))]))
+            else:
+                columns.append(pa.chunked_array([pa.nulls(len(rows), field.type)]))
+        return pa.Table.from_arrays(columns, schema=self._wanted.schema)
+
+    def _groups_of(self) -> list[_Group]:
+        if self._groups is None:
+            metadata = self._parquet().metadata
+            ids, valid = _column(metadata, "seller_id"), _column(metadata, self._wanted.valid)
+            self._groups = []
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                counted: Any = None if valid is None else group.column(valid).statistics
+                if counted is not None and counted.has_null_count and counted.null_count == group.num_rows:
+                    continue
+                ends: Any = None if ids is None else group.column(ids).statistics
+                known = ends is not None and ends.has_min_max
+                self._groups.append(
+                    _Group(number, ends.min, ends.max) if known else _Group(number, None, None)
+                )
+        return self._groups
+
+    def _parquet(self) -> pq.ParquetFile:
+        if self._file is None:
+            require_file(self._path)
+            self._file = pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES)
+        return self._file
+
+    def _stop_group(self) -> None:
+        self._batches = None
+
+
+def time_span(files: SnapshotFiles, low: str, high: str) -> tuple[int, int] | None:
+    """The least value of one column of times and the greatest of another, in epoch milliseconds.
+
+    None where the files have no values; all of time where a file does not say. Only footers are read.
+    """
+    found: list[tuple[int, int]] = []
+    for path in files.paths:
+        with reading(path):
+            require_file(path)
+            with closing(pq.ParquetFile(path)) as file:
+                metadata = file.metadata
+                columns = _column(metadata, low), _column(metadata, high)
+                for number in range(metadata.num_row_groups):
+                    found += _span(metadata.row_group(number), *columns)
+    return (min(span[0] for span in found), max(span[1] for span in found)) if found else None
+
+
+def _span(group: Any, low: int | None, high: int | None) -> list[tuple[int, int]]:
+    """The span of a row group; none where it has no values."""
+    if low is None or high is None:
+        return [ALL_TIME] * (group.num_rows > 0)
+    ends: tuple[Any, ...] = tuple(group.column(column).statistics for column in (low, high))
+    if any(end is not None and end.has_null_count and end.null_count == group.num_rows for end in ends):
+        return []
+    if not all(end is not None and end.has_min_max for end in ends):
+        return [ALL_TIME]
+    return [(_milliseconds(ends[0].min), _milliseconds(ends[1].max))]
+
+
+def _milliseconds(time: datetime) -> int:
+    return (time.replace(tzinfo=time.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _column(metadata: pq.FileMetaData, name: str) -> int | None:
+    """The number of a column, which has no parts of its own."""
+    names = metadata.schema.names
+    return names.index(name) if name in names else None
+
+
+def _place(ids: pa.Array[Any], seller_id: str, *, after: bool) -> int:
+    """Where a seller's rows begin among sorted ones, or where they end."""
+    find = bisect_right if after else bisect_left
+    return find(ids, seller_id, key=lambda value: value.as_py())

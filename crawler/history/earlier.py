@@ -1,0 +1,127 @@
+"""What a snapshot is compared with: all other published ones that were read before it, within a window.
+
+Open it to change which snapshots count, which of their columns are read, or what damage does to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from crawler.history.cursor import SellerCursor, time_span
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
+from crawler.models.api import COUNT_COLUMNS
+from crawler.store.layout import SELLERS, VIDEOS
+from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
+
+READING_SCHEMA = columns_of(
+    SELLER_SCHEMA,
+    *("seller_id", "status", "pages", "first_crawled_at", "last_crawled_at", "carried", "drift"),
+    "kept_status",
+)
+NEWER_SELLER_COLUMNS = frozenset({"carried", "overlap", "drift", "kept_status", "other_credits"})
+"""Columns that `sellers/` files of early versions do not have."""
+
+_KEYS: list[pa.Field[pa.DataType]] = [
+    *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id", "create_time")),
+    pa.field("region", pa.string()),
+]
+OBSERVATION_SCHEMA = pa.schema(
+    [*_KEYS, *(VIDEO_SCHEMA.field(name) for name in (*COUNT_COLUMNS, "crawled_at", "carried_from"))]
+)
+NEWER_VIDEO_COLUMNS = frozenset({"carried_from"})
+_MAX_OPEN_FILES = 48
+_REASON_LENGTH = 400
+
+
+class DamagedSnapshotError(Exception):
+    """An earlier snapshot that cannot be read; `day` is its crawl date."""
+
+    def __init__(self, day: date, cause: UnreadableError) -> None:
+        reason = " ".join(str(cause).split())[:_REASON_LENGTH]
+        super().__init__(f"the snapshot of {day} cannot be read, so nothing is compared with it: {reason}")
+        self.day = day
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSnapshot:
+    """A published snapshot: its sellers and rows by ranges of sellers, and when it was read.
+
+    Times are epoch milliseconds. What it reads raises `DamagedSnapshotError`.
+    """
+
+    day: date
+    run_id: str
+    first_read: int
+    last_read: int
+    is_kept_open: bool
+    _sellers: SellerCursor
+    _videos: SellerCursor
+
+    def sellers(self, first: str, last: str) -> pa.Table:
+        """The sellers of a range of which pages were received, with `READING_SCHEMA`."""
+        return self._read(self._sellers, first, last)
+
+    def videos(self, first: str, last: str) -> pa.Table:
+        """The rows of a range of sellers, carried ones too, with `OBSERVATION_SCHEMA`."""
+        return self._read(self._videos, first, last)
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what moves back to where the rows are now."""
+        return self._videos.mark()
+
+    def close(self) -> None:
+        """Close its files until they are read again."""
+        self._sellers.close()
+        self._videos.close()
+
+    def _read(self, cursor: SellerCursor, first: str, last: str) -> pa.Table:
+        try:
+            rows = cursor.rows(first, last)
+        except UnreadableError as error:
+            raise DamagedSnapshotError(self.day, error) from None
+        if not self.is_kept_open:
+            cursor.close()
+        return rows
+
+
+def reading_cursor(files: SnapshotFiles) -> SellerCursor:
+    """A cursor over `SELLERS` that leaves out those of which no page was received."""
+    return SellerCursor(files, READING_SCHEMA, NEWER_SELLER_COLUMNS, "first_crawled_at")
+
+
+def observation_cursor(files: SnapshotFiles) -> SellerCursor:
+    """A cursor over `VIDEOS`."""
+    return SellerCursor(files, OBSERVATION_SCHEMA, NEWER_VIDEO_COLUMNS)
+
+
+def earlier_snapshots(
+    data: Path, day: date, after: int, before: int, left_out: Collection[date]
+) -> list[EarlierSnapshot]:
+    """The snapshots of other dates that have readings between two times, the last read first.
+
+    The first ones keep their files open from range to range. Raises `DamagedSnapshotError`.
+    """
+    found: list[tuple[date, tuple[int, int], SnapshotFiles]] = []
+    for other in published_dates(data):
+        if other == day or other in left_out:
+            continue
+        sellers = SnapshotFiles.published(data, SELLERS, other)
+        try:
+            span = time_span(sellers, "first_crawled_at", "last_crawled_at")
+        except UnreadableError as error:
+            raise DamagedSnapshotError(other, error) from None
+        if span is not None and span[0] < before and span[1] >= after:
+            found.append((other, span, sellers))
+    snapshots, open_files = [], 0
+    for other, (first, last), sellers in sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True):
+        videos = SnapshotFiles.published(data, VIDEOS, other)
+        open_files += len(videos.paths) + len(sellers.paths)
+        cursors = reading_cursor(sellers), observation_cursor(videos)
+        run_id = sellers.paths[0].stem
+        snapshots.append(EarlierSnapshot(other, run_id, first, last, open_files <= _MAX_OPEN_FILES, *cursors))
+    return snapshots

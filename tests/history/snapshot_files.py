@@ -1,0 +1,94 @@
+"""Published snapshots made of a few values, for tests of what compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.history.reader import SnapshotFiles
+from crawler.models.api import COUNT_COLUMNS
+from crawler.store.layout import SELLERS, VIDEOS, Layout
+from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA, region_folder
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+START = 20_000 * DAY
+"""Midnight of the first night, in epoch milliseconds."""
+
+FIRST_DATE = date(2024, 10, 4)
+
+
+@dataclass(frozen=True)
+class Video:
+    """A row of `videos/`; all its counters are `views`, and times are epoch milliseconds."""
+
+    video_id: str
+    views: int | None
+    at: int
+    created: int | None = 0
+    region: str | None = "MY"
+    carried_from: date | None = None
+
+    def row(self, seller_id: str) -> dict[str, Any]:
+        row = {"seller_id": seller_id, "video_id": self.video_id, "create_time": self.created}
+        counters = dict.fromkeys(COUNT_COLUMNS, self.views)
+        return row | counters | {"crawled_at": self.at, "carried_from": self.carried_from}
+
+
+@dataclass(frozen=True)
+class Seller:
+    """A row of `sellers/` with its videos; read at `at`, or never where that is None."""
+
+    seller_id: str
+    videos: Sequence[Video] = ()
+    at: int | None = None
+    status: str = "complete"
+    drift: int | None = 0
+    carried: int | None = 0
+    kept_status: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        times = [video.at for video in self.videos if video.carried_from is None]
+        times += [] if self.at is None else [self.at]
+        return {
+            "seller_id": self.seller_id,
+            "status": self.status,
+            "pages": int(bool(times)),
+            "videos": len(self.videos),
+            "credits": 1,
+            "first_crawled_at": min(times, default=None),
+            "last_crawled_at": max(times, default=None),
+            "carried": self.carried,
+            "drift": self.drift,
+            "kept_status": self.kept_status,
+        }
+
+
+def publish(data: Path, day: date, sellers: Sequence[Seller], run_id: str = "run", groups: int = 3) -> None:
+    """Write the files of a snapshot in place of those of its date, in row groups of a few rows."""
+    layout = Layout(data)
+    for kind in (VIDEOS, SELLERS):
+        for path in SnapshotFiles.published(data, kind, day).paths:
+            path.unlink()
+    read = sorted((s for s in sellers if s.row()["pages"]), key=lambda seller: seller.seller_id)
+    pending = [seller for seller in sellers if not seller.row()["pages"]]
+    rows = [seller.row() for seller in (*read, *pending)]
+    _write(layout.snapshot(SELLERS, day) / f"{run_id}.parquet", SELLER_SCHEMA, rows, groups)
+    by_folder: dict[str, list[dict[str, Any]]] = {str(region_folder(None)): []}
+    for seller in read:
+        for video in seller.videos:
+            by_folder.setdefault(str(region_folder(video.region)), []).append(video.row(seller.seller_id))
+    for folder, videos in by_folder.items():
+        _write(layout.snapshot(VIDEOS, day) / folder / f"{run_id}.parquet", VIDEO_SCHEMA, videos, groups)
+
+
+def _write(path: Path, schema: pa.Schema, rows: list[dict[str, Any]], groups: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [pa.array([row.get(each.name) for row in rows], each.type) for each in schema]
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, row_group_size=groups)
