@@ -1,6 +1,6 @@
 """What moved in a snapshot: compares it with what is published, writes its `changes/` and its `sellers/`.
 
-Open it to change a kind of change, a gain, or a sum of `sellers/`. The rules are the table in docs/data.md.
+Open it to change a sum of `sellers/`, or how much is compared at a time; `change_kinds.py` has the rules.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.change_kinds import ChangeKind, Rules, changed_videos, gone_videos
 from crawler.history.cursor import SellerCursor, time_span
 from crawler.history.earlier import (
     NEWER_SELLER_COLUMNS,
@@ -31,12 +31,9 @@ from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.history.yardsticks import (
     Baselines,
     Readings,
-    Yardsticks,
     YardstickSearch,
-    milliseconds,
     one_chunk,
 )
-from crawler.models.api import COUNT_COLUMNS
 from crawler.store.schema import (
     CHANGES_SCHEMA,
     RESTS_ON,
@@ -50,21 +47,9 @@ from crawler.store.schema import (
 PART_ROWS = 65_536
 _PART_SELLERS = 16_384
 _ROW_GROUP = 65_536
-_DAY: Any = pa.scalar(timedelta(days=1) / timedelta(milliseconds=1))
 _FEW_VALUES: Any = ["seller_id", "region", "kind"]
 _SUMMED = {"views": "total_views_cnt", "sales": "total_video_sale_cnt", "gmv": "total_video_sale_gmv_amt"}
 """The sums of `sellers/`, and what each adds up."""
-
-
-class ChangeKind(StrEnum):
-    """What became of a video since it was last observed."""
-
-    PUBLISHED = "published"
-    DISCOVERED = "discovered"
-    CHANGED = "changed"
-    CORRECTED = "corrected"
-    GONE = "gone"
-    RETURNED = "returned"
 
 
 _COUNTED = {
@@ -87,14 +72,6 @@ class Comparison:
     gains: Mapping[str, float]
     rests_on: Mapping[date, str]
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How far back a video is looked for, and how old the API's data may be, in milliseconds."""
-
-    window: int
-    lag: int
 
 
 def compare(
@@ -186,7 +163,7 @@ class _Parts:
         baselines = Baselines.find(readings, self._earlier, self._rules.window)
         found = YardstickSearch(rows, readings, baselines, self._rules.window).run(self._earlier)
         changes = pa.concat_tables(
-            [_changed(rows, readings, baselines, found, self._rules), *_gone(readings, found)]
+            [changed_videos(rows, readings, baselines, found, self._rules), *gone_videos(readings, found)]
         )
         changes = changes.take(
             pc.sort_indices(changes, sort_keys=[("seller_id", "ascending"), ("video_id", "ascending")])
@@ -209,92 +186,6 @@ def _ranges(files: SnapshotFiles) -> Iterator[pa.Table]:
         waiting.append(batch.slice(start))
     if count:
         yield pa.concat_tables(waiting).combine_chunks()
-
-
-def _changed(
-    rows: pa.Table, readings: Readings, baselines: Baselines, found: Yardsticks, rules: Rules
-) -> pa.Table:
-    """The changes of the videos that the snapshot has."""
-    until, created = (one_chunk(milliseconds(rows[name])) for name in ("crawled_at", "create_time"))
-    seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
-    baseline: Any = baselines.first.take(seller)
-    # One that lies before the window of a row says nothing of it.
-    oldest: Any = pc.subtract(until, pa.scalar(rules.window))
-    baseline = pc.if_else(pc.greater_equal(baseline, oldest), baseline, pa.scalar(None, pa.int64()))
-    is_known = pc.is_valid(found.times)
-    differs, falls = _compared_counters(rows, found)
-    returns = _true(pc.less(found.times, baseline))
-    is_young = _true(pc.greater(created, pc.subtract(baseline, pa.scalar(rules.lag))))
-    is_published = pc.and_not(is_young, is_known)
-    conditions = {
-        ChangeKind.PUBLISHED: is_published,
-        ChangeKind.DISCOVERED: pc.invert(is_known),
-        ChangeKind.RETURNED: returns,
-        ChangeKind.CORRECTED: falls,
-        ChangeKind.CHANGED: differs,
-    }
-    met: Any = pc.make_struct(*conditions.values(), field_names=list(conditions))
-    kinds: Any = pc.case_when(met, *(pa.scalar(kind.value) for kind in conditions))
-    since: Any = pc.if_else(is_published, created, found.times)
-    days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
-    columns: dict[str, Any] = {name: one_chunk(rows[name]) for name in rows.column_names}
-    columns |= {"kind": kinds, "since": found.times, "until": until, "days": days}
-    for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
-        now: Any = columns[name]
-        zero: Any = pa.scalar(0, now.type)
-        columns[gain_of(name)] = pc.subtract(now, pc.if_else(is_published, zero, then))
-    kept = pc.is_valid(kinds)
-    return _as_changes({name: columns[name].filter(kept) for name in CHANGES_SCHEMA.names})
-
-
-def _compared_counters(rows: pa.Table, found: Yardsticks) -> tuple[Any, Any]:
-    """Whether any counter of a row differs from its yardstick's, and whether any fell."""
-    differs: Any = pa.repeat(pa.scalar(value=False), len(rows))
-    falls: Any = differs
-    for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
-        now: Any = one_chunk(rows[name])
-        differs = pc.or_(differs, pc.xor(pc.is_null(now), pc.is_null(then)))
-        differs = pc.or_(differs, _true(pc.not_equal(now, then)))
-        falls = pc.or_(falls, _true(pc.less(now, then)))
-    return differs, falls
-
-
-def _gone(readings: Readings, found: Yardsticks) -> Iterator[pa.Table]:
-    """The changes of the videos that the snapshot no longer has, each with its last observation."""
-    if not found.gone:
-        return
-    rows = pa.concat_tables(found.gone).sort_by([("time", "descending")])
-    numbered = rows.select(["seller_id", "video_id"]).append_column(
-        "at", pa.array(range(len(rows)), pa.int64())
-    )
-    newest = numbered.group_by(["seller_id", "video_id"]).aggregate([("at", "min")])["at_min"]
-    rows = rows.take(newest).combine_chunks()
-    until: Any = readings.last.take(pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids))
-    since: Any = one_chunk(rows["time"])
-    days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
-    kinds = pa.repeat(pa.scalar(ChangeKind.GONE.value), len(rows))
-    columns: dict[str, Any] = {
-        **{name: one_chunk(rows[name]) for name in ("seller_id", "video_id", "region", "create_time")},
-        "kind": kinds,
-        "since": since,
-        "until": until,
-        "days": days,
-    }
-    yield _as_changes(columns)
-
-
-def _as_changes(columns: Mapping[str, Any]) -> pa.Table:
-    """A table of `changes/`; columns that are missing are null."""
-    length = len(columns["seller_id"])
-    arrays = [
-        columns[each.name].cast(each.type) if each.name in columns else pa.nulls(length, each.type)
-        for each in CHANGES_SCHEMA
-    ]
-    return pa.Table.from_arrays(arrays, schema=CHANGES_SCHEMA)
-
-
-def _true(condition: Any) -> Any:
-    return pc.fill_null(condition, False)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,126 @@
+"""The kinds of changes: what became of each video since it was last observed, and what it gained.
+
+Open it to change a kind or a gain; the rules are the table in docs/data.md. Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crawler.history.yardsticks import Baselines, Readings, Yardsticks, milliseconds, one_chunk
+from crawler.models.api import COUNT_COLUMNS
+from crawler.store.schema import CHANGES_SCHEMA, gain_of
+
+_DAY: Any = pa.scalar(timedelta(days=1) / timedelta(milliseconds=1))
+
+
+class ChangeKind(StrEnum):
+    """What became of a video since it was last observed."""
+
+    PUBLISHED = "published"
+    DISCOVERED = "discovered"
+    CHANGED = "changed"
+    CORRECTED = "corrected"
+    GONE = "gone"
+    RETURNED = "returned"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How far back a video is looked for, and how old the API's data may be, in milliseconds."""
+
+    window: int
+    lag: int
+
+
+def changed_videos(
+    rows: pa.Table, readings: Readings, baselines: Baselines, found: Yardsticks, rules: Rules
+) -> pa.Table:
+    """The changes of the videos that the snapshot has."""
+    until, created = (one_chunk(milliseconds(rows[name])) for name in ("crawled_at", "create_time"))
+    seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
+    baseline: Any = baselines.first.take(seller)
+    # One that lies before the window of a row says nothing of it.
+    oldest: Any = pc.subtract(until, pa.scalar(rules.window))
+    baseline = pc.if_else(pc.greater_equal(baseline, oldest), baseline, pa.scalar(None, pa.int64()))
+    is_known = pc.is_valid(found.times)
+    differs, falls = _compared_counters(rows, found)
+    returns = _true(pc.less(found.times, baseline))
+    is_young = _true(pc.greater(created, pc.subtract(baseline, pa.scalar(rules.lag))))
+    is_published = pc.and_not(is_young, is_known)
+    conditions = {
+        ChangeKind.PUBLISHED: is_published,
+        ChangeKind.DISCOVERED: pc.invert(is_known),
+        ChangeKind.RETURNED: returns,
+        ChangeKind.CORRECTED: falls,
+        ChangeKind.CHANGED: differs,
+    }
+    met: Any = pc.make_struct(*conditions.values(), field_names=list(conditions))
+    kinds: Any = pc.case_when(met, *(pa.scalar(kind.value) for kind in conditions))
+    since: Any = pc.if_else(is_published, created, found.times)
+    days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
+    columns: dict[str, Any] = {name: one_chunk(rows[name]) for name in rows.column_names}
+    columns |= {"kind": kinds, "since": found.times, "until": until, "days": days}
+    for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
+        now: Any = columns[name]
+        zero: Any = pa.scalar(0, now.type)
+        columns[gain_of(name)] = pc.subtract(now, pc.if_else(is_published, zero, then))
+    kept = pc.is_valid(kinds)
+    return _as_changes({name: columns[name].filter(kept) for name in CHANGES_SCHEMA.names})
+
+
+def _compared_counters(rows: pa.Table, found: Yardsticks) -> tuple[Any, Any]:
+    """Whether any counter of a row differs from its yardstick's, and whether any fell."""
+    differs: Any = pa.repeat(pa.scalar(value=False), len(rows))
+    falls: Any = differs
+    for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
+        now: Any = one_chunk(rows[name])
+        differs = pc.or_(differs, pc.xor(pc.is_null(now), pc.is_null(then)))
+        differs = pc.or_(differs, _true(pc.not_equal(now, then)))
+        falls = pc.or_(falls, _true(pc.less(now, then)))
+    return differs, falls
+
+
+def gone_videos(readings: Readings, found: Yardsticks) -> Iterator[pa.Table]:
+    """The changes of the videos that the snapshot no longer has, each with its last observation."""
+    if not found.gone:
+        return
+    rows = pa.concat_tables(found.gone).sort_by([("time", "descending")])
+    numbered = rows.select(["seller_id", "video_id"]).append_column(
+        "at", pa.array(range(len(rows)), pa.int64())
+    )
+    newest = numbered.group_by(["seller_id", "video_id"]).aggregate([("at", "min")])["at_min"]
+    rows = rows.take(newest).combine_chunks()
+    until: Any = readings.last.take(pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids))
+    since: Any = one_chunk(rows["time"])
+    days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
+    kinds = pa.repeat(pa.scalar(ChangeKind.GONE.value), len(rows))
+    columns: dict[str, Any] = {
+        **{name: one_chunk(rows[name]) for name in ("seller_id", "video_id", "region", "create_time")},
+        "kind": kinds,
+        "since": since,
+        "until": until,
+        "days": days,
+    }
+    yield _as_changes(columns)
+
+
+def _as_changes(columns: Mapping[str, Any]) -> pa.Table:
+    """A table of `changes/`; columns that are missing are null."""
+    length = len(columns["seller_id"])
+    arrays = [
+        columns[each.name].cast(each.type) if each.name in columns else pa.nulls(length, each.type)
+        for each in CHANGES_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=CHANGES_SCHEMA)
+
+
+def _true(condition: Any) -> Any:
+    return pc.fill_null(condition, False)
