@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
 
-from crawler.history import changes as module
+from crawler.history import compared_parts as module
 from crawler.history.changes import Comparison, compare
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import COUNT_COLUMNS
