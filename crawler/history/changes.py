@@ -25,7 +25,7 @@ from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import with_sums
 from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, SORTING, SUMMED_SELLER_SCHEMA
 
-_ROW_GROUP = 65_536
+_ROW_GROUP = 32_768
 _FEW_VALUES: Any = ["seller_id", "region", "kind"]
 
 
@@ -138,5 +138,5 @@ class _ChangesWriter:
 
     def _flush(self) -> None:
         if self._count:
-            self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks())
+            self._writer.write_table(pa.concat_tables(self._waiting))
         self._waiting, self._count = [], 0

@@ -27,8 +27,8 @@ from crawler.store.schema import SELLER_SCHEMA
 SUMMED = {"views": "total_views_cnt", "sales": "total_video_sale_cnt", "gmv": "total_video_sale_gmv_amt"}
 """The sums of `sellers/`, and what each adds up."""
 
-PART_ROWS = 65_536
-_PART_SELLERS = 16_384
+PART_ROWS = 16_384
+_PART_SELLERS = 8192
 
 
 @dataclass(frozen=True, slots=True)

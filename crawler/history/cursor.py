@@ -21,7 +21,7 @@ from crawler.history.reader import SnapshotFiles, reading, require_file
 from crawler.store.schema import region_of
 
 _BATCH_ROWS = 8192
-_BUFFER_BYTES = 128 * 1024
+_BUFFER_BYTES = 32 * 1024
 ALL_TIME = (-(2**62), 2**62)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REGION = "region"

@@ -34,7 +34,7 @@ OBSERVATION_SCHEMA = pa.schema(
     [*_KEYS, *(VIDEO_SCHEMA.field(name) for name in (*COUNT_COLUMNS, "crawled_at", "carried_from"))]
 )
 NEWER_VIDEO_COLUMNS = frozenset({"carried_from"})
-_MAX_OPEN_FILES = 48
+_MAX_OPEN_FILES = 16
 _REASON_LENGTH = 400
 
 
