@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.history.change_kinds import ChangeKind, Rules
-from crawler.history.compared_parts import SUMMED, ComparedParts, Part
+from crawler.history.compared_parts import ComparedParts, Part
 from crawler.history.cursor import time_span
 from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earlier_snapshots
 from crawler.history.reader import SnapshotFiles
-from crawler.history.seller_sums import with_sums
+from crawler.history.seller_sums import SUMMED
 from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, SORTING, SUMMED_SELLER_SCHEMA
 
 _ROW_GROUP = 32_768
@@ -72,7 +72,9 @@ def compare(
                 summed.add_key_value_metadata({SORTING: sellers.sorting})
                 for part in ComparedParts(videos, sellers, earlier, rules):
                     changes.write(part)
-                    summed.write_table(found.add(part, earlier))
+                    found.add(part, earlier)
+                    if len(part.sellers):
+                        summed.write_table(part.sellers)
             return found.result(tuple(damaged.values()))
         except DamagedSnapshotError as error:
             # Parts that were compared with it may have rested on rows that cannot be trusted.
@@ -87,17 +89,15 @@ class _Found:
     gains: Counter[str] = field(default_factory=Counter)
     rests_on: dict[date, str] = field(default_factory=dict)
 
-    def add(self, part: Part, earlier: list[EarlierSnapshot]) -> pa.Table:
-        """Add a part; returns its sellers with their sums."""
+    def add(self, part: Part, earlier: list[EarlierSnapshot]) -> None:
+        """Add a part."""
         numbers: list[Any] = part.sources.drop_null().to_pylist()
         for number in numbers:
             self.rests_on[earlier[number].day] = earlier[number].run_id
         kinds: Any = pc.value_counts(part.changes["kind"])
         self.counts.update(dict(zip(kinds.field(0).to_pylist(), kinds.field(1).to_pylist(), strict=True)))
-        summed = with_sums(part)
         for name in SUMMED:
-            self.gains[f"{name}_gain"] += pc.sum(summed[f"{name}_gain"]).as_py() or 0
-        return summed
+            self.gains[f"{name}_gain"] += pc.sum(part.sellers[f"{name}_gain"]).as_py() or 0
 
     def result(self, warnings: tuple[str, ...]) -> Comparison:
         """The whole."""

@@ -6,7 +6,7 @@ Open it to change what of a snapshot is held in memory, or which of its row grou
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,9 +62,13 @@ class SellerCursor:
     def __len__(self) -> int:
         return len(self._files)
 
-    def rows(self, first: str, last: str) -> pa.Table:
-        """The rows of the sellers from `first` to `last`, file after file, as one chunk."""
-        parts = [part for file in self._files for part in file.rows(first, last)]
+    def rows(self, first: str, last: str, keep: Callable[[pa.Table], pa.Table] | None = None) -> pa.Table:
+        """The rows of the sellers from `first` to `last`, file after file, as one chunk.
+
+        Of each batch only what `keep` returns is held.
+        """
+        parts: Iterable[pa.Table] = (part for file in self._files for part in file.rows(first, last))
+        parts = parts if keep is None else map(keep, parts)
         return pa.concat_tables([self._schema.empty_table(), *parts]).combine_chunks()
 
     def mark(self) -> Callable[[], None]:

@@ -33,6 +33,9 @@ _KEYS: list[pa.Field[pa.DataType]] = [
 OBSERVATION_SCHEMA = pa.schema(
     [*_KEYS, *(VIDEO_SCHEMA.field(name) for name in (*COUNT_COLUMNS, "crawled_at", "carried_from"))]
 )
+Keep = Callable[[pa.Table], pa.Table]
+"""What is held of a batch of rows."""
+
 NEWER_VIDEO_COLUMNS = frozenset({"carried_from"})
 _MAX_OPEN_FILES = 16
 _REASON_LENGTH = 400
@@ -66,9 +69,9 @@ class EarlierSnapshot:
         """The sellers of a range of which pages were received, with `READING_SCHEMA`."""
         return self._read(self._sellers, first, last)
 
-    def videos(self, first: str, last: str) -> pa.Table:
-        """The rows of a range of sellers, carried ones too, with `OBSERVATION_SCHEMA`."""
-        return self._read(self._videos, first, last)
+    def videos(self, first: str, last: str, keep: Keep | None = None) -> pa.Table:
+        """The rows of a range of sellers, carried ones too, with `OBSERVATION_SCHEMA`; see `SellerCursor`."""
+        return self._read(self._videos, first, last, keep)
 
     def mark(self) -> Callable[[], None]:
         """Returns what moves back to where the rows are now."""
@@ -79,9 +82,9 @@ class EarlierSnapshot:
         self._sellers.close()
         self._videos.close()
 
-    def _read(self, cursor: SellerCursor, first: str, last: str) -> pa.Table:
+    def _read(self, cursor: SellerCursor, first: str, last: str, keep: Keep | None = None) -> pa.Table:
         try:
-            rows = cursor.rows(first, last)
+            rows = cursor.rows(first, last, keep)
         except UnreadableError as error:
             raise DamagedSnapshotError(self.day, error) from None
         if not self.is_kept_open:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.change_kinds import ChangeKind
-from crawler.history.compared_parts import SUMMED, Part
 from crawler.history.yardsticks import one_chunk
 from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA, gain_of
+
+SUMMED = {"views": "total_views_cnt", "sales": "total_video_sale_cnt", "gmv": "total_video_sale_gmv_amt"}
+"""The sums of `sellers/`, and what each adds up."""
 
 _COUNTED = {
     "published": (ChangeKind.PUBLISHED,),
@@ -21,30 +24,47 @@ _COUNTED = {
 """The counts of `sellers/`, and the kinds that each counts."""
 
 
-def with_sums(part: Part) -> pa.Table:
-    """The sellers of a part with the sums of their videos and of their changes.
+def summed_videos(rows: pa.Table) -> pa.Table:
+    """The sums of the videos of each seller."""
+    columns = {"seller_id": rows["seller_id"]} | {name: rows[column] for name, column in SUMMED.items()}
+    return _by_seller(pa.table(columns))
 
-    Sums are null where no page was received, and what changed where no row was: nothing is known of it.
-    """
-    ids = one_chunk(part.sellers["seller_id"])
-    has_rows = pc.is_valid(part.sellers["first_crawled_at"])
-    is_read = pc.is_in(ids, value_set=part.readings.ids)
-    columns: dict[str, Any] = {name: part.sellers[name] for name in SELLER_SCHEMA.names}
-    place = pc.index_in(ids, value_set=one_chunk(part.sums["seller_id"]))
-    for name, column in SUMMED.items():
-        columns[name] = _where(has_rows, one_chunk(part.sums[f"{column}_sum"]).take(place))
-    changes = part.changes.select(["seller_id", *map(gain_of, SUMMED.values())])
+
+def summed_changes(changes: pa.Table) -> pa.Table:
+    """The sums of the changes of each seller."""
+    columns: dict[str, Any] = {"seller_id": changes["seller_id"]}
+    columns |= {f"{name}_gain": changes[gain_of(column)] for name, column in SUMMED.items()}
     for name, kinds in _COUNTED.items():
-        is_counted = pc.is_in(part.changes["kind"], value_set=pa.array(kinds, pa.string()))
-        changes = changes.append_column(name, is_counted.cast(pa.int64()))
-    sums = changes.group_by("seller_id").aggregate([(name, "sum") for name in changes.column_names[1:]])
-    place = pc.index_in(ids, value_set=one_chunk(sums["seller_id"]))
-    named = {f"{name}_gain": gain_of(column) for name, column in SUMMED.items()} | {n: n for n in _COUNTED}
-    for name, column in named.items():
-        columns[name] = _where(is_read, one_chunk(sums[f"{column}_sum"]).take(place))
+        is_counted = pc.is_in(changes["kind"], value_set=pa.array(kinds, pa.string()))
+        columns[name] = is_counted.cast(pa.int64())
+    return _by_seller(pa.table(columns))
+
+
+def with_sums(
+    sellers: pa.Table, read: pa.Array[Any], videos: Sequence[pa.Table], changes: Sequence[pa.Table]
+) -> pa.Table:
+    """Sellers with the sums of their videos and of their changes, each of which may come in several tables.
+
+    Sums are null where no page was received, and of changes where a seller is not among those `read`.
+    """
+    ids = one_chunk(sellers["seller_id"])
+    has_rows = pc.is_valid(one_chunk(sellers["first_crawled_at"]))
+    is_read = pc.is_in(ids, value_set=read)
+    columns: dict[str, Any] = {name: sellers[name] for name in SELLER_SCHEMA.names}
+    for tables, is_known in ((videos, has_rows), (changes, is_read)):
+        sums = _by_seller(pa.concat_tables(tables))
+        place = pc.index_in(ids, value_set=one_chunk(sums["seller_id"]))
+        for name in sums.column_names[1:]:
+            columns[name] = _where(is_known, one_chunk(sums[name]).take(place))
     return pa.Table.from_arrays(
         [columns[each.name].cast(each.type) for each in SUMMED_SELLER_SCHEMA], schema=SUMMED_SELLER_SCHEMA
     )
+
+
+def _by_seller(table: pa.Table) -> pa.Table:
+    names = table.column_names[1:]
+    sums = table.group_by("seller_id").aggregate([(name, "sum") for name in names])
+    return sums.select(["seller_id", *(f"{name}_sum" for name in names)]).rename_columns(table.column_names)
 
 
 def _where(condition: Any, sums: Any) -> Any:

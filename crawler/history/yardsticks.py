@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.carrying import joined
-from crawler.history.earlier import EarlierSnapshot
+from crawler.history.earlier import EarlierSnapshot, Keep
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.seller import SellerStatus
 
@@ -117,12 +117,15 @@ class YardstickSearch:
             pa.nulls(len(rows), pa.int32()),
         )
 
-    def run(self, earlier: Sequence[EarlierSnapshot]) -> Yardsticks:
-        """Look for them in snapshots, the last read first: a row only where a later observation may be."""
+    def run(self, earlier: Sequence[EarlierSnapshot], keep: Keep | None = None) -> Yardsticks:
+        """Look for them in snapshots, the last read first: a row only where a later observation may be.
+
+        Of the snapshots' rows those count that `keep` returns.
+        """
         for number, snapshot in enumerate(earlier):
             sellers = self._needed(snapshot)
             if len(sellers):
-                rows = snapshot.videos(sellers[0].as_py(), sellers[-1].as_py())
+                rows = snapshot.videos(sellers[0].as_py(), sellers[-1].as_py(), keep)
                 received: Any = pc.is_null(rows["carried_from"])
                 if len(sellers) < len(self._readings.ids):
                     received = pc.and_(received, pc.is_in(rows["seller_id"], value_set=sellers))

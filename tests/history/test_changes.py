@@ -434,6 +434,7 @@ def test_gains_add_up_over_any_range_of_nights(
         nights.publish(night, *sellers, run_id=f"run{number}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PART_ROWS", part_rows)
+        patch.setattr(module, "MAX_ROWS", part_rows)
         results = {number: nights.compare(night) for night, (number, _) in shown.items()}
     observed: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
     for number, sellers in sorted(shown.values(), key=lambda each: each[0]):
