@@ -1,0 +1,224 @@
+"""Canaries: a night's first sellers, by whose answers an outage is seen after tens of credits.
+
+Open it to change which sellers they are, or when a run stops. docs/plausibility.md has the measured figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain, islice, zip_longest
+from math import log
+from typing import NamedTuple
+
+from crawler.rules.plausibility import STILL_HOURS, Band
+
+CANARIES = 50
+"""Sellers at most: enough for six answers of each of eight regions."""
+_WITHIN = 20
+"""Canaries are taken from the first 20 x 50 sellers of the order: a small budget buys little else."""
+
+
+class Canary(NamedTuple):
+    """A seller that had videos when it was last read, as history knows it.
+
+    `region`: of most of its rows, empty if none. `videos`: its rows then. `figures`: a stable hash of the
+    IDs and the six counters of its first page then, in the order of the page; None if not known. `read_at`:
+    when that was, in epoch seconds.
+    """
+
+    seller_id: str
+    region: str
+    videos: int
+    figures: int | None
+    read_at: float
+
+
+class FirstPage(NamedTuple):
+    """What a canary answered, as its first page.
+
+    `rows` counts them as received. `ids`: a hash of the video IDs in their order (`Page.fingerprint`).
+    `figures` and `read_at` as in `Canary`. `is_foreign`: all rows are another seller's (misdelivered).
+    """
+
+    seller_id: str
+    rows: int
+    ids: int
+    figures: int
+    read_at: float
+    is_foreign: bool = False
+
+
+class Decision(StrEnum):
+    """What the canaries' answers allow to say so far."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    UNDECIDED = "undecided"
+
+
+class Rates(NamedTuple):
+    """How often an answer is a hit on a healthy night, and in the smallest outage worth a stop."""
+
+    healthy: float
+    outage: float
+
+
+ANSWER_RATES = Rates(0.02, 0.3)
+"""Empty, foreign or shared pages. 0.5 % of sellers become empty in a night: four times that is healthy."""
+FALSE_STOP = 1e-6
+"""Chance that a healthy night is stopped, over all its tests: less than one night in 2,000 years."""
+MISSED = 1e-3
+"""Chance that one test lets an outage of its rate pass. The judge still sees it before publishing."""
+
+
+def still_rates(band: Band | None) -> Rates | None:
+    """The rates of first pages that stand still, by the band of past nights (`still_band`); None without."""
+    if band is None or band.odd >= 1.0:
+        return None
+    return Rates(band.odd, 1.0 - (1.0 - band.odd) / 7.5)
+
+
+class SequentialTest:
+    """Wald's sequential probability ratio test on hits and misses; a decision stays."""
+
+    def __init__(self, rates: Rates, false_stop: float = FALSE_STOP, missed: float = MISSED) -> None:
+        healthy, outage = rates
+        if not 0 < healthy < outage < 1:
+            raise ValueError(f"not 0 < {healthy} < {outage} < 1")
+        self._hit = log(outage / healthy)
+        self._miss = log((1 - outage) / (1 - healthy))
+        self._stop = log((1 - missed) / false_stop)
+        self._go_on = log(missed / (1 - false_stop))
+        self._ratio = 0.0
+        self.hits = self.answers = 0
+        self.decision = Decision.UNDECIDED
+
+    def observe(self, is_hit: bool) -> Decision:
+        """Count an answer, unless all is decided."""
+        if self.decision is Decision.UNDECIDED:
+            self.answers += 1
+            self.hits += is_hit
+            self._ratio += self._hit if is_hit else self._miss
+            if self._ratio >= self._stop:
+                self.decision = Decision.STOP
+            elif self._ratio <= self._go_on:
+                self.decision = Decision.GO_ON
+        return self.decision
+
+
+@dataclass(slots=True)
+class _Tests:
+    """A night's tests: all answers, the answers of each region, and stillness where it may stop a run."""
+
+    answers: SequentialTest
+    regions: dict[str, SequentialTest]
+    still: SequentialTest | None
+
+    def __iter__(self) -> Iterator[SequentialTest]:
+        yield self.answers
+        yield from self.regions.values()
+        if self.still:
+            yield self.still
+
+
+class Canaries:
+    """Says after each canary's first page whether the run goes on.
+
+    A hit is an answer that is empty, foreign, or has the video IDs of another canary's first page. That is
+    tested over all canaries and for each region by itself. Where `still` is given (`still_rates`), so is
+    whether the first page has the same figures as history, read `STILL_HOURS` or more before. The chance of a
+    false stop is shared out between the tests. A canary that fails gives no answer. Where canaries run out
+    undecided, the run goes on.
+    """
+
+    def __init__(
+        self, canaries: Iterable[Canary], still: Rates | None = None, false_stop: float = FALSE_STOP
+    ) -> None:
+        self._left = {canary.seller_id: canary for canary in canaries}
+        regions = dict.fromkeys(canary.region for canary in self._left.values())
+        if len(regions) < 2:
+            regions.clear()
+        share = false_stop / (1 + len(regions) + (still is not None))
+        self._tests = _Tests(
+            SequentialTest(ANSWER_RATES, share),
+            {region: SequentialTest(ANSWER_RATES, share) for region in regions},
+            SequentialTest(still, share) if still else None,
+        )
+        self._seen_ids: set[int] = set()
+        self._kinds: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The canaries not answered yet, in their order."""
+        return tuple(self._left)
+
+    def answered(self, page: FirstPage) -> Decision:
+        """Note a first page; of a seller that is no canary, or was answered before, it says nothing."""
+        canary = self._left.pop(page.seller_id, None)
+        if canary is None:
+            return self.decision
+        fault = self._fault(page)
+        self._kinds[fault] += 1
+        self._tests.answers.observe(bool(fault))
+        if canary.region in self._tests.regions:
+            self._tests.regions[canary.region].observe(bool(fault))
+        is_comparable = canary.figures is not None and page.read_at - canary.read_at >= STILL_HOURS * 3600
+        if self._tests.still and is_comparable and not fault:
+            self._tests.still.observe(page.figures == canary.figures)
+        return self.decision
+
+    def _fault(self, page: FirstPage) -> str:
+        if page.is_foreign:
+            return "has another seller's rows"
+        if not page.rows:
+            return "is empty"
+        if page.ids in self._seen_ids:
+            return "has the videos of another canary's"
+        self._seen_ids.add(page.ids)
+        return ""
+
+    @property
+    def decision(self) -> Decision:
+        """Stop if any test says so; go on if all do, or no canary is left."""
+        decisions = {test.decision for test in self._tests}
+        if Decision.STOP in decisions:
+            return Decision.STOP
+        is_open = Decision.UNDECIDED in decisions and self._left
+        return Decision.UNDECIDED if is_open else Decision.GO_ON
+
+    @property
+    def reason(self) -> str:
+        """Why the run stops, in a sentence; empty if it does not."""
+        if self._tests.still and self._tests.still.decision is Decision.STOP:
+            test = self._tests.still
+            return (
+                f"{test.hits} of {test.answers} canaries have the same figures to the last digit "
+                f"as {STILL_HOURS:.0f} or more hours before."
+            )
+        named = [(f" of {region or 'no region'}", test) for region, test in self._tests.regions.items()]
+        for where, test in [("", self._tests.answers), *named]:
+            if test.decision is Decision.STOP:
+                faults = [(fault, count) for fault, count in self._kinds.most_common() if fault]
+                kinds = ", ".join(f"{count} times it {fault}" for fault, count in faults)
+                return f"The first page of {test.hits} of {test.answers} canaries{where} is wrong: {kinds}."
+        return ""
+
+
+def choose_canaries(
+    in_order: Iterable[str], history: Mapping[str, Canary], count: int = CANARIES
+) -> list[Canary]:
+    """The night's canaries: sellers that had videos, from the front of the order, one region after the other.
+
+    `in_order` are the sellers not begun, as the strategy would ask for them: any order serves depth-first
+    and breadth-first, best-first's own keeps the credits where they bring most. It is read as far as needed.
+    """
+    regions: dict[str, list[Canary]] = {}
+    for seller_id in islice(in_order, _WITHIN * count):
+        canary = history.get(seller_id)
+        if canary is not None and canary.videos > 0:
+            regions.setdefault(canary.region, []).append(canary)
+    in_turn = chain.from_iterable(zip_longest(*regions.values()))
+    return list(islice((canary for canary in in_turn if canary is not None), count))
