@@ -64,6 +64,7 @@ class EarlierSnapshot:
     is_kept_open: bool
     _sellers: SellerCursor
     _videos: SellerCursor
+    _keys: SellerCursor
 
     def sellers(self, first: str, last: str) -> pa.Table:
         """The sellers of a range of which pages were received, with `READING_SCHEMA`."""
@@ -73,14 +74,25 @@ class EarlierSnapshot:
         """The rows of a range of sellers, carried ones too, with `OBSERVATION_SCHEMA`; see `SellerCursor`."""
         return self._read(self._videos, first, last, keep)
 
+    def keys(self, first: str, last: str, keep: Keep) -> pa.Table:
+        """The sellers and videos of such rows, which take a fraction of the time."""
+        return self._read(self._keys, first, last, keep)
+
     def mark(self) -> Callable[[], None]:
         """Returns what moves back to where the rows are now."""
-        return self._videos.mark()
+        marks = self._videos.mark(), self._keys.mark()
+
+        def move_back() -> None:
+            for move in marks:
+                move()
+
+        return move_back
 
     def close(self) -> None:
         """Close its files until they are read again."""
         self._sellers.close()
         self._videos.close()
+        self._keys.close()
 
     def _read(self, cursor: SellerCursor, first: str, last: str, keep: Keep | None = None) -> pa.Table:
         try:
@@ -124,7 +136,8 @@ def earlier_snapshots(
     for other, (first, last), sellers in sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True):
         videos = SnapshotFiles.published(data, VIDEOS, other)
         open_files += len(videos.paths) + len(sellers.paths)
-        cursors = reading_cursor(sellers), observation_cursor(videos)
+        keys = SellerCursor(videos, columns_of(VIDEO_SCHEMA, "seller_id", "video_id"), frozenset())
+        cursors = reading_cursor(sellers), observation_cursor(videos), keys
         run_id = sellers.paths[0].stem
         snapshots.append(EarlierSnapshot(other, run_id, first, last, open_files <= _MAX_OPEN_FILES, *cursors))
     return snapshots

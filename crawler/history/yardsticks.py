@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -123,7 +124,7 @@ class YardstickSearch:
         Of the snapshots' rows those count that `keep` returns.
         """
         for number, snapshot in enumerate(earlier):
-            sellers = self._needed(snapshot)
+            sellers = self._needed(snapshot, keep)
             if len(sellers):
                 rows = snapshot.videos(sellers[0].as_py(), sellers[-1].as_py(), keep)
                 received: Any = pc.is_null(rows["carried_from"])
@@ -132,18 +133,23 @@ class YardstickSearch:
                 self._compare(rows.filter(received).combine_chunks(), number)
         return self._found
 
-    def _needed(self, snapshot: EarlierSnapshot) -> pa.Array[Any]:
-        """The sellers of which a snapshot may have later observations than those that were found."""
-        last = pa.scalar(snapshot.last_read)
+    def _needed(self, snapshot: EarlierSnapshot, keep: Keep | None) -> pa.Array[Any]:
+        """The sellers of which a snapshot has later observations than those that were found, perhaps."""
+        ids, last = self._readings.ids, pa.scalar(snapshot.last_read)
+        may_lack: Any = pc.and_(self._readings.is_whole, pc.less_equal(self._oldest_gone, last))
+        may_lack = pc.and_(may_lack, _follows(self._readings.first, snapshot))
         is_open: Any = pc.and_(_may_follow(self._found.times, snapshot), _follows(self._times, snapshot))
         is_open = pc.and_(is_open, pc.less_equal(self._oldest, last))
         # A video was not seen before it existed.
         is_open = pc.and_(is_open, pc.fill_null(pc.less(self._created, last), True))
-        numbers = pc.unique(self._seller.filter(is_open))
-        needed: Any = pc.is_in(_numbers(self._readings.ids), value_set=numbers)
-        may_lack: Any = pc.and_(self._readings.is_whole, pc.less_equal(self._oldest_gone, last))
-        may_lack = pc.and_(may_lack, _follows(self._readings.first, snapshot))
-        return self._readings.ids.filter(pc.or_(needed, may_lack))
+        # Of sellers of which all rows are read the open ones are among them.
+        is_open = pc.and_not(is_open, may_lack.take(self._seller))
+        open_sellers = ids.filter(pc.is_in(_numbers(ids), value_set=pc.unique(self._seller.filter(is_open))))
+        if len(open_sellers):
+            found = partial(_with_keys, self._keys.filter(is_open), keep)
+            rows = snapshot.keys(open_sellers[0].as_py(), open_sellers[-1].as_py(), found)
+            open_sellers = pc.unique(one_chunk(rows["seller_id"]))
+        return ids.filter(pc.or_(may_lack, pc.is_in(ids, value_set=open_sellers)))
 
     def _compare(self, rows: pa.Table, number: int) -> None:
         keys = one_chunk(joined(rows, _KEY))
@@ -178,6 +184,12 @@ class YardstickSearch:
         if len(rows):
             source = pa.repeat(pa.scalar(number, pa.int32()), len(rows))
             self._found.gone.append(rows.append_column("time", times).append_column("source", source))
+
+
+def _with_keys(keys: pa.Array[Any], keep: Keep | None, rows: pa.Table) -> pa.Table:
+    """The rows of videos with these keys, of those that are kept."""
+    rows = rows if keep is None else keep(rows)
+    return rows.filter(pc.is_in(joined(rows, _KEY), value_set=keys))
 
 
 def milliseconds(times: Any) -> Any:
