@@ -19,6 +19,7 @@ CANARIES = 50
 """Sellers at most: enough for six answers of each of eight regions."""
 _WITHIN = 20
 """Canaries are taken from the first 20 x 50 sellers of the order: a small budget buys little else."""
+_STILL_LOWEST, _STILL_HIGHEST = 0.01, 0.95
 
 
 class Canary(NamedTuple):
@@ -75,10 +76,14 @@ MISSED = 1e-3
 
 
 def still_rates(band: Band | None) -> Rates | None:
-    """The rates of first pages that stand still, by the band of past nights (`still_band`); None without."""
-    if band is None or band.odd >= 1.0:
+    """The rates of first pages that stand still, by the band of past nights (`still_band`); None without.
+
+    None too where nearly all sellers stand still on any night: no few canaries could tell.
+    """
+    if band is None or band.odd > _STILL_HIGHEST:
         return None
-    return Rates(band.odd, 1.0 - (1.0 - band.odd) / 7.5)
+    healthy = max(_STILL_LOWEST, band.odd)
+    return Rates(healthy, 1.0 - (1.0 - healthy) / 7.5)
 
 
 class SequentialTest:

@@ -121,7 +121,8 @@ def test_a_decision_stays_and_more_hits_never_acquit(hits: list[bool]) -> None:
 @given(st.floats(0, 1))
 def test_learned_rates_are_rates(odd: float) -> None:
     rates = still_rates(Band(0.0, odd, 1.0))
-    assert rates is None or 0 <= rates.healthy < rates.outage < 1
+    assert rates is None or 0 < rates.healthy < rates.outage < 1
+    assert rates is None or SequentialTest(rates).decision is Decision.UNDECIDED
     assert still_rates(None) is None
 
 
