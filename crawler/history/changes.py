@@ -66,15 +66,16 @@ def compare(
             earlier = earlier_snapshots(data, day, span[0] - rules.window, span[1], damaged) if span else []
             found = _Found()
             with (
-                _ChangesWriter(changes_file, run_id, found) as changes,
-                pq.ParquetWriter(sellers_file, SUMMED_SELLER_SCHEMA, compression="zstd") as summed,
+                _GroupWriter(changes_file, CHANGES_SCHEMA, _FEW_VALUES) as changes,
+                _GroupWriter(sellers_file, SUMMED_SELLER_SCHEMA, True) as summed,
             ):
-                summed.add_key_value_metadata({SORTING: sellers.sorting})
                 for part in ComparedParts(videos, sellers, earlier, rules):
-                    changes.write(part)
                     found.add(part, earlier)
-                    if len(part.sellers):
-                        summed.write_table(part.sellers)
+                    changes.write(part.changes)
+                    summed.write(part.sellers)
+                rests_on = {day.isoformat(): run for day, run in sorted(found.rests_on.items())}
+                changes.describe({RUN: run_id, RESTS_ON: orjson.dumps(rests_on).decode()})
+                summed.describe({SORTING: sellers.sorting})
             return found.result(tuple(damaged.values()))
         except DamagedSnapshotError as error:
             # Parts that were compared with it may have rested on rows that cannot be trusted.
@@ -105,13 +106,11 @@ class _Found:
         return Comparison(counts, dict(self.gains), dict(sorted(self.rests_on.items())), warnings)
 
 
-class _ChangesWriter:
-    """Writes the changes of one part after another, in row groups of one size; a context manager."""
+class _GroupWriter:
+    """Writes a Parquet file in row groups of one size, whatever it is given at a time; a context manager."""
 
-    def __init__(self, path: Path, run_id: str, found: _Found) -> None:
-        self._writer = pq.ParquetWriter(path, CHANGES_SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES)
-        self._run_id = run_id
-        self._found = found
+    def __init__(self, path: Path, schema: pa.Schema, use_dictionary: Any) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=use_dictionary)
         self._waiting: list[pa.Table] = []
         self._count = 0
 
@@ -122,19 +121,19 @@ class _ChangesWriter:
         try:
             if kind is None:
                 self._flush()
-                rests_on = {day.isoformat(): run_id for day, run_id in sorted(self._found.rests_on.items())}
-                self._writer.add_key_value_metadata(
-                    {RUN: self._run_id, RESTS_ON: orjson.dumps(rests_on).decode()}
-                )
         finally:
             self._writer.close()
 
-    def write(self, part: Part) -> None:
-        """Write the changes of a part, once they fill a row group."""
-        self._waiting.append(part.changes)
-        self._count += len(part.changes)
+    def write(self, rows: pa.Table) -> None:
+        """Add rows; they are written once they fill a row group."""
+        self._waiting.append(rows)
+        self._count += len(rows)
         if self._count >= _ROW_GROUP:
             self._flush()
+
+    def describe(self, metadata: dict[str, str]) -> None:
+        """Add to the file's metadata."""
+        self._writer.add_key_value_metadata(metadata)
 
     def _flush(self) -> None:
         if self._count:

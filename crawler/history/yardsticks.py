@@ -166,12 +166,11 @@ class YardstickSearch:
         found.sources = pc.if_else(is_later, pa.scalar(number, pa.int32()), found.sources)
         for at, name in enumerate(COUNT_COLUMNS):
             found.counters[at] = pc.if_else(is_later, one_chunk(rows[name]).take(place), found.counters[at])
-        self._add_gone(rows, keys, times, number)
+        lacking: Any = pc.invert(pc.is_in(_numbers(keys), value_set=pc.unique(place.drop_null())))
+        self._add_gone(rows.filter(lacking), times.filter(lacking), number)
 
-    def _add_gone(self, rows: pa.Table, keys: pa.Array[Any], times: Any, number: int) -> None:
+    def _add_gone(self, rows: pa.Table, times: Any, number: int) -> None:
         readings = self._readings
-        lacking: Any = pc.invert(pc.is_in(keys, value_set=self._keys))
-        rows, times = rows.filter(lacking), times.filter(lacking)
         seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
         is_gone: Any = pc.and_(
             readings.is_whole.take(seller),
@@ -213,5 +212,6 @@ def _follows(times: Any, snapshot: EarlierSnapshot) -> Any:
     return pc.greater(times, pa.scalar(snapshot.first_read))
 
 
-def _numbers(ids: pa.Array[Any]) -> pa.Array[Any]:
-    return pa.array(range(len(ids)), pa.int32())
+def _numbers(values: pa.Array[Any]) -> pa.Array[Any]:
+    """The place of each value."""
+    return pa.array(range(len(values)), pa.int32())
