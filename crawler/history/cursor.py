@@ -9,7 +9,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,6 @@ from crawler.store.schema import region_of
 _BATCH_ROWS = 8192
 _BUFFER_BYTES = 32 * 1024
 ALL_TIME = (-(2**62), 2**62)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REGION = "region"
 
 
@@ -232,6 +230,8 @@ def time_span(files: SnapshotFiles, low: str, high: str) -> tuple[int, int] | No
             with closing(pq.ParquetFile(path)) as file:
                 metadata = file.metadata
                 columns = _column(metadata, low), _column(metadata, high)
+                if not all(_in_milliseconds(file.schema_arrow, name) for name in (low, high)):
+                    columns = None, None
                 for number in range(metadata.num_row_groups):
                     found += _span(metadata.row_group(number), *columns)
     return (min(span[0] for span in found), max(span[1] for span in found)) if found else None
@@ -246,11 +246,12 @@ def _span(group: Any, low: int | None, high: int | None) -> list[tuple[int, int]
         return []
     if not all(end is not None and end.has_min_max for end in ends):
         return [ALL_TIME]
-    return [(_milliseconds(ends[0].min), _milliseconds(ends[1].max))]
+    return [(ends[0].min_raw, ends[1].max_raw)]
 
 
-def _milliseconds(time: datetime) -> int:
-    return (time.replace(tzinfo=time.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+def _in_milliseconds(schema: pa.Schema, name: str) -> bool:
+    """Whether the numbers of a column are milliseconds. A time made of them would make Arrow load pandas."""
+    return name in schema.names and schema.field(name).type == pa.timestamp("ms", tz="UTC")
 
 
 def _column(metadata: pq.FileMetaData, name: str) -> int | None:
