@@ -139,7 +139,8 @@ def _ranges(files: SnapshotFiles) -> Iterator[pa.Table]:
     for batch in files.batches(SELLER_SCHEMA, NEWER_SELLER_COLUMNS, _PART_SELLERS):
         start = 0
         for at, number in enumerate(batch["videos"].to_pylist()):
-            if count and (videos + (number or 0) > PART_ROWS or count >= _PART_SELLERS):
+            is_full = videos >= PART_ROWS or count >= _PART_SELLERS
+            if count and (is_full or videos + (number or 0) > PART_ROWS):
                 yield pa.concat_tables([*waiting, batch.slice(start, at - start)]).combine_chunks()
                 waiting, videos, count, start = [], 0, 0, at
             videos, count = videos + (number or 0), count + 1

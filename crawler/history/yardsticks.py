@@ -141,7 +141,7 @@ class YardstickSearch:
         is_open: Any = pc.and_(_may_follow(self._found.times, snapshot), _follows(self._times, snapshot))
         is_open = pc.and_(is_open, pc.less_equal(self._oldest, last))
         # A video was not seen before it existed.
-        is_open = pc.and_(is_open, pc.fill_null(pc.less(self._created, last), True))
+        is_open = pc.and_(is_open, pc.fill_null(pc.less_equal(self._created, last), True))
         # Of sellers of which all rows are read the open ones are among them.
         is_open = pc.and_not(is_open, may_lack.take(self._seller))
         open_sellers = ids.filter(pc.is_in(_numbers(ids), value_set=pc.unique(self._seller.filter(is_open))))

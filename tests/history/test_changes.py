@@ -344,6 +344,23 @@ def test_sellers_gain_sums_and_counts(nights: Nights) -> None:
     assert sum(result.comparison.counts.values()) == 4
 
 
+def test_sellers_after_one_that_is_read_in_pieces_come_after_it(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART_ROWS", 1)
+    monkeypatch.setattr(module, "MAX_ROWS", 1)
+    nights.publish(0, whole(0, video("v0", 1, 0), seller="t"))
+    nights.publish(1, whole(1, video("v1", 1, 1), seller="s"), whole(1, seller="t"))
+    assert [row["seller_id"] for row in nights.compare(1).rows] == ["s", "t"]
+
+
+def test_a_video_observed_at_its_creation_returns(nights: Nights) -> None:
+    nights.publish(0, whole(0, video("a", 3, 0, created=at(0))))
+    nights.publish(1, whole(1))
+    nights.publish(2, whole(2, video("a", 5, 2, created=at(0))))
+    assert nights.compare(2).of("a")["total_views_cnt_gain"] == 2
+
+
 SELLERS_OF_ALL = ("s", "t", "u")
 
 
