@@ -95,7 +95,7 @@ def until_first_request(folder: Path, date: str = DATE) -> Peak:
 @contextmanager
 def stand_in() -> Iterator[str]:
     """The stand-in of the API in a process of its own; gives its address."""
-    told = [sys.executable, "-m", "crawler", "simulate", "--port", "0"]
+    told = [sys.executable, "-m", "crawler", "simulate", "--port", "0", "--day", "0"]
     with subprocess.Popen(told, env=environ(), stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().split()[0]

@@ -167,10 +167,25 @@ def demo(data: Path, sellers: int, qps: float) -> int:
     return demo_command(data, sellers, qps)
 
 
-@cli.command(context_settings={"show_default": True})
+class _SimulateCommand(click.Command):
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the outages."""
+        from crawler.simulator.outages import OUTAGES  # noqa: PLC0415 - only help needs it
+
+        with formatter.section("Outages"):
+            formatter.write_dl([(name, outage.doc) for name, outage in OUTAGES.items()])
+
+
+@cli.command(cls=_SimulateCommand, context_settings={"show_default": True})
 @click.option("--port", type=click.IntRange(0, 65535), default=8800, help="0: a free one.")
 @click.option("--seed", type=int, default=1, help="Which catalogue.")
-@click.option("--day", type=click.IntRange(0), default=0, help="The catalogue's day.")
+@click.option(
+    "--day",
+    metavar="YYYY-MM-DD|N",
+    help="The catalogue's date; or the number of days for which its sellers and videos have only grown.  "
+    "[default: today in UTC, as it moves on]",
+)
+@click.option("--outage", metavar="NAME", help="Serve a night that is wrong; the names are below.")
 @click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds before each answer.")
 @click.option("--jitter", type=click.FloatRange(0), default=0.0, help="Seconds more, at random.")
 @click.option("--qps", type=click.FloatRange(0.1), help="429 above this rate; none: never.")
@@ -192,16 +207,32 @@ def demo(data: Path, sellers: int, qps: float) -> int:
 @click.option("--retry-after", help="What Retry-After says with each 429.")
 @click.option("--gzip", is_flag=True, help="Answer in gzip where the client takes it.")
 @click.option("--key", default="sk_live_simulator", help="The stand-in's own key.")
-def simulate(port: int, seed: int, faults: str, *, list_faults: bool, **options: Any) -> int:
-    """Serve the embedded stand-in of the API on loopback, until stopped."""
+def simulate(
+    port: int,
+    seed: int,
+    faults: str,
+    day: str | None,
+    outage: str | None,
+    *,
+    list_faults: bool,
+    **options: Any,
+) -> int:
+    """Serve the embedded stand-in of the API on loopback, until stopped.
+
+    Its counts are a function of seed and day: from day to day videos gain views and sales, a few are new,
+    and a few are gone.
+    """
     from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415
     from crawler.simulator.faults import kinds_help, parse_faults  # noqa: PLC0415
-    from crawler.simulator.server import SimulatorOptions  # noqa: PLC0415
+    from crawler.simulator.outages import read_outage  # noqa: PLC0415
+    from crawler.simulator.server import SimulatorOptions, read_day  # noqa: PLC0415
 
     if list_faults:
         click.echo(kinds_help())
         return 0
+    options["day"] = None if day is None else read_day(day)
+    options["outage"] = None if outage is None else read_outage(outage)
     simulated = SimulatorOptions(CatalogueOptions(seed), faults=parse_faults(faults), **options)
     return simulate_command(simulated, port)
 

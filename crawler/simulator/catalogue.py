@@ -5,15 +5,17 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple
+
+from crawler.simulator.aging import Aged, Dated, Grown
 
 _REGIONS = ("MY", "ID", "TH", "VN", "PH", "SG", "US", "GB", "MX", "BR")
 _WORDS = (
     *("outfit", "haul", "tutorial", "unboxing", "#foryou", "#fyp", "review", "🔖"),
     *("✨", "sale", "restock", "kebaya", "serum", "mükemmel", "新品"),
 )
-_FIRST_SECOND = 1_640_995_200
 _CREATORS = 40
 _MASK = 2**64 - 1
 _STEP = 0x9E37_79B9_7F4A_7C15  # odd: its multiples differ modulo every power of two that they fit in
@@ -26,7 +28,8 @@ _SHELF_WEIGHT = 100
 class CatalogueOptions:
     """`exponent` of the Pareto tail of videos a seller, `scale` its typical size, `largest` its end.
 
-    `still`: the share of sellers that nothing changes of from day to day.
+    `still`: the share of sellers that nothing changes of from day to day. `begins`: the date that dates are
+    counted from; earlier ones are like it.
     """
 
     seed: int = 1
@@ -34,6 +37,7 @@ class CatalogueOptions:
     scale: float = 9.0
     largest: int = 40_000
     still: float = 0.0
+    begins: date = date(2020, 1, 1)
 
 
 class _Shelf(NamedTuple):
@@ -51,16 +55,17 @@ class _Shelf(NamedTuple):
 class Catalogue:
     """The videos of every seller on one day.
 
-    Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten. From
-    day to day sellers gain videos and videos gain views; none is lost. The orders used last are held,
-    some 16 MB of them.
+    Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten. A day is a
+    number of days, from which on sellers and videos only grow, or a date, on which videos also go: see
+    `aging.py`. The orders used last are held, some 16 MB of them.
     """
 
-    def __init__(self, options: CatalogueOptions | None = None, day: int = 0) -> None:
+    def __init__(self, options: CatalogueOptions | None = None, day: int | date = 0) -> None:
         self._options = options or CatalogueOptions()
         self.day = day
-        self._shelves: OrderedDict[tuple[str, int, int, int, int], _Shelf] = OrderedDict()
+        self._shelves: OrderedDict[tuple[str, int | date, int, int, int], _Shelf] = OrderedDict()
         self._held = 0
+        self._earlier: Catalogue | None = None
 
     def seller_ids(self, count: int) -> list[str]:
         """`count` distinct IDs of 19 digits."""
@@ -69,34 +74,57 @@ class Catalogue:
 
     def size(self, seller_id: str, shift: int = 0) -> int:
         """How many videos a seller has on the catalogue's day, `shift` more having come in since."""
-        return self._size(self._base(seller_id), shift)
+        return len(self._aged(self._base(seller_id), shift).numbers)
+
+    def the_day_before(self) -> Catalogue:
+        """The same catalogue a day earlier; a catalogue that only grows has no day before its first."""
+        day = self.day
+        earlier = day - timedelta(days=1) if isinstance(day, date) else max(0, day - 1)
+        if self._earlier is None or self._earlier.day != earlier:
+            self._earlier = Catalogue(self._options, earlier)
+        return self._earlier
+
+    def region(self, seller_id: str) -> str:
+        """The region of most of a seller's videos."""
+        return _REGIONS[self._base(seller_id) % len(_REGIONS)]
+
+    def share(self, seller_id: str) -> float:
+        """A number from 0 to 1 that is spread evenly over the sellers."""
+        return _mixed(self._base(seller_id) + 1) / 2.0**64
 
     def page(
         self, seller_id: str, sort_field: int, sort_type: int, page_num: int, page_size: int, shift: int = 0
     ) -> list[dict[str, Any]]:
         """One page's rows as the API gives them: sort fields and types are the API's own numbers."""
         base, order = self._shelf(seller_id, sort_field, sort_type, shift)
-        start = (page_num - 1) * page_size
-        return [self._row(seller_id, base, number) for number in order[start : start + page_size]]
+        start, aged = (page_num - 1) * page_size, self._aged(base, shift)
+        return [_row(seller_id, base, aged, number) for number in order[start : start + page_size]]
 
     def videos(self, seller_id: str) -> list[dict[str, Any]]:
         """Every video of a seller, in no particular order; safe to call from any thread."""
         base = self._base(seller_id)
-        return [self._row(seller_id, base, number) for number in range(self._size(base, 0))]
+        aged = self._aged(base, 0)
+        return [_row(seller_id, base, aged, number) for number in aged.numbers]
 
     def _base(self, seller_id: str) -> int:
         text = f"{self._options.seed} {seller_id}".encode()
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
-    def _size(self, base: int, shift: int) -> int:
+    def _aged(self, base: int, shift: int) -> Aged:
         bits, options = _mixed(base), self._options
         kind, rank = bits % 10, ((bits >> 24) + 1) / 2**40
-        if kind == 0:
-            return shift
         size = min(options.largest, int(options.scale * rank ** (-1 / options.exponent)))
-        if kind == 1:
-            return min(options.largest, max(10, size // 10 * 10)) + shift
-        return min(options.largest, size + size * self._age(base) * 3 // 100) + shift
+        is_even = kind == 1
+        if kind == 0:
+            size = 0
+        elif is_even:
+            size = min(options.largest, max(10, size // 10 * 10))
+        is_still = _mixed(~base) < options.still * 2.0**64
+        if isinstance(self.day, date):
+            day = options.begins if is_still else self.day
+            return Dated.on(day, options.begins, size, shift, bits, is_even=is_even)
+        age = 0 if is_still else self.day
+        return Grown.after(age, size, 0 if is_even else options.largest, shift)
 
     def _shelf(self, seller_id: str, sort_field: int, sort_type: int, shift: int) -> _Shelf:
         key = (seller_id, self.day, sort_field, sort_type, shift)
@@ -111,46 +139,45 @@ class Catalogue:
 
     def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
         """Video numbers, sorted by a figure and, where it ties, by number."""
+        aged = self._aged(base, shift)
         keys = [
-            self._figures(base, _mixed(base + number * _STEP))[sort_field - 1] << _NUMBER_BITS | number
-            for number in range(self._size(base, shift))
+            _figures(aged, number, _mixed(base + number * _STEP))[sort_field - 1] << _NUMBER_BITS | number
+            for number in aged.numbers
         ]
         keys.sort(reverse=sort_type == 1)
         return array("I", [key % 2**_NUMBER_BITS for key in keys])
 
-    def _age(self, base: int) -> int:
-        """Days for which a seller has changed: 0 for one that never changes."""
-        return 0 if _mixed(~base) < self._options.still * 2.0**64 else self.day
 
-    def _figures(self, base: int, bits: int) -> tuple[int, int, int]:
-        """Views, sales, and GMV in hundredths: none ever falls as the day moves on."""
-        views = 3_276_800 // ((bits >> 8 & 0xFFFF) + 1) * (100 + self._age(base) * (bits % 7)) // 100
-        sales = views * (bits >> 24 & 0xFF) // 20_000
-        return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)
+def _figures(aged: Aged, number: int, bits: int) -> tuple[int, int, int]:
+    """Views, sales, and GMV in hundredths: none ever falls as the day moves on."""
+    views = aged.views(3_276_800 // ((bits >> 8 & 0xFFFF) + 1), number, bits)
+    sales = views * (bits >> 24 & 0xFF) // 20_000
+    return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)
 
-    def _row(self, seller_id: str, base: int, number: int) -> dict[str, Any]:
-        bits = _mixed(base + number * _STEP)
-        views, sales, cents = self._figures(base, bits)
-        look = _mixed(bits)
-        person = _mixed(base + look % _CREATORS)
-        picked = (look >> 8 & 0xF, look >> 12 & 0xF, look >> 16 & 0xF, look >> 20 & 0xF, look >> 24 & 0xF)
-        return {
-            "avatar": f"https://images.example/user-avatar/{person % 997}/{person}.jpg",
-            "create_time": str(_FIRST_SECOND + look % 120_000_000),
-            "nick_name": f"creator{person % 100_000}",
-            "reflow_cover": f"https://images.example/video-cover/{look % 997}/{look}.jpg",
-            "region": _REGIONS[(base if look >> 40 & 0xF else look) % len(_REGIONS)],
-            "seller_id": seller_id,
-            "total_comments_cnt": views // 900,
-            "total_digg_cnt": views // 30,
-            "total_shares_cnt": views // 2000,
-            "total_video_sale_cnt": sales,
-            "total_video_sale_gmv_amt": cents / 100 if cents else 0,
-            "total_views_cnt": views,
-            "user_id": str(7_000_000_000_000_000_000 + person % 10**17),
-            "video_desc": " ".join([_WORDS[n] for n in picked if n < len(_WORDS)]),
-            "video_id": str(7_100_000_000_000_000_000 + (base + number * _STEP) % 2**58),
-        }
+
+def _row(seller_id: str, base: int, aged: Aged, number: int) -> dict[str, Any]:
+    bits = _mixed(base + number * _STEP)
+    views, sales, cents = _figures(aged, number, bits)
+    look = _mixed(bits)
+    person = _mixed(base + look % _CREATORS)
+    picked = (look >> 8 & 0xF, look >> 12 & 0xF, look >> 16 & 0xF, look >> 20 & 0xF, look >> 24 & 0xF)
+    return {
+        "avatar": f"https://images.example/user-avatar/{person % 997}/{person}.jpg",
+        "create_time": str(aged.created(number, look)),
+        "nick_name": f"creator{person % 100_000}",
+        "reflow_cover": f"https://images.example/video-cover/{look % 997}/{look}.jpg",
+        "region": _REGIONS[(base if look >> 40 & 0xF else look) % len(_REGIONS)],
+        "seller_id": seller_id,
+        "total_comments_cnt": views // 900,
+        "total_digg_cnt": views // 30,
+        "total_shares_cnt": views // 2000,
+        "total_video_sale_cnt": sales,
+        "total_video_sale_gmv_amt": cents / 100 if cents else 0,
+        "total_views_cnt": views,
+        "user_id": str(7_000_000_000_000_000_000 + person % 10**17),
+        "video_desc": " ".join([_WORDS[n] for n in picked if n < len(_WORDS)]),
+        "video_id": str(7_100_000_000_000_000_000 + (base + number * _STEP) % 2**58),
+    }
 
 
 def _mixed(bits: int) -> int:

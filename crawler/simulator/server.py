@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import sys
 import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from random import Random
-from typing import NamedTuple, Self
+from typing import Self
 
 import orjson
 from aiohttp import web
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
+from crawler.models.errors import InputError
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.faults import Answer, Document, Fault, drawn, error_answer, page_answer
+from crawler.simulator.outages import Page, served_rows
 
 PATH = "/v1/tiktok/shop/videos/analytics"
 KEY = "sk_live_simulator"
@@ -37,13 +42,15 @@ _NUMBERS = (
 class SimulatorOptions:
     """How the stand-in behaves; `latency` and `jitter` in seconds, `quota` in credits.
 
+    `day`: see `Catalogue`; None for today's date in UTC, as it moves on. `outage`: a name of `OUTAGES`.
     `drift`: after every so many requests of a seller one more video comes in; 0 for never.
     `retry_after`: the `Retry-After` header of each answer with status 429. `gzip`: whole answers are
     compressed for a client that accepts it.
     """
 
     catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
-    day: int = 0
+    day: int | date | None = 0
+    outage: str | None = None
     latency: float = 0.0
     jitter: float = 0.0
     qps: float | None = None
@@ -70,16 +77,6 @@ class SimulatorStats:
     arrivals: array[float] = field(default_factory=lambda: array("d"))
 
 
-class _Asked(NamedTuple):
-    """The parameters of a request, checked."""
-
-    seller_id: str
-    page_num: int
-    page_size: int
-    sort_field: int
-    sort_type: int
-
-
 class _RefusedError(Exception):
     """The request is refused, and costs nothing."""
 
@@ -102,7 +99,8 @@ class Simulator:
     def __init__(self, options: SimulatorOptions | None = None, port: int = 0) -> None:
         self._options = options or SimulatorOptions()
         self._port = port
-        self.catalogue = Catalogue(self._options.catalogue, self._options.day)
+        self._day = self._options.day
+        self.catalogue = Catalogue(self._options.catalogue, _today() if self._day is None else self._day)
         self.stats = SimulatorStats()
         self.url = ""
         self._shares = tuple(fault for fault in self._options.faults if not fault.at)
@@ -167,7 +165,7 @@ class Simulator:
         except ConnectionError:
             return web.Response()  # nobody is left to read it
 
-    def _admitted(self, request: web.BaseRequest, now: float, *, scripted: bool) -> _Asked:
+    def _admitted(self, request: web.BaseRequest, now: float, *, scripted: bool) -> Page:
         given, options = request.headers.get("Authorization"), self._options
         if given != f"Bearer {options.key}":
             raise _RefusedError(401, "apiKey is null" if given is None else "apiKey is invalid")
@@ -187,7 +185,7 @@ class Simulator:
             self._recent.append(now)
         return free
 
-    def _counted(self, asked: _Asked) -> int:
+    def _counted(self, asked: Page) -> int:
         """Count a request that may have its page; returns which attempt at the page it is, from 1."""
         page = sys.intern(asked.seller_id), asked.page_num
         self.stats.pages[page] += 1
@@ -195,16 +193,17 @@ class Simulator:
             self._by_seller[asked.seller_id] += 1
         return self.stats.pages[page]
 
-    def _document(self, asked: _Asked, attempt: int, fault: Fault | None) -> Document:
+    def _document(self, asked: Page, attempt: int, fault: Fault | None) -> Document:
         seller_id, page_num, drift = asked.seller_id, asked.page_num, self._options.drift
         shown = max(1, page_num - 1) if fault is not None and fault.kind == "repeat" else page_num
         shift = self._by_seller[seller_id] // drift if drift else 0
+        page = asked._replace(page_num=shown, shift=shift)
+        if self._day is None:
+            self.catalogue.day = _today()
         return {
             "code": 0,
             "message": "success",
-            "data": self.catalogue.page(
-                seller_id, asked.sort_field, asked.sort_type, shown, asked.page_size, shift
-            ),
+            "data": served_rows(self.catalogue, page, self._options.outage),
             "requestId": f"{seller_id}-{page_num}-{attempt}",
         }
 
@@ -224,14 +223,29 @@ class Simulator:
         figures = {"requests": stats.requests, "credits": stats.credits, "by_status": stats.by_status}
         return web.Response(body=orjson.dumps(figures), content_type="application/json")
 
-    def _move_day(self, day: str) -> web.Response:
-        if not (_is_number(day) and len(day) < 6):
-            return web.Response(status=400, text="a day is a number from 0 to 99999")
-        self.catalogue.day = int(day)
-        return web.Response(text=day)
+    def _move_day(self, text: str) -> web.Response:
+        try:
+            self._day = self.catalogue.day = read_day(text)
+        except InputError as error:
+            return web.Response(status=400, text=str(error))
+        return web.Response(text=text)
 
 
-def _read_query(query: Mapping[str, str]) -> _Asked:
+def read_day(text: str) -> int | date:
+    """A catalogue's day: a date such as 2026-11-23, or a number from 0 to 99999. Raises `InputError`."""
+    if _is_number(text) and len(text) < 6:
+        return int(text)
+    with suppress(ValueError):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text)
+    raise InputError(f"day {text!r}: a date such as 2026-11-23 is wanted, or a number from 0 to 99999")
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _read_query(query: Mapping[str, str]) -> Page:
     numbers: list[int] = []
     for name, lowest, highest, default in _NUMBERS:
         value = query.get(name)
@@ -248,7 +262,7 @@ def _read_query(query: Mapping[str, str]) -> _Asked:
         raise _RefusedError(400, "Missing required parameter: seller_id")
     if not _is_number(seller_id):
         raise _RefusedError(400, "Invalid parameter: seller_id")
-    return _Asked(seller_id, *numbers)
+    return Page(seller_id, *numbers)
 
 
 def _is_number(text: str) -> bool:

@@ -139,7 +139,8 @@ async def test_stats_are_served_and_the_day_can_be_moved() -> None:
         async with aiohttp.ClientSession(simulator.url) as session:
             stats = await (await session.get("/_stats")).json()
             size = simulator.catalogue.size(SELLER)
-            assert [(await session.post(f"/_day/{day}")).status for day in ("90", "x")] == [200, 400]
+            days = [(await session.post(f"/_day/{day}")).status for day in ("2026-11-23", "90", "x")]
+            assert days == [200, 200, 400]
             assert (await session.get("/")).status == 404
         assert stats == {
             "requests": 6,
