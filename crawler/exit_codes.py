@@ -85,6 +85,14 @@ API_DOWN = ExitCode(
     "read the last error in the message or the report (DNS, TLS, proxy, a status …), or correct `--api-url` "
     "where the message asks for it; once its cause is gone, run again",
 )
+IMPLAUSIBLE = ExitCode(
+    10,
+    "implausible, held back",
+    "the night is implausible, and is not published (whatever else ended it)",
+    "read the reasons in the report, and look at the API; then run the same command again, which asks again "
+    "for what was implausible, or publish the night as it is with `crawler publish --crawl-date D --accept`",
+    "held back in the journal; the last good snapshot stays the newest",
+)
 INTERRUPTED = ExitCode(
     130,
     "interrupted",
@@ -105,7 +113,7 @@ TERMINATED = ExitCode(
 
 _ALL = (
     *(COMPLETE, BUG, BAD_INPUT, BUDGET_SPENT, SELLERS_FAILED, KEY_REFUSED, QUOTA_USED_UP, LOCKED),
-    *(OUTPUT, API_DOWN, INTERRUPTED, READER_LEFT, TERMINATED),
+    *(OUTPUT, API_DOWN, IMPLAUSIBLE, INTERRUPTED, READER_LEFT, TERMINATED),
 )
 EXIT_CODES = {code.number: code for code in _ALL}
 _EARLIER = {129: INTERRUPTED}

@@ -10,6 +10,7 @@ from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,
     CrawlerError,
+    ImplausibleError,
     InterruptedRunError,
     KeyRefusedError,
     OutputError,
@@ -23,6 +24,7 @@ _STOP_REASONS: dict[type[CrawlerError], StopReason] = {
     KeyRefusedError: StopReason.KEY_REFUSED,
     QuotaUsedUpError: StopReason.QUOTA,
     ApiDownError: StopReason.API_DOWN,
+    ImplausibleError: StopReason.IMPLAUSIBLE,
     BudgetSpentError: StopReason.BUDGET,
 }
 """In the order in which they are reported where several hold (contract, exit codes)."""

@@ -68,6 +68,12 @@ class ApiDownError(CrawlerError):
     exit_code = exit_codes.API_DOWN.number
 
 
+class ImplausibleError(CrawlerError):
+    """The night cannot be believed: it is held back in its journal, and not published."""
+
+    exit_code = exit_codes.IMPLAUSIBLE.number
+
+
 class InterruptedRunError(CrawlerError):
     """A signal asked the run to stop; SIGHUP ends it as SIGTERM does."""
 

@@ -51,6 +51,7 @@ class StopReason(StrEnum):
     QUOTA = "quota"
     KEY_REFUSED = "key_refused"
     API_DOWN = "api_down"
+    IMPLAUSIBLE = "implausible"
     INTERRUPTED = "interrupted"
     OUTPUT = "output"
 

@@ -24,6 +24,7 @@ _STOPS: dict[str, str] = {
     StopReason.QUOTA: "the provider's quota was used up",
     StopReason.KEY_REFUSED: "the key was refused",
     StopReason.API_DOWN: "the API was down",
+    StopReason.IMPLAUSIBLE: "the first answers of the night were implausible",
     StopReason.INTERRUPTED: "the run was interrupted",
     StopReason.OUTPUT: "the output could not be written",
 }
