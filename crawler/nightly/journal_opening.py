@@ -19,8 +19,8 @@ from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard
-from crawler.store.log_check import unread_commits
 from crawler.store.segments import SegmentWriter
+from crawler.store.sqlite import unread_commits
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,18 +66,14 @@ class GroupCommit:
             self._flush = None
 
     async def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
-        loop = asyncio.get_running_loop()
-        error = self._broken
-        if error is None:
+        if self._broken is None:
+            records, loop = [record for record, _ in batch], asyncio.get_running_loop()
             try:
-                records = [record for record, _ in batch]
                 await loop.run_in_executor(self._executor, self._segments.write, records)
             except Exception as failure:  # noqa: BLE001 - whoever waits must learn of it, or would hang
-                error = self._broken = failure
-        for _, done in batch:
-            if done.done():
-                continue
-            if error is None:
+                self._broken = failure
+        for done in (done for _, done in batch if not done.done()):
+            if self._broken is None:
                 done.set_result(None)
             else:
-                done.set_exception(error)
+                done.set_exception(self._broken)

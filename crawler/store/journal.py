@@ -24,7 +24,6 @@ from crawler.store.sqlite import damaged
 
 _JOINED_BYTES = 1024 * 1024
 """Bodies of a commit that are compressed together: they are alike."""
-
 _CODEC = pa.Codec("lz4")
 
 
@@ -156,24 +155,18 @@ def add_costs(db: sqlite3.Connection, credit: Iterable[tuple[str, int]]) -> None
 
 
 def _stored_page(seq: int, record: Record, page: Page) -> StoredPage:
-    return StoredPage(
-        seq, page.seller_id, page.page_num, page.received_at, page.request_id, record.run_id, page.body
-    )
+    received = (page.seller_id, page.page_num, page.received_at, page.request_id)
+    return StoredPage(seq, *received, record.run_id, page.body)
 
 
 def _page_row(seq: int, record: Record, page: Page) -> tuple[object, ...]:
     received = (seq, page.seller_id, page.page_num, page.row_count or 0, page.fingerprint, page.received_at)
     asked = (page.request_id, record.run_id, record.credits, len(page.body))
-    last_value = None if page.last_value is None else _as_stored(page.last_value)
-    values = (_as_stored(page.total), last_value, last_id_hash(page), page.rejected)
-    return with_checksum(
-        (*received, *asked, *values, page_checksum(page.seller_id, page.page_num, page.body))
-    )
-
-
-def _as_stored(value: float) -> float:
-    """A real number as SQLite gives it back: it knows no negative zero."""
-    return float(value) + 0.0
+    # SQLite knows no negative zero.
+    last_value = None if page.last_value is None else page.last_value + 0.0
+    values = (page.total + 0.0, last_value, last_id_hash(page), page.rejected)
+    checksum = page_checksum(page.seller_id, page.page_num, page.body)
+    return with_checksum((*received, *asked, *values, checksum))
 
 
 def _ending_row(record: Record, ending: Ending) -> tuple[object, ...]:

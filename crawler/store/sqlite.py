@@ -1,9 +1,10 @@
-"""SQLite as journal and ledger use it: WAL, one connection, one thread at a time, full sync."""
+"""SQLite as journal and ledger use it: WAL, one connection, one thread at a time, full sync; its damage."""
 
 from __future__ import annotations
 
 import shlex
 import sqlite3
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from zlib import crc32
 from crawler.models.errors import InputError, OutputError
 from crawler.store.checksums import row_checksum
 from crawler.store.files import make_private_file, make_private_folder
-from crawler.store.layout import LEDGER_NAME, put_away
+from crawler.store.layout import LEDGER_NAME, log_of, put_away
 
 _DAMAGE = {
     sqlite3.SQLITE_ERROR,
@@ -22,6 +23,7 @@ _DAMAGE = {
     sqlite3.SQLITE_IOERR_SHORT_READ,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 }
+_LOG_MAGIC, _LOG_HEADER, _FRAME_HEADER = 0x377F0682, 32, 24
 
 
 def open_database(
@@ -196,3 +198,43 @@ def state_errors(folder: Path) -> Iterator[None]:
             f"a database below {folder} cannot be read: {error}; restore it from a copy, or move it away and "
             "pay for its crawl date again with --fresh"
         ) from error
+
+
+def unread_commits(database: Path) -> int:
+    """How many commits in a database's log follow a bad checksum, so that SQLite silently leaves them out.
+
+    Also counted is a commit that a power loss tore: it had never returned. Raises `OSError`.
+    """
+    path = log_of(database)
+    log = path.read_bytes() if path.exists() else b""
+    if len(log) < _LOG_HEADER:
+        return 0
+    magic, _, page_size = struct.unpack_from(">III", log)
+    words = ">II" if magic & 1 else "<II"
+    salts, state = log[16:24], _log_checksum(log[:24], words, (0, 0))
+    is_readable = magic & ~1 == _LOG_MAGIC and struct.pack(">II", *state) == log[24:_LOG_HEADER]
+    if not is_readable:
+        salts = log[_LOG_HEADER + 8 : _LOG_HEADER + 16]
+    if not 512 <= page_size <= 65_536:
+        return 1
+    unread, size = 0, _FRAME_HEADER + page_size
+    for begin in range(_LOG_HEADER, len(log) - size + 1, size):
+        head, page = log[begin : begin + _FRAME_HEADER], log[begin + _FRAME_HEADER : begin + size]
+        if is_readable:
+            if head[8:16] != salts:
+                # What follows is left of an earlier round of the log.
+                break
+            state = _log_checksum(head[:8] + page, words, state)
+            is_readable = struct.pack(">II", *state) == head[16:]
+        is_commit = head[4:8] != bytes(4)
+        unread += not is_readable and is_commit and head[8:16] == salts
+    return unread
+
+
+def _log_checksum(content: bytes, words: str, state: tuple[int, int]) -> tuple[int, int]:
+    """SQLite's checksum of a log, going on from the one before."""
+    one, two = state
+    for first, second in struct.iter_unpack(words, content):
+        one = (one + first + two) & 0xFFFFFFFF
+        two = (two + second + one) & 0xFFFFFFFF
+    return one, two

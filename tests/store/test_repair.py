@@ -19,10 +19,10 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
-from crawler.store.log_check import unread_commits
 from crawler.store.parts import deduplicated
 from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
+from crawler.store.sqlite import unread_commits
 
 SELLERS = ("7001", "7002", "7003")
 PAGES = 4
