@@ -21,7 +21,6 @@ _MAX_FAILED_PARSES_PER_PAGE = 3
 """Bisecting a batch for odd pages stops after this many failed parses per page of it: it always finds two."""
 _MAX_PLAIN_BYTES = 256 * 1024
 """A longer page is odd: Arrow makes columns of unknown fields, and is slow with many."""
-
 _PARSED_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),

@@ -12,7 +12,6 @@ import orjson
 
 MAX_DEPTH = 200
 """Levels of nesting that a document may keep: orjson reads 1024 but writes only 254, wrapping included."""
-
 _TOKENS = re.compile(rb'"[^"]*"(?::([\[{]+))?|([\[{]+)|([\]}]+)')
 """Strings, so that they are passed over, a key with what opens after it; and brackets."""
 _SHAPE = bytes.maketrans(b"123456789[, \t\r\n", b"0" * 9 + b":" * 6)

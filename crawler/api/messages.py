@@ -15,7 +15,6 @@ from crawler.models.api import API_COLUMNS
 
 OK_CODES = (0, 200)
 """Values of `code` that mean success."""
-
 _LIMIT = (
     r"quotas?|allowance"
     r"|(usage|credits?|account|plan|subscription|package|trial|billing|spending|overage"
@@ -63,7 +62,6 @@ _ADDRESS = re.compile(r"https?://\S+")
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s_-]+")
 _NO_LETTER = re.compile("[^a-z]")
 _NUMBER = re.compile(r"\s*(-?[0-9]{1,9})(?:\.0+)?\s*")
-
 _ERROR_MESSAGE_NAMES = ("errormessage", "errormsg", "errmsg")
 _MESSAGE_NAMES = ("message", "msg", *_ERROR_MESSAGE_NAMES, "error", "errors", "detail", "details")
 _TEXT_NAMES = frozenset(_MESSAGE_NAMES) | {
@@ -83,7 +81,6 @@ _NO_ERROR = _FALSE | {"", "none", "null", "nil", "ok", "success", "succeeded", "
 _FAILED = frozenset({"error", "fail", "failed", "failure", "nok", "ko", "exception", "unsuccessful"})
 _USUAL = frozenset({"code", "message", "data", "requestId"})
 _COLUMNS = frozenset(column.name for column in API_COLUMNS)
-
 _MAX_FIELDS, _MAX_DEPTH, _MAX_VALUES, _MAX_TEXT, _MAX_PLAIN = 50, 4, 500, 500, 5000
 """Limits of what is looked at: an answer may be hostile."""
 

@@ -17,9 +17,7 @@ _MISFIT = object()
 _INT64 = range(-(2**63), 2**63)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, in epoch seconds: beyond them, dates break most readers."""
-
 _KNOWN = frozenset(column.name for column in API_COLUMNS) | {"seller_id"}
-
 FOREIGN = "the row is another seller's"
 """Why a row is rejected that carries another `seller_id` than the one asked for."""
 

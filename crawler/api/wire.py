@@ -25,7 +25,6 @@ TRIED_WITH = ("3.14.1", "3.14.5")
 """The versions of aiohttp, first and last, that all tests of the client were run with."""
 NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError, ValueError)
 """What `connect`, `ask` and `around_query` raise where no answer came; `cause_of` reads it."""
-
 CONNECT_TIMEOUT = "connect timeout"
 _RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _READ_AT_ONCE = _MAX_HEADER_BYTES = 256 * 1024

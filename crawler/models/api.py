@@ -59,7 +59,6 @@ API_COLUMNS = (
     Column("region", "string"),
 )
 """What the schema knows of a row; every other field goes to `extra`."""
-
 COUNT_COLUMNS = tuple(column.name for column in API_COLUMNS if column.kind in {"int64", "float64"})
 """The columns of a video's figures, which change from day to day."""
 

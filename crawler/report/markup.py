@@ -16,7 +16,6 @@ _META = """\
 
 _LARGEST = 1e15
 """From here on a figure is shown as a power of ten."""
-
 _DASH = "\N{EN DASH}"
 
 

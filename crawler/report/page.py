@@ -84,13 +84,10 @@ def as_page(report: Mapping[str, Any]) -> str:
         ("Failures", _failures(report)),
         ("Notes", _notes(report)),
     )
-    known = (_section(title, list(parts)) for title, parts in sections)
+    filled = ((title, list(parts)) for title, parts in sections)
+    known = (tag("section", tag("h2", title), *parts) for title, parts in filled if parts)
     body = tag("body", tag("h1", name), *_outcome(report), *known)
     return document(f"{name}: {shown(report.get('status'))}", body)
-
-
-def _section(title: str, parts: list[Markup]) -> str:
-    return tag("section", tag("h2", title), *parts) if parts else ""
 
 
 def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import orjson
 
@@ -61,24 +61,17 @@ def set_up_logging(settings: LogSettings, warnings: Iterable[str]) -> None:
 
 
 class _Lines(logging.StreamHandler[Any]):
-    """Writes lines to standard error, above the live display where there is one."""
+    """Writes lines to standard error, above the live display where its `console` is there."""
 
-    console: Any = None
+    console: ClassVar[Any] = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, which the display must not break: it may hold a command to be pasted."""
         if self.console is None:
             super().emit(record)
         else:
-            self.console.print(
-                self.format(record), soft_wrap=True, markup=False, highlight=False, emoji=False
-            )
-
-
-def _send_lines_to(console: Any) -> None:
-    for handler in LOG.handlers:
-        if isinstance(handler, _Lines):
-            handler.console = console
+            line = self.format(record)
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 class Progress:
@@ -94,12 +87,12 @@ class Progress:
         if self._live is not None:
             self._live.add_task("", **self._fields())
             self._live.start()
-            _send_lines_to(self._live.console)
+            _Lines.console = self._live.console
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            _send_lines_to(None)
+            _Lines.console = None
             self._live.stop()
 
     def tick(self) -> None:
@@ -153,20 +146,13 @@ def _live_display() -> Any:
         return TextColumn(form, table_column=Column(no_wrap=True))
 
     console = Console(stderr=True)
-    credit = "{task.fields[credits]} credits"
+    spent = "spent" if console.width < _MEDIUM else "credits"
     columns: list[ProgressColumn] = [MofNCompleteColumn(table_column=Column(no_wrap=True))]
-    if console.width < _MEDIUM:
-        credit = "{task.fields[spent]} credits"
-    else:
-        columns.append(text("sellers"))
+    columns += [text("sellers")] if console.width >= _MEDIUM else []
     if console.width >= _WIDE:
         columns += [BarColumn(bar_width=None), text("{task.fields[rows]} rows")]
-    columns += [
-        text(credit),
-        text("{task.fields[rate]:.1f}/s"),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        text("left"),
-    ]
+    columns += [text(f"{{task.fields[{spent}]}} credits"), text("{task.fields[rate]:.1f}/s")]
+    columns += [TimeRemainingColumn(table_column=Column(no_wrap=True)), text("left")]
     return Display(*columns, console=console, expand=True, transient=True, redirect_stderr=False)
 
 

@@ -12,7 +12,6 @@ from crawler.models.seller import SellerStatus
 
 MAX_FAILURES = 1000
 """Failures that the report lists at most."""
-
 _DRIFT = {"overlap", "gaps", "sellers"}
 
 

@@ -21,7 +21,6 @@ NO_VALUES = {"null", "(null)", "nan", "na", "n/a", "n.a.", "none", "nil", "<na>"
 DELIMITERS = ",;\t|"
 FAR = 5
 """IDs whose lengths differ by so many digits do not come from the same source."""
-
 _IN_POWERS_OF_TEN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*|,0*)")
 _GUARDED = re.compile(r"=?\"+(.*?)\"+|=?'(.*?)'?", re.DOTALL)

@@ -113,9 +113,8 @@ class Entries:
         for length, count in far.items():
             self._bad_count += count
             reason = f"{_counted(length, 'digit')}, where the others have {others}: a total, or a damaged ID?"
-            self._bad += [
-                _BadEntry(line, shown(value), reason) for line, value in self._lengths.first(length)
-            ]
+            first = self._lengths.first[length]
+            self._bad += [_BadEntry(line, shown(value), reason) for line, value in first]
         self._bad = sorted(self._bad, key=lambda bad: bad.line)[:_MAX_BAD_KEPT]
         lengths = pa.array(list(far), pa.int32())
         kept = (c.filter(pc.invert(pc.is_in(pc.binary_length(c), value_set=lengths))) for c in self._chunks)

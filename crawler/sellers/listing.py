@@ -10,7 +10,6 @@ from typing import Any
 
 SLICE = 65_536
 """Entries that are looked at together."""
-
 _MIN_ARRAYS_COMPARED = 2
 
 

@@ -19,12 +19,10 @@ EXCEL_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?\s*", re.IGNORECASE)
 _MARKUP = re.compile(r"\s*<[a-z!?]", re.IGNORECASE)
 _JSON = re.compile(r"\s*[\[{]\s*[\[{\"\]}0-9]")
 _ERROR_LINE = re.compile(rf"\s*\"?{SPREADSHEET_ERROR.pattern}\"?\s*(?:[,;\t|]|$)")
-
 _BLOCK = 1 << 20
 _MAX_LINE = 8 << 20
 _MAX_RECORD = 16 << 20
 """Characters of a line, and of a record with all its lines."""
-
 _SAMPLE = 64
 """Lines that are looked at to learn a list's dialect."""
 

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from crawler.sellers.cells import FAR
 
-_SPREADSHEET_DIGITS = 15
-_DOUBLE_DIGITS = 17
+_SPREADSHEET_DIGITS, _DOUBLE_DIGITS = 15, 17
+_DIGITS_KEPT = (_SPREADSHEET_DIGITS, 16, _DOUBLE_DIGITS)
+"""Digits that are left of a number, with zeros after them."""
 _UINT64_DIGITS = 19
 _TAIL_DIGITS = 18
 _TAIL_BITS = 11
@@ -75,20 +76,13 @@ class Rounding:
 
     def _add_alike(self, ids: Any, length: int, lines: Sequence[int], places: Any) -> None:
         """Add IDs of one length, which are at these places in the block that `lines` are of."""
-        zeros = (
-            length - _SPREADSHEET_DIGITS,
-            max(length - _SPREADSHEET_DIGITS - 1, 1),
-            max(length - _DOUBLE_DIGITS, 1),
+        zeros = [max(length - digits, 1) for digits in _DIGITS_KEPT]
+        by_15_digits, by_16_digits, by_17_digits = (
+            (pc.ends_with(ids, pattern="0" * n), len(ids) * 10.0**-n) for n in zeros
         )
-        by_spreadsheet, by_16_digits, by_17_digits = (pc.ends_with(ids, pattern="0" * n) for n in zeros)
-        chances = [10.0**-n for n in zeros]
         is_double, doubles = _doubles(ids, length)
-        found = (
-            (by_spreadsheet, len(ids) * chances[0]),
-            (by_16_digits, len(ids) * chances[1]),
-            (is_double, doubles),
-            (pc.or_(by_17_digits, is_double), len(ids) * chances[2] + doubles),
-        )
+        any_sign = pc.or_(by_17_digits[0], is_double), by_17_digits[1] + doubles
+        found = (by_15_digits, by_16_digits, (is_double, doubles), any_sign)
         for sign, (shows_it, expected) in zip(self._signs, found, strict=True):
             sign.expected += expected
             sign.count += shows_it.true_count
@@ -124,18 +118,18 @@ def _doubles(ids: Any, length: int) -> tuple[Any, float]:
 
 
 class Lengths:
-    """How many IDs there are of each length, and the first of each with their lines."""
+    """How many IDs there are of each length, and the `first` of each with their lines."""
 
     def __init__(self) -> None:
         self._counts = Counter[int]()
-        self._first: dict[int, list[tuple[int, str]]] = {}
+        self.first: dict[int, list[tuple[int, str]]] = {}
 
     def add(self, ids: Any, lengths: Any, lines: Sequence[int]) -> None:
         """Add Arrow strings, with their lengths and lines."""
         pairs: Any = pc.value_counts(lengths).to_pylist()
         for length, count in (pair.values() for pair in pairs):
             self._counts[length] += count
-            first = self._first.setdefault(length, [])
+            first = self.first.setdefault(length, [])
             if len(first) < _ENTRIES_KEPT:
                 places = pc.indices_nonzero(pc.equal(lengths, pa.scalar(length, pa.int32())))
                 places = places.slice(0, _ENTRIES_KEPT - len(first)).to_pylist()
@@ -154,18 +148,9 @@ class Lengths:
         Several of another length that is not so short may be IDs of an older kind.
         """
         usual = self.usual()
-        if not usual:
-            return {}
-        return {
-            length: self._counts[length]
-            for group in self._groups()
-            if group != usual and (self._size(group) == 1 or 2 * group[-1] <= usual[0])
-            for length in group
-        }
-
-    def first(self, length: int) -> list[tuple[int, str]]:
-        """The first entries of a length, with their lines."""
-        return self._first[length]
+        others = [group for group in self._groups() if group != usual] if usual else []
+        far = [group for group in others if self._size(group) == 1 or 2 * group[-1] <= usual[0]]
+        return {length: self._counts[length] for group in far for length in group}
 
     def _groups(self) -> list[list[int]]:
         groups: list[list[int]] = []

@@ -9,7 +9,6 @@ from zlib import crc32
 
 _POLYNOMIAL = 0xEDB88320
 """That of CRC-32, its lowest bit first."""
-
 _INTEGER_BYTES = (1, 2, 3, 4, 6, 8)
 """The widths in which SQLite stores integers."""
 

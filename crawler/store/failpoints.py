@@ -27,7 +27,6 @@ STEPS = (
     "report.written",
 )
 """Every step, in the order in which a run first comes to them."""
-
 on_reach: Callable[[str], None] | None = None
 """Called at each step where it is set; nothing but a test sets it."""
 

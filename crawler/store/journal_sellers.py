@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
+from itertools import compress, groupby
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -50,10 +52,9 @@ class SellerStates:
         # All are found before any is changed: a query may miss what is deleted under it.
         ended = list(self._database.ids(sql.SELLERS_TO_REOPEN, values))
         with self._database.changing() as db:
-            ids: list[Any]
-            for ids in (some.to_pylist() for some in ended):
-                open_again = [(i,) for i, inside in zip(ids, listed(ids), strict=True) if inside]
-                db.executemany(sql.REOPEN, open_again)
+            for some in ended:
+                ids: list[Any] = some.to_pylist()
+                db.executemany(sql.REOPEN, [(i,) for i in compress(ids, listed(ids))])
 
     @property
     def has_endings(self) -> bool:
@@ -87,31 +88,16 @@ class SellerStates:
         """
         self._database.sort_pages()
         drifted = {row[0] for row in self._database.connection.execute(sql.SELLERS_WITH_GAPS)}
-        progress: SellerProgress | None = None
-        rows = self._database.connection.execute(sql.BEGUN, {"carried": carried})
-        for seller_id, page_num, row_count, fingerprint, total, last_value, last_hash, rejected, _ in rows:
-            if progress is None or progress.seller_id != seller_id:
-                if progress is not None:
-                    yield progress
-                progress = SellerProgress(seller_id, drifted=seller_id in drifted)
-            page = Page(
-                seller_id,
-                page_num,
-                b"",
-                row_count,
-                fingerprint,
-                0,
-                "",
-                total,
-                last_value,
-                stored_last_id_hash=last_hash,
-                rejected=rejected,
-            )
-            if page_num == progress.next_page:
-                progress.received(page)
-            else:
-                progress.early_pages = {**(progress.early_pages or {}), page_num: page}
-        if progress is not None:
+        found = self._database.connection.execute(sql.BEGUN, {"carried": carried})
+        for seller_id, rows in groupby(found, key=itemgetter(0)):
+            progress = SellerProgress(seller_id, drifted=seller_id in drifted)
+            for _, page_num, row_count, fingerprint, total, last_value, last_hash, rejected, _ in rows:
+                known = (seller_id, page_num, b"", row_count, fingerprint, 0, "", total, last_value)
+                page = Page(*known, stored_last_id_hash=last_hash, rejected=rejected)
+                if page_num == progress.next_page:
+                    progress.received(page)
+                else:
+                    progress.early_pages = {**(progress.early_pages or {}), page_num: page}
             yield progress
 
     def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:

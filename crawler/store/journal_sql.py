@@ -12,7 +12,6 @@ from __future__ import annotations
 FORMAT = 6
 OLDEST_FORMAT = 5
 """The first format that is brought up to the present one; earlier ones are refused with the way out."""
-
 UPGRADES = {
     5: """ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
         UPDATE body SET checksum = blob_checksum(lz4)"""
@@ -199,7 +198,6 @@ PAGES_OF_BODY = """SELECT seq, seller_id, page_num, received_at, request_id, run
 
 META = "SELECT name, value, checksum FROM meta WHERE name = ?"
 SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
-
 SET_GAP = "INSERT OR REPLACE INTO seam VALUES (?, ?, ?, ?, ?)"
 REPAIR_GAPS = """UPDATE seam SET mended = 1, checksum = row_checksum(seller_id, page_num, overlap, 1)
     WHERE seller_id = ? AND page_num > ?"""
@@ -209,7 +207,6 @@ COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (s
     WHERE status = 'complete' AND NOT mended"""
 FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
-
 ANY_ENDED = "SELECT EXISTS (SELECT 1 FROM seller)"
 REOPEN = "DELETE FROM seller WHERE seller_id = ?"
 SETTLED = """SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)

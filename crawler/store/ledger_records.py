@@ -9,10 +9,8 @@ from crawler.exit_codes import COMPLETE, SELLERS_FAILED
 
 FINISHED = frozenset({COMPLETE.number, SELLERS_FAILED.number})
 """Exit codes that leave nothing to go on with."""
-
 CHECK = "-check"
 """How the ID of a `check --online` ends: it spends a credit for a crawl date, and leaves nothing of it."""
-
 FAR_DAYS = 35
 """Days by which a lease lies ahead of the clock before one of the two must be wrong."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 FORMAT = 3
 OLDEST_READABLE = 2
 """The first format that can be read as it is."""
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,

@@ -18,7 +18,6 @@ from crawler.store.layout import Layout
 
 _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
-
 _LONG_PAUSES = (*[0.1] * 50, 0.0)
 """The same where whoever has it is about to notice that its lock file is gone, and to stop."""
 

@@ -30,7 +30,6 @@ _PART_SELLERS = 16_384
 _PLACED = ("seller_id", "page_num", "position")
 _ALL = 2**63 - 1
 _OF_ONE_SELLER = ["video_id", "position", "seq"]
-
 _Way = Literal["ascending", "descending"]
 
 

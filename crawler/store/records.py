@@ -67,16 +67,16 @@ class Segment(NamedTuple):
 class SellerSummary(NamedTuple):
     """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
 
-    No video that its pages do not hold is worth more than `bound`, by what the API sorts by; None where
-    that is not known. `overlap`: rows that came again on the next page, as the list moved. `drift`: seams
-    that were not repaired. `matched`: the snapshot with the same first page, and how many videos it has.
-    `missing`: the first page that was not received.
+    No video that its pages do not hold is worth more than `max_remaining_value`, by what the API sorts by;
+    None where that is not known. `overlap`: rows that came again on the next page, as the list moved.
+    `drift`: gaps that were not repaired. `matched`: the snapshot with the same first page, and how many
+    videos it has. `missing`: the first page that was not received.
 
     Its pages are those received after the page `after`, up to the page `upto` where that is set. `credits`
     counts all that was spent on the seller for this date, `other_credits` what of it went to other crawls of
     the seller. `is_published`: its rows are those of the date's snapshot as it was published, from `matched`.
-    `former`: the crawl whose rows are published in place of this one's. `attempt`: how the crawl that was to
-    replace these rows has gone.
+    `previous`: the crawl whose rows are published in place of this one's. `attempt`: how the crawl that was
+    to replace these rows has gone.
     """
 
     seller_id: str

@@ -17,7 +17,6 @@ from crawler.store.schema import FEW_VALUES, NO_REGION, VIDEO_SCHEMA
 ROW_GROUP = 65_536
 _MIN_GROUP_ROWS = 6144
 """Rows below which a region's are put aside rather than written: readers are slow on small row groups."""
-
 _HELD_BYTES = 24 * 1024 * 1024
 _GROUP_BYTES = 32 * 1024 * 1024
 _MAX_OPEN_FILES = 32

@@ -32,26 +32,12 @@ from crawler.store.segment_file import intact_batches, intact_lines, is_intact, 
 from crawler.store.sqlite import damaged as database_damaged
 from crawler.store.sqlite import database_errors, transaction
 
-_KEYS = {
-    "meta": ("name",),
-    "segment": ("name",),
-    "page": ("seq",),
-    "outlay": ("seller_id",),
-    "seller": ("seller_id",),
-    "seam": ("seller_id", "page_num"),
-    "matched": ("seller_id",),
-    "anew": ("seller_id",),
-    "former": ("seller_id",),
-    "former_page": ("seq",),
-}
-"""The tables whose rows have checksums, and what identifies a row."""
-
-_OF_FORMER_CRAWLS = {"anew", "former", "former_page"}
+_OF_PREVIOUS_CRAWLS = ("anew", "former", "former_page")
 """Without one of these rows it is not known which of a seller's crawls are to be published."""
-
+_TABLES = ("meta", "segment", "page", "outlay", "seller", "seam", "matched", *_OF_PREVIOUS_CRAWLS)
+"""The tables whose rows have checksums; each begins with the columns of its key."""
 _MAX_JOINED_BYTES = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""
-
 _MAX_SEQ = 1 << 62
 _MAX_PAGE_CREDITS = 1000
 """What a page can have cost; a larger number in a damaged row is part of the damage."""
@@ -84,18 +70,14 @@ class Repairs:
 
     def __str__(self) -> str:
         """What to say of it in a report; empty where nothing was damaged."""
-        said = []
-        if self.pages:
-            said.append(f"{self.pages} stored pages were damaged or lost: they are asked for again")
-        if self.sellers:
-            said.append(f"how {self.sellers} sellers ended was damaged: they are gone on with")
-        if self.corrected:
-            said.append(f"{self.corrected} damaged records were corrected by their checksums")
-        if self.rewritten:
-            said.append(f"{self.rewritten} damaged files of rows were written again from what is intact")
-        if self.others:
-            said.append(f"{self.others} damaged records were removed that no row depends on")
-        return "; ".join(said)
+        said = (
+            (self.pages, "{} stored pages were damaged or lost: they are asked for again"),
+            (self.sellers, "how {} sellers ended was damaged: they are gone on with"),
+            (self.corrected, "{} damaged records were corrected by their checksums"),
+            (self.rewritten, "{} damaged files of rows were written again from what is intact"),
+            (self.others, "{} damaged records were removed that no row depends on"),
+        )
+        return "; ".join(words.format(number) for number, words in said if number)
 
 
 class _Page(NamedTuple):
@@ -110,9 +92,6 @@ class _Page(NamedTuple):
     @property
     def key(self) -> tuple[str, int]:
         return self.seller_id, self.page_num
-
-    def has(self, body: bytes) -> bool:
-        return page_checksum(self.seller_id, self.page_num, body) == self.body_checksum
 
 
 @dataclass(slots=True)
@@ -143,7 +122,7 @@ class _Damage:
                 self.credits[page.seller_id] += page.credits
 
     def stored_pages(self, first: int, last: int) -> list[_Page]:
-        """The pages that the journal knows, by `seq`. What those of former crawls cost is noted elsewhere."""
+        """The pages that the journal knows, by `seq`; the cost of those of previous crawls is elsewhere."""
         query = """SELECT seq, seller_id, page_num, row_count, credits, size, body_checksum FROM page
             WHERE seq BETWEEN :first AND :last
             UNION ALL SELECT seq, seller_id, page_num, row_count, 0, size, body_checksum FROM former_page
@@ -159,7 +138,7 @@ def repair(journal: Journal) -> Repairs:
     """
     damage = _Damage(journal, JournalFiles(journal.path).segments)
     with database_errors(journal.path), output_errors(f"a segment below {damage.folder}"):
-        damaged_rows = {table: _damaged_rows(damage.db, table) for table in _KEYS}
+        damaged_rows = {table: _damaged_rows(damage.db, table) for table in _TABLES}
         if any(damaged_rows.values()):
             _correct(damage, damaged_rows)
         rebuilt, bodies = _check_segments(damage), _check_bodies(damage)
@@ -190,14 +169,14 @@ def _correct(damage: _Damage, damaged: dict[str, list[tuple[Any, ...]]]) -> None
                 better = corrected(row)
                 if better is not None and _insert(db, table, better):
                     damage.repairs.corrected += 1
-                elif table in _OF_FORMER_CRAWLS:
+                elif table in _OF_PREVIOUS_CRAWLS:
                     raise database_damaged(damage.journal.path, f"table {table}, {row[0]}")
                 else:
                     _note_removed(damage, table, row)
 
 
 def _delete(db: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> None:
-    keys = _KEYS[table]
+    keys = [key for (key,) in db.execute("SELECT name FROM pragma_table_info(?) WHERE pk", (table,))]
     values = [v.encode(errors="surrogateescape") if isinstance(v, str) else v for v in row[: len(keys)]]
     wanted = " AND ".join(
         f"{key} IS CAST(? AS TEXT)" if isinstance(value, bytes) else f"{key} IS ?"
@@ -331,7 +310,7 @@ def _intact_bodies(joined: bytes, pages: list[_Page], shift: int) -> dict[int, b
     for page in pages:
         for place in (begin, max(0, begin + shift)):
             body = joined[place : place + page.size]
-            if page.has(body):
+            if page_checksum(*page.key, body) == page.body_checksum:
                 intact[page.seq] = body
                 break
         begin += page.size

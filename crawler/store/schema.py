@@ -13,12 +13,10 @@ from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
 """The metadata key of `sellers/` files under which stands what the pages were sorted by, and which way."""
-
 NO_REGION = f"{REGION_KEY}__HIVE_DEFAULT_PARTITION__"
 _LONGEST_NAME = 255
 FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
 """Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
-
 _GAIN = "_gain"
 
 _KINDS: dict[str, pa.DataType] = {
@@ -47,15 +45,8 @@ _VIDEO_FIELDS: list[pa.Field[Any]] = [
 ]
 VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
 """The dataset's columns in their order; `crawl_date` and `region` are in the path."""
-
-_SEGMENT_FIELDS: list[pa.Field[Any]] = [
-    *_VIDEO_FIELDS,
-    pa.field("folder", pa.string()),
-    pa.field("seq", pa.int64()),
-]
-SEGMENT_SCHEMA = pa.schema(_SEGMENT_FIELDS)
+SEGMENT_SCHEMA = VIDEO_SCHEMA.append(pa.field("folder", pa.string())).append(pa.field("seq", pa.int64()))
 """The dataset's columns, the partition folder of each row, and when its page was received, as a number."""
-
 _SELLER_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
     pa.field("status", pa.string()),
@@ -89,7 +80,6 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
 ]
 SUMMED_SELLER_SCHEMA = pa.schema([*_SELLER_FIELDS, *_SUM_FIELDS])
 """The columns of a `sellers/` file with the sums of its videos and of their changes."""
-
 _CHANGE_FIELDS: list[pa.Field[Any]] = [
     *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id")),
     pa.field("region", pa.string()),
@@ -103,10 +93,8 @@ _CHANGE_FIELDS: list[pa.Field[Any]] = [
 ]
 CHANGES_SCHEMA = pa.schema(_CHANGE_FIELDS)
 """The columns of `changes/`."""
-
 RUN = "crawler.run"
 """The metadata key of `changes/` files under which stands the run whose snapshot they belong to."""
-
 RESTS_ON = "crawler.rests_on"
 """The same for the snapshots that they were compared with: JSON, crawl date to run ID."""
 

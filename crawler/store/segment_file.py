@@ -24,10 +24,8 @@ from crawler.store.schema import SEGMENT_SCHEMA
 
 _BATCH_ROWS, _BATCH_BYTES = 1280, 1 << 20
 """Rows that are read at a time: few, since of many segments one such batch each is held at once."""
-
 _MAX_UNMERGED = 64
 """Segments up to which each holds the batch at a range's border for the next range, and none is merged."""
-
 _MERGED, _RANGE = 32, 16
 """Segments that are merged into one, and batches' worth of rows that are sorted at a time for that."""
 
@@ -35,7 +33,6 @@ _MERGED, _RANGE = 32, 16
 _WRITING = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _HEAD = len(b"ARROW1\0\0") + SEGMENT_SCHEMA.serialize().size
 """Bytes of a file of rows before the first batch."""
-
 _FILES = {"rows": segment_rows, "rejects": segment_rejects}
 
 
@@ -108,12 +105,13 @@ def damage_of(journal: Journal) -> str | None:
     """What is wrong with the journal's segments, by their checksums; None where nothing is."""
     folder = JournalFiles(journal.path).segments
     for segment in journal.segments():
-        damage = f"{segment_rows(folder, segment.name)} is missing or damaged"
+        why = "its content has changed"
         try:
-            if not is_intact(folder, segment):
-                return f"{damage} (its content has changed)"
+            if is_intact(folder, segment):
+                continue
         except OSError as error:
-            return f"{damage} ({error})"
+            why = str(error)
+        return f"{segment_rows(folder, segment.name)} is missing or damaged ({why})"
     return None
 
 

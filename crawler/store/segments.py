@@ -27,22 +27,9 @@ from crawler.store.segment_file import write_segment
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 16 * 1024 * 1024
 """Bodies that wait at most, in JSON: either bound closes a segment."""
-
 _BLOCK_PAGES = 512
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Pages that are read at a time."""
-
-_OF_PAGE = {
-    "seller_id": "seller_id",
-    "page_num": "page_num",
-    "crawled_at": "received_at",
-    "run_id": "run_id",
-    "request_id": "request_id",
-    "seq": "seq",
-}
-"""Columns that a page knows, and what it calls them."""
-
-
 BatchReader = Callable[[Sequence[tuple[str, bytes]]], RowBatch]
 
 
@@ -162,20 +149,16 @@ class SegmentWriter:
 def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     """The rows of some pages with what their pages know of them."""
     number: Any = rows["page"].combine_chunks()
-    known = dict(zip(StoredPage._fields, zip(*pages, strict=True), strict=True))
-    first = _of_pages([(page_num - 1) * PAGE_SIZE for page_num in known["page_num"]], pa.int64(), number)
+    known: dict[str, Any] = dict(zip(StoredPage._fields, zip(*pages, strict=True), strict=True))
+    known["crawled_at"] = known["received_at"]
+    first = [(page_num - 1) * PAGE_SIZE for page_num in known["page_num"]]
     columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
     columns["folder"], columns["extra"] = _folders(rows)
-    columns["position"] = pc.add(rows["place"], first)
+    columns["position"] = pc.add(rows["place"], pa.array(first, pa.int64()).take(number))
     columns["carried_from"] = pa.nulls(len(rows), pa.date32())
-    for name, of_page in _OF_PAGE.items():
-        columns[name] = _of_pages(known[of_page], SEGMENT_SCHEMA.field(name).type, number)
+    for name in known.keys() & {*SEGMENT_SCHEMA.names}:
+        columns[name] = pa.array(known[name], SEGMENT_SCHEMA.field(name).type).take(number)
     return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
-
-
-def _of_pages(values: Sequence[Any], kind: pa.DataType, number: pa.Array[Any]) -> pa.Array[Any]:
-    """What each row's page says, `number` being the row's page."""
-    return pa.array(values, kind).take(number)
 
 
 def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
@@ -191,14 +174,9 @@ def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:
-    line = {
-        "seller_id": page.seller_id,
-        "page_num": page.page_num,
-        "place": reject.place,
-        "reason": reject.reason,
-        "row": reject.row,
-    }
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    of_page = {"seller_id": page.seller_id, "page_num": page.page_num}
+    of_row = {"place": reject.place, "reason": reject.reason, "row": reject.row}
+    return orjson.dumps(of_page | of_row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _with_region(extra: str | None, region: str | None) -> str | None:
