@@ -334,6 +334,16 @@ class JournalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """What a snapshot is compared with: `window` in days, `data_lag` in hours."""
+
+    window: int = _setting(90, _count("days", 1, 36_500), "Days for which a video's last observation counts")
+    data_lag: int = _setting(
+        48, _count("hours", 0, 8760), "Hours by which the API's data may lag behind: see docs/data.md"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is printed."""
 
@@ -357,6 +367,7 @@ class Settings:
     run: RunSettings = RunSettings()
     credits: CreditSettings = CreditSettings()
     journal: JournalSettings = JournalSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
 
 
