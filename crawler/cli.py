@@ -150,6 +150,34 @@ def close(crawl_date: str, config: str | None, **options: Any) -> int:
 
 
 @cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
+@click.option("--crawl-date", metavar="YYYY-MM-DD", help="Which night.  [default: the newest with changes]")
+@click.option(
+    "--by",
+    type=click.Choice(["views", "sales", "gmv"]),
+    default="views",
+    show_default=True,
+    help="What movers and newcomers are ordered by.",
+)
+@_number("--top", click.IntRange(1, 100_000), 10, "How many videos of each list to print.")
+@click.option("--json", "form", flag_value="json", help="As JSON.")
+@click.option("--csv", "form", flag_value="csv", help="The rows of the lists as CSV.")
+def changes(
+    config: str | None, crawl_date: str | None, by: str, top: int, form: str | None, **options: Any
+) -> int:
+    """Show what moved in a night: totals by kind, movers, newcomers and losses.
+
+    Movers gained most since they were last observed; newcomers were published or discovered; losses are
+    gone. What each kind means is in docs/data.md. Nothing is sent.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.changes import changes_command  # noqa: PLC0415 - heavy
+
+    return changes_command(loaded.settings.run.data, crawl_date, by, top, form)
+
+
+@cli.command()
 @click.option(
     "--data",
     metavar="DIR",

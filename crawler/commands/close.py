@@ -18,7 +18,7 @@ def close_command(data: Path, crawl_date: str) -> int:
 
     Raises `CrawlerError` where it cannot be closed.
     """
-    day = _day(crawl_date)
+    day = read_crawl_date(crawl_date)
     require_data_folder(data)
     closing = close_date(data, day, World())
     for note in closing.notes:
@@ -28,7 +28,8 @@ def close_command(data: Path, crawl_date: str) -> int:
     return 0
 
 
-def _day(text: str) -> date:
+def read_crawl_date(text: str) -> date:
+    """A crawl date as it is given on the command line; raises `InputError`."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise InputError(f"{text!r} is no crawl date: a date such as 2026-11-23 is wanted")
     try:

@@ -57,7 +57,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setitem(cli.commands, "probe", click.Command("probe", callback=probe))
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status", "check", "demo"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "check", "changes", "demo"])
 def test_a_data_folder_that_is_no_text_is_a_two(tmp_path: Path, command: str) -> None:
     """A folder that Arrow could not name is refused, and its name, whatever it is, can be printed."""
     folder = os.fsdecode(bytes(tmp_path) + b"/\xff")
@@ -179,7 +179,7 @@ def test_the_help_shows_each_default_under_its_group() -> None:
         assert re.search(rf"{option.flag} ([^ ]+ )?{re.escape(f'{option.sentence}.{ending}')}", section)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "status", "demo", "simulate", "completion"])
+@pytest.mark.parametrize("command", ["run", "check", "status", "changes", "demo", "simulate", "completion"])
 def test_every_command_has_help(command: str) -> None:
     shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0

@@ -74,7 +74,12 @@ def test_sellers_keep_their_sizes_for_years() -> None:
     sizes = [(first.size(seller), later.size(seller)) for seller in first.seller_ids(300)]
     assert all(abs(size - then) <= 1 for size, then in sizes)
     assert sum(size != then for size, then in sizes) > 20
-    assert sum(size == then > 0 and size % 10 == 0 for size, then in sizes) > 20
+
+
+def test_one_seller_in_ten_has_a_multiple_of_ten_on_every_date() -> None:
+    nights = [Catalogue(day=TODAY + n * DAY) for n in range(50)]
+    sizes = [{night.size(seller) for night in nights} for seller in IDS]
+    assert sum(len(found) == 1 and found != {0} and found.pop() % 10 == 0 for found in sizes) >= 7
 
 
 def test_the_first_date_of_a_catalogue_can_be_set() -> None:

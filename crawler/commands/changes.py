@@ -1,0 +1,182 @@
+"""`crawler changes`: what moved in a night. Open it to change which columns are shown, or how."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from crawler.commands.close import read_crawl_date
+from crawler.history.movers import NightChanges, dates_with_changes, night_changes
+from crawler.history.reader import UnreadableError, published_dates
+from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.errors import InputError, OutputError
+from crawler.rules.dates import stamp
+from crawler.store.layout import CHANGES, Layout
+from crawler.store.schema import CHANGES_SCHEMA, gain_of
+
+_DATES_SHOWN = 3
+_LONGEST_TEXT = 24
+_NAMES = {SortField.VIEWS: "views", SortField.SALES: "sales", SortField.GMV: "GMV"}
+_LISTS = {"movers": "mover", "newcomers": "newcomer", "losses": "loss"}
+_BORDER = 3
+
+Row = dict[str, Any]
+
+
+def changes_command(data: Path, crawl_date: str | None, by: str, top: int, form: str | None) -> int:
+    """Print the changes of a night, the newest that has some where no date is given; 0.
+
+    `form` is `json`, `csv`, or None for tables. Raises `InputError` where there are no changes, `OutputError`
+    where they cannot be read.
+    """
+    day = _night(data, None if crawl_date is None else read_crawl_date(crawl_date))
+    try:
+        found = night_changes(data, day, SortField(by), top)
+    except UnreadableError as error:
+        raise OutputError(f"the changes of {day} cannot be used: {error}") from None
+    if form == "json":
+        sys.stdout.write(orjson.dumps(_document(found, by, top), option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif form == "csv":
+        _write_csv(found)
+    else:
+        _print(found, SortField(by))
+    return 0
+
+
+def _night(data: Path, wanted: date | None) -> date:
+    if not data.is_dir():
+        raise InputError(f"no data folder: {data} is no folder; name the one that a run writes with --data")
+    there = dates_with_changes(data)
+    if wanted is None and there:
+        return there[0]
+    if wanted in there:
+        return wanted
+    folder = Layout(data).kind(CHANGES)
+    if wanted is None:
+        raise InputError(f"there are no changes under {folder}: `crawler run` writes them with each snapshot")
+    names = ", ".join(map(str, there[:_DATES_SHOWN]))
+    others = f"; the newest that has some: {names}" if names else f"; nothing is under {folder}"
+    is_published = wanted in published_dates(data)
+    what = "its snapshot has no changes" if is_published else "no snapshot of it is published"
+    raise InputError(f"no changes for crawl date {wanted}: {what}{others}")
+
+
+def _document(found: NightChanges, by: str, top: int) -> dict[str, Any]:
+    lists = {name: [_plain(row) for row in getattr(found, name).to_pylist()] for name in _LISTS}
+    return {
+        "crawl_date": found.crawl_date,
+        "run_id": found.run_id,
+        "rests_on": found.rests_on,
+        "replaced": found.replaced,
+        "by": by,
+        "top": top,
+        "totals": found.totals,
+        **lists,
+    }
+
+
+def _write_csv(found: NightChanges) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["list", *CHANGES_SCHEMA.names])
+    for name, one in _LISTS.items():
+        for row in getattr(found, name).to_pylist():
+            writer.writerow([one, *_plain(row).values()])
+
+
+def _plain(row: Row) -> Row:
+    return {name: stamp(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a table. Where room is short, those of the highest `spare` are left out; of 0 never."""
+
+    head: str
+    cell: Callable[[Row], str]
+    spare: int = 0
+    is_number: bool = True
+
+    def width(self, rows: Sequence[Row]) -> int:
+        """The cells that it takes, with its border."""
+        return max(cell_len(self.head), *(cell_len(self.cell(row)) for row in rows)) + _BORDER
+
+
+def _print(found: NightChanges, by: SortField) -> None:
+    ordered_by, others = _NAMES[by], [field for field in SortField if field is not by]
+    keys = [_words("seller_id", "seller_id"), _words("video_id", "video_id")]
+    kind, region = _words("kind", "kind", 3), _words("region", "region", 4)
+    created, since = _words("created", "create_time", 3), _words("last seen", "since", 1)
+    days = _number("days", "days", 2)
+    sums = [
+        _number(f"{_NAMES[field]} gain", f"{field}_gain", field is not by, sign="+") for field in SortField
+    ]
+    movers = [*keys, kind, region, days, _count(by, 1), _gain(by), *(_gain(field, 5) for field in others)]
+    newcomers = [*keys, kind, region, created, _count(by), *(_count(field, 5) for field in others)]
+    losses = [*keys, region, created, since, days]
+    totals = [{"kind": name, **total} for name, total in found.totals.items()]
+    sys.stdout.write(f"Changes of crawl date {found.crawl_date}, run {found.run_id}\n")
+    _show("Totals by kind", [_words("kind", "kind"), _number("videos", "videos"), *sums], totals)
+    _show(f"Movers: the largest gains of {ordered_by}", movers, found.movers.to_pylist())
+    _show(f"Newcomers by {ordered_by}", newcomers, found.newcomers.to_pylist())
+    _show("Losses", losses, found.losses.to_pylist())
+    if found.replaced:
+        dates = ", ".join(found.replaced)
+        sys.stdout.write(f"warning: they rest on snapshots that were replaced since: {dates}\n")
+
+
+def _show(title: str, columns: Sequence[_Column], rows: Sequence[Row]) -> None:
+    """Print the columns that the terminal has room for; those that are not `spare` always, and whole."""
+    if not rows:
+        sys.stdout.write(f"\n{title}: none\n")
+        return
+    console, shown = Console(file=sys.stdout, highlight=False, markup=False), list(columns)
+    while (width := 1 + sum(column.width(rows) for column in shown)) > console.width:
+        spare = max(shown, key=lambda column: column.spare)
+        if not spare.spare:
+            break
+        shown.remove(spare)
+    table = Table(title=title, title_justify="left")
+    for column in shown:
+        table.add_column(column.head, justify="right" if column.is_number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(column.cell(row) for column in shown))
+    console.width = max(console.width, width)
+    console.print(table)
+
+
+def _words(head: str, name: str, spare: int = 0) -> _Column:
+    def cell(row: Row) -> str:
+        value = row[name]
+        text = f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value or "-")
+        printable = "".join(each if each.isprintable() else "?" for each in text)
+        is_whole = not spare or len(printable) <= _LONGEST_TEXT
+        return printable if is_whole else f"{printable[: _LONGEST_TEXT - 1]}…"
+
+    return _Column(head, cell, spare, is_number=False)
+
+
+def _number(head: str, name: str, spare: int = 0, sign: str = "") -> _Column:
+    def cell(row: Row) -> str:
+        value = row[name]
+        decimals = (".1f" if name == "days" else ".2f") if isinstance(value, float) else ""
+        return "-" if value is None else f"{value:{sign},{decimals}}"
+
+    return _Column(head, cell, spare)
+
+
+def _count(field: SortField, spare: int = 0) -> _Column:
+    return _number(_NAMES[field], SORT_COLUMNS[field], spare)
+
+
+def _gain(field: SortField, spare: int = 0) -> _Column:
+    return _number(f"{_NAMES[field]} gain", gain_of(SORT_COLUMNS[field]), spare, sign="+")

@@ -1,0 +1,130 @@
+"""What stands out in the changes of a night: totals by kind, movers, newcomers, losses.
+
+Open it to change what `crawler changes` lists, and in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.history.change_kinds import ChangeKind
+from crawler.history.reader import SnapshotFiles, UnreadableError, reading, require_file
+from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
+from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, gain_of
+
+_KEYS: list[Any] = [("seller_id", "ascending"), ("video_id", "ascending")]
+_NEW = (ChangeKind.PUBLISHED, ChangeKind.DISCOVERED)
+_SUMS = {f"{field}_gain": f"{gain_of(column)}_sum" for field, column in SORT_COLUMNS.items()}
+
+Totals = Mapping[str, float | None]
+"""Of one kind: how many `videos`, and the sums of their gains, null where they have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NightChanges:
+    """The changes of a snapshot; the lists have `CHANGES_SCHEMA`, and so many rows as were asked for.
+
+    `movers` gained most, of those that were seen before; `newcomers` have most, of those that were published
+    or discovered; `losses` are gone. `replaced`: dates whose snapshot is not the one that was compared.
+    """
+
+    crawl_date: date
+    run_id: str
+    rests_on: Mapping[str, str]
+    replaced: Sequence[str]
+    totals: Mapping[str, Totals]
+    movers: pa.Table
+    newcomers: pa.Table
+    losses: pa.Table
+
+
+def dates_with_changes(data: Path) -> list[date]:
+    """The dates that have changes, newest first."""
+    return sorted(
+        (day for day, folder in dated_folders(data, CHANGES) if parquet_files(folder)), reverse=True
+    )
+
+
+def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChanges:
+    """The changes of a date that has some.
+
+    Raises `UnreadableError` where they cannot be read, or belong to another snapshot than the published one.
+    """
+    files = SnapshotFiles.published(data, CHANGES, day)
+    noted = _metadata(files)
+    run_id = noted.get(RUN, "")
+    published = _run_of(data, day)
+    if published is not None and published != run_id:
+        raise UnreadableError(f"they are those of run {run_id or '?'}, and run {published} is published now")
+    rests_on: dict[str, str] = orjson.loads(noted.get(RESTS_ON, "{}"))
+    now = {other: _run_of(data, date.fromisoformat(other)) for other in rests_on}
+    replaced = [other for other, run in rests_on.items() if now[other] not in (run, None)]
+    lists = _Lists(by, top)
+    for rows in files.batches(CHANGES_SCHEMA):
+        lists.add(rows)
+    return NightChanges(day, run_id, rests_on, replaced, lists.totals, *lists.tables)
+
+
+def _metadata(files: SnapshotFiles) -> dict[str, str]:
+    if len(files.paths) != 1:
+        raise UnreadableError(f"{len(files.paths)} files are there in place of one")
+    (path,) = files.paths
+    require_file(path)
+    with reading(path):
+        noted = pq.read_metadata(path).metadata or {}
+        return {name.decode(): value.decode() for name, value in noted.items() if name != b"ARROW:schema"}
+
+
+def _run_of(data: Path, day: date) -> str | None:
+    """The run whose snapshot of a date is published; None where there is none."""
+    paths = SnapshotFiles.published(data, SELLERS, day).paths
+    return paths[0].stem if paths else None
+
+
+class _Lists:
+    """The totals and the three lists, from some rows after others."""
+
+    def __init__(self, by: SortField, top: int) -> None:
+        self._column, self._top = SORT_COLUMNS[by], top
+        self.totals: dict[str, dict[str, float | None]] = {
+            kind.value: {"videos": 0, **dict.fromkeys(_SUMS)} for kind in ChangeKind
+        }
+        self.tables: Sequence[pa.Table] = [CHANGES_SCHEMA.empty_table()] * 3
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows."""
+        self._add_up(rows)
+        gain, kinds = gain_of(self._column), rows["kind"]
+        is_new = pc.is_in(kinds, value_set=pa.array(_NEW, pa.string()))
+        is_mover = pc.and_not(pc.greater(rows[gain], pa.scalar(0, rows[gain].type)), is_new)
+        is_gone = pc.is_in(kinds, value_set=pa.array([ChangeKind.GONE], pa.string()))
+        movers, newcomers, losses = self.tables
+        self.tables = (
+            self._first(movers, rows.filter(is_mover), [(gain, "descending")]),
+            self._first(newcomers, rows.filter(is_new), [(self._column, "descending")]),
+            self._first(losses, rows.filter(is_gone), []),
+        )
+
+    def _add_up(self, rows: pa.Table) -> None:
+        sums: list[Any] = [("kind", "count"), *((gain_of(column), "sum") for column in SORT_COLUMNS.values())]
+        for found in rows.group_by("kind").aggregate(sums).to_pylist():
+            totals = self.totals[found["kind"]]
+            for name, column in {"videos": "kind_count", **_SUMS}.items():
+                if found[column] is not None:
+                    totals[name] = (totals[name] or 0) + found[column]
+
+    def _first(self, so_far: pa.Table, more: pa.Table, order: list[Any]) -> pa.Table:
+        rows = pa.concat_tables([so_far, more])
+        # The stubs do not know that a table can be ordered.
+        table: Any = rows
+        return rows.take(pc.select_k_unstable(table, self._top, [*order, *_KEYS]))
