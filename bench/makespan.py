@@ -22,7 +22,7 @@ from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule, Mode
 from crawler.rules.order import Frontier
 from crawler.rules.outage import Breaker
-from crawler.rules.retry import RetryRule
+from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 

@@ -57,7 +57,7 @@ from crawler.options import Settings
 from crawler.ports import Departure
 from crawler.report.run_report import RunReport
 from crawler.rules.outage import DOWN_SELLERS
-from crawler.rules.retry import HARD_ATTEMPTS
+from crawler.rules.recovery import HARD_ATTEMPTS
 from crawler.rules.sizing import PRIOR_BUSY_S, PoolSize
 from crawler.sellers.listing import SellerList
 from crawler.settings.load import load

@@ -19,7 +19,7 @@ class Credits:
         self._ledger = ledger
         self._leasing: asyncio.Task[None] | None = None
         self._left = 0
-        self._held = 0
+        self._in_flight = 0
         self._dry = False
         self._message = "the credit budget is spent"
         self._settled = asyncio.Event()
@@ -29,14 +29,14 @@ class Credits:
     @property
     def charged(self) -> int:
         """Credits spent plus credits reserved by requests in flight."""
-        return self.spent + self._held
+        return self.spent + self._in_flight
 
     def take_at_once(self) -> bool:
         """Take one credit where that needs no waiting."""
         if self._left == 0:
             return False
         self._left -= 1
-        self._held += 1
+        self._in_flight += 1
         return True
 
     async def take(self) -> None:
@@ -53,13 +53,13 @@ class Credits:
 
     def spend(self) -> None:
         """Count a credit whose request was sent."""
-        self._held -= 1
+        self._in_flight -= 1
         self.spent += 1
         self._settled.set()
 
     def give_back(self) -> None:
         """Return a credit whose request was never sent."""
-        self._held -= 1
+        self._in_flight -= 1
         self._left += 1
         self._settled.set()
 
@@ -72,7 +72,7 @@ class Credits:
                 self._leasing = asyncio.create_task(self._lease())
             await asyncio.shield(self._leasing)
         while self._left == 0 and self._dry:
-            if self._held == 0:
+            if self._in_flight == 0:
                 raise BudgetSpentError(self._message)
             self._settled.clear()
             await self._settled.wait()
@@ -80,7 +80,7 @@ class Credits:
     async def _lease(self) -> None:
         lease = 0
         try:
-            lease = await self._ledger.reserve(self._held + self._wanting)
+            lease = await self._ledger.reserve(self._in_flight + self._wanting)
         except BudgetSpentError as spent:
             # others may still give theirs back
             self._message = str(spent)

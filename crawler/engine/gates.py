@@ -26,7 +26,7 @@ from crawler.models.page import Page
 from crawler.models.seller import PageRequest
 from crawler.ports import Api
 from crawler.rules.outage import Breaker
-from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
+from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule
 
 _LOG = logging.getLogger("crawler")
 _BURSTS_WHEN_DOWN = 5
@@ -103,7 +103,7 @@ class PacedDeparture:
                 place = await self.pace.place()
         is_held_back = self.is_held_back()
         if is_held_back or not ready():
-            self.pace.forfeit(place)
+            self.pace.forfeit()
             if is_held_back:
                 raise HeldBackError
             return False

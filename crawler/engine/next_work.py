@@ -13,7 +13,7 @@ from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.order import Frontier
 from crawler.rules.outage import Breaker
-from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
+from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule
 
 _GOLDEN_RATIO = 0.618034
 """Multiples of it, without their whole part, are spread evenly however many there are."""

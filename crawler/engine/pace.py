@@ -8,8 +8,7 @@ from math import floor
 
 from aiolimiter import AsyncLimiter
 
-from crawler.rules.recovery import Recovery
-from crawler.rules.retry import throttle_wait
+from crawler.rules.recovery import Recovery, throttle_wait
 
 MARGIN = 1.019
 """The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
@@ -95,13 +94,10 @@ class Pace:
             self._places.append(min(now, max(due, now - _LATE)) if due else now)
             return now
 
-    def forfeit(self, place: float) -> None:
-        """Give back a place that was not used; the next one is given in its stead."""
+    def forfeit(self) -> None:
+        """Give back the place that was just given, before anything else runs; the next one replaces it."""
         self._forfeited += 1
-        for back, logged in enumerate(reversed(self._places), 1):
-            if logged <= place:
-                del self._places[-back]
-                return
+        self._places.pop()
 
     def pause(self, seconds: float) -> None:
         """Give no place for so long: an earlier process may have sent just now."""

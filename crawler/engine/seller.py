@@ -15,11 +15,10 @@ from crawler.engine import events
 from crawler.engine.events import Event
 from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
+from crawler.rules.best_first import Top
 from crawler.rules.drift import Repair, gap_before
 from crawler.rules.lookahead import Ahead, LookaheadRule
-from crawler.rules.paging import PagingRule, Step
-from crawler.rules.probing import ShortPageProbes
-from crawler.rules.top import Top
+from crawler.rules.paging import PagingRule, ShortPageProbes, Step
 
 
 class SellerState(StrEnum):
@@ -359,7 +358,7 @@ class Seller:
             gap = gap_before(progress, page)
             if gap is not None:
                 gaps.append(gap)
-        policies.probes.count(progress, page, policies.paging)
+        policies.probes.count(progress, page, policies.paging.stop)
         progress.received(page)
         return step
 

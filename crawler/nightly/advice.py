@@ -18,7 +18,7 @@ from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, SortField
 from crawler.models.page import Match, Page
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
-from crawler.rules.top import Top
+from crawler.rules.best_first import Top
 from crawler.sellers.listing import SellerList
 from crawler.store.layout import StagedFolder
 from crawler.store.parts import deduplicated

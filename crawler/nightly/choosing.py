@@ -13,10 +13,9 @@ from crawler.nightly.advice import Advice, FirstPageMatch, best_so_far, matcher,
 from crawler.nightly.opening import Opened
 from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
-from crawler.rules.best_first import BestFirst
+from crawler.rules.best_first import BestFirst, Top
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier, spread_places
-from crawler.rules.top import Top
 from crawler.sellers.listing import SellerList
 from crawler.store.journal import Journal
 

@@ -23,7 +23,7 @@ from crawler.nightly.opening import Opened
 from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
 from crawler.rules.budget import lease_size
-from crawler.rules.probing import ProbeCounts
+from crawler.rules.paging import ProbeCounts
 from crawler.store.group_commit import GroupCommit
 
 _TICK_S = 0.25

@@ -16,9 +16,8 @@ from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.opening import Opened
 from crawler.ports import Api
 from crawler.rules.outage import Breaker
-from crawler.rules.paging import PagingRule
-from crawler.rules.probing import ShortPageProbes
-from crawler.rules.retry import RetryRule
+from crawler.rules.paging import PagingRule, ShortPageProbes
+from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.store.group_commit import GroupCommit
 

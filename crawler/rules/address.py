@@ -14,17 +14,15 @@ SPREAD_REFUSED = 20
 """Sellers spread over the list that must be refused alike, where there are as many."""
 
 MOST_ASKED = FIRST_REFUSED + SPREAD_REFUSED
-"""Sellers to spread over the list: the first ones may be among them."""
+"""The first ones may be among those that are spread."""
 
 
 class AddressCheck:
     """Keeps the refusals that a wrong path would cause too, until it is known whose fault they are.
 
     Any other answer proves the address: the sellers in doubt are then at fault themselves, and later
-    ones at once. Refused sellers that are in doubt are not asked for again.
-
-    `is_proven`: the address is right, as far as answers tell. `at_fault`: refused requests whose sellers
-    are to fail. `doubt`: what speaks against the address.
+    ones at once. `at_fault`: refused requests whose sellers are to fail. `doubt`: what speaks against the
+    address.
     """
 
     def __init__(self, url: str = "", *, is_proven: bool = False) -> None:
@@ -49,8 +47,7 @@ class AddressCheck:
     def prove(self) -> None:
         """Note an answer that only the right address gives."""
         self.is_proven = True
-        if self._in_doubt:
-            self._blame_sellers(retriable=False)
+        self._blame_sellers(retriable=False)
 
     @property
     def is_doubtful(self) -> bool:

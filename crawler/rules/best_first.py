@@ -1,10 +1,10 @@
-"""Best-first: each next credit goes to the page with the most to gain."""
+"""Best-first: each next credit goes to the page with the most to gain. Also: when the K best are certain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nlargest
 from math import exp, inf, log
 
 from crawler.models.api import PAGE_SIZE
@@ -104,7 +104,7 @@ class BestFirst(Spread):
         return unknown
 
     def put_back(self, seller: SellerProgress) -> None:
-        """Take back a seller whose next page is still to be asked for."""
+        """See `Frontier`."""
         self._count += 1
         heappush(self._heap, (-self.gain(seller), self._count, seller))
 
@@ -140,3 +140,33 @@ class BestFirst(Spread):
         if self._by_max_remaining_value or not self._firsts:
             return inf
         return max(0.0, self._first_total / self._firsts)
+
+
+class Top:
+    """Keeps the K best videos seen; `threshold` is what the K-th best is worth, -inf before there are K.
+
+    The rows of a seller come in descending order, so once no seller hides a better one the K are
+    certain (compare Fagin's threshold algorithm).
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._best: dict[tuple[str, str], float] = {}
+        self.threshold = -inf
+
+    def learn(self, page: Page) -> None:
+        """Note a page's videos; of one that came before, the later value stands."""
+        rows = zip(page.ids, page.values, strict=True)
+        self.add(((page.seller_id, video_id), value) for video_id, value in rows)
+
+    def add(self, videos: Iterable[tuple[tuple[str, str], float]]) -> None:
+        """Note videos, each by seller and video ID with its value."""
+        changed = False
+        for key, value in videos:
+            if value > self.threshold or key in self._best:
+                self._best[key] = value
+                changed = True
+        if changed and len(self._best) >= self._size:
+            best = nlargest(self._size, self._best.items(), key=lambda item: item[1])
+            self._best = dict(best)
+            self.threshold = best[-1][1]

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
-_SHARE = 32
+_LARGEST_SHARE = 32
 _LEASES_A_SECOND = 10
-_FEW = 8
-_IN_HAND = timedelta(hours=1)
-_YOUNG = 3
-_PAST = 30
+_FEW_CREDITS = 8
 _DAY = timedelta(days=1)
 
 
@@ -22,10 +19,10 @@ def lease_size(qps: float, in_use: int, remaining: int | None) -> int:
     in flight (but for a few, so that fast answers to few workers do not wait for the disk each time), and
     at most a small share of what is left.
     """
-    size = min(max(1, ceil(qps)), max(_FEW, min(in_use, ceil(qps / _LEASES_A_SECOND))))
+    size = min(max(1, ceil(qps)), max(_FEW_CREDITS, min(in_use, ceil(qps / _LEASES_A_SECOND))))
     if remaining is None:
         return size
-    return min(remaining, size, max(1, remaining // _SHARE))
+    return min(remaining, size, max(1, remaining // _LARGEST_SHARE))
 
 
 def utc_day(now: datetime) -> date:
@@ -37,10 +34,10 @@ def lease_day(now: datetime) -> date:
     """The day that a lease counts for.
 
     A credit may be in hand for a while before its request leaves, as where the API throttles or is down.
-    So what is leased shortly before midnight counts for the next day: with the month's border between,
-    it may cost either month, and a month's sum has no last day, so that both of them count it.
+    So what is leased in the last hour before midnight counts for the next day: with the month's border
+    between, it may cost either month, and a month's sum has no last day, so that both of them count it.
     """
-    return utc_day(now + _IN_HAND)
+    return utc_day(now + timedelta(hours=1))
 
 
 def month_begin(day: date, begins: int) -> date:
@@ -59,11 +56,10 @@ def month_end(day: date, begins: int) -> date:
 def pace_since(today: date, month: date, first: date) -> date:
     """The day from which on the mean credits a day are taken, `today` included.
 
-    The month's days so far; or, where it is younger than three days, the last 30 days. No day counts
-    before the `first` that cost anything.
+    The month's days so far; or, in its first two days, the last 30 days. No day counts before the `first`
+    that cost anything.
     """
-    is_young = (today - month).days + 1 < _YOUNG
-    since = today - (_PAST - 1) * _DAY if is_young else month
+    since = month if today - month >= 2 * _DAY else today - 29 * _DAY
     return min(today, max(first, since))
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-_EASTERNMOST = timedelta(hours=14)
-"""By how much the first places on earth to begin a day are ahead of UTC."""
-
 _LONGEST_PAUSE = timedelta(days=35)
 _MAX_BACKWARDS = timedelta(days=2)
 """How long ago the last run may be, and how far in the future, before the clock is doubted."""
@@ -17,7 +14,7 @@ _MAX_OFFSET = timedelta(hours=12)
 
 def latest_date(now: datetime) -> date:
     """Today's date where the day begins first, at UTC+14."""
-    return (now.astimezone(UTC) + _EASTERNMOST).date()
+    return (now.astimezone(UTC) + timedelta(hours=14)).date()
 
 
 def is_late(began: datetime, now: datetime, late_after: float) -> bool:

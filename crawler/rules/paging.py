@@ -1,7 +1,8 @@
-"""Next page or stop: the decision after each page of a seller."""
+"""Next page or stop: the decision after each page of a seller, and when a short one is probed (`--probe`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -34,7 +35,8 @@ class PagingRule:
         A repeated page ends its seller before its length is looked at: under `StopRule.EMPTY` an API
         that repeats its short last page would otherwise never end.
         """
-        if page.row_count is None and self._expects_rows(progress) and not progress.null_seen:
+        expects_rows = not progress.pages or progress.last_page_full or progress.last_page_rejected
+        if page.row_count is None and expects_rows and not progress.null_seen:
             return Step.ASK_AGAIN
         count = page.row_count or 0
         if count == 0:
@@ -46,19 +48,9 @@ class PagingRule:
         return self._limit(page.page_num, page.last_value) or Step.NEXT_PAGE
 
     def _limit(self, read: int, last_value: float | None) -> Ending | None:
-        """How a seller ends by a limit, whose last page read was that one."""
         if self.min_value is not None and last_value is not None and last_value < self.min_value:
             return Ending(SellerStatus.PARTIAL, StopReason.MIN_VALUE)
         return Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES) if read >= self.max_pages else None
-
-    def is_after_rejects(self, progress: SellerProgress) -> bool:
-        """Whether the next page is asked for only because the last one, a short page, held rejects."""
-        return progress.last_page_rejected and not progress.last_page_full and self.stop is StopRule.SHORT
-
-    @staticmethod
-    def _expects_rows(progress: SellerProgress) -> bool:
-        """Whether a page without `data` comes as a surprise, which is asked for once more."""
-        return not progress.pages or progress.last_page_full or progress.last_page_rejected
 
     def allows(self, progress: SellerProgress) -> bool:
         """Whether the seller's next page may be asked for at all."""
@@ -76,3 +68,43 @@ class PagingRule:
 
 def _complete(reason: StopReason) -> Ending:
     return Ending(SellerStatus.COMPLETE, reason)
+
+
+@dataclass(slots=True)
+class ProbeCounts:
+    """Pages asked for beyond a short one, and the rows that they held: the short-page rule loses these."""
+
+    sent: int = 0
+    rows_found: int = 0
+
+    def add(self, page: Page) -> None:
+        """Count such a page."""
+        self.sent += 1
+        self.rows_found += page.row_count or 0
+
+
+class ShortPageProbes:
+    """Spends `share` of all credits, as counted by `spent`, on the page after a short one.
+
+    `probes` counts these pages, `after_rejects` those asked for because the short page had rejects.
+    """
+
+    def __init__(self, share: float = 0.0, spent: Callable[[], int] = lambda: 0) -> None:
+        self._share = share
+        self._spent = spent
+        self._begun = 0
+        self.probes = ProbeCounts()
+        self.after_rejects = ProbeCounts()
+
+    def begin(self) -> bool:
+        """Count a probe, where one more is within the share."""
+        is_within = self._begun + 1 <= self._share * (self._spent() + 1)
+        self._begun += is_within
+        return is_within
+
+    def count(self, progress: SellerProgress, page: Page, stop: StopRule) -> None:
+        """Count a page that came, with `progress` as it was before."""
+        if progress.probing:
+            self.probes.add(page)
+        elif progress.last_page_rejected and not progress.last_page_full and stop is StopRule.SHORT:
+            self.after_rejects.add(page)

@@ -29,8 +29,7 @@ from crawler.models.errors import (
     UnavailableError,
 )
 from crawler.models.page import Page
-from crawler.rules.best_first import BestFirst
-from crawler.rules.top import Top
+from crawler.rules.best_first import BestFirst, Top
 
 MIB = 1024 * 1024
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

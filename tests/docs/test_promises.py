@@ -49,7 +49,10 @@ def test_what_is_missing_is_named() -> None:
     assert faults("") == [f"promise {number} is missing" for number in sorted(FIRST_PARTS)]
     assert faults(f"{page}\n**2.1** Again.\n")[:1] == ["promise 2.1 stands twice"]
     for harmed, what in (
-        (page.replace("crawler/rules/retry.py", "crawler/rules/again.py"), "no file crawler/rules/again.py"),
+        (
+            page.replace("crawler/rules/recovery.py", "crawler/rules/again.py"),
+            "no file crawler/rules/again.py",
+        ),
         (page.replace("::test_promise_4", "::test_promise_x"), "has no test_promise_x"),
         (
             page.replace("- held by: `tests/engine/test_outage.py`", "- `tests/engine/test_outage.py`"),

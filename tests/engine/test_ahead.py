@@ -25,7 +25,7 @@ from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier, spread_places
 from crawler.rules.outage import Breaker
-from crawler.rules.retry import RetryRule
+from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
 
 Answer = Exception | int | None

@@ -35,7 +35,7 @@ from crawler.ports import Departure
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier
 from crawler.rules.outage import Breaker
-from crawler.rules.retry import HARD_ATTEMPTS, RetryRule
+from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule
 from crawler.rules.sizing import PoolSize
 
 Outcome = Exception | None
@@ -180,7 +180,7 @@ class Rig:
         assert counts.sent == sum(request.seller.credits for request in self.requests)
         assert counts.sent == counts.retried + len({seller_id for _, seller_id in self.api.sent})
         assert counts.sent + self.credits._left <= self.ledger.reserved
-        assert self.credits._held == 0
+        assert self.credits._in_flight == 0
         assert self.pace._coming == 0
         assert not self.gates.trial_is_out
         assert not self.stop._waiting
@@ -296,7 +296,7 @@ def test_a_lease_is_kept_though_its_worker_be_cancelled(at: float) -> None:
         await asyncio.sleep(at)
         taker.cancel()
         await asyncio.sleep(1)
-        assert rig.credits._left + rig.credits._held + rig.credits.spent == rig.ledger.reserved
+        assert rig.credits._left + rig.credits._in_flight + rig.credits.spent == rig.ledger.reserved
 
     run_virtual(main())
 
@@ -308,7 +308,7 @@ def test_a_credit_that_comes_back_during_a_lease_is_kept() -> None:
         await rig.credits.take()
         asyncio.get_running_loop().call_later(0.005, rig.credits.give_back)
         await rig.credits.take()
-        assert rig.credits._left + rig.credits._held + rig.credits.spent == rig.ledger.reserved
+        assert rig.credits._left + rig.credits._in_flight + rig.credits.spent == rig.ledger.reserved
 
     run_virtual(main())
 

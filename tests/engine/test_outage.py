@@ -16,7 +16,7 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.nightly.choosing import is_address_proven
 from crawler.rules.lookahead import LookaheadRule
-from crawler.rules.retry import HARD_ATTEMPTS
+from crawler.rules.recovery import HARD_ATTEMPTS
 from crawler.store.journal import Journal
 from crawler.store.records import Record
 

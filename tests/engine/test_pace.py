@@ -87,7 +87,7 @@ class Load:
             await asyncio.sleep(self.rng.uniform(0, self.jitter))
             place = await self.pace.place()
             while self.rng.random() < self.forfeits:
-                self.pace.forfeit(place)
+                self.pace.forfeit()
                 place = await self.pace.place()
             self.used.append(place)
         finally:

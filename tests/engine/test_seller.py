@@ -16,8 +16,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.page import NO_NOTES, Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.lookahead import LookaheadRule
-from crawler.rules.paging import PagingRule
-from crawler.rules.probing import ShortPageProbes
+from crawler.rules.paging import PagingRule, ShortPageProbes
 
 DOCS = Path(__file__).parents[2] / "docs" / "engine.md"
 

@@ -14,8 +14,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
 from crawler.models.seller import SellerProgress
 from crawler.planning import reach
-from crawler.rules.best_first import BestFirst, predicted_total
-from crawler.rules.top import Top
+from crawler.rules.best_first import BestFirst, Top, predicted_total
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 
 Shelf = dict[str, list[float]]

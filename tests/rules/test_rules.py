@@ -27,7 +27,7 @@ from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier, spread_places
 from crawler.rules.outage import DOWN_SELLERS, Breaker
 from crawler.rules.paging import PagingRule, Step
-from crawler.rules.retry import HARD_ATTEMPTS, RetryRule, throttle_wait
+from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule, throttle_wait
 from crawler.rules.sizing import MAX_WORKERS, PRIOR_BUSY_S, PoolSize
 
 # --- paging
