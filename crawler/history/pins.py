@@ -73,6 +73,7 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
         return None
     with reading(f"the digests of {day}"):
         digests = published_digests(data, day) if known is None else known
+    digests = {name: digest for name, digest in digests.items() if name.partition("/")[0] in SNAPSHOT_KINDS}
     if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
     half = half_made(folder)

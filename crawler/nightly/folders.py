@@ -8,7 +8,7 @@ from crawler.models.errors import OutputError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
-from crawler.store.layout import SNAPSHOT_KINDS, Layout
+from crawler.store.layout import PUBLISHED_KINDS, Layout
 from crawler.store.publishing import clean_staging
 
 
@@ -24,7 +24,7 @@ def prepare_folders(data: Path) -> None:
         for folder in (layout.staging, layout.digests):
             make_private_folder(folder)
     tighten_tree(state)
-    for folder in (*map(layout.kind, SNAPSHOT_KINDS), layout.runs):
+    for folder in (*map(layout.kind, PUBLISHED_KINDS), layout.runs):
         with output_errors(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             is_apart = folder.stat().st_dev != state.stat().st_dev

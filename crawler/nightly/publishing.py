@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import orjson
 
@@ -16,7 +17,7 @@ from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
 from crawler.report.run_report import Counts
 from crawler.store.digests import damage_of_published
-from crawler.store.layout import SNAPSHOT_KINDS
+from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
 from crawler.store.snapshot import RowCounts, SnapshotPlan
 
@@ -109,7 +110,7 @@ class _Publishing:
     def _is_whole(self) -> bool:
         """Whether what was published is there, as it was then."""
         night, day = self._opened.night, self._opened.night.crawl_date
-        if not all(night.layout.snapshot(kind, day).is_dir() for kind in SNAPSHOT_KINDS):
+        if not all(night.layout.snapshot(kind, day).is_dir() for kind in PUBLISHED_KINDS):
             return False
         damage = damage_of_published(night.data, day)
         if damage is not None:
@@ -145,12 +146,21 @@ class _Publishing:
         above, reason = counted.counts.certain_above, stop_reason_of(self.stop_reason)
         certain = None if above is None else (SORT_COLUMNS[night.run.sort], above)
         return SnapshotPlan(
-            night.data, self._opened.run_id, night.crawl_date, counted.pending.ids, reason, certain
+            night.data,
+            self._opened.run_id,
+            night.crawl_date,
+            counted.pending.ids,
+            reason,
+            certain,
+            timedelta(days=night.settings.history.window),
+            timedelta(hours=night.settings.history.data_lag),
         )
 
     def _note_rows(self, rows: RowCounts) -> None:
         """Take over the snapshot's rows, and note what its audit found."""
         self.rows, notes, audit = rows, self._opened.notes, rows.audit
+        for warning in rows.warnings:
+            notes.add(warning)
         for damage in rows.damages:
             if not notes.has_about(damage):
                 notes.add(f"{damage}: no rows are compared with it")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
+from crawler.history.staged import compare_staged
 from crawler.options import Settings
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
@@ -55,7 +56,8 @@ def _staging(journal: Journal) -> SegmentWriter:
 def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
     staging.flush()
     journal = staging.journal
-    return publish(journal, plan, PinnedRows(journal, plan.data, plan.crawl_date))
+    carried = PinnedRows(journal, plan.data, plan.crawl_date)
+    return publish(journal, plan, carried, compare=compare_staged)
 
 
 @dataclass(frozen=True, slots=True)

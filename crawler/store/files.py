@@ -161,6 +161,13 @@ def swap_in(staged: Path, live: Path) -> None:
     fsync(live.parent)
 
 
+def withdraw(live: Path, aside: Path) -> None:
+    """Move a folder out of its readers' sight, durably; nothing where there is none."""
+    if os.path.lexists(live):
+        live.rename(aside)
+        fsync(live.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a folder with all that is in it, or a file, or a link; nothing where there is none."""
     if path.is_dir() and not path.is_symlink():

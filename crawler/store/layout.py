@@ -32,6 +32,9 @@ SNAPSHOT_KINDS = (VIDEOS, SELLERS)
 CHANGES = "changes"
 """The folder of what moved from snapshot to snapshot."""
 
+PUBLISHED_KINDS = (*SNAPSHOT_KINDS, CHANGES)
+"""The folders that publishing a date exchanges. Changes are taken away first, and put in place last."""
+
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY = "crawl_date="
@@ -87,7 +90,7 @@ class StagedFolder:
     """Where a run builds what it is to publish; `name` is the run's ID.
 
     `aside` holds rows that wait to be written, `merged` segments that were merged, `announced` empty files
-    for regions that are new.
+    for regions that are new, `withdrawn` the changes that were published.
     """
 
     def __init__(self, data: Path, name: str) -> None:
@@ -95,9 +98,10 @@ class StagedFolder:
         self.aside = self.folder / "aside"
         self.merged = self.aside / "merged"
         self.announced = self.folder / "announced"
+        self.withdrawn = self.folder / "withdrawn"
 
     def snapshot(self, kind: str, day: date) -> Path:
-        """The `VIDEOS` or `SELLERS` that are to be exchanged for the published ones."""
+        """The `VIDEOS`, `SELLERS` or `CHANGES` that are to be exchanged for the published ones."""
         return Layout(self.folder).snapshot(kind, day)
 
 

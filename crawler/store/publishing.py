@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from crawler.models.errors import CarriedRowsLostError, OutputError
 from crawler.store.digests import digests_of, forget_former_digests, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync, fsync_tree, output_errors, remove, swap_in
+from crawler.store.files import fsync, fsync_tree, output_errors, remove, swap_in, withdraw
 from crawler.store.journal import Journal
 from crawler.store.layout import (
-    SNAPSHOT_KINDS,
+    CHANGES,
+    PUBLISHED_KINDS,
     VIDEOS,
     Layout,
     RunFolder,
@@ -36,15 +37,29 @@ _LISTING_SECONDS = 0.5
 """Seconds between a reader's listing of the regions and that of their files, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What comparing a staged snapshot with earlier ones found: rows of `changes/` by kind, and warnings."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+Compare = Callable[[SnapshotPlan, StagedFolder], Compared]
+"""Compares the staged snapshot: writes its `changes/`, and its `sellers/` anew with their sums."""
+
+
 def publish(
     journal: Journal,
     plan: SnapshotPlan,
     carried_rows: CarriedRows,
     wait: Callable[[float], None] = time.sleep,
+    compare: Compare = lambda _plan, _staged: Compared(),
 ) -> RowCounts:
-    """Build the date's snapshot and put it in place of the published one: `videos/` first, then `sellers/`.
+    """Build the date's snapshot and put it in place of the published one.
 
-    Every page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the published
+    The date's old `changes/` are taken away first; `videos/`, `sellers/` and the new `changes/` follow. Every
+    page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the published
     snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
     carried: see `CarriedRows.lost`.
     """
@@ -57,7 +72,7 @@ def publish(
         raise CarriedRowsLostError("; ".join(carried_rows.damages))
     staged = StagedFolder(plan.data, plan.run_id)
     with output_errors(f"the snapshot under {plan.data}"):
-        counts = _stage(journal, plan, staged, carried_rows)
+        counts = _stage(journal, plan, staged, carried_rows, compare)
         keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder, plan.crawl_date))
         reached("publish.digests")
         _exchange(journal, plan, staged, wait)
@@ -69,17 +84,20 @@ def publish(
 
 
 def _stage(
-    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, carried_rows: CarriedRows
+    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, carried_rows: CarriedRows, compare: Compare
 ) -> RowCounts:
     """Build the snapshot in its folder, and make it durable there."""
     shutil.rmtree(staged.folder, ignore_errors=True)
-    for folder in (*(staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS), staged.aside):
+    for folder in (*(staged.snapshot(kind, plan.crawl_date) for kind in PUBLISHED_KINDS), staged.aside):
         folder.mkdir(parents=True)
     counts = build_files(journal, plan, staged, carried_rows)
     # A file may have changed after it was verified, and before it was read.
     carried_rows.require_unchanged()
     counts.rejected = _copy_rejects(journal, RunFolder(plan.data, plan.run_id))
     counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
+    reached("publish.built")
+    compared = compare(plan, staged)
+    counts.changes, counts.warnings = dict(compared.counts), list(compared.warnings)
     shutil.rmtree(staged.aside)
     reached("publish.staged")
     fsync_tree(staged.folder)
@@ -97,7 +115,10 @@ def _exchange(
     reached("publish.announced")
     if announced:
         wait(_LISTING_SECONDS)
-    for kind in SNAPSHOT_KINDS:
+    journal.guard()
+    withdraw(live.snapshot(CHANGES, plan.crawl_date), staged.withdrawn)
+    reached("publish.withdrawn")
+    for kind in PUBLISHED_KINDS:
         journal.guard()
         swap_in(staged.snapshot(kind, plan.crawl_date), live.snapshot(kind, plan.crawl_date))
         reached(f"publish.{kind}")

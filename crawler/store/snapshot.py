@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class RowCounts:
 
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
     worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
+    `changes` counts the rows of `changes/` by kind; `warnings` tell what they are not compared with.
     """
 
     received: int = 0
@@ -42,6 +43,8 @@ class RowCounts:
     saved: int = 0
     audit: Audit = field(default_factory=Audit)
     damages: list[str] = field(default_factory=list)
+    changes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class SnapshotPlan:
     """What to build and where.
 
     `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
-    the column and the value above which no video is missing.
+    the column and the value above which no video is missing. `window` is how far back a video's last
+    observation may lie, `data_lag` how old the API's data may be.
     """
 
     data: Path
@@ -58,6 +62,8 @@ class SnapshotPlan:
     pending: pa.Array[Any]
     stop_reason: StopReason | None
     certain: tuple[str, float] | None = None
+    window: timedelta = timedelta(days=90)
+    data_lag: timedelta = timedelta(hours=48)
 
 
 def build_files(
