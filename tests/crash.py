@@ -73,8 +73,10 @@ class Trial:
                         some.write_text("\n".join(["seller_id", *anew]))
                         self._kill(night, some, step, budget, "--fresh")
                     self._check_credits(night, simulator, budget, before)
+                    self._check_runs(night)
                 report = self._finish(night, source)
                 self.reads += reader.reads
+            assert self._check_runs(night), "nothing is in changes/"
             self._check_rows(night, simulator, ids)
             self._count_repaid(simulator)
             bound = WORKERS * sum(self.killed.values())
@@ -121,6 +123,16 @@ class Trial:
                 told = sum(run.reserved for run in ledger.runs())
             assert told >= sent + before, f"the ledger says {told}, {sent + before} were sent"
         assert budget is None or sent <= budget, f"{sent} requests under a budget of {budget}"
+
+    def _check_runs(self, night: Night) -> bool:
+        """Whether the date has changes: if so, they must be of the run whose snapshot is published."""
+        runs = {
+            kind: {path.stem for path in (night.data / kind / f"crawl_date={DATE}").rglob("*.parquet")}
+            for kind in ("videos", "sellers", "changes")
+        }
+        if runs["changes"]:
+            assert runs["videos"] == runs["sellers"] == runs["changes"], f"changes of another run: {runs}"
+        return bool(runs["changes"])
 
     def _finish(self, night: Night, source: Path) -> dict[str, Any]:
         report = night.run(source, "--qps", "200", "--workers", str(WORKERS), *self.usual)

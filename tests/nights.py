@@ -543,7 +543,7 @@ class Runner:
             counts.received += len(rows)
             kept.update({(page.seller_id, row["video_id"]): row["total_views_cnt"] for row in rows})
         failpoints.reached("publish.synced")
-        for kind in ("sellers", "videos"):
+        for kind in ("changes", "sellers", "videos"):
             live = plan.data / kind / f"crawl_date={plan.crawl_date}"
             shutil.rmtree(live, ignore_errors=True)
             live.mkdir(parents=True)
