@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -44,7 +44,7 @@ def test_the_gains_of_a_night_are_what_its_snapshots_differ_by(tmp_path: Path) -
         job = Night(tmp_path, simulator.url)
         job.run(source)
     assert {row["kind"] for row in rows_of(job, "changes", BEFORE)} == {"discovered"}
-    views = {day: {} for day in (BEFORE, DATE)}
+    views: dict[str, dict[tuple[str, str], int]] = {BEFORE: {}, DATE: {}}
     for row in job.videos():
         views[str(row["crawl_date"])][row["seller_id"], row["video_id"]] = row["total_views_cnt"]
     changes = rows_of(job, "changes", DATE)
@@ -57,7 +57,8 @@ def test_the_gains_of_a_night_are_what_its_snapshots_differ_by(tmp_path: Path) -
     assert sum(row["views_gain"] or 0 for row in rows_of(job, "sellers", DATE)) == gains > 0
     (snapshot,) = {path.stem for path in (job.data / "sellers" / f"crawl_date={DATE}").iterdir()}
     (path,) = (job.data / "changes" / f"crawl_date={DATE}").iterdir()
-    assert pq.ParquetFile(path).metadata.metadata[b"crawler.run"].decode() == snapshot == path.stem
+    metadata = pq.ParquetFile(path).metadata.metadata or {}
+    assert metadata[b"crawler.run"].decode() == snapshot == path.stem
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -89,6 +90,6 @@ def test_duckdb_polars_and_pandas_read_changes_beside_videos(tmp_path: Path) -> 
     query = f"""SELECT count(*) FROM read_parquet('{job.data}/changes/*/*.parquet', hive_partitioning=true) c
         LEFT JOIN read_parquet('{job.data}/videos/*/*/*.parquet', hive_partitioning=true) v
         USING (crawl_date, seller_id, video_id)"""
-    assert duckdb.sql(query).fetchall() == [(expected,)]
+    assert duckdb.connect().execute(query).fetchall() == [(expected,)]
     assert pl.scan_parquet(job.data / "changes").select(pl.len()).collect().item() == expected
     assert len(pd.read_parquet(job.data / "changes")) == expected
