@@ -189,7 +189,10 @@ def changes(
 @_number("--sellers", click.IntRange(1, 100_000), 60, "How many sellers to crawl.")
 @_number("--qps", click.FloatRange(0.1, 10_000), 200.0, "Requests a second.")
 def demo(data: Path, sellers: int, qps: float) -> int:
-    """Run the main job on the embedded stand-in of the API: no key, no network, a table to look at."""
+    """Run the main job for two nights on the embedded stand-in of the API: no key, no network.
+
+    Shows tables of the second night, and what moved in it.
+    """
     from crawler.commands.demo import demo_command  # noqa: PLC0415 - heavy
 
     return demo_command(data, sellers, qps)

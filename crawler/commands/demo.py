@@ -1,4 +1,4 @@
-"""`crawler demo`: the nightly job end to end on the embedded stand-in, and a look at its result."""
+"""`crawler demo`: two nights end to end on the embedded stand-in, and a look at what came of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,34 +18,45 @@ import pyarrow.dataset as ds
 from rich.console import Console
 from rich.table import Table
 
+from crawler.commands.changes import changes_command
 from crawler.commands.run import run_command
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.files import output_errors
+from crawler.store.layout import VIDEOS, Layout
 
 _WIDTH = 90
+_TOP = 5
 
 
 def demo_command(data: Path, sellers: int, qps: float) -> int:
-    """Crawl `sellers` sellers of the stand-in into `data`, then show the table; returns the exit code."""
-    options = CatalogueOptions(largest=400)
+    """Crawl `sellers` sellers for yesterday and today into `data`, and show tables; returns the exit code."""
+    today = datetime.now(UTC).date()
+    yesterday = today - timedelta(days=1)
+    # Counted from yesterday on, the figures are the same on any day.
+    options = CatalogueOptions(largest=400, begins=yesterday)
     source = data / "sellers.csv"
     ids = Catalogue(options).seller_ids(sellers)
     with output_errors(str(source)):
         data.mkdir(parents=True, exist_ok=True)
         source.write_text("seller_id\n" + "".join(f"{seller_id}\n" for seller_id in ids))
-    with _stand_in(SimulatorOptions(options, latency=0.03, jitter=0.03)) as simulator:
-        flags = {"api.url": simulator.url, "run.data": str(data), "run.qps": str(qps), "run.fresh": True}
-        os.environ["KEYAPI_API_KEY"] = KEY
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("CRAWLER_")}
-        code = run_command(load(flags, Path(os.devnull), environ), str(source))
-    if code == 0:
-        _show(data)
-        stats = simulator.stats
-        sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n")
-        _suggest_queries(data)
-    return code
+    flags = {"run.data": str(data), "run.qps": str(qps), "run.fresh": True}
+    os.environ["KEYAPI_API_KEY"] = KEY
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CRAWLER_")}
+    with _stand_in(SimulatorOptions(options, today, latency=0.03, jitter=0.03)) as simulator:
+        for night in (yesterday, today):
+            simulator.catalogue.day = night
+            given = {**flags, "api.url": simulator.url, "run.crawl_date": night.isoformat()}
+            code = run_command(load(given, Path(os.devnull), environ), str(source))
+            if code != 0:
+                return code
+    _show(data, today)
+    stats = simulator.stats
+    sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n\n")
+    changes_command(data, today.isoformat(), "views", _TOP, None)
+    _suggest_queries(data)
+    return 0
 
 
 @contextmanager
@@ -62,15 +74,15 @@ def _stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
         loop.close()
 
 
-def _show(data: Path) -> None:
-    partitioning = ds.partitioning(flavor="hive")
-    videos = ds.dataset(str(data / "videos"), partitioning=partitioning).to_table()
+def _show(data: Path, day: date) -> None:
+    partitioning, folder = ds.partitioning(flavor="hive"), Layout(data).snapshot(VIDEOS, day)
+    videos = ds.dataset(str(folder), partitioning=partitioning).to_table()
     console = Console(file=sys.stdout)
     # Shortened IDs would be of no use.
     console.width = max(console.width, _WIDTH)
     gmv = "total_video_sale_gmv_amt"
     top = Table("seller_id", "video_id", "region", "views", "sales", "GMV", title="Top videos by GMV")
-    for row in videos.sort_by([(gmv, "descending")]).slice(0, 5).to_pylist():
+    for row in videos.sort_by([(gmv, "descending")]).slice(0, _TOP).to_pylist():
         figures = (f"{row['total_views_cnt']:,}", f"{row['total_video_sale_cnt']:,}", f"{row[gmv]:,.2f}")
         top.add_row(row["seller_id"], row["video_id"], row["region"], *figures)
     regions = Table("region", "rows", "GMV", title="Rows by region")
@@ -78,7 +90,7 @@ def _show(data: Path) -> None:
     for row in grouped.sort_by([("video_id_count", "descending")]).to_pylist():
         regions.add_row(str(row["region"]), f"{row['video_id_count']:,}", f"{row[f'{gmv}_sum']:,.2f}")
     console.print(top, regions)
-    sys.stdout.write(f"\n{videos.num_rows} videos in {data / 'videos'}\n")
+    sys.stdout.write(f"\n{videos.num_rows} videos in {folder}\n")
 
 
 def _suggest_queries(data: Path) -> None:

@@ -58,7 +58,7 @@ class Dated(NamedTuple):
     def views(self, typical: int, number: int, bits: int) -> int:
         """The views of a video."""
         age = 1 + max(0, self.day - self._first_day(number))
-        return typical * age // (age + 10 + bits % 61)
+        return 4 * typical * age // (age + 10 + bits % 61)
 
     def created(self, number: int, bits: int) -> int:
         """When it was created, in epoch seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -26,7 +27,7 @@ from crawler.nightly.process import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.journal import Journal
-from crawler.store.layout import Layout
+from crawler.store.layout import Layout, dated_folders
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -429,22 +430,39 @@ def test_layout(night: Begin) -> None:
         assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
 
 
-def test_the_demo_shows_its_table_and_suggests_what_runs(tmp_path: Path) -> None:
+def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: Path) -> None:
     """As a stranger starts it: the whole command in a process of its own, whatever else is installed."""
     folder = tmp_path / "a stranger's"
     folder.mkdir()
-    command = [sys.executable, "-m", "crawler", "demo", "--sellers", "8", "--qps", "1000"]
+    command = [sys.executable, "-m", "crawler", "demo", "--qps", "1000"]
     job = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert job.returncode == 0, job.stderr
     assert "fault" not in job.stderr
-    assert "seller_id" in job.stdout
-    assert list((folder / "data" / "demo" / "videos").rglob("*.parquet"))
+    printed = {without_what_varies(line) for line in (job.stdout + job.stderr).splitlines()}
+    plan = ["plan", "data/demo/sellers.csv", "--data", "data/demo", "--budget", "100"]
+    plan += [
+        "--crawl-date",
+        str(max(day for day, _ in dated_folders(folder / "data/demo", "videos")) + timedelta(days=1)),
+    ]
+    foreseen = subprocess.run([*command[:3], *plan], cwd=folder, capture_output=True, text=True, check=False)
+    assert foreseen.returncode == 0, foreseen.stderr
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = readme.partition("`make demo` installs")[2].split("```")
+    for lines, output in ((shown[1], printed), (shown[3], set(foreseen.stdout.splitlines()))):
+        assert len(lines.splitlines()) > 8
+        assert {without_what_varies(line) for line in lines.splitlines() if line} <= output
     suggested = [line.strip() for line in job.stdout.partition("Go on with:")[2].splitlines() if line.strip()]
     assert len(suggested) >= 3
     for line in suggested:
-        shown = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
-        assert shown.returncode == 0, shown.stderr
-        assert "video_id" in shown.stdout
+        shown_rows = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert shown_rows.returncode == 0, shown_rows.stderr
+        assert "video_id" in shown_rows.stdout
+
+
+def without_what_varies(line: str) -> str:
+    """A line that is printed without its time, date, run and rate."""
+    line = re.sub(r"^\S+ INFO ", "INFO ", line)
+    return re.sub(r"20\d\d-\d\d-\d\d|run \S+|\d+ requests/s", "*", line)
 
 
 def test_times_are_read_though_pandas_is_kept_out() -> None:
