@@ -103,7 +103,7 @@ def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
 def _parsed(bodies: list[bytes]) -> Any:
     """The pages' `data`, one list for each; None where some value does not fit its column as it stands."""
     # Strict JSON has line breaks only between its tokens; the parser takes one for a page's end.
-    lines = b"\n".join([_on_one_line(body) for body in bodies])
+    lines = b"\n".join([body.replace(b"\n", b" ").replace(b"\r", b" ") for body in bodies])
     source: Any = pa.BufferReader(lines)
     reading = pj.ReadOptions(use_threads=False, block_size=len(lines) + 1)
     try:
@@ -112,10 +112,6 @@ def _parsed(bodies: list[bytes]) -> Any:
         return table["data"].combine_chunks() if table["data"].type == _DATA else None
     except pa.ArrowException:
         return None
-
-
-def _on_one_line(body: bytes) -> bytes:
-    return body.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in body or b"\r" in body else body
 
 
 def _is_plain(columns: dict[str, Any], asked: pa.Array[Any]) -> bool:

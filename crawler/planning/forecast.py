@@ -97,10 +97,8 @@ class _Cost(NamedTuple):
     def unless_carried(self, chance: float) -> _Cost:
         """The cost where all but one page is saved by such a chance; `saved` is what that turns on."""
         rest, saved = 1 - chance, max(0.0, self.mean - 1)
-        variance = rest * self.variance + chance * rest * saved**2
-        return self._replace(
-            mean=self.mean - chance * saved, variance=variance, slope=rest * self.slope, saved=saved
-        )
+        mean, variance = self.mean - chance * saved, rest * self.variance + chance * rest * saved**2
+        return self._replace(mean=mean, variance=variance, slope=rest * self.slope, saved=saved)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from crawler.models.seller import Strategy
 from crawler.options import RunSettings
 from crawler.planning.estimates import Chances, chance, cost_per_page, growth, spread
 from crawler.planning.forecast import Detours, Forecaster, Tariff, jumps
-from crawler.planning.known import KnownSeller, Today, known_sellers, read_today
+from crawler.planning.known import KnownSeller, Today, read_today
 
 _UNSEEN = (0.9, 0.1, 0.5)
 """Chances to be unchanged where no night shows them: after a night unchanged, after one changed, of all."""
@@ -67,23 +67,18 @@ def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_da
         may_carry = unchanged.may_carry(CarryRule(crawl_date, run.max_age, run.audit))
         may_carry -= {seller_id for seller_id, has in today.items() if has.pages}
     listed = list(map(str, ids.to_pylist()))
-    known = known_sellers(last_seen(history.sellers(), crawl_date, ids))
+    seen = last_seen(history.sellers(), crawl_date, ids).to_pylist()
     sellers = [
-        seller._replace(unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
-        for seller_id, seller in zip(listed, known, strict=True)
+        KnownSeller(**row, unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
+        for seller_id, row in zip(listed, seen, strict=True)
     ]
-    forecaster = _learned(run, history, unchanged, crawl_date, today)
-    shares = unchanged.shares
+    forecaster, shares = _learned(run, history, unchanged, crawl_date, today), unchanged.shares
     followed = max(len(shares[True]), len(shares[False]))
     return PlanInputs(listed, sellers, today, forecaster, len(shares[None]), followed)
 
 
 def _learned(
-    run: RunSettings,
-    history: History,
-    unchanged: UnchangedSellers,
-    crawl_date: date,
-    today: dict[str, Today],
+    run: RunSettings, history: History, unchanged: UnchangedSellers, crawl_date: date, today: dict[str, Today]
 ) -> Forecaster:
     """A forecaster by all sellers that the snapshots know, listed or not."""
     snapshots = history.sellers()
@@ -95,25 +90,18 @@ def _learned(
     rate, cost = growth(rates, errors), cost_per_page(costs_per_page(snapshots))
     everyone = all_ids(snapshots)
     ids = list(map(str, everyone.to_pylist()))
+    seen = last_seen(snapshots, crawl_date, everyone).to_pylist()
     known = [
-        seller._replace(unchanged=unchanged.unchanged.get(seller_id)).with_today(today.get(seller_id))
-        for seller_id, seller in zip(
-            ids, known_sellers(last_seen(snapshots, crawl_date, everyone)), strict=True
-        )
+        KnownSeller(**row, unchanged=unchanged.unchanged.get(seller_id)).with_today(today.get(seller_id))
+        for seller_id, row in zip(ids, seen, strict=True)
     ]
     alone = Forecaster(tariff, rate, 0.0, cost, spread([], []))
     ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
     begun = [KnownSeller().with_today(today[seller_id]) for seller_id in today.keys() - set(ids)]
     cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
-    return Forecaster(
-        tariff,
-        rate,
-        fmean(unrest) if unrest else 0.0,
-        cost,
-        spread(ends, cuts, run.max_pages),
-        _chances(unchanged),
-        _detours(run, ends, compared),
-    )
+    of_seller, costs = fmean(unrest) if unrest else 0.0, spread(ends, cuts, run.max_pages)
+    detours = _detours(run, ends, compared)
+    return Forecaster(tariff, rate, of_seller, cost, costs, _chances(unchanged), detours)
 
 
 def _detours(run: RunSettings, ends: list[float], compared: list[Pair]) -> Detours:

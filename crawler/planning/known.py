@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from crawler.models.seller import SellerStatus, StopReason, StopRule
 from crawler.options import RunSettings
@@ -49,11 +49,6 @@ class KnownSeller(NamedTuple):
             return self
         cut = max(self.cut or 0, today.pages) if self.videos is None else None
         return self._replace(paid=today.pages, cut=cut)
-
-
-def known_sellers(seen: Any) -> list[KnownSeller]:
-    """What snapshots know of sellers, one by one, from the table of `last_seen`."""
-    return [KnownSeller(**row) for row in seen.to_pylist()]
 
 
 def read_today(run: RunSettings, crawl_date: date) -> dict[str, Today]:

@@ -104,8 +104,7 @@ def _guided(values: list[Sequence[float]], inputs: PlanInputs) -> list[Sequence[
     """Values to go by: an unknown seller's first page counts as first pages do on average."""
     firsts = [pages[0] for pages in values if len(pages)]
     mean = sum(firsts) / len(firsts) if firsts else 0.0
-    by_seller = zip(values, inputs.sellers, strict=True)
-    return [pages if seller.is_known else (mean,) for pages, seller in by_seller]
+    return [pages if s.is_known else (mean,) for pages, s in zip(values, inputs.sellers, strict=True)]
 
 
 def _worth(values: list[Sequence[float]], inputs: PlanInputs) -> list[Sequence[float]]:

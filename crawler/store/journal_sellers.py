@@ -162,7 +162,8 @@ class JournalReader:
         """A seller whose pages have gaps: only those before the first one limit what may be missing."""
         most: float | None = inf
         wanted = 1
-        for page_num, last_value in self._database.connection.execute(sql.LAST_VALUES, (seller.seller_id,)):
+        rows = self._database.connection.execute(sql.LAST_VALUES, (seller.seller_id,))
+        for page_num, last_value in rows:  # pragma: no branch - the first gap ends it
             if page_num > wanted:
                 break
             most = None if most is None or last_value is None else min(most, last_value)

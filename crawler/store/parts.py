@@ -125,7 +125,7 @@ def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
     """Sellers by the snapshot that they matched."""
     found: dict[date, list[str]] = {}
     for seller in sellers:
-        if seller.matched is not None:
+        if seller.matched is not None:  # pragma: no branch - none is carried without a match
             found.setdefault(seller.matched, []).append(seller.seller_id)
     return found
 

@@ -84,11 +84,10 @@ def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]
         def write(table: pa.Table) -> None:
             most = len(table) * _BATCH_BYTES // max(1, table.nbytes)
             for batch in table.to_batches(max(1, min(_BATCH_ROWS, most))):
-                if batch.num_rows:
-                    # The head is written with the first batch.
-                    ends.extend([] if ends else [_HEAD])
-                    out.write_batch(batch)
-                    ends.append(file.tell())
+                # The head is written with the first batch.
+                ends.extend([] if ends else [_HEAD])
+                out.write_batch(batch)
+                ends.append(file.tell())
 
         yield write, ends
 

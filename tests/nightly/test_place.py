@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ from conftest import SMALL, Night
 from crawler.models.errors import DataLockedError
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store import lock
+from crawler.store.files import open_private
 from crawler.store.lock import hold_lock
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
@@ -83,6 +85,32 @@ def test_a_removed_lock_lets_no_second_run_in(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(DataLockedError, match="another run"), hold_lock(tmp_path, "two"):
             pass
     with hold_lock(tmp_path, "two"):
+        pass
+
+
+def test_a_lock_that_another_run_takes_while_it_is_replaced_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with a second name is replaced; of two runs that do so at once one gets the new file's lock."""
+    with hold_lock(tmp_path, "one"):
+        pass
+    path = tmp_path / "state" / "lock"
+    (tmp_path / "second").hardlink_to(path)
+
+    def taken_by_another(path: Path) -> int:
+        handle, other = open_private(path), open_private(path)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        os.write(other, b'{"run_id": "two", "pid": 2}')
+        return handle
+
+    openings = [taken_by_another, open_private]
+    monkeypatch.setattr(lock, "_PAUSES", (0.0,))
+
+    def next_opening(path: Path) -> int:
+        return openings.pop()(path)
+
+    monkeypatch.setattr(lock, "open_private", next_opening)
+    with pytest.raises(DataLockedError, match=r"held by run two \(process 2\)"), hold_lock(tmp_path, "one"):
         pass
 
 

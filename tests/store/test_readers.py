@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import duckdb
@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
-from crawler.models.page import Page
+from crawler.models.errors import CarriedRowsLostError
+from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
 from crawler.store import failpoints, parts, region_files, segment_file
@@ -146,6 +147,40 @@ def test_the_row_received_last_stands(tmp_path: Path) -> None:
     assert (moved["total_views_cnt"], moved["page_num"], moved["position"]) == (2, 2, 11)
     assert (counts.received, counts.duplicate, counts.written) == (12, 1, 11)
     assert [r["position"] for r in rows] == sorted(r["position"] for r in rows)
+
+
+def test_rows_of_pages_that_are_too_long_have_positions_of_their_own(tmp_path: Path) -> None:
+    """Page 1 has two rows too many, so page 2 begins later; page 4 follows a gap."""
+    sizes = {1: 12, 2: 10, 4: 1}
+    pages = [page("7", n, [row(f"{n}-{place}") for place in range(size)]) for n, size in sizes.items()]
+    published(tmp_path, [*pages, page("8", 1, [row("1")])])
+    found = ds.dataset(tmp_path / "videos", format="parquet").to_table().to_pylist()
+    assert [r["position"] for r in found if r["seller_id"] == "7"] == [*range(1, 23), 31]
+    assert [r["position"] for r in found if r["seller_id"] == "8"] == [1]
+
+
+class LostRows:
+    """An earlier snapshot that should have rows, and has none."""
+
+    damages: ClassVar[list[str]] = []
+    lost: ClassVar[list[str]] = []
+
+    def pieces(self, _sellers: object, *, carried: bool = True) -> Iterator[pa.Table]:
+        assert carried
+        yield VIDEO_SCHEMA.empty_table()
+
+    def expected(self, seller: Any) -> int:
+        return int(seller.matched_videos)
+
+
+def test_rows_that_are_not_in_their_snapshot_are_lost(tmp_path: Path) -> None:
+    ending = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
+    notes = PageNotes(match=Match(DATE, 3, carried=True))
+    lost: Any = LostRows()
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.write([Record("7", "run", 1, page("7", 1, [row("1")]), ending, notes)])
+        with pytest.raises(CarriedRowsLostError, match="3 rows to be taken from earlier snapshots"):
+            [list(pieces) for _, pieces in parts.deduplicated(journal, tmp_path / "between", lost)]
 
 
 def test_a_second_publish_replaces_the_whole_date(tmp_path: Path) -> None:

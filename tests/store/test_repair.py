@@ -113,11 +113,17 @@ CREDITS = len(SELLERS) * PAGES + 2
         ),
         pytest.param("UPDATE body SET seq = 8 WHERE seq = 9", 1, CREDITS, id="place of a body"),
         pytest.param("UPDATE body SET size = 7, first_seq = 1", 0, CREDITS, id="size of a body"),
+        pytest.param(
+            "UPDATE body SET size = -1, lz4 = zeroblob(length(lz4)) WHERE seq = 9", 3, CREDITS, id="no size"
+        ),
         pytest.param("DELETE FROM body WHERE seq = 12", 3, CREDITS, id="lost body"),
         pytest.param("UPDATE page SET page_num = page_num + 8 WHERE seq = 2", 0, CREDITS, id="page, one bit"),
         pytest.param("UPDATE page SET least = least + 1024 WHERE seq = 11", 0, CREDITS, id="real, one bit"),
         pytest.param(
             "UPDATE page SET seller_id = 'nobody' WHERE seq = 2", 1, CREDITS - 1, id="page in segment"
+        ),
+        pytest.param(
+            "UPDATE page SET seller_id = 'nobody', credits = 1000 WHERE seq = 2", 1, CREDITS - 1, id="credits"
         ),
         pytest.param("UPDATE page SET size = 77 WHERE seq = 8", 1, CREDITS, id="page in body"),
         pytest.param("UPDATE page SET row_count = 7777777 WHERE seq = 12", 1, CREDITS, id="last page"),
@@ -128,6 +134,12 @@ CREDITS = len(SELLERS) * PAGES + 2
         pytest.param("UPDATE outlay SET credits = 18", 0, CREDITS, id="outlay, one bit"),
         pytest.param("UPDATE outlay SET credits = 77777", 0, CREDITS - 2, id="outlay"),
         pytest.param("UPDATE meta SET value = 'viewr' WHERE name = 'sort'", 0, CREDITS, id="meta, one bit"),
+        pytest.param(
+            "INSERT INTO meta SELECT 'sorv', value, checksum FROM meta WHERE name = 'sort'",
+            0,
+            CREDITS,
+            id="a row that is there already",
+        ),
     ],
 )
 def test_what_is_damaged_is_corrected_or_missing(path: Path, query: str, missing: int, credit: int) -> None:
@@ -208,9 +220,32 @@ def test_commits_that_a_damaged_log_hides_are_counted(tmp_path: Path) -> None:
         harmed[place] ^= 1
         whole.write_bytes(harmed)
         assert unread_commits(path.with_name("copy.sqlite")) == unread
+    for size in (0, 77):
+        harmed = bytearray(log)
+        harmed[8:12] = size.to_bytes(4)
+        whole.write_bytes(harmed)
+        assert unread_commits(path.with_name("copy.sqlite")) == 1, "no page has this size"
+    whole.write_bytes(log[:20])
+    assert unread_commits(path.with_name("copy.sqlite")) == 0
     whole.write_bytes(log[: len(log) - 9])
     assert unread_commits(path.with_name("copy.sqlite")) == 0
     assert unread_commits(path.with_name("none.sqlite")) == 0
+
+
+def test_what_is_left_of_a_log_s_earlier_round_is_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        for page_num in range(1, PAGES):
+            journal.write([record("7001", page_num)])
+        journal.database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        journal.write([record("7001", PAGES)])
+        assert unread_commits(path) == 0
+
+
+def test_without_one_of_these_rows_it_is_not_known_which_crawl_is_published(path: Path) -> None:
+    change(path, "INSERT INTO anew VALUES ('7001', 5, 1, 77777)")
+    with Journal(path) as journal, pytest.raises(OutputError, match=r"damaged \(table anew, 7001\)"):
+        SegmentWriter(journal, read_batch)
 
 
 def test_one_flipped_bit_of_a_body_costs_nothing(path: Path) -> None:
