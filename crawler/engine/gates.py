@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -77,12 +78,12 @@ class HeldBackError(Exception):
 
 @dataclass(slots=True)
 class PacedDeparture:
-    """One attempt on its way out; `sent_at` is the loop time of its place in the pace."""
+    """One attempt on its way out; `sent_at` is the loop time of its place in the pace, -inf before."""
 
     pace: Pace
     stop: Stop
     is_held_back: Callable[[], bool]
-    sent_at: float | None = None
+    sent_at: float = -inf
     label: str = "unknown"
     is_coming: bool = False
 
@@ -213,7 +214,7 @@ class Gates:
             raise
         finally:
             self._settle(request, departure)
-        assert departure.sent_at is not None, "a page came without a request"  # noqa: S101 - an invariant
+        assert departure.sent_at > -inf, "a page came without a request"  # noqa: S101 - an invariant
         self.counts.ok += 1
         self._note_answer(request, departure.sent_at)
         return page, departure.sent_at
@@ -223,7 +224,7 @@ class Gates:
 
     def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
         departure.end()
-        if departure.sent_at is None:
+        if departure.sent_at == -inf:
             self.credits.give_back()
             return
         self.credits.spend()
@@ -251,8 +252,6 @@ class Gates:
             request.streak = self.breaker.streak
             request.reason = str(error)
             request.due = now + self.retry.wait(request.failures, self.rng)
-        elif departure.sent_at is None:
-            return
         elif isinstance(error, RefusedError):
             self._note_answer(request, departure.sent_at)
         elif isinstance(error, ThrottledError):

@@ -322,8 +322,7 @@ class Seller:
 
     @property
     def _reads_ahead(self) -> Ahead:
-        if self._ahead is None:
-            raise UnknownEventError(f"no look-ahead while {self.state}")
+        assert self._ahead is not None, "the states that read ahead begin with it"  # noqa: S101 - an invariant
         return self._ahead
 
     def _ask_ahead(self, ahead: Ahead) -> events.Answer:

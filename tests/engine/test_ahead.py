@@ -18,9 +18,15 @@ from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.api import PAGE_SIZE
-from crawler.models.errors import InterruptedRunError, RefusedError, ThrottledError, UnavailableError
+from crawler.models.errors import (
+    InterruptedRunError,
+    OutputError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
-from crawler.models.seller import Ending, SellerProgress, Strategy
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, Strategy
 from crawler.ports import Departure
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier, spread_places
@@ -29,7 +35,7 @@ from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
 
 Answer = Exception | int | None
-"""How a request ends: so many rows, none told (`data` is null), or an error."""
+"""How a request ends: with so many rows, with `data` null (None), or with an error."""
 
 
 @dataclass
@@ -57,11 +63,13 @@ class Api:
 
 @dataclass
 class Journal:
-    """Remembers pages and endings, in the order in which they were kept."""
+    """Remembers pages and endings in order; nothing more is kept from an ending as `breaks_at` on."""
 
     pages: list[tuple[str, int]] = field(default_factory=list)
     endings: dict[str, Ending] = field(default_factory=dict)
     credits: Counter[str] = field(default_factory=Counter)
+    breaks_at: SellerStatus | None = None
+    is_broken: bool = False
 
     async def append(
         self, page: Page, credits_spent: int, ending: Ending | None, _notes: PageNotes = NO_NOTES
@@ -71,6 +79,9 @@ class Journal:
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         await asyncio.sleep(0.01)
+        self.is_broken |= ending is not None and ending.status is self.breaks_at
+        if self.is_broken:
+            raise OutputError("the disk is full")
         self.credits[seller_id] += credits_spent
         if ending is not None:
             assert seller_id not in self.endings
@@ -97,15 +108,17 @@ def crawl(
     patience: float = 900,
     spread: int = 0,
     begun: Iterable[SellerProgress] = (),
+    journal: Journal | None = None,
+    policies: Policies | None = None,
 ) -> tuple[Journal, Crawl]:
     """Crawl sellers to their end, or until a signal comes; each of `to_repair` has a gap before page 2."""
-    journal, stop, breaker = Journal(), Stop(), Breaker(patience)
+    journal, stop, breaker = journal or Journal(), Stop(), Breaker(patience)
     pace = Pace(200, 60)
     gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
     listed = list(sellers)
     apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
     frontier = Frontier(iter(listed), begun, Strategy.DEPTH_FIRST, apart)
-    size, policies = PoolSize(200, workers), Policies(lookahead=rule)
+    size, policies = PoolSize(200, workers), policies or Policies(lookahead=rule)
     job = Crawl(frontier, gates, journal, size, 1.0, policies, to_repair=to_repair)
 
     async def main() -> None:
@@ -114,7 +127,7 @@ def crawl(
         await asyncio.wait_for(job.run(), 100_000)
 
     run_virtual(main())
-    assert sum(journal.credits.values()) == len(api.sent)
+    assert journal.is_broken or sum(journal.credits.values()) == len(api.sent)
     return journal, job
 
 
@@ -144,7 +157,7 @@ def test_a_seller_whose_end_is_known_ends_though_the_api_goes_down_under_its_las
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_stop_leaves_no_seller_open_whose_end_is_known(*, refused: bool) -> None:
-    """Page 38 is past the end and never answered: what the run was told before it must not be asked again."""
+    """Page 38 is past the end and never answered: what was answered before it must not be asked for again."""
 
     def answer(_seller: str, page_num: int, _at: float) -> Answer:
         return RefusedError("400") if refused and page_num == 20 else rows(355, page_num)

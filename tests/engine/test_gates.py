@@ -113,9 +113,9 @@ class FakeLedger:
 
 @dataclass
 class FakeJournal:
-    """Remembers how many credits it was told of, for whom, and whether that ended the seller."""
+    """Remembers the reported credits: for whom, how many, and whether that ended the seller."""
 
-    told: list[tuple[str, int, bool]] = field(default_factory=list)
+    reported: list[tuple[str, int, bool]] = field(default_factory=list)
 
     async def append(
         self, page: Page, credits_spent: int, ending: Ending | None, notes: PageNotes = NO_NOTES
@@ -125,7 +125,7 @@ class FakeJournal:
 
     async def end(self, seller_id: str, credits_spent: int, ending: Ending | None) -> None:
         await asyncio.sleep(0.01)
-        self.told.append((seller_id, credits_spent, ending is not None))
+        self.reported.append((seller_id, credits_spent, ending is not None))
 
     async def drifted(self, _seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         raise AssertionError
@@ -458,14 +458,14 @@ def crawl(rig: Rig, sellers: int, qps: float) -> tuple[float, Counter[SellerStat
         return now() - 1000
 
     took = run_virtual(main())
-    assert sum(spent for _, spent, _ in journal.told) == len(rig.api.sent)
-    assert sum(has_ended for _, _, has_ended in journal.told) == ends.total()
+    assert sum(spent for _, spent, _ in journal.reported) == len(rig.api.sent)
+    assert sum(has_ended for _, _, has_ended in journal.reported) == ends.total()
     return took, ends
 
 
 @pytest.mark.parametrize("qps", [0.5, 5, 30])
 def test_an_api_that_is_down_is_asked_sparingly_until_patience_ends(qps: float) -> None:
-    """Five sellers who fail, whatever is in flight by then, and sixteen probes in a quarter of an hour."""
+    """Five sellers who fail, whatever is in flight by then, and sixteen trials in a quarter of an hour."""
     rig = Rig(FakeApi(unavailable), qps=qps)
     took, ends = crawl(rig, 10_000, qps)
     assert isinstance(rig.stop.reason, ApiDownError)
@@ -491,9 +491,9 @@ def test_nothing_but_one_probe_at_a_time_is_sent_while_the_api_is_down() -> None
             await asyncio.sleep(0.01)
         opened = now()
         await outcomes(tasks)
-        probes = [at for at, _ in rig.api.sent if at > opened]
-        assert len(probes) >= 5
-        assert all(later - earlier > 2.0 for earlier, later in pairwise(probes))
+        trials = [at for at, _ in rig.api.sent if at > opened]
+        assert len(trials) >= 5
+        assert all(later - earlier > 2.0 for earlier, later in pairwise(trials))
 
     run_virtual(main())
     rig.check()

@@ -223,7 +223,7 @@ def test_five_sellers_and_nobody_else_answered_is_an_api_that_is_down() -> None:
 
 
 def test_gaps_are_waited_for_as_pages_are_while_the_api_is_down() -> None:
-    """One seller is answered, four are given up, the first to be mended as well; then the API is back."""
+    """One seller is answered, four are given up, the first to be repaired as well; then the API is back."""
 
     def answer(seller: str, _page_num: int, at: float) -> Answer:
         if seller == "well":
@@ -244,7 +244,7 @@ def test_few_sellers_are_not_blamed_where_nobody_has_been_answered(few: int, pat
     journal, job = crawl(api, sizes(0, few), LookaheadRule(), patience=patience)
     assert isinstance(job._stop.reason, ApiDownError)
     assert not journal.endings
-    # The last probe is sent when patience ends; the first five attempts take up to 16 s.
+    # The last trial is sent when patience ends; the first five attempts take up to 16 s.
     assert patience <= api.ended <= max(patience, 16) + 1
     assert max(Counter(api.sent).values()) <= HARD_ATTEMPTS
 

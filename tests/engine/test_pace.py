@@ -296,14 +296,14 @@ def test_a_burst_slows_once_however_many_429s_it_has(qps: float) -> None:
     assert 0.4 * qps <= len(after) <= 0.7 * qps + 1
 
 
-def test_429s_of_a_burst_are_told_from_those_of_the_next() -> None:
+def test_429s_of_a_burst_are_distinguished_from_those_of_the_next() -> None:
     async def main() -> list[bool]:
         pace = Pace(100, CAP)
         first, second = await pace.place(), await pace.place()
-        told = [pace.throttled(first, None), pace.throttled(second, None)]
+        of_first_burst = [pace.throttled(first, None), pace.throttled(second, None)]
         third, fourth = await pace.place(), await pace.place()
         assert third >= second + 1
-        return [*told, pace.throttled(fourth, None), pace.throttled(third, None)]
+        return [*of_first_burst, pace.throttled(fourth, None), pace.throttled(third, None)]
 
     assert run_virtual(main()) == [True, False, True, False]
 
@@ -347,8 +347,8 @@ def test_the_longest_retry_after_of_a_burst_holds() -> None:
         places = [await pace.place() for _ in range(4)]
         for place, retry_after in zip(places, [2.0, 9.0, 3.0, None], strict=True):
             pace.throttled(place, retry_after)
-        told = now()
-        return await pace.place() - told
+        asked = now()
+        return await pace.place() - asked
 
     assert run_virtual(main()) == pytest.approx(9.0)
 
@@ -359,8 +359,8 @@ def test_bursts_in_a_row_wait_twice_as_long_each_time_up_to_a_minute() -> None:
         for _ in range(8):
             place = await pace.place()
             pace.throttled(place, None)
-            told = now()
-            waits.append(await pace.place() - told)
+            asked = now()
+            waits.append(await pace.place() - asked)
         return waits
 
     assert run_virtual(main()) == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=0.01)

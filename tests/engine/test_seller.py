@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
 from itertools import product
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from crawler.engine.events import Defer, Event, Keep, Park
 from crawler.engine.seller import _DECIDE, TRANSITIONS, Policies, Seller, SellerState, UnknownEventError
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import NO_NOTES, Page
+from crawler.models.page import NO_NOTES, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
+from crawler.rules.best_first import Top
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.paging import PagingRule, ShortPageProbes
 
@@ -148,6 +150,38 @@ def test_no_request_of_a_suspect_seller_is_lost(data: st.DataObject) -> None:
         flying += [action for action in answer if isinstance(action, PageRequest)]
         assert len(flying) + len(parked) + len(it._set_aside) == left
     assert not left
+
+
+def full_page(page_num: int, fingerprint: int) -> Page:
+    return Page("s", page_num, b"", PAGE_SIZE, fingerprint, 0, "")
+
+
+def test_a_page_that_repeats_an_earlier_one_is_kept_as_the_last() -> None:
+    it, (first, again) = Seller(SellerProgress("s"), Policies()), (full_page(1, 7), full_page(2, 7))
+    it.on(Event.TURN)
+    assert it.on(Event.PAGE_CAME, first) == (Keep(first, NO_NOTES, None),)
+    it.on(Event.KEPT)
+    it.on(Event.TURN)
+    ending = Ending(SellerStatus.COMPLETE, StopReason.REPEATED_PAGE)
+    assert it.on(Event.PAGE_CAME, again) == (Keep(again, NO_NOTES, ending),)
+
+
+def test_a_seller_whose_rest_is_carried_ends_with_its_first_page() -> None:
+    match = Match(date(2026, 11, 22), 40, carried=True)
+    it, page = Seller(SellerProgress("s"), Policies(match=lambda _page: match)), full_page(1, 7)
+    it.on(Event.TURN)
+    ending = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
+    assert it.on(Event.PAGE_CAME, page) == (Keep(page, PageNotes(match=match), ending),)
+
+
+def test_a_seller_read_ahead_ends_at_its_turn_once_the_best_videos_are_certain() -> None:
+    it, _ = suspect()
+    it._reads_ahead.landed(5)
+    it.progress.max_remaining_value = -1.0
+    top = Top(1)
+    top.add([(("other", "video"), 0.0)])
+    it._policies = Policies(top=top)
+    assert it.on(Event.TURN) == (Ending(SellerStatus.PARTIAL, StopReason.TOP),)
 
 
 def test_the_docs_show_the_table() -> None:

@@ -16,7 +16,6 @@ from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
 from crawler.nightly.world import World
-from crawler.rules.dates import doubt_by_api, doubt_by_last_run, is_future
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import load
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -74,22 +73,6 @@ def test_what_a_date_header_says_is_not_trusted_blindly() -> None:
     odd = ("Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 99 Nov 2026 99:00:00 GMT", "9" * 500)
     for rubbish in (None, "", "x", *odd):
         assert read_date(rubbish) is None
-
-
-def test_two_clocks_are_compared() -> None:
-    assert doubt_by_last_run(NOW, None) is None
-    for days in (-2, -1, 0, 1, 35):
-        assert doubt_by_last_run(NOW + days * DAY, NOW) is None
-    for off in (-400, -2.1, 35.1, 400):
-        assert doubt_by_last_run(NOW + off * DAY, NOW)
-    hour = timedelta(hours=1)
-    today = datetime(2026, 11, 23, 9, tzinfo=UTC)
-    doubts = [bool(doubt_by_api(today, n * hour)) for n in (-13, -12, 0, 12, 13)]
-    assert doubts == [True, False, False, False, True]
-    assert doubt_by_api(today, None) is None
-    # Of a day that has begun somewhere nobody can say that it lies ahead.
-    assert [is_future(date(2026, 11, day), today, -13 * hour) for day in (22, 23, 24)] == [False, False, True]
-    assert not is_future(date(2027, 11, 24), today, -11 * hour)
 
 
 def test_a_day_far_ahead_counts_for_the_month_it_was_spent_in_and_no_later_one(tmp_path: Path) -> None:

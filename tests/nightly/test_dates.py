@@ -24,7 +24,7 @@ from conftest import DATE, SMALL, Night, as_printed
 
 from crawler.commands.status import status_command
 from crawler.models.errors import OutputError
-from crawler.rules.dates import is_late, latest_date
+from crawler.rules.dates import latest_date
 from crawler.settings.load import load
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -156,15 +156,6 @@ def test_a_date_that_nobody_on_earth_has_reached_is_refused(night: Begin, way: s
         assert "later than today anywhere on earth" in done.stdout + done.stderr
     assert simulator.stats.requests == 0
     assert not (job.data / "state").exists()
-
-
-def test_today_is_what_the_easternmost_place_calls_it() -> None:
-    noon = datetime(2026, 11, 23, 9, 59, 59, tzinfo=UTC)
-    assert latest_date(noon).isoformat() == "2026-11-23"
-    assert latest_date(noon + timedelta(seconds=1)).isoformat() == "2026-11-24"
-    assert not is_late(noon, noon + timedelta(hours=36), 36.0)
-    assert is_late(noon, noon + timedelta(hours=36, milliseconds=1), 36.0)
-    assert not is_late(noon + 400 * DAY, noon, 0.0)
 
 
 @dataclass

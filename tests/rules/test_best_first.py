@@ -88,6 +88,18 @@ def test_every_page_is_read_whatever_its_values_and_its_history_add_up_to(
     assert printed is None or isfinite(printed)
 
 
+def test_a_seller_begun_without_a_page_is_worth_what_a_new_one_is() -> None:
+    """Its first page was null once, and the run was stopped."""
+    begun = SellerProgress("null", null_seen=True)
+    frontier = BestFirst(["new"], [begun], {"new": [5.0]})
+    assert frontier.gain(begun) == inf
+    assert frontier.take() is begun
+    frontier.learn(Page("other", 1, b"", 3, 0, 0, "", total=4.0))
+    frontier.put_back(begun)
+    taken = [frontier.take(), frontier.take()]
+    assert [seller.seller_id for seller in taken if seller is not None] == ["new", "null"]
+
+
 @settings(deadline=None)
 @given(shelf=shelves)
 def test_no_page_is_read_while_a_better_one_is_free(shelf: Shelf) -> None:

@@ -67,14 +67,14 @@ def test_no_row_that_rose_is_missing_after_the_repair(rows: int, moves: list[Mov
     gaps, readings = read(shelf)
     repair, again = Repair(gaps, readings), list[int]()
     shelf._moves.clear()
-    mended = None
+    repaired_beyond = None
     while repair.page_num is not None:
         again.append(repair.page_num)
-        mended = repair.after(shelf.page(repair.page_num))
+        repaired_beyond = repair.after(shelf.page(repair.page_num))
     assert set(shelf.ids) <= shelf.seen
     assert len(again) == len(set(again))
     assert bool(again) == bool(gaps)
-    assert not gaps or (mended is not None and mended < min(gap.page_num for gap in gaps))
+    assert not gaps or (repaired_beyond is not None and repaired_beyond < min(gap.page_num for gap in gaps))
 
 
 @given(st.integers(0, 200))
@@ -130,13 +130,13 @@ def test_repair_finds_what_slipped_through(drifting: tuple[Night, Simulator, lis
     rows = job.seller_rows()
     assert sum(row["overlap"] for row in rows.values()) == drift["overlap"]
     assert {row["seller_id"] for row in rows.values() if row["drift"]} >= {seller for seller, _ in lost}
-    mended = job.run(source, "--lookahead", "off", "--repair-drift")
+    repaired = job.run(source, "--lookahead", "off", "--repair-drift")
     assert simulator.stats.requests > sent
-    assert mended["drift"]["gaps"] == 0
-    assert mended["drift"]["overlap"] == drift["overlap"]
+    assert repaired["drift"]["gaps"] == 0
+    assert repaired["drift"]["overlap"] == drift["overlap"]
     # The repair itself is read while videos come in: what it can miss is what came since.
     assert len(moved(simulator, ids, job) & lost) == 0
-    assert mended["sellers"]["complete"] == len(ids)
+    assert repaired["sellers"]["complete"] == len(ids)
     again = simulator.stats.requests
     job.run(source, "--lookahead", "off", "--repair-drift")
     assert simulator.stats.requests == again

@@ -177,6 +177,29 @@ def test_nothing_is_asked_for_beyond_the_last_page_allowed() -> None:
     assert sorted(asked) == list(range(1, 31))
 
 
+@pytest.mark.parametrize("mode", ["off", "history"])
+def test_pages_that_came_early_in_the_run_before_are_not_asked_for_again(mode: Mode) -> None:
+    shelf = List(65)
+    seller = SellerProgress("s", early_pages={page_num: shelf.page(page_num) for page_num in (2, 3, 5)})
+    ahead = LookaheadRule(mode).of(seller)
+    assert ahead is not None
+    assert ahead.early.keys() == {2, 3, 5}
+    asked = [ahead.ask() for _ in range(4)]
+    assert asked[0] == 1
+    assert not ahead.early.keys() & set(asked)
+
+
+def test_a_page_ahead_that_repeats_one_already_read_ends_the_list() -> None:
+    shelf, seller = List(40, repeats=True), SellerProgress("s")
+    for page_num in range(1, 5):
+        seller.received(shelf.page(page_num))
+    ahead = Ahead(seller, 100, 20, gallop=False)
+    assert (ahead.ask(), ahead.ask()) == (5, 18)
+    ahead.landed(18)
+    ahead.came_early(shelf.page(18))
+    assert ahead.ask() is None
+
+
 # --- the real job
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from math import ceil
 from random import Random
 
 import pytest
@@ -23,10 +22,9 @@ from crawler.models.seller import (
     Strategy,
 )
 from crawler.rules.best_first import BestFirst
-from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier, spread_places
 from crawler.rules.outage import DOWN_SELLERS, Breaker
-from crawler.rules.paging import PagingRule, Step
+from crawler.rules.paging import PagingRule, ProbeCounts, ShortPageProbes, Step
 from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule, throttle_wait
 from crawler.rules.sizing import MAX_WORKERS, PRIOR_BUSY_S, PoolSize
 
@@ -172,6 +170,42 @@ def test_promise_4(pages: list[Rows], stop: StopRule, max_pages: int) -> None:
         assert len(asked) == len(pages)
     elif ending.status is SellerStatus.PARTIAL:
         assert asked[-1] == max_pages
+
+
+def test_a_seller_whose_ending_was_not_written_needs_no_further_page() -> None:
+    seller = SellerProgress("seller")
+    assert PagingRule().ended(seller) is None
+    seller.received(answer(SHORT, 1))
+    assert PagingRule().ended(seller) == complete(StopReason.SHORT_PAGE)
+    assert PagingRule(StopRule.EMPTY).ended(seller) is None
+
+
+# --- probes
+
+
+@given(st.floats(0, 1), st.integers(1, 200))
+def test_probes_cost_no_more_than_their_share(share: float, credits_spent: int) -> None:
+    """A probe is counted when it begins, and is a credit itself."""
+    spent = 0
+    rule = ShortPageProbes(share, lambda: spent)
+    begun = 0
+    for _ in range(credits_spent):
+        begun += rule.begin()
+        spent += 1
+        assert begun <= share * spent
+    assert begun + 1 > share * spent
+
+
+def test_rows_beyond_a_short_page_are_counted_by_why_they_were_asked_for() -> None:
+    rule = ShortPageProbes()
+    probed = SellerProgress("seller", pages=1, probing=True)
+    rule.count(probed, answer(SHORT, 2), StopRule.SHORT)
+    after_rejects = SellerProgress("seller", pages=1, last_page_rejected=True)
+    rule.count(after_rejects, answer(None, 2), StopRule.SHORT)
+    rule.count(after_rejects, answer(SHORT, 2), StopRule.EMPTY)
+    rule.count(SellerProgress("seller"), answer(FULL, 1), StopRule.SHORT)
+    assert rule.probes == ProbeCounts(sent=1, rows_found=3)
+    assert rule.after_rejects == ProbeCounts(sent=1, rows_found=0)
 
 
 # --- the frontier
@@ -455,8 +489,8 @@ def down(breaker: Breaker, now: float) -> None:
         breaker.failed(str(i), now)
 
 
-def probes(breaker: Breaker, now: float) -> list[float]:
-    """When probes are sent to an API that stays down, until it is given up."""
+def trials(breaker: Breaker, now: float) -> list[float]:
+    """When trials are sent to an API that stays down, until it is given up."""
     sent = list[float]()
     while not breaker.given_up(now):
         now += breaker.trial_in(now)
@@ -468,22 +502,22 @@ def probes(breaker: Breaker, now: float) -> list[float]:
 
 
 @given(st.floats(0, 7200), st.floats(0, 1e6))
-def test_probes_are_ever_further_apart_and_the_last_comes_when_patience_ends(
+def test_trials_are_ever_further_apart_and_the_last_comes_when_patience_ends(
     patience: float, began: float
 ) -> None:
     breaker = Breaker(patience)
     down(breaker, began)
-    sent = probes(breaker, began)
+    sent = trials(breaker, began)
     gaps = [later - earlier for earlier, later in zip([began, *sent], sent, strict=False)]
     assert sent[-1] == pytest.approx(began + patience, abs=1e-6)
     assert all(later > earlier for earlier, later in pairwise(gaps[:-1]))
     assert len(sent) <= 21
 
 
-def test_a_quarter_of_an_hour_costs_sixteen_probes() -> None:
+def test_a_quarter_of_an_hour_costs_sixteen_trials() -> None:
     breaker = Breaker(900)
     down(breaker, 0)
-    assert len(probes(breaker, 0)) == 16
+    assert len(trials(breaker, 0)) == 16
 
 
 def test_nothing_is_given_up_before_patience_ends_or_while_closed() -> None:
@@ -495,7 +529,7 @@ def test_nothing_is_given_up_before_patience_ends_or_while_closed() -> None:
     assert not breaker.given_up(9.999)
 
 
-def test_a_streak_longer_than_patience_still_gets_its_last_probe() -> None:
+def test_a_streak_longer_than_patience_still_gets_its_last_trial() -> None:
     """Few sellers may fail slowly: the breaker then opens when patience has already ended."""
     breaker = Breaker(10)
     breaker.failed("slow", 0)
@@ -509,56 +543,14 @@ def test_a_streak_longer_than_patience_still_gets_its_last_probe() -> None:
 def test_an_answer_closes_it_and_the_next_outage_begins_anew() -> None:
     breaker = Breaker(900)
     down(breaker, 0)
-    first = probes(breaker, 0)
+    first = trials(breaker, 0)
     breaker.answered("0", 1000)
     assert not breaker.is_open
     assert not breaker.given_up(1e9)
     for i in range(DOWN_SELLERS):
         breaker.answered(str(i), 1000)
     down(breaker, 5000)
-    assert [sent - 5000 for sent in probes(breaker, 5000)] == pytest.approx(first)
-
-
-# --- leases
-
-
-def leases(qps: float, budget: int, in_use: int = 4096) -> list[int]:
-    sizes = list[int]()
-    while size := lease_size(qps, in_use, budget - sum(sizes)):
-        assert size >= 1
-        sizes.append(size)
-    return sizes
-
-
-@settings(max_examples=50)
-@given(st.floats(0.1, 2000), st.integers(0, 5000))
-def test_leases_are_the_budget_in_small_shares(qps: float, budget: int) -> None:
-    sizes, left = leases(qps, budget), budget
-    assert sum(sizes) == budget
-    for size in sizes:
-        assert size <= max(1, left // 32)
-        assert size <= ceil(qps)
-        left -= size
-
-
-@given(st.floats(0.1, 2000))
-def test_a_budget_of_100_buys_97_though_a_lease_be_stranded(qps: float) -> None:
-    assert 100 - max(leases(qps, 100)) >= 97
-
-
-@pytest.mark.parametrize(
-    ("qps", "size"), [(0.1, 1), (1, 1), (2.5, 3), (5, 5), (50, 8), (200, 20), (2000, 200)]
-)
-def test_without_a_budget_a_lease_is_a_second_of_requests_or_a_tenth(qps: float, size: int) -> None:
-    assert lease_size(qps, 4096, None) == size
-    assert lease_size(qps, 4096, 10**9) == size
-
-
-@given(st.floats(0.1, 10_000), st.integers(1, 4096), st.none() | st.integers(0, 10**9))
-def test_a_lease_is_bounded_by_what_can_be_in_flight(qps: float, in_use: int, left: int | None) -> None:
-    size = lease_size(qps, in_use, left)
-    assert size <= max(8, in_use)
-    assert (size > 0) == (left != 0)
+    assert [sent - 5000 for sent in trials(breaker, 5000)] == pytest.approx(first)
 
 
 # --- the pool

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 from conftest import SMALL, Night
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -24,7 +24,7 @@ from crawler.engine.credits import Credits
 from crawler.models.errors import BudgetSpentError, InputError, OutputError
 from crawler.nightly.account import Account
 from crawler.options import CreditSettings
-from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, pace_since
+from crawler.rules.budget import lease_size, month_begin, month_end
 from crawler.settings.load import load
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
@@ -367,48 +367,6 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format 4, this program knows up to 3"):
         Ledger(tmp_path)
     assert version_of(path) == 4
-
-
-@pytest.mark.parametrize(
-    ("day", "begins", "begin", "end"),
-    [
-        ("2024-02-29", 28, "2024-02-28", "2024-03-28"),
-        ("2024-02-27", 28, "2024-01-28", "2024-02-28"),
-        ("2023-02-28", 28, "2023-02-28", "2023-03-28"),
-        ("2024-03-01", 1, "2024-03-01", "2024-04-01"),
-        ("2026-01-31", 1, "2026-01-01", "2026-02-01"),
-        ("2026-12-31", 1, "2026-12-01", "2027-01-01"),
-        ("2026-12-31", 15, "2026-12-15", "2027-01-15"),
-        ("2027-01-01", 15, "2026-12-15", "2027-01-15"),
-        ("2027-01-14", 15, "2026-12-15", "2027-01-15"),
-        ("2027-01-15", 15, "2027-01-15", "2027-02-15"),
-    ],
-)
-def test_billing_months(day: str, begins: int, begin: str, end: str) -> None:
-    given = date.fromisoformat(day)
-    assert (month_begin(given, begins).isoformat(), month_end(given, begins).isoformat()) == (begin, end)
-
-
-@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.integers(1, 28))
-def test_billing_months_are_those_that_the_calendar_shows(day: date, begins: int) -> None:
-    begin = next(d for d in (day - n * DAY for n in range(31)) if d.day == begins)
-    end = next(d for d in (day + n * DAY for n in range(1, 32)) if d.day == begins)
-    assert (month_begin(day, begins), month_end(day, begins)) == (begin, end)
-
-
-def test_a_lease_counts_for_the_utc_day_of_an_hour_later() -> None:
-    east = datetime.fromisoformat("2026-12-01T06:59:59+08:00")
-    assert lease_day(east) == date(2026, 11, 30)
-    assert lease_day(east + timedelta(seconds=1)) == date(2026, 12, 1)
-
-
-def test_the_mean_is_taken_over_days_that_tell_something() -> None:
-    first, month = date(2026, 1, 1), date(2026, 11, 1)
-    assert pace_since(date(2026, 11, 3), month, first) == month
-    assert pace_since(date(2026, 11, 2), month, first) == date(2026, 10, 4)
-    assert pace_since(date(2026, 11, 2), month, date(2026, 10, 30)) == date(2026, 10, 30)
-    assert pace_since(date(2026, 11, 20), month, date(2026, 11, 11)) == date(2026, 11, 11)
-    assert pace_since(date(2026, 11, 20), month, date(2027, 1, 1)) == date(2026, 11, 20)
 
 
 def test_forecast_of_the_month(ledger: Ledger) -> None:
