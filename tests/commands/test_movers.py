@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from conftest import SMALL, Night, stand_in
 
 from crawler.cli import cli
 from crawler.history import reader
 from crawler.history.movers import night_changes
 from crawler.models.api import COUNT_COLUMNS, SortField
 from crawler.models.errors import InputError, OutputError
+from crawler.simulator.catalogue import Catalogue
+from crawler.simulator.server import SimulatorOptions
 from crawler.store.layout import CHANGES, SELLERS, Layout, parquet_file
 from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA, gain_of
 
@@ -260,6 +263,34 @@ def test_changes_of_another_snapshot_and_damaged_ones_are_an_eight(tmp_path: Pat
         error = shown(tmp_path).exception
         assert isinstance(error, OutputError)
         assert "the changes of 2026-11-23 cannot be used" in str(error)
+
+
+def views_on(day: date, ids: list[str]) -> dict[str, int]:
+    catalogue = Catalogue(SMALL, day)
+    return {row["video_id"]: row["total_views_cnt"] for seller in ids for row in catalogue.videos(seller)}
+
+
+def test_two_nights_of_the_stand_in_show_what_it_moved(tmp_path: Path) -> None:
+    """The second night's new videos were created the day before, so that they are published."""
+    today = datetime.now(UTC).date()
+    days, ids = (today - timedelta(days=1), today), Catalogue(SMALL).seller_ids(25)
+    with stand_in(SimulatorOptions(SMALL, today)) as simulator:
+        job = Night(tmp_path, simulator.url)
+        for day in days:
+            simulator.catalogue.day = day
+            job.run(job.sellers(ids), "--crawl-date", day.isoformat())
+    found = json.loads(job.call("changes", "--json", "--top", "100000").stdout)
+    before, after = (views_on(day, ids) for day in days)
+    gains = {video: views - before[video] for video, views in after.items() if video in before}
+    assert {row["video_id"]: row["total_views_cnt_gain"] for row in found["movers"]} == {
+        video: gain for video, gain in gains.items() if gain
+    }
+    assert {row["video_id"]: row["kind"] for row in found["newcomers"]} == dict.fromkeys(
+        after.keys() - before.keys(), "published"
+    )
+    assert {row["video_id"] for row in found["losses"]} == before.keys() - after.keys()
+    assert found["totals"]["changed"]["views_gain"] == sum(gains.values())
+    assert min(len(found[name]) for name in ("movers", "newcomers", "losses")) > 2
 
 
 def test_faulty_options_are_usage_errors(tmp_path: Path) -> None:
