@@ -55,11 +55,7 @@ def read_answer(
     received_at: int,
     sort: SortField = SortField.VIEWS,
 ) -> Page:
-    """Read one answer of the API. The `code` of a 200 body counts as a status.
-
-    Raises `KeyRefusedError`, `QuotaUsedUpError`, `ThrottledError`, `RefusedError` or
-    `UnavailableError`, each with the status as its `label`.
-    """
+    """Read an answer; a 200 body's `code` is its status. Raises as `Api.fetch`, with that as `label`."""
     where = f"seller {seller_id}, page {page_num}"
     if status != 200:
         raise _failure(status, _message_of(body), retry_after, where)

@@ -21,10 +21,7 @@ _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def load_quickly(body: bytes) -> tuple[Any, bytes]:
-    """Parse JSON as `load_tolerant` does, but for numbers beyond 64 bits in what is strict JSON already.
-
-    Such numbers become floats and lose precision.
-    """
+    """As `load_tolerant`, but in strict JSON numbers beyond 64 bits become floats and lose precision."""
     try:
         value = orjson.loads(body)
         if _may_be_too_deep(body):

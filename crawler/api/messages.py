@@ -136,10 +136,7 @@ def says_refused(document: dict[str, Any]) -> bool:
 
 
 def status_named(document: dict[str, Any]) -> int | None:
-    """The HTTP error status that an answer without rows names, 500 where it shows an error without one.
-
-    None where it shows no error.
-    """
+    """The error status that an answer without rows names, 500 for an error without one, None for no error."""
     named = list(_named(document))
     nested = [pair for name, value in named if name in _ERROR_NAMES for pair in _named(value)]
     numbers = [(name, as_whole_number(value)) for name, value in (*named, *nested)]

@@ -42,10 +42,7 @@ class Answer(NamedTuple):
 
 
 class Target:
-    """Whom all requests go to, by which proxy, and with which headers; made on a running event loop.
-
-    Raises `ValueError` where the address or a header cannot be used.
-    """
+    """Whom requests go to, by which proxy and headers; made on a running loop. May raise `ValueError`."""
 
     def __init__(self, url: str, headers: dict[str, str], proxy: str | None) -> None:
         loop, proxy_url = asyncio.get_running_loop(), None if proxy is None else URL(proxy)
@@ -99,10 +96,7 @@ class Connection:
         return protocol is not None and protocol.is_connected() and not protocol.should_close
 
     async def ask(self, request: bytes, max_body: int) -> Answer:
-        """Write a request once and read its answer; answers from 100 to 199 are skipped.
-
-        Raises `UnavailableError` where the body is longer than `max_body` bytes.
-        """
+        """Write a request once and read its answer (not 1xx); `UnavailableError` for a longer body."""
         protocol, transport = self._connection.protocol, self._connection.transport
         assert protocol is not None  # noqa: S101 - the caller has checked that it is open
         assert transport is not None  # noqa: S101 - same

@@ -110,10 +110,7 @@ class UnavailableError(PageError):
 
 
 class RefusedError(PageError):
-    """The API refuses this seller (400, 404 and the like): asking again does not help.
-
-    `of_address`: a wrong address is answered so too, whoever is asked for.
-    """
+    """The API refuses this seller (400, 404 and the like); `of_address`: so it answers a wrong address."""
 
     def __init__(self, message: str = "", kind: str = "", *, of_address: bool = False) -> None:
         super().__init__(message, kind)

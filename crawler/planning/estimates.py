@@ -55,11 +55,7 @@ def chance(rates: Sequence[float], errors: Sequence[float], unseen: float) -> Me
 
 
 def _measure(values: Sequence[float], errors: Sequence[float], mean: float, prior_sd: float) -> Measure:
-    """The deviation is what one more night may differ by, sampling errors included.
-
-    It is the spread of the nights seen, held up by a prior worth three nights, since the spread of few
-    nights says little.
-    """
+    """What one more night may differ by, sampling errors included; a prior of three nights holds it up."""
     nights = len(values)
     squares = _PRIOR_NIGHTS * prior_sd**2 + sum((value - mean) ** 2 for value in values)
     variance = squares / (_PRIOR_NIGHTS + nights - 1) * (1 + 1 / nights)

@@ -150,10 +150,7 @@ class Forecaster:
         return None if cost is None else cost.mean
 
     def total(self, sellers: Iterable[KnownSeller]) -> Forecast:
-        """Credits for all the sellers, one each at the least.
-
-        Where some sellers' costs are not known, only the low end is given.
-        """
+        """Credits for all the sellers, one each at least; only the low end where some costs are not known."""
         left = list(sellers)
         forecast = self._total(left)
         if self.chances is not None or not any(seller.may_carry for seller in left):
@@ -224,11 +221,7 @@ class Forecaster:
         return _Cost(pages, _ROUNDING_VARIANCE + self.unrest * full**2 * age, full * age)
 
     def _interval(self, sums: _Sums, count: int) -> tuple[float, float, float]:
-        """Expected credits, and how far they may lie below and above.
-
-        Independent deviations add up in squares. A common error moves all sellers alike: that of the
-        growth, of the credits a page, and of the mean that guesses are taken from.
-        """
+        """Expected credits, and how far they may lie below and above; common errors move all sellers alike."""
         pages = sums.firm + sums.guessed
         mean = pages * self.cost_per_page.mean
         common = (sums.slope * self.growth.sd) ** 2 + (pages * self.cost_per_page.sd) ** 2
@@ -245,10 +238,7 @@ class Forecaster:
 
 
 def _skewed(mean: float, variance: float) -> tuple[float, float]:
-    """How far a positive sum may lie below and above its mean: as a log-normal one does.
-
-    Sellers' sizes have a heavy tail, so a sum of few of them is mostly below its mean, and rarely far above.
-    """
+    """How far a sum may lie below and above its mean, as a log-normal one does: sizes have a heavy tail."""
     if mean <= 0 or variance <= 0:
         return 0.0, 0.0
     log_variance = log1p(variance / mean**2)

@@ -79,10 +79,7 @@ class NightPlan:
 
 
 def plan_night(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> NightPlan:
-    """The plan for the sellers of an Arrow string array.
-
-    Raises `CrawlerError` where the date's journal or the ledger cannot be read.
-    """
+    """The plan for an Arrow array of sellers; `CrawlerError` where journal or ledger cannot be read."""
     run = settings.run
     history = History(run.data, crawl_date)
     inputs = read_inputs(run, history, ids, crawl_date)

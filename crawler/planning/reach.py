@@ -32,10 +32,7 @@ class Reach:
 
 
 class _Stock(NamedTuple):
-    """The listed sellers in their order: pages that each has already, and where it ended when last read.
-
-    `ends`: whether that is its own end, rather than where `--max-pages` cuts it off.
-    """
+    """Of each listed seller: pages it has, where it ended, and whether that is its end, not `--max-pages`."""
 
     read: list[int]
     costs: list[int]

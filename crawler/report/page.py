@@ -69,10 +69,7 @@ _CERTAIN = {
 
 
 def as_page(report: Mapping[str, Any]) -> str:
-    """The report, with `report.json`'s keys, as one HTML page that needs nothing else.
-
-    What the report lacks is left out, or shown as a dash. The page is well-formed XML too.
-    """
+    """The report as one well-formed HTML page; what it lacks is left out, or shown as a dash."""
     name = f"Crawl of {shown(report.get('crawl_date'))}"
     sections = (
         ("Credits", _credits(part(report, "credits"))),

@@ -46,10 +46,7 @@ class _JsonLines(logging.Formatter):
 
 
 def set_up_logging(settings: LogSettings, warnings: Iterable[str]) -> None:
-    """Send log lines to standard error, in text or JSON, beginning with the `warnings`.
-
-    `quiet` leaves warnings and errors.
-    """
+    """Send log lines to standard error as text or JSON, `warnings` first; `quiet` leaves those and errors."""
     handler = _Lines(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     handler.setFormatter(_JsonLines() if settings.format == "json" else text)

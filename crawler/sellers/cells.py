@@ -96,10 +96,7 @@ def _looks_numbered(cell: str) -> bool:
 
 
 def choose_column(names: Sequence[str], column: str | None, place: str) -> int:
-    """The place of the column of the seller IDs; `place` says where its name would be.
-
-    Raises `InputError` where there is none, or more than one.
-    """
+    """The number of the seller IDs' column, else `InputError`; `place` says where its name would be."""
     wanted = folded(column or SELLER_ID)
     found = [folded(name) for name in names]
     if found.count(wanted) > 1:

@@ -53,10 +53,7 @@ class Sign:
 
 
 class Rounding:
-    """The signs of rounding that IDs show: 15 digits and zeros, 16 digits and zeros, an exact double, or any.
-
-    Each is counted for itself, since the sign that is rarest by chance proves most.
-    """
+    """The signs of rounding: 15 or 16 digits and zeros, an exact double, any. Each is counted for itself."""
 
     def __init__(self) -> None:
         self._signs = tuple(Sign() for _ in range(4))

@@ -30,10 +30,7 @@ class RefusedValueError(Exception):
 
 
 def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
-    """The value that `raw` is of this option, beside the values `taken` before it, by section.name.
-
-    Raises `RefusedValueError`.
-    """
+    """The value that `raw` is of this option, beside those `taken` before it. Raises `RefusedValueError`."""
     kind = option.kind
     if isinstance(raw, bool) and not isinstance(kind, Switch):
         raise RefusedValueError(f"{kind.allowed} is wanted, not true or false")

@@ -29,10 +29,7 @@ def page_checksum(seller_id: str, page_num: int, body: bytes) -> int:
 
 
 def corrected(stored: Sequence[Any]) -> tuple[Any, ...] | None:
-    """The row that has the stored checksum and differs in one bit; None where no such row exists.
-
-    `stored` is a row with its checksum as the last value.
-    """
+    """The row (its checksum last) that has this checksum and differs in one bit; None where there is none."""
     *values, checksum = stored
     if not isinstance(checksum, int):
         return None

@@ -35,10 +35,7 @@ def output_errors(what: str) -> Iterator[None]:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that its owner alone can enter, whatever the umask; one that exists becomes so.
-
-    What a link leads to is left as it is. Raises `OSError`.
-    """
+    """Make a folder its owner's alone; what a link leads to is left as it is. Raises `OSError`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=_PRIVATE_FOLDER)
@@ -52,10 +49,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make a file that its owner alone can read, where there is none; one that exists becomes so.
-
-    Raises `OSError`, also where it is a link or no regular file.
-    """
+    """Make a file its owner's alone, new or not. Raises `OSError`, also where it is no regular file."""
     os.close(open_private(path))
 
 

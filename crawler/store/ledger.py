@@ -151,10 +151,7 @@ class Ledger:
         return [RunRecord(*row[:6], *map(_count_or_none, row[6:])) for row in rows]
 
     def dates(self) -> list[DateRecord]:
-        """Every crawl date that a run was begun for, the latest date first.
-
-        Raises `OutputError` where a date or a time in the file cannot be read.
-        """
+        """Every crawl date with a run, the latest first. Raises `OutputError` where one cannot be read."""
         latest: dict[str, RunRecord] = {}
         began: dict[str, str] = {}
         for run in self.runs():

@@ -98,10 +98,7 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
 
 
 def _replace(data: Path, handle: int) -> None:
-    """Put a new lock file, opened under the same descriptor, in the place of one that has a second name.
-
-    What the second name shows is not ours to overwrite.
-    """
+    """Put a new lock file under the descriptor of one with a second name, which is not ours to overwrite."""
     path = Layout(data).lock
     path.unlink()
     fresh = open_private(path)
@@ -116,10 +113,7 @@ def _held(data: Path, holder: Holder) -> DataLockedError:
 
 
 def holder_of(data: Path) -> Holder | None:
-    """Who holds the data folder now; None where nobody does, or there is no such folder.
-
-    Raises `OSError` where the lock file cannot be opened.
-    """
+    """Who holds the data folder; None for nobody. Raises `OSError` where the lock file cannot be opened."""
     try:
         handle = os.open(Layout(data).lock, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

@@ -62,10 +62,7 @@ class CarriedRows(Protocol):
     lost: list[str]
 
     def pieces(self, sellers: dict[date, list[str]], *, carried: bool = True) -> Iterator[pa.Table]:
-        """Rows of sellers by the snapshot they are in, some at a time.
-
-        With `carried` each row has the date that it was crawled for, else the date that it had.
-        """
+        """Rows of sellers, some at a time; with `carried` each has the date that it was crawled for."""
 
     def expected(self, seller: SellerSummary) -> int:
         """How many rows `pieces` has of a seller that is carried."""
@@ -193,10 +190,7 @@ def _all_of(expected: int, pieces: Iterable[pa.Table], names: Sequence[str]) -> 
 
 
 def _shifts(sizes: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:
-    """How far the rows of each page move on, where pages before it have more rows than a page should.
-
-    `sizes` has each page's seller, number and rows, in the order of sellers and numbers.
-    """
+    """How far each page's rows move on behind too long pages; `sizes`: seller, number and rows, sorted."""
     shifts: dict[tuple[str, int], int] = {}
     reader, end = "", 0
     for seller_id, page_num, rows in sizes:
@@ -270,10 +264,7 @@ def _gathered(source: _Source, numbers: pa.Array[Any]) -> PartRows:
 
 
 def _newest(rows: pa.Table, sellers: list[str]) -> pa.Array[Any]:
-    """Numbers of the rows received last of each video, by seller and position.
-
-    `sellers` names the column that distinguishes the sellers, where there are several.
-    """
+    """Numbers of the rows received last of each video, by seller (the column in `sellers`) and position."""
     video = [*sellers, "video_id"]
     late_first: list[tuple[str, _Way]] = [("seq", "descending"), ("position", "descending")]
     newest_first = pc.sort_indices(rows, sort_keys=[*_up(video), *late_first])

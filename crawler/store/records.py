@@ -52,10 +52,7 @@ def blocks(pages: Iterable[StoredPage], max_bytes: int, max_pages: float = inf) 
 
 
 class Segment(NamedTuple):
-    """A file that holds the rows of the pages `first_seq` to `last_seq`, and how many rows it had to reject.
-
-    `pieces` are the checksums of its parts, as `segment_file` writes and reads them.
-    """
+    """The rows of the pages `first_seq` to `last_seq`, how many were rejected, and its pieces' checksums."""
 
     name: str
     first_seq: int

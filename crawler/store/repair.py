@@ -210,10 +210,7 @@ def _note_removed(damage: _Damage, table: str, row: tuple[Any, ...]) -> None:
 
 
 def _check_segments(damage: _Damage) -> list[tuple[Segment, Segment]]:
-    """Find the pages that damaged segments have lost; returns those segments, each with its new version.
-
-    Pages that neither a segment nor a body has are lost, too.
-    """
+    """Find pages that no segment and no body has whole; returns damaged segments with their new versions."""
     covered = 0
     damaged: list[tuple[Segment, list[_Page]]] = []
     for segment in damage.journal.segments():

@@ -101,10 +101,7 @@ RESTS_ON = "crawler.rests_on"
 
 @lru_cache(maxsize=4096)
 def region_folder(region: str | None) -> str | None:
-    """The partition folder of a region, or None where the value fits no folder name.
-
-    Every byte but letters, digits and `_.-~` is percent-encoded, so no value can leave its folder.
-    """
+    """The partition folder of a region, which percent-encoding keeps in its place; None where none fits."""
     if not region:
         return NO_REGION
     name = f"{REGION_KEY}{quote(region, safe='')}"

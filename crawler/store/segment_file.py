@@ -233,10 +233,7 @@ def intact_lines(folder: Path, segment: Segment) -> list[bytes]:
 
 
 def _intact(folder: Path, segment: Segment, kind: str, *, corrects: bool = True) -> list[bytes | None]:
-    """The pieces of a file, with None for each that is damaged or not there.
-
-    `corrects`: of a piece with one flipped bit that bit is flipped back.
-    """
+    """The pieces of a file, None for each that is damaged; `corrects`: one flipped bit is flipped back."""
     pieces: list[tuple[int, int, int]] = orjson.loads(segment.pieces)[kind]
     found: list[bytes | None] = [None] * len(pieces)
     with suppress(FileNotFoundError), _FILES[kind](folder, segment.name).open("rb") as file:

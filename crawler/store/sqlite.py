@@ -141,10 +141,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def transaction_without_growing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """A transaction that needs no new room on the disk, where a full one may be why a run ends.
-
-    Once its content is in the main file, the write-ahead log is written from its start again.
-    """
+    """A transaction that needs no new room on a full disk: the log is first copied, then begun anew."""
     connection.execute("PRAGMA wal_checkpoint(RESTART)")
     with transaction(connection):
         yield connection
