@@ -221,9 +221,10 @@ class Forecaster:
         return _Cost(pages, _ROUNDING_VARIANCE + self.unrest * full**2 * age, full * age)
 
     def _interval(self, sums: _Sums, count: int) -> tuple[float, float, float]:
-        """Expected credits, and how far they may lie below and above; common errors move all sellers alike."""
+        """Expected credits, and how far they may lie below and above."""
         pages = sums.firm + sums.guessed
         mean = pages * self.cost_per_page.mean
+        # Independent deviations add up in squares; a common error moves all sellers alike.
         common = (sums.slope * self.growth.sd) ** 2 + (pages * self.cost_per_page.sd) ** 2
         if self.chances is not None:
             of = self.chances.of

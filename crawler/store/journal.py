@@ -51,7 +51,7 @@ class Journal:
         self.database.connection.close()
 
     def write(self, records: Iterable[Record]) -> list[StoredPage]:
-        """Write a group of records: all are durable on return, or none is there. Returns their stored pages."""
+        """Write a group of records: all are durable on return, or none is. Returns their pages as stored."""
         records = list(records)
         pages = [(r, r.page) for r in records if r.page is not None]
         numbered = list(enumerate(pages, start=self.database.last_seq + 1))

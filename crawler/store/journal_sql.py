@@ -148,11 +148,10 @@ RENEW = (
             (SELECT seller_id, former.credits + coalesce(anew.credits, 0) AS spent
             FROM moved JOIN former USING (seller_id) LEFT JOIN anew USING (seller_id))""",
     "INSERT INTO former_page SELECT * FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
-    "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
-    "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM moved)",
-    "DELETE FROM outlay WHERE seller_id IN (SELECT seller_id FROM moved)",
-    "DELETE FROM seam WHERE seller_id IN (SELECT seller_id FROM moved)",
-    "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM moved)",
+    *(
+        f"DELETE FROM {table} WHERE seller_id IN (SELECT seller_id FROM moved)"
+        for table in ("page", "seller", "outlay", "seam", "matched")
+    ),
     """INSERT OR IGNORE INTO former
         SELECT seller_id, :batch, 0, 0, 0, 'pending', NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0,
             NULL, 0, 0
