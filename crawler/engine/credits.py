@@ -40,10 +40,7 @@ class Credits:
         return True
 
     async def take(self) -> None:
-        """Take one credit.
-
-        Raises `BudgetSpentError` where the budget has none left.
-        """
+        """Take one credit; raises `BudgetSpentError` where the budget has none left."""
         self._wanting += 1
         try:
             while not self.take_at_once():

@@ -15,7 +15,7 @@ class Event(StrEnum):
     TURN = "turn"
     """The frontier gives the seller: it may ask for a page."""
     PASSED_OVER = "passed over"
-    """The frontier gives the seller, but must not have it ask: a refusal of it is in doubt."""
+    """The same, but it must not ask: a refusal of it is in doubt."""
     PAGE_CAME = "page came"
     """With the page; its `data` may be null."""
     KEPT = "page kept"

@@ -38,7 +38,7 @@ _RECHECK_SECONDS = 0.2
 
 
 class RequestError(NamedTuple):
-    """An attempt that brought no page: of which seller and page, its kind, and what happened."""
+    """An attempt that brought no page."""
 
     seller_id: str
     page_num: int
@@ -50,8 +50,8 @@ class RequestError(NamedTuple):
 class RequestCounts:
     """What was sent and how it ended; `by_status` also holds words where no status came.
 
-    `retried` counts the requests for a page that an earlier one had not brought. `errors` counts attempts
-    that brought no page by kind, also those that got no connection and cost nothing.
+    `retried`: requests for a page that an earlier one had not brought. `errors`: attempts that brought no
+    page, by kind; those that got no connection cost nothing.
     """
 
     sent: int = 0
@@ -256,9 +256,9 @@ class Gates:
             self._note_answer(request, departure.sent_at)
         elif isinstance(error, ThrottledError):
             self.pace.throttled(departure.sent_at, error.retry_after)
-            self._note_throttled(now)
+            self._give_up_if_only_throttled(now)
 
-    def _note_throttled(self, now: float) -> None:
+    def _give_up_if_only_throttled(self, now: float) -> None:
         if self.throttled_since is None:
             self.throttled_since = now
         elif self.pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self.throttled_since > self.patience:

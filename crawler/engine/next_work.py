@@ -37,7 +37,7 @@ class Parked:
 
     def park(self, request: PageRequest) -> None:
         """Take a page that is to be asked for again."""
-        if request.failures >= self._retry.attempts and self._breaker.streak_unbroken:
+        if request.failures >= self._retry.attempts and self._breaker.failures_in_a_row:
             self._undecided.append(request)
         else:
             heappush(self._waiting, (request.due, next(self._number), request))
@@ -78,7 +78,7 @@ class Parked:
 
     def _decide(self) -> None:
         """Let undecided pages be asked for again, once somebody was answered."""
-        if self._undecided and not self._breaker.streak_unbroken:
+        if self._undecided and not self._breaker.failures_in_a_row:
             undecided, self._undecided = self._undecided, []
             for request in undecided:
                 self.park(request)
@@ -142,18 +142,15 @@ class NextWork:
         if self.held_back and not self.address.is_suspect:
             return self.held_back.pop()
         is_down = self.breaker.is_open
-        if self.parked and not is_down:
-            due = self.parked.take(now)
-            if due is not None:
-                return due
+        if self.parked and not is_down and (due := self.parked.take(now)) is not None:
+            return due
         turn = self._take_spread() if self.address.is_suspect else self.frontier.take()
         if turn is not None:
             return turn
         if is_down:
             if self.breaker.nobody_answered:
-                self.breaker.ration(self.parked.trials_left)
-            trial = self.parked.take_trial()
-            if trial is not None:
+                self.breaker.trials_left = self.parked.trials_left
+            if (trial := self.parked.take_trial()) is not None:
                 return trial
         return ToRepair(self.to_repair.popleft()) if self._may_repair else None
 
@@ -168,11 +165,11 @@ class NextWork:
             return None
         seller = self.frontier.take_spread()
         if seller is None and self.held_back:
-            place = int(len(self.held_back) * (self.address.asked * _GOLDEN_RATIO % 1.0))
+            place = int(len(self.held_back) * (len(self.address.asked) * _GOLDEN_RATIO % 1.0))
             request = self.held_back.pop(place)
-            self.address.asks(request.seller.seller_id)
+            self.address.asked.add(request.seller.seller_id)
             return request
         seller = seller or self.frontier.take()
         if seller is not None:
-            self.address.asks(seller.seller_id)
+            self.address.asked.add(seller.seller_id)
         return seller

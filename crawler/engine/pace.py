@@ -66,7 +66,7 @@ class Pace:
             self._coming += 1
 
     def arrived(self) -> None:
-        """Note that an attempt which had come near has its place, or has gone."""
+        """Note that an attempt which was near has its place, or is over."""
         self._coming -= 1
 
     async def place_at_once(self) -> float | None:

@@ -80,7 +80,7 @@ class Crawl:
         if not self._workers and not self._breaker.is_open and not self._next.may_take_turn:
             await self._give_up_safely()
         is_done = not self._workers and not self._parked and not self._next.is_there(_now())
-        if is_done and self._address.is_doubtful and self._address.conclude():
+        if is_done and self._address.in_doubt and self._address.conclude():
             self._stop.set(ApiDownError(self._address.doubt))
         for _ in range(self._wanted):
             worker = group.create_task(self._work())
@@ -100,7 +100,7 @@ class Crawl:
     def _most_workers(self) -> int:
         """Few while nobody is answered: to find out whether the API is down must not cost much."""
         target = self._size.target
-        return min(target, DOWN_SELLERS) if self._breaker.is_shaky or self._address.is_doubtful else target
+        return min(target, DOWN_SELLERS) if self._breaker.is_shaky or self._address.in_doubt else target
 
     async def _work(self) -> None:
         try:

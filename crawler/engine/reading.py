@@ -74,7 +74,7 @@ class Reader:
         seller = self._sellers.get(progress.seller_id)
         if seller is None:
             seller = self._sellers[progress.seller_id] = Seller(progress, self.policies)
-        in_doubt = self.work.address.doubts(progress.seller_id)
+        in_doubt = progress.seller_id in self.work.address.in_doubt
         return self._carry_out(seller, self._feed(seller, Event.PASSED_OVER if in_doubt else Event.TURN))
 
     async def _ask(self, seller: Seller, request: PageRequest) -> None:

@@ -1,7 +1,7 @@
 """One seller's life: its states, what may happen in each of them, and what is to be done then.
 
-Open this file to learn when a seller's next page is asked for, and where a seller ends. Everything here is
-pure: `TRANSITIONS` says which method decides, `Seller.on` applies it, and the pool carries out the answer.
+Open it to learn when a seller's next page is asked for, and where a seller ends. Everything here is pure:
+`TRANSITIONS` says which method decides, `Seller.on` applies it, and the pool carries out the answer.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _TABLE: dict[tuple[SellerState, ...], dict[Event, _Row]] = {
         Event.TURN: ("ask_to_repair", (ENDED,)),
         Event.PAGE_CAME: ("read_again", (ENDED,)),
         Event.KEPT: ("ask_to_repair", (ENDED,)),
-        Event.UNOBTAINABLE: ("leave_gaps", (ENDED,)),
+        Event.UNOBTAINABLE: ("end", (ENDED,)),
     },
 }
 TRANSITIONS = {
@@ -174,7 +174,6 @@ class Seller:
     # --- in turn
 
     def _first_turn(self, _: None) -> Decision:
-        """Ask for the next page, or begin to read ahead."""
         progress, policies = self.progress, self._policies
         ending = policies.ending_without_asking(progress)
         if ending is not None:
@@ -211,7 +210,6 @@ class Seller:
         return self.state, (events.Park(request),)
 
     def _defer(self, request: PageRequest) -> Decision:
-        """Ask for the page later: nothing speaks against it."""
         return self.state, (events.Defer(request),)
 
     def _retry(self, request: PageRequest) -> Decision:
@@ -231,7 +229,6 @@ class Seller:
         return self.state, self._ask_ahead(self._reads_ahead)
 
     def _turn_suspect(self, _: None) -> Decision:
-        """Ask for a page where none is in flight or parked."""
         return self._pass_turn(None) if self._reads_ahead.in_flight else self._turn_ahead(None)
 
     def _pass_turn(self, _: None) -> Decision:
@@ -278,7 +275,6 @@ class Seller:
         return self._retry_ahead(request) if self._is_tried(request) else (SUSPECT, ())
 
     def _retry_ahead(self, request: PageRequest) -> Decision:
-        """Ask again for a page, unless an earlier one cannot be had."""
         return self._retry(request) if self._reads_ahead.wants(request.page_num) else self._drop(request)
 
     def _clear(self, _: None) -> Decision:
@@ -302,18 +298,13 @@ class Seller:
     # --- repair
 
     def _ask_to_repair(self, _: None) -> Decision:
-        """Read the next page again, or leave where all gaps are repaired."""
         page_num = self._repair.page_num
         return (ENDED, ()) if page_num is None else (REPAIRING, (PageRequest(self.progress, page_num),))
 
     def _read_again(self, page: Page) -> Decision:
-        """Keep a page that was read again; a page without data leaves the gaps."""
         if page.row_count is None:
             return ENDED, ()
         return REPAIRING, (events.Keep(page, PageNotes(repaired_beyond=self._repair.after(page)), None),)
-
-    def _leave_gaps(self, _: PageRequest | None) -> Decision:
-        return ENDED, ()
 
     def _stay(self, _: None) -> Decision:
         return self.state, ()

@@ -21,28 +21,26 @@ class AddressCheck:
     """Keeps the refusals that a wrong path would cause too, until it is known whose fault they are.
 
     Any other answer proves the address: the sellers in doubt are then at fault themselves, and later
-    ones at once. `at_fault`: refused requests whose sellers are to fail. `doubt`: what speaks against the
-    address.
+    ones at once. `doubt`: what speaks against the address.
+
+    `in_doubt`: refused requests by seller. `at_fault`: those whose sellers are to fail. `asked`: sellers
+    that are asked because the address is suspect.
     """
 
     def __init__(self, url: str = "", *, is_proven: bool = False) -> None:
         self._url = url
-        self._in_doubt: dict[str, list[PageRequest]] = {}
         self._statuses: Counter[str] = Counter()
-        self._asked: set[str] = set()
+        self.in_doubt: dict[str, list[PageRequest]] = {}
+        self.asked: set[str] = set()
         self.is_proven = is_proven
         self.doubt = ""
         self.at_fault: deque[PageRequest] = deque()
 
     def keep_in_doubt(self, request: PageRequest, status: str) -> None:
         """Keep a refused request; its `reason` says how it was refused."""
-        requests = self._in_doubt.setdefault(request.seller.seller_id, [])
+        requests = self.in_doubt.setdefault(request.seller.seller_id, [])
         self._statuses[status] += not requests
         requests.append(request)
-
-    def doubts(self, seller_id: str) -> bool:
-        """Whether a refusal of the seller is in doubt."""
-        return seller_id in self._in_doubt
 
     def prove(self) -> None:
         """Note an answer that only the right address gives."""
@@ -50,41 +48,27 @@ class AddressCheck:
         self._blame_sellers(retriable=False)
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether any refusal is in doubt."""
-        return bool(self._in_doubt)
-
-    @property
     def is_suspect(self) -> bool:
         """Whether sellers spread over the list are to be asked instead of the next ones."""
-        return len(self._in_doubt) >= FIRST_REFUSED
+        return len(self.in_doubt) >= FIRST_REFUSED
 
     @property
     def may_ask(self) -> bool:
         """Whether one more seller may be asked while the address is suspect."""
-        return len(self._asked) < SPREAD_REFUSED
-
-    @property
-    def asked(self) -> int:
-        """How many sellers were asked because the address is suspect."""
-        return len(self._asked)
+        return len(self.asked) < SPREAD_REFUSED
 
     def holds_back(self, request: PageRequest) -> bool:
         """Whether a request that was to be the first for its page must not leave now."""
-        return request.sent == 0 and self.is_suspect and request.seller.seller_id not in self._asked
-
-    def asks(self, seller_id: str) -> None:
-        """Note a seller that is asked because the address is suspect."""
-        self._asked.add(seller_id)
+        return request.sent == 0 and self.is_suspect and request.seller.seller_id not in self.asked
 
     def conclude(self) -> bool:
         """Decide when nobody is left to ask: True where the address is wrong; `doubt` says why.
 
         Where too few were refused to tell, their sellers fail, and a later run tries them again.
         """
-        last = list(self._in_doubt.values())[-1][-1]
+        last = list(self.in_doubt.values())[-1][-1]
         self.doubt = (
-            f"every one of {len(self._in_doubt)} sellers was answered {' or '.join(self._statuses)}, "
+            f"every one of {len(self.in_doubt)} sellers was answered {' or '.join(self._statuses)}, "
             f"none otherwise: is --api-url right? requests went to {self._url}; "
             f"the last answer: {last.reason}"
         )
@@ -94,7 +78,7 @@ class AddressCheck:
         return False
 
     def _blame_sellers(self, *, retriable: bool) -> None:
-        for request in chain.from_iterable(self._in_doubt.values()):
+        for request in chain.from_iterable(self.in_doubt.values()):
             request.retriable = retriable
             self.at_fault.append(request)
-        self._in_doubt.clear()
+        self.in_doubt.clear()

@@ -59,7 +59,7 @@ class Ahead:
     and the first miss.
 
     `early` are pages and failures that came before their turn, by page number; `nulls` the numbers of pages
-    whose `data` was null.
+    whose `data` was null. No page from `_end` on is wanted.
     """
 
     def __init__(self, seller: SellerProgress, limit: int, depth: int, *, gallop: bool) -> None:
@@ -100,7 +100,7 @@ class Ahead:
         """Keep how asking for a page ended its seller, until the page's turn comes."""
         self.early[page_num] = ending
         self._failed_at = min(self._failed_at, page_num)
-        self._ends_at(page_num)
+        self._end = min(self._end, page_num)
 
     def came_early(self, page: Page) -> None:
         """Keep a page until its turn comes."""
@@ -110,7 +110,7 @@ class Ahead:
         else:
             self.early[page.page_num] = page
         if count < PAGE_SIZE:
-            self._ends_at(page.page_num + (count > 0))
+            self._end = min(self._end, page.page_num + (count > 0))
         self._compare(page, count)
 
     def _choose(self) -> int | None:
@@ -161,18 +161,14 @@ class Ahead:
         low = max(read, self._floor)
         return int(low + self._end) // 2 if self._end - low > _PAGES_LEFT_TO_READ_IN_TURN else None
 
-    def _ends_at(self, page_num: int) -> None:
-        """Note that no page from here on is wanted."""
-        self._end = min(self._end, page_num)
-
     def _compare(self, page: Page, count: int) -> None:
         """Learn from a page that came before its turn how far the list goes."""
         fingerprint = page.fingerprint if count >= PAGE_SIZE else None
         if fingerprint in self.seller.fingerprints:
-            self._ends_at(self.seller.next_page)
+            self._end = min(self._end, self.seller.next_page)
         for other, known in self._jumps.items():
             if fingerprint is not None and fingerprint == known:
-                self._ends_at(min(other, page.page_num) + 1)
+                self._end = min(self._end, min(other, page.page_num) + 1)
         if page.page_num > self._floor:
             self._jumps[page.page_num] = fingerprint
         self._raise_floor()

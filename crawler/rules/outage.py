@@ -20,8 +20,8 @@ class Breaker:
     page of it could not be had. Times are seconds of a monotonic clock, given by the caller. While open, one
     trial at a time is allowed, each `1.5` times later than the one before, and a last one when patience ends.
 
-    `is_open`: the API counts as down. `is_shaky`: it may be down, after as many failures in a row, of
-    whatever sellers. `streak` numbers the failures with no answer between.
+    `is_open`: the API counts as down. `is_shaky`: it may be down, after as many `failures_in_a_row` of
+    whatever sellers; `streak` numbers such rows. `trials_left`: how many trials may be sent, None for any.
     """
 
     def __init__(self, patience: float) -> None:
@@ -33,8 +33,8 @@ class Breaker:
         self._down_since = 0.0
         self._trial_at = 0.0
         self._trial_gap_s = _FIRST_TRIAL_GAP_S
-        self._in_a_row = 0
-        self._trials_left: int | None = None
+        self.failures_in_a_row = 0
+        self.trials_left: int | None = None
         self.is_open = False
         self.is_shaky = False
         self.streak = 0
@@ -44,14 +44,9 @@ class Breaker:
         """Whether no request has been answered at all."""
         return self._answered_sent == -inf
 
-    @property
-    def streak_unbroken(self) -> bool:
-        """Whether the latest outcome was a failure."""
-        return self._in_a_row > 0
-
     def answered(self, seller_id: str, sent_at: float) -> None:
         """Any answer of the API, to a request sent at that time, ends the streak."""
-        self._in_a_row = 0
+        self.failures_in_a_row = 0
         self.is_open = self.is_shaky = False
         self._answered_sent = max(self._answered_sent, sent_at)
         if self._failed_since:
@@ -60,9 +55,9 @@ class Breaker:
 
     def failed(self, seller_id: str, now: float) -> bool:
         """Count a failure; True when this one opens the breaker."""
-        self.streak += self._in_a_row == 0
-        self._in_a_row += 1
-        self.is_shaky = self._in_a_row >= DOWN_SELLERS
+        self.streak += self.failures_in_a_row == 0
+        self.failures_in_a_row += 1
+        self.is_shaky = self.failures_in_a_row >= DOWN_SELLERS
         since = self._failed_since.setdefault(seller_id, now)
         if self.is_open or since < self._answered_sent or seller_id in self._failing:
             return False
@@ -74,14 +69,10 @@ class Breaker:
         self.open(now)
         return True
 
-    def ration(self, trials: int) -> None:
-        """Note how many trials may still be sent, the next one included."""
-        self._trials_left = trials
-
     def open(self, now: float, trials: int | None = None) -> None:
-        """Count the API as down; `trials` is how many may be sent until patience ends, where they are few."""
+        """Count the API as down; so many trials may be sent until patience ends, where they are few."""
         self.is_open = True
-        self._trials_left = trials
+        self.trials_left = trials
         self._trial_gap_s = _FIRST_TRIAL_GAP_S
         self._trial_at = inf if self._out_of_trials else min(now + self._wait(now), self._deadline())
 
@@ -92,8 +83,8 @@ class Breaker:
     def trial_sent(self, now: float) -> None:
         """Put the next trial off further than the last."""
         self._trial_gap_s *= _TRIAL_GAP_GROWTH
-        if self._trials_left is not None:
-            self._trials_left -= 1
+        if self.trials_left is not None:
+            self.trials_left -= 1
         self._trial_at = inf if self._out_of_trials else now + self._wait(now)
         if now < self._deadline() < self._trial_at < inf:
             self._trial_at = self._deadline()
@@ -111,11 +102,11 @@ class Breaker:
 
     @property
     def _out_of_trials(self) -> bool:
-        return self._trials_left is not None and self._trials_left <= 0
+        return self.trials_left is not None and self.trials_left <= 0
 
     def _wait(self, now: float) -> float:
         """Seconds until the next trial: where few are left, the last of them is for when patience ends."""
-        if self._trials_left is None:
+        if self.trials_left is None:
             return self._trial_gap_s
-        rationed = (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (self._trials_left - 1)
+        rationed = (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (self.trials_left - 1)
         return max(self._trial_gap_s, rationed)

@@ -38,7 +38,7 @@ _LONGEST_REST = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """Retries of a page without a usable answer: `backoff` s doubling, with jitter."""
+    """Retries of a page without a usable answer."""
 
     attempts: int = 6
     backoff: float = 1.0

@@ -446,7 +446,7 @@ def test_the_breaker_opens_on_several_sellers_without_an_answer_between(events: 
             failing.add(event)
             assert opened == (not was_open and len(failing) >= 5)
         assert breaker.is_open == (len(failing) >= 5)
-        assert breaker.streak_unbroken == bool(failing)
+        assert bool(breaker.failures_in_a_row) == bool(failing)
 
 
 @given(st.integers(1, DOWN_SELLERS - 1), st.integers(1, 200))
