@@ -111,7 +111,7 @@ class CarryMatcher:
         known = self._known.get(page.seller_id)
         if known is None:
             return None
-        if _page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
+        if page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
             return None
         return Match(known.day, known.videos, not self._rule.audits(page.seller_id))
 
@@ -162,7 +162,7 @@ def _read_first_pages(
     return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted
 
 
-def _page_digest(seller_id: str, rows: PageRows) -> int | None:
+def page_digest(seller_id: str, rows: PageRows) -> int | None:
     """The digest of a seller's first page as it was received; None where it has no rows."""
     columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
     seller = pa.array([seller_id] * len(rows.places), pa.string())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
 from crawler.nightly.advice import Advice, FirstPageMatch, best_so_far, matcher, no_match
 from crawler.nightly.opening import Opened
+from crawler.nightly.watching import Watch, watch
 from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst, Top
@@ -28,6 +29,7 @@ class Rules:
     top: Top | None = None
     lookahead: LookaheadRule = field(default_factory=LookaheadRule)
     match: FirstPageMatch = no_match
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def choose(opened: Opened) -> Choice:
         LOG.info("nothing left to do for crawl date %s", night.crawl_date)
         return Choice(address)
     ended = len(night.listed) - len(fresh) - len(begun)
-    return Choice(address, _rules(opened, fresh, begun), to_repair, ended)
+    rules = _rules(opened, fresh, begun)
+    rules = replace(rules, watch=watch(opened, rules.frontier, fresh))
+    return Choice(address, rules, to_repair, ended)
 
 
 def is_address_proven(journal: Journal, url: str) -> bool:

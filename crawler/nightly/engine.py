@@ -73,6 +73,11 @@ def wire(
     figures = LiveFigures(len(night.listed), choice.ended, budget, spent, gates.counts)
     paging = PagingRule(run.stop, run.max_pages, run.min_value)
     probes = ShortPageProbes(run.probe, lambda: gates.counts.sent)
+
+    def on_page(page: Page) -> None:
+        figures.count_page(page)
+        rules.watch.read(page, stop, lambda: gates.counts.sent)
+
     crawl = Crawl(
         rules.frontier,
         gates,
@@ -82,7 +87,7 @@ def wire(
         Policies(paging, rules.lookahead, probes, rules.top, rules.match),
         to_repair=choice.to_repair,
         address=choice.address,
-        on_page=figures.count_page,
+        on_page=on_page,
         on_end=figures.count_end,
     )
     return Engine(crawl, gates.counts, figures, probes)

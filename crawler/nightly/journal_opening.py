@@ -89,6 +89,10 @@ class JournalOpening:
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
+        if journal.previous.suspect_run:
+            segments.flush()
+            asked = journal.previous.forget_suspects()
+            self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
         journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
             segments.flush()

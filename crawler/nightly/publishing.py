@@ -9,7 +9,7 @@ import orjson
 
 from crawler.engine.stop import stop_reason_of
 from crawler.models.api import SORT_COLUMNS
-from crawler.models.errors import CrawlerError, OutputError
+from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
@@ -68,6 +68,9 @@ class _Publishing:
             raise self.stop_reason
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
+        if isinstance(self.stop_reason, ImplausibleError):
+            journal.previous.suspect(opened.run_id)
+            return
         require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()
         mark, rows = journal.reader.mark(), journal.meta("published_rows")

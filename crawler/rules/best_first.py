@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from math import exp, inf, log
 
 from crawler.models.api import PAGE_SIZE
@@ -75,6 +75,8 @@ class BestFirst(Spread):
 
     def take(self) -> SellerProgress | None:
         """Give the seller whose page is next; None where every seller has ended or is in hand."""
+        if (first := self.take_first()) is not None:
+            return first
         while (seller_id := self._take_new()) is not None:
             if self.is_left(seller_id):
                 return SellerProgress(seller_id)
@@ -102,6 +104,10 @@ class BestFirst(Spread):
                 self._known.append((-max(0.0, pages[0]) if pages else 0.0, number, seller_id))
         heapify(self._known)
         return unknown
+
+    def best_known(self, count: int) -> list[str]:
+        """New sellers that the history knows, those first that are asked first."""
+        return [seller_id for _, _, seller_id in nsmallest(count, self._known)]
 
     def put_back(self, seller: SellerProgress) -> None:
         """See `Frontier`."""

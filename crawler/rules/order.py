@@ -22,6 +22,20 @@ class Spread:
     def __init__(self, seller_ids: Iterable[str] = ()) -> None:
         self._left = dict.fromkeys(seller_ids)
         self._taken: set[str] = set()
+        self._first: deque[str] = deque()
+
+    def ask_first(self, seller_ids: Iterable[str]) -> None:
+        """Have these new sellers asked before all others."""
+        self._first.extend(seller_ids)
+
+    def take_first(self) -> SellerProgress | None:
+        """Give one of those; None where all were taken."""
+        while self._first:
+            seller_id = self._first.popleft()
+            if self.is_left(seller_id):
+                self._taken.add(seller_id)
+                return SellerProgress(seller_id)
+        return None
 
     def take_spread(self) -> SellerProgress | None:
         """Give a seller before its turn, from another part of the list; None where all were taken."""
@@ -61,6 +75,8 @@ class Frontier(Spread):
 
     def take(self) -> SellerProgress | None:
         """Give the seller whose page is next; None where every seller has ended or is in hand."""
+        if (first := self.take_first()) is not None:
+            return first
         if self._depth_first and self._begun:
             return self._begun.popleft()
         for seller_id in self._fresh:

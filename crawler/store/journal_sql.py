@@ -158,6 +158,23 @@ RENEW = (
         FROM listed""",
 )
 
+# `listed` are sellers whose crawl under way is not believed: it counts as spent, and is forgotten. Rows in
+# segments are hidden by their number; where a former crawl is published by such numbers too, the next
+# reading of a video stands in place of this one.
+FORGET = (
+    """INSERT OR REPLACE INTO anew SELECT seller_id, seq, spent, row_checksum(seller_id, seq, spent) FROM
+        (SELECT seller_id, CASE WHEN seller_id IN (SELECT seller_id FROM former) THEN coalesce(anew.seq, 0)
+            ELSE :last_seq END AS seq,
+            coalesce(anew.credits, 0) + coalesce(outlay.credits, 0) + coalesce((SELECT sum(credits) FROM page
+                WHERE page.seller_id = listed.seller_id), 0) AS spent
+        FROM listed LEFT JOIN anew USING (seller_id) LEFT JOIN outlay USING (seller_id))""",
+    "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM listed)",
+    "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM listed)",
+    "DELETE FROM outlay WHERE seller_id IN (SELECT seller_id FROM listed)",
+    "DELETE FROM seam WHERE seller_id IN (SELECT seller_id FROM listed)",
+    "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM listed)",
+)
+
 REPLACE_PREVIOUS = (
     """UPDATE former SET batch = :failed, checksum = 0 WHERE batch > 0 AND batch NOT IN
         (SELECT batch FROM former LEFT JOIN seller USING (seller_id) WHERE seller.seller_id IS NULL)""",
@@ -206,6 +223,7 @@ COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (s
     WHERE status = 'complete' AND NOT mended"""
 FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
+ANSWERED_IN_RUN = "SELECT DISTINCT seller_id FROM page WHERE run_id = :run_id"
 ANY_ENDED = "SELECT EXISTS (SELECT 1 FROM seller)"
 REOPEN = "DELETE FROM seller WHERE seller_id = ?"
 SETTLED = """SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)

@@ -12,6 +12,9 @@ from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, PublishedSeller, SellerSummary
 
+_SUSPECT_RUN = "suspect_run"
+"""Under which the journal has the run whose answers are not believed."""
+
 
 class PreviousCrawls:
     """A journal's previous crawls, one for each seller that is crawled anew."""
@@ -45,6 +48,34 @@ class PreviousCrawls:
                 self._database.set_meta({"published_mark": self._database.mark()})
             for name in ("listed", "moved"):
                 db.execute(f"DROP TABLE {name}")
+
+    @property
+    def suspect_run(self) -> str:
+        """The run whose answers are not believed and not forgotten yet; empty if there is none."""
+        return self._database.meta(_SUSPECT_RUN) or ""
+
+    def suspect(self, run_id: str) -> None:
+        """Note durably that the answers of a run are not believed."""
+        with self._database.changing():
+            self._database.set_meta({_SUSPECT_RUN: run_id})
+
+    def forget_suspects(self) -> int:
+        """Forget the crawl under way of each seller that the suspect run was answered for: it is asked again.
+
+        What it cost stays counted. Every page must be in a segment. Returns how many sellers these are.
+        """
+        self._database.sort_pages()
+        run_id = self.suspect_run
+        answered = list(self._database.ids(sql.ANSWERED_IN_RUN, {"run_id": run_id}))
+        with self._database.changing() as db:
+            db.execute("CREATE TEMP TABLE listed (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            for ids in answered:
+                db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+            for statement in sql.FORGET:
+                db.execute(statement, {"last_seq": self._database.last_seq})
+            db.execute("DROP TABLE listed")
+            self._database.set_meta({_SUSPECT_RUN: ""})
+        return sum(map(len, answered))
 
     def replace(self) -> None:
         """Let crawls that have ended take the place of the previous ones; where one failed, those stay."""

@@ -1,0 +1,74 @@
+"""Watching a night's canaries: choosing them from history, and stopping the run by their first pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+from crawler.api.rows import read_rows
+from crawler.engine.stop import Stop
+from crawler.history.carrying import page_digest
+from crawler.history.known_sellers import KnownSellers
+from crawler.models.errors import ImplausibleError
+from crawler.models.page import Page
+from crawler.nightly.opening import Opened
+from crawler.rules.best_first import BestFirst
+from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, Rates, choose_canaries
+from crawler.rules.order import Frontier
+from crawler.sellers.listing import SellerList
+
+_CANDIDATES = 20 * CANARIES
+
+
+@dataclass(slots=True)
+class Watch:
+    """Tests the first pages of canaries; `compares` them with history's figures as well."""
+
+    canaries: Canaries = field(default_factory=partial(Canaries, ()))
+    compares: bool = False
+
+    def read(self, page: Page, stop: Stop, sent: Callable[[], int]) -> None:
+        """Note a page that is in the journal; stops the run where chance does not explain the answers."""
+        if page.page_num != 1 or self.canaries.decision is not Decision.UNDECIDED:
+            return
+        figures = 0
+        if self.compares:
+            figures = page_digest(page.seller_id, read_rows(page.seller_id, page.body)) or 0
+        kept = (page.row_count or 0) - page.rejected
+        first = FirstPage(page.seller_id, kept, page.fingerprint, figures, page.received_at / 1000)
+        if self.canaries.answered(first) is Decision.STOP:
+            stop.set(
+                ImplausibleError(
+                    f"stopped after {sent()} requests, since the first answers cannot be believed: "
+                    f"{self.canaries.reason} Nothing is published; look at the API, then run the same "
+                    "command again: it asks for these sellers again"
+                )
+            )
+
+
+def watch(
+    opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList, still: Rates | None = None
+) -> Watch:
+    """Choose the canaries of a run among its new sellers.
+
+    Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
+    they are the first that the strategy asks for.
+    """
+    night, limits = opened.night, opened.night.settings.credits
+    known = KnownSellers(night.data, night.crawl_date)
+    ids = [str(i) for i in fresh.ids.slice(0, _CANDIDATES).to_pylist()]
+    is_free = limits.budget is None and limits.monthly_budget is None
+    if not is_free and isinstance(frontier, BestFirst):
+        ids = frontier.best_known(_CANDIDATES) or ids
+    history = known.canaries(ids)
+    if is_free:
+        chosen = choose_canaries(ids, history)
+        frontier.ask_first(canary.seller_id for canary in chosen)
+    else:
+        chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
+    if still is not None:
+        figures = known.figures([canary.seller_id for canary in chosen], night.sorting)
+        chosen = [canary._replace(figures=figures.get(canary.seller_id)) for canary in chosen]
+    return Watch(Canaries(chosen, still), still is not None)
