@@ -1,0 +1,97 @@
+"""Canaries: a night of wrong answers stops after tens of credits, publishes nothing, and is asked again."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DATE, SMALL, Night, stand_in
+
+from crawler.simulator.catalogue import Catalogue
+from crawler.simulator.server import SimulatorOptions
+
+COUNT = 120
+TODAY = date.fromisoformat(DATE)
+YESTERDAY = TODAY - timedelta(days=1)
+IDS = Catalogue(SMALL).seller_ids(COUNT)
+
+
+def served(folder: Path, outage: str | None, *options: str, code: int = 0, day: int = 1) -> dict[str, Any]:
+    """A run of the date against a stand-in of the day, which counted as many requests as the report."""
+    with stand_in(SimulatorOptions(SMALL, day=day, outage=outage)) as simulator:
+        job = Night(folder, simulator.url)
+        report = job.run(job.sellers(IDS), "--qps=200", *options, code=code)
+        assert report["requests"]["sent"] == simulator.stats.requests
+    return report
+
+
+@pytest.fixture(scope="module")
+def good_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one good night, the day before."""
+    folder = tmp_path_factory.mktemp("canaries")
+    served(folder, None, f"--crawl-date={YESTERDAY}", day=0)
+    return folder
+
+
+@pytest.fixture
+def folder(good_night: Path, tmp_path: Path) -> Path:
+    shutil.copytree(good_night / "data", tmp_path / "data")
+    return tmp_path
+
+
+def nights(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "data" / "videos").iterdir()}
+
+
+@pytest.mark.parametrize("outage", ["empty", "half-empty", "foreign", "rejected"])
+def test_an_outage_stops_the_run_and_publishes_nothing(folder: Path, outage: str) -> None:
+    before = nights(folder)
+    report = served(folder, outage, "--workers=4", code=10)
+    assert report["requests"]["sent"] < 60
+    assert not report["published"]
+    assert "canaries" in report["message"]
+    assert nights(folder) == before
+
+
+def test_the_next_run_asks_the_canaries_again_and_then_all(folder: Path) -> None:
+    stopped = served(folder, "empty", "--workers=4", code=10)
+    again = served(folder, "empty", "--workers=4", code=10)
+    assert again["requests"]["sent"] < 20
+    report = served(folder, None)
+    assert report["published"]
+    assert report["sellers"]["complete"] == COUNT
+    spent = sum(each["requests"]["sent"] for each in (stopped, again, report))
+    assert report["credits"]["spent_for_date"] == spent
+    catalogue = Catalogue(SMALL, 1)
+    assert report["requests"]["sent"] == sum(catalogue.size(i) // 10 + 1 for i in IDS)
+    job = Night(folder, "")
+    rows = job.seller_rows()
+    assert {i: row["videos"] for i, row in rows.items()} == {i: catalogue.size(i) for i in IDS}
+    assert sum(row["credits"] for row in rows.values()) == spent
+
+
+def test_fresh_over_a_good_night_meets_an_outage(folder: Path) -> None:
+    served(folder, None)
+    before = {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()}
+    served(folder, "empty", "--workers=4", "--fresh", code=10)
+    assert {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()} == before
+    report = served(folder, None)
+    assert report["published"]
+    assert {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()} == before
+
+
+def test_a_healthy_night_pays_nothing_for_its_canaries(folder: Path) -> None:
+    report = served(folder, None, "--workers=4")
+    catalogue = Catalogue(SMALL, 1)
+    assert report["requests"]["sent"] == sum(catalogue.size(i) // 10 + 1 for i in IDS)
+
+
+def test_under_a_budget_the_order_of_the_list_stays(folder: Path) -> None:
+    report = served(folder, None, "--workers=1", "--budget=20", code=3)
+    rows = Night(folder, "").seller_rows()
+    read = [i for i in IDS if rows[i]["pages"]]
+    assert report["published"]
+    assert read == IDS[: len(read)]
