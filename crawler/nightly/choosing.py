@@ -11,7 +11,7 @@ from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
 from crawler.nightly.advice import Advice, FirstPageMatch, best_so_far, matcher, no_match
 from crawler.nightly.opening import Opened
-from crawler.nightly.watching import Watch, watch
+from crawler.nightly.watching import Watch
 from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst, Top
@@ -68,7 +68,7 @@ def choose(opened: Opened) -> Choice:
         return Choice(address)
     ended = len(night.listed) - len(fresh) - len(begun)
     rules = _rules(opened, fresh, begun)
-    rules = replace(rules, watch=watch(opened, rules.frontier, fresh))
+    rules = replace(rules, watch=Watch.choose(opened, rules.frontier, fresh))
     return Choice(address, rules, to_repair, ended)
 
 

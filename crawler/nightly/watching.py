@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Self
 
 from crawler.api.rows import read_rows
 from crawler.engine.stop import Stop
@@ -29,6 +30,32 @@ class Watch:
     canaries: Canaries = field(default_factory=partial(Canaries, ()))
     compares: bool = False
 
+    @classmethod
+    def choose(
+        cls, opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList, still: Rates | None = None
+    ) -> Self:
+        """Choose the canaries of a run among its new sellers.
+
+        Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
+        they are the first that the strategy asks for.
+        """
+        night, limits = opened.night, opened.night.settings.credits
+        known = KnownSellers(night.data, night.crawl_date)
+        ids = [str(i) for i in fresh.ids.slice(0, _CANDIDATES).to_pylist()]
+        is_free = limits.budget is None and limits.monthly_budget is None
+        if not is_free and isinstance(frontier, BestFirst):
+            ids = frontier.best_known(_CANDIDATES) or ids
+        history = known.canaries(ids)
+        if is_free:
+            chosen = choose_canaries(ids, history)
+            frontier.ask_first(canary.seller_id for canary in chosen)
+        else:
+            chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
+        if still is not None:
+            figures = known.figures([canary.seller_id for canary in chosen], night.sorting)
+            chosen = [canary._replace(figures=figures.get(canary.seller_id)) for canary in chosen]
+        return cls(Canaries(chosen, still), still is not None)
+
     def read(self, page: Page, stop: Stop, sent: Callable[[], int]) -> None:
         """Note a page that is in the journal; stops the run where chance does not explain the answers."""
         if page.page_num != 1 or self.canaries.decision is not Decision.UNDECIDED:
@@ -46,29 +73,3 @@ class Watch:
                     "command again: it asks for these sellers again"
                 )
             )
-
-
-def watch(
-    opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList, still: Rates | None = None
-) -> Watch:
-    """Choose the canaries of a run among its new sellers.
-
-    Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
-    they are the first that the strategy asks for.
-    """
-    night, limits = opened.night, opened.night.settings.credits
-    known = KnownSellers(night.data, night.crawl_date)
-    ids = [str(i) for i in fresh.ids.slice(0, _CANDIDATES).to_pylist()]
-    is_free = limits.budget is None and limits.monthly_budget is None
-    if not is_free and isinstance(frontier, BestFirst):
-        ids = frontier.best_known(_CANDIDATES) or ids
-    history = known.canaries(ids)
-    if is_free:
-        chosen = choose_canaries(ids, history)
-        frontier.ask_first(canary.seller_id for canary in chosen)
-    else:
-        chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
-    if still is not None:
-        figures = known.figures([canary.seller_id for canary in chosen], night.sorting)
-        chosen = [canary._replace(figures=figures.get(canary.seller_id)) for canary in chosen]
-    return Watch(Canaries(chosen, still), still is not None)
