@@ -23,7 +23,7 @@ from crawler.history.cursor import time_span
 from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earlier_snapshots
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SUMMED
-from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, SORTING, SUMMED_SELLER_SCHEMA
+from crawler.store.schema import CHANGES_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
 
 _ROW_GROUP = 32_768
 _FEW_VALUES: Any = ["seller_id", "region", "kind"]
@@ -60,6 +60,7 @@ def compare(
     """
     rules = Rules(*(each // timedelta(milliseconds=1) for each in (window, lag)))
     span = time_span(sellers, "first_crawled_at", "last_crawled_at")
+    described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY}
     damaged: dict[date, str] = {}
     while True:
         try:
@@ -75,7 +76,7 @@ def compare(
                     summed.write(part.sellers)
                 rests_on = {day.isoformat(): run for day, run in sorted(found.rests_on.items())}
                 changes.describe({RUN: run_id, RESTS_ON: orjson.dumps(rests_on).decode()})
-                summed.describe({SORTING: sellers.sorting})
+                summed.describe(described)
             return found.result(tuple(damaged.values()))
         except DamagedSnapshotError as error:
             # Parts that were compared with it may have rested on rows that cannot be trusted.

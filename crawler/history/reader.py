@@ -24,6 +24,8 @@ BATCH_ROWS = 65_536
 _FAULTS = (pa.ArrowException, OSError, LookupError, ValueError)
 """What reading a damaged file may raise."""
 
+_ARROW_SCHEMA = b"ARROW:schema"
+
 
 class UnreadableError(Exception):
     """Something published that cannot be read; the text names the file, and says why."""
@@ -76,8 +78,14 @@ class SnapshotFiles:
     @property
     def sorting(self) -> str:
         """What pages were sorted by, and which way; empty where that is not known of the `SELLERS`."""
-        noted = {(file.metadata.metadata or {}).get(SORTING.encode(), b"") for _, file in self._opened()}
-        return noted.pop().decode(errors="replace") if len(noted) == 1 else ""
+        return self.metadata.get(SORTING, "")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What all the files say of themselves alike, by key."""
+        noted = [set((file.metadata.metadata or {}).items()) for _, file in self._opened()]
+        common = set.intersection(*noted) if noted else set()
+        return {key.decode(): value.decode(errors="replace") for key, value in common if key != _ARROW_SCHEMA}
 
     def batches(
         self, schema: pa.Schema, optional: frozenset[str] = frozenset(), size: int = BATCH_ROWS

@@ -2,6 +2,7 @@
 
 Each snapshot has one list under `state/published/crawl_date=…/`, in the format of `sha256sum`, with paths
 below the data folder. It covers whole files: Parquet's page checksums leave out footers and page headers.
+While a file is written anew under its own name, the list has two digests of it, and either is right.
 """
 
 from __future__ import annotations
@@ -73,13 +74,45 @@ def read_digests(path: Path, day: date) -> dict[str, str]:
         is_of_day = parts[:2] in {(kind, partition_of(day)) for kind in PUBLISHED_KINDS}
         if len(digest) != _HEX_DIGITS or not is_of_day or ".." in parts:
             raise ValueError(f"{path} is damaged")
-        found[name] = digest
+        found[name] = f"{found[name]} {digest}" if name in found else digest
     return found
+
+
+def amend_digests(data: Path, day: date, digests: Mapping[str, str], *, keep_old: bool) -> None:
+    """Note other digests of published files in the list that names any of them, if one does.
+
+    `keep_old`: what the list has is right as well. Raises `OSError`, or `ValueError` where a list is damaged.
+    """
+    for path in digests_files(_folder(data, day)):
+        listed = read_digests(path, day)
+        if listed.keys() & digests.keys():
+            amended = {
+                name: f"{listed[name]} {digest}" if keep_old and name in listed else digest
+                for name, digest in digests.items()
+            }
+            write_whole(path, as_text(listed | amended).encode(), private=True)
+
+
+def settle_digests(data: Path, day: date) -> None:
+    """Keep of two digests of a file the one that is right, where writing it anew was cut off.
+
+    Raises as `amend_digests` does.
+    """
+    for path in digests_files(_folder(data, day)):
+        listed = read_digests(path, day)
+        doubtful = {name: published_file(data, name) for name, digest in listed.items() if " " in digest}
+        right = {
+            name: _digest_of(file)
+            for name, file in doubtful.items()
+            if damage_of(file, listed[name], name) is None
+        }
+        if right:
+            write_whole(path, as_text(listed | right).encode(), private=True)
 
 
 def as_text(digests: Mapping[str, str]) -> str:
     """A list of digests as `sha256sum --check` reads it."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    return "".join(f"{each}  {name}\n" for name, digest in digests.items() for each in digest.split())
 
 
 def damage_of(path: Path, digest: str, name: str) -> str | None:
@@ -87,7 +120,7 @@ def damage_of(path: Path, digest: str, name: str) -> str | None:
     try:
         if not path.is_file():
             return f"{name} is missing or is no file"
-        if _digest_of(path) == digest:
+        if _digest_of(path) in digest.split():
             return None
     except OSError as error:
         return f"{name} cannot be read: {error.strerror or error}"

@@ -30,6 +30,15 @@ STEPS = (
     "report.written",
 )
 """Every step, in the order in which a run first comes to them."""
+REWRITE_STEPS = (
+    "rewrite.synced",
+    "rewrite.digests",
+    "rewrite.withdrawn",
+    "rewrite.sellers",
+    "rewrite.changes",
+)
+"""The steps of writing published files anew under their own names, which few runs do."""
+
 on_reach: Callable[[str], None] | None = None
 """Called at each step where it is set; nothing but a test sets it."""
 

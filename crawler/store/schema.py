@@ -98,6 +98,10 @@ RUN = "crawler.run"
 RESTS_ON = "crawler.rests_on"
 """The same for the snapshots that they were compared with: JSON, crawl date to run ID."""
 
+OUTDATED_BY = "crawler.changes_outdated_by"
+"""The metadata key of `sellers/` files under which stand the snapshots that were published after the date's
+changes were made, and may change them: JSON, crawl date to run ID."""
+
 
 @lru_cache(maxsize=4096)
 def region_folder(region: str | None) -> str | None:
