@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from crawler.history.changes import compare
+from crawler.history.outdated import NewSnapshot, mark_later
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.errors import OutputError
 from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, parquet_file
 from crawler.store.publishing import Compared
+from crawler.store.rewriting import Rewriting
 from crawler.store.snapshot import SnapshotPlan
 
 
@@ -28,3 +30,15 @@ def compare_staged(plan: SnapshotPlan, staged: StagedFolder) -> Compared:
     except UnreadableError as error:
         raise OutputError(f"what was just written cannot be read: {error}") from error
     return Compared(found.counts, found.warnings)
+
+
+def mark_outdated(rewriting: Rewriting, plan: SnapshotPlan, staged: StagedFolder) -> None:
+    """Mark the dates whose changes may be others once the staged snapshot is published.
+
+    Raises `OutputError`.
+    """
+    sellers = SnapshotFiles.published(staged.folder, SELLERS, plan.crawl_date)
+    try:
+        mark_later(rewriting, NewSnapshot(plan.crawl_date, plan.run_id, sellers, plan.window))
+    except UnreadableError as error:
+        raise OutputError(f"what was just written cannot be read: {error}") from error

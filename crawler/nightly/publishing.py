@@ -8,6 +8,7 @@ from datetime import timedelta
 import orjson
 
 from crawler.engine.stop import stop_reason_of
+from crawler.history.outdated import outdated_dates
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
@@ -15,6 +16,7 @@ from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
+from crawler.nightly.shell import place_of, rebuild_command
 from crawler.report.run_report import Counts
 from crawler.store.digests import damage_of_published
 from crawler.store.layout import PUBLISHED_KINDS
@@ -46,9 +48,20 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.run(outcome)
     except OutputError as error:
         step.stop_reason = error
+    _note_outdated(opened)
     step.stop_reason = opened.displacement or step.stop_reason
     counts = step.published_counts or step.counted().counts
     return Published(step.is_published, counts, step.rows, step.stop_reason)
+
+
+def _note_outdated(opened: Opened) -> None:
+    """Note the dates whose changes are out of date."""
+    night = opened.night
+    if days := outdated_dates(night.data):
+        opened.notes.add(
+            f"the changes of {', '.join(map(str, days))} are out of date, as an earlier night was published "
+            f"after them; make them anew by: {rebuild_command(place_of(night.flags), night.data)}"
+        )
 
 
 class _Publishing:

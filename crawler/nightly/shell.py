@@ -55,6 +55,11 @@ def close_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
     return quoted([*program(), "close", crawl_date.isoformat(), *with_whole_paths(place, data)])
 
 
+def rebuild_command(place: Sequence[str], data: Path) -> str:
+    """The command that makes changes of this data folder anew."""
+    return quoted([*program(), "changes", "--rebuild", *with_whole_paths(place, data)])
+
+
 def place_of(flags: Sequence[str]) -> list[str]:
     """Of a run's flags those that lead to its data folder and its settings file."""
     return [*_pair("--config", flags), *_pair("--data", flags)]

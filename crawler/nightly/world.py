@@ -9,19 +9,23 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
-from crawler.history.staged import compare_staged
+from crawler.history.outdated import add_columns
+from crawler.history.staged import compare_staged, mark_outdated
 from crawler.options import Settings
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
+from crawler.store.layout import StagedFolder
 from crawler.store.publishing import publish
+from crawler.store.rewriting import Rewriting
 from crawler.store.segments import SegmentWriter
 from crawler.store.snapshot import RowCounts, SnapshotPlan
 
@@ -56,8 +60,13 @@ def _staging(journal: Journal) -> SegmentWriter:
 def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
     staging.flush()
     journal = staging.journal
+    rewriting = Rewriting(plan.data, StagedFolder(plan.data, f"{plan.run_id}-rewritten"), journal.guard)
+    warnings = add_columns(rewriting)
     carried = PinnedRows(journal, plan.data, plan.crawl_date)
-    return publish(journal, plan, carried, compare=compare_staged)
+    mark = partial(mark_outdated, rewriting)
+    counts = publish(journal, plan, carried, compare=compare_staged, before_exchange=mark)
+    counts.warnings += warnings
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,13 @@ def publish(
     carried_rows: CarriedRows,
     wait: Callable[[float], None] = time.sleep,
     compare: Compare = lambda _plan, _staged: Compared(),
+    before_exchange: Callable[[SnapshotPlan, StagedFolder], None] = lambda _plan, _staged: None,
 ) -> RowCounts:
     """Build the date's snapshot and put it in place of the published one.
 
     The date's old `changes/` are taken away first; `videos/`, `sellers/` and the new `changes/` follow. Every
-    page must be in a segment. `wait` lets so many seconds pass. Raises `OutputError`; the published
+    page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called once the snapshot
+    is sure to be published. Raises `OutputError`; the published
     snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
     carried: see `CarriedRows.lost`.
     """
@@ -75,6 +77,7 @@ def publish(
         counts = _stage(journal, plan, staged, carried_rows, compare)
         keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder, plan.crawl_date))
         reached("publish.digests")
+        before_exchange(plan, staged)
         _exchange(journal, plan, staged, wait)
         forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
