@@ -14,7 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from crawler.history.cursor import time_span
-from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading
+from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading, require_file
 from crawler.store.digests import damage_of, published_digests, settle_digests
 from crawler.store.files import output_errors, remove
 from crawler.store.layout import CHANGES, SELLERS, VIDEOS
@@ -36,6 +36,7 @@ def add_columns(rewriting: Rewriting) -> list[str]:
             with reading(f"the digests of {day}"):
                 settle_digests(data, day)
             for file in SnapshotFiles.published(data, SELLERS, day).each():
+                require_file(file.paths[0])
                 with reading(file.paths[0]):
                     names = set(pq.read_schema(file.paths[0]).names)
                 if names < set(SUMMED_SELLER_SCHEMA.names):
