@@ -17,7 +17,7 @@ from crawler.history.cursor import time_span
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading, require_file
 from crawler.store.digests import damage_of, published_digests, settle_digests
 from crawler.store.files import output_errors, remove
-from crawler.store.layout import CHANGES, SELLERS, VIDEOS
+from crawler.store.layout import CHANGES, SELLERS
 from crawler.store.rewriting import Rewriting
 from crawler.store.schema import OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
 
@@ -135,12 +135,6 @@ def require_intact(data: Path, day: date, files: SnapshotFiles) -> None:
         damage = damage_of(path, digests[name], name) if name in digests else None
         if damage is not None:
             raise UnreadableError(damage)
-
-
-def belong_together(data: Path, day: date) -> bool:
-    """Whether a date's `videos/` and `sellers/` are of one run: a kill between their exchanges parts them."""
-    videos, sellers = (_runs(SnapshotFiles.published(data, kind, day)) for kind in (VIDEOS, SELLERS))
-    return len(sellers) == 1 and videos <= sellers
 
 
 def _runs(files: SnapshotFiles) -> set[str]:

@@ -6,15 +6,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from crawler.history.changes import compare
-from crawler.history.outdated import add_columns, are_current, belong_together, require_intact
-from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
+from crawler.history.outdated import add_columns, are_current
+from crawler.history.reader import UnreadableError, published_dates
+from crawler.history.staged import remake_changes
 from crawler.models.errors import InputError
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.world import World
 from crawler.options import HistorySettings, Settings
-from crawler.store.files import output_errors, remove
-from crawler.store.layout import CHANGES, SELLERS, VIDEOS, Layout, StagedFolder, parquet_file
+from crawler.store.layout import Layout, StagedFolder
 from crawler.store.lock import hold_lock
 from crawler.store.publishing import clean_staging
 from crawler.store.rewriting import Rewriting
@@ -50,36 +49,17 @@ def rebuild(settings: Settings, world: World, crawl_date: date | None = None) ->
         done.notes.extend(add_columns(rewriting))
         for day in sorted(published_dates(data)) if crawl_date is None else [crawl_date]:
             if crawl_date is not None or not are_current(data, day):
-                _rebuild(rewriting, day, settings.history, done)
+                _remake(rewriting, day, settings.history, done)
         clean_staging(data)
     return done
 
 
-def _rebuild(rewriting: Rewriting, day: date, history: HistorySettings, done: Rebuilt) -> None:
-    """Make the changes of one date anew."""
-    data, staged = rewriting.data, rewriting.staged
-    if not belong_together(data, day):
-        done.notes.append(
-            f"no changes are made for {day}: its videos/ and sellers/ are of different runs, since one was "
-            "killed; a run of that date publishes both together, with their changes"
-        )
-        return
-    videos, sellers = (SnapshotFiles.published(data, kind, day) for kind in (VIDEOS, SELLERS))
-    run_id = sellers.paths[0].stem
-    with output_errors(f"the changes of {day} under {data}"):
-        remove(staged.folder)
-        changes_file, sellers_file = (
-            parquet_file(staged.snapshot(kind, day), run_id) for kind in (CHANGES, SELLERS)
-        )
-        for file in (changes_file, sellers_file):
-            file.parent.mkdir(parents=True)
-        try:
-            require_intact(data, day, sellers)
-            window, lag = timedelta(days=history.window), timedelta(hours=history.data_lag)
-            found = compare(data, day, videos, sellers, changes_file, sellers_file, run_id, window, lag)
-        except UnreadableError as error:
-            done.notes.append(f"no changes are made for {day}: {error}")
-            return
-    rewriting.put_in_place(day)
-    done.dates[day] = dict(found.counts)
-    done.notes.extend(found.warnings)
+def _remake(rewriting: Rewriting, day: date, history: HistorySettings, done: Rebuilt) -> None:
+    window, lag = timedelta(days=history.window), timedelta(hours=history.data_lag)
+    try:
+        found = remake_changes(rewriting, day, window, lag)
+    except UnreadableError as error:
+        done.notes.append(f"no changes are made for {day}: {error}")
+    else:
+        done.dates[day] = dict(found.counts)
+        done.notes.extend(found.warnings)
