@@ -68,10 +68,6 @@ class RequestCounts:
         return f"the last error: {last}; errors by kind: {counted or 'none'}"
 
 
-class GaveUpError(Exception):
-    """A page's attempts are used up; the request's `reason` is the last failure's."""
-
-
 class HeldBackError(Exception):
     """The API turned out to be down, or its address wrong, before an attempt left; nothing was sent."""
 
@@ -143,16 +139,16 @@ class Gates:
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
         """Get a page by as many attempts as it takes; the caller waits between them.
 
-        Raises `GaveUpError` after the last attempt, else what `ask` raises.
+        Raises `UnavailableError` after the last attempt, else what `ask` raises.
         """
         while True:
             wait = _RECHECK_SECONDS
             try:
                 return await self.ask(request)
-            except UnavailableError as failure:
+            except UnavailableError:
                 limit = HARD_ATTEMPTS if self.breaker.is_open else self.retry.attempts
                 if request.failures >= limit:
-                    raise GaveUpError from failure
+                    raise
                 wait = request.due - asyncio.get_running_loop().time()
             except HeldBackError:
                 pass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from crawler.engine.events import Answer, Defer, Event, Keep, Park
-from crawler.engine.gates import Gates, GaveUpError, HeldBackError
+from crawler.engine.gates import Gates, HeldBackError
 from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Policies, Seller, SellerState
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
@@ -195,7 +195,7 @@ class Reader:
     async def _ask_again(self, seller: Seller, request: PageRequest) -> Answer:
         try:
             page, _ = await self.gates.fetch(request)
-        except (GaveUpError, RefusedError):
+        except (UnavailableError, RefusedError):
             return seller.on(Event.UNOBTAINABLE, request)
         self.work.address.prove()
         return seller.on(Event.PAGE_CAME, page)

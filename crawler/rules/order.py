@@ -55,9 +55,9 @@ class Spread:
 class Frontier(Spread):
     """Sellers not begun, and sellers begun whose next page nobody has in hand.
 
-    Sellers not begun are drawn from their iterator one at a time, so that a list of millions costs
-    nothing here. Depth-first finishes what is begun before it begins another; breadth-first reads one
-    page of every seller before the second page of any.
+    Sellers not begun are drawn from their iterator one at a time: a list of millions costs nothing here.
+    Depth-first finishes what is begun before it begins another; breadth-first reads one page of every
+    seller before the second page of any.
     """
 
     def __init__(

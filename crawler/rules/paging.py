@@ -20,10 +20,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PagingRule:
-    """When a seller ends: contract, promise 4.
-
-    `min_value`: a seller also ends once its rows are worth less, by what the API sorts by.
-    """
+    """When a seller ends; also once its rows are worth less than `min_value`, by what the API sorts by."""
 
     stop: StopRule = StopRule.SHORT
     max_pages: int = MAX_PAGE_NUM

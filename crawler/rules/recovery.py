@@ -54,10 +54,7 @@ class RetryRule:
 
 
 def throttle_wait(bursts: int, retry_after: float | None, cap: float) -> float:
-    """Seconds of quiet after the `bursts`-th burst of 429s in a row (from 1).
-
-    `Retry-After` stands where it was sent; otherwise 1 s, doubling, 60 s at most.
-    """
+    """Seconds to wait after so many bursts of 429s in a row: `Retry-After`, or 1 s doubling to 60 s."""
     if retry_after is not None:
         return min(retry_after, cap)
     return float(min(_THROTTLE_CAP, 2.0 ** min(bursts - 1, 6)))
@@ -83,8 +80,8 @@ class Recovery:
     def slow(self, now: float, sent_at: float, accepted: int | None, *, answered: bool) -> None:
         """Note a burst whose first 429 was to a request sent at `sent_at`.
 
-        `accepted`: how many requests left within the second before that one, if this is known. `answered`:
-        whether any request was answered since the last burst; if not, nothing is concluded about the rate.
+        `accepted`: how many requests left within the second before that one, if this is known. Where none
+        was `answered` since the last burst, nothing is concluded about the rate.
         """
         rate = self.rate(sent_at)
         begin = self.rate(now) * _START

@@ -16,8 +16,8 @@ from crawler.store.journal import Journal
 from crawler.store.records import Record
 
 
-def page(page_num: int, least: float | None = 50.0, rows: int = PAGE_SIZE) -> Page:
-    return Page("s", page_num, b'{"data":[]}', rows, page_num, 0, "", 0.0, least)
+def page(page_num: int, last_value: float | None = 50.0, rows: int = PAGE_SIZE) -> Page:
+    return Page("s", page_num, b'{"data":[]}', rows, page_num, 0, "", 0.0, last_value)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_pages_read_again_are_not_missing(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("last", [3, 20])
-def test_a_page_out_of_order_bounds_nothing(journal: Journal, last: int) -> None:
+def test_a_page_out_of_order_limits_no_later_value(journal: Journal, last: int) -> None:
     write(journal, [page(1, 100.0), page(2, None), page(last, 70.0)])
     assert [seller.max_remaining_value for seller in journal.reader.summaries()] == [None]
 

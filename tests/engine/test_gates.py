@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from virtual_time import run_virtual
 
 from crawler.engine.credits import Credits
-from crawler.engine.gates import Gates, GaveUpError
+from crawler.engine.gates import Gates
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
@@ -167,7 +167,7 @@ class Rig:
         except CrawlerError as reason:
             self.stop.set(reason)
             return reason
-        except (GaveUpError, RefusedError) as failure:
+        except (UnavailableError, RefusedError) as failure:
             return failure
         return None
 
@@ -336,7 +336,7 @@ def test_a_sick_seller_is_given_up_after_its_attempts(attempts: int) -> None:
 
     rig = Rig(FakeApi(sick), attempts=attempts)
     ended = run(rig, 10)
-    assert isinstance(ended[0], GaveUpError)
+    assert isinstance(ended[0], UnavailableError)
     assert ended[1:] == [None] * 9
     requests = Counter(seller_id for _, seller_id in rig.api.sent)
     assert requests == {f"s{i}": attempts if i == 0 else 1 for i in range(10)}
@@ -357,11 +357,11 @@ def test_attempts_lie_within_the_promise(seed: int, sellers: int, attempts: int)
     requests = Counter(seller_id for _, seller_id in rig.api.sent)
     for request, end in zip(rig.requests, ended, strict=True):
         assert requests[request.seller.seller_id] <= HARD_ATTEMPTS
-        if isinstance(end, GaveUpError):
+        if isinstance(end, UnavailableError):
             assert attempts <= requests[request.seller.seller_id]
 
 
-def test_a_page_that_is_always_the_probe_has_ten_attempts() -> None:
+def test_a_page_that_is_always_the_trial_has_ten_attempts() -> None:
     rig = Rig(FakeApi(unavailable))
 
     async def main() -> list[Outcome | BaseException]:
@@ -369,7 +369,7 @@ def test_a_page_that_is_always_the_probe_has_ten_attempts() -> None:
             rig.breaker.failed(f"other {i}", now())
         return await outcomes(rig.start(1))
 
-    assert isinstance(run_virtual(main())[0], GaveUpError)
+    assert isinstance(run_virtual(main())[0], UnavailableError)
     assert len(rig.api.sent) == 10
 
 
@@ -475,14 +475,14 @@ def test_an_api_that_is_down_is_asked_sparingly_until_patience_ends(qps: float) 
     assert not ends
 
 
-def test_the_last_probe_is_sent_when_patience_ends() -> None:
+def test_the_last_trial_is_sent_when_patience_ends() -> None:
     """An API that is back by then is not given up."""
     rig = Rig(FakeApi(lambda at, _seller: None if at >= 1899 else UnavailableError("500")))
     assert run(rig, 20) == [None] * 20
     assert 1900 <= min(rig.api.answered) <= 1902
 
 
-def test_nothing_but_one_probe_at_a_time_is_sent_while_the_api_is_down() -> None:
+def test_nothing_but_one_trial_at_a_time_is_sent_while_the_api_is_down() -> None:
     rig = Rig(FakeApi(unavailable, latency=2.0), patience=60)
 
     async def main() -> None:

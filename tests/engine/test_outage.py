@@ -51,7 +51,7 @@ def test_an_outage_under_deep_sellers_costs_what_was_in_flight_and_some_attempts
     journal, _ = crawl(api, listed, known(listed), workers=128)
     assert {ending.status for ending in journal.endings.values()} == {SellerStatus.COMPLETE}
     assert len(journal.endings) == deep
-    # One page past the end of each may have been probed.
+    # One page past the end of each may have been asked for.
     assert failed(api, listed) <= 128 + deep * (ATTEMPTS + 1)
 
 

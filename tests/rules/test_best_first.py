@@ -30,9 +30,9 @@ def page_of(shelf: Shelf, seller: SellerProgress) -> Page:
     first = (seller.next_page - 1) * PAGE_SIZE
     values = shelf[seller.seller_id][first : first + PAGE_SIZE]
     ids = [str(first + n) for n in range(len(values))]
-    least = values[-1] if values else None
+    last = values[-1] if values else None
     return Page(
-        seller.seller_id, seller.next_page, b"", len(values), first, 0, "", sum(values), least, ids, values
+        seller.seller_id, seller.next_page, b"", len(values), first, 0, "", sum(values), last, ids, values
     )
 
 
@@ -138,15 +138,15 @@ def test_the_best_are_exact_and_cost_no_page_too_many(shelf: Shelf, size: int, i
 
 @settings(deadline=None)
 @given(shelf=shelves, spent=st.integers(0, 30))
-def test_nothing_above_the_largest_bound_is_missing(shelf: Shelf, spent: int) -> None:
-    frontier, found, bounds = BestFirst(shelf, []), list[float](), dict.fromkeys(shelf, inf)
+def test_nothing_above_the_largest_remaining_value_is_missing(shelf: Shelf, spent: int) -> None:
+    frontier, found, max_remaining = BestFirst(shelf, []), list[float](), dict.fromkeys(shelf, inf)
     for n, (seller, page) in enumerate(crawl(shelf, frontier)):
         if n == spent:
             break
         found += page.values
-        least = -inf if page.last_value is None else page.last_value
-        bounds[seller.seller_id] = least if page.row_count == PAGE_SIZE else -inf
-    certain = max(bounds.values())
+        last_value = -inf if page.last_value is None else page.last_value
+        max_remaining[seller.seller_id] = last_value if page.row_count == PAGE_SIZE else -inf
+    certain = max(max_remaining.values())
     truth = [value for values in shelf.values() for value in values if value > certain]
     assert sorted(value for value in found if value > certain) == sorted(truth)
 
@@ -155,7 +155,7 @@ def test_nothing_above_the_largest_bound_is_missing(shelf: Shelf, spent: int) ->
     page_num=st.integers(1, 5000),
     values=st.lists(st.floats(0, 1e12), min_size=10, max_size=10).map(lambda v: sorted(v, reverse=True)),
 )
-def test_a_prediction_is_never_above_the_bound(page_num: int, values: list[float]) -> None:
+def test_a_prediction_is_never_above_ten_times_the_last_value(page_num: int, values: list[float]) -> None:
     predicted = predicted_total(page_num, sum(values), values[-1])
     assert 0 <= predicted <= PAGE_SIZE * values[-1] * (1 + 1e-9)
 
@@ -176,12 +176,12 @@ def test_heavy_tails_are_captured_nearly_as_by_an_all_knowing_buyer(seed: int) -
     totals = [sum(v[i : i + 10]) for v in tonight.values() for i in range(0, len(v) + 1, 10)]
     best = list(accumulate(sorted(totals, reverse=True)))
     history = {s: [sum(v[i : i + 10]) for i in range(0, len(v), 10)] for s, v in before.items()}
-    for known, least in ((None, 0.98), (history, 0.99)):
+    for known, min_share in ((None, 0.98), (history, 0.99)):
         bought = list(accumulate(page.total for _, page in crawl(tonight, BestFirst(tonight, [], known), 8)))
         for share in (0.1, 0.3, 0.5):
             spent = int(len(totals) * share)
             assert spent >= len(tonight)
-            assert bought[spent - 1] >= least * best[spent - 1]
+            assert bought[spent - 1] >= min_share * best[spent - 1]
 
 
 def shelf_of(options: CatalogueOptions, day: int) -> Shelf:

@@ -47,7 +47,7 @@ def test_without_a_budget_a_lease_is_a_second_of_requests_or_a_tenth(qps: float,
 
 
 @given(st.floats(0.1, 10_000), st.integers(1, 4096), st.none() | st.integers(0, 10**9))
-def test_a_lease_is_bounded_by_what_can_be_in_flight(qps: float, in_use: int, left: int | None) -> None:
+def test_a_lease_is_limited_by_what_can_be_in_flight(qps: float, in_use: int, left: int | None) -> None:
     size = lease_size(qps, in_use, left)
     assert size <= max(8, in_use)
     assert (size > 0) == (left != 0)

@@ -78,7 +78,7 @@ def test_no_row_that_rose_is_missing_after_the_repair(rows: int, moves: list[Mov
 
 
 @given(st.integers(0, 200))
-def test_a_list_that_stands_still_has_no_seam(rows: int) -> None:
+def test_a_list_that_stands_still_has_no_gap(rows: int) -> None:
     assert read(MovingList(rows, [])) == ([], read(MovingList(rows, []))[1])
 
 
@@ -89,9 +89,9 @@ def test_the_overlap_is_how_far_the_list_moved(rows: int, new: int) -> None:
 
 
 def test_rows_worth_more_than_what_came_before_tell_of_a_move() -> None:
-    def page(page_num: int, first: float, least: float) -> Page:
-        ids, values = [f"{page_num}.{n}" for n in range(10)], [first] + [least] * 9
-        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, least, ids, values)
+    def page(page_num: int, first: float, last_value: float) -> Page:
+        ids, values = [f"{page_num}.{n}" for n in range(10)], [first] + [last_value] * 9
+        return Page("s", page_num, b"", 10, page_num, 0, "", 0.0, last_value, ids, values)
 
     seller = SellerProgress("s")
     seller.received(page(1, 100, 50))

@@ -97,7 +97,7 @@ SIZES = st.one_of(st.integers(0, 400), st.integers(0, 40).map(lambda n: n * 10),
     known=st.none() | st.floats(0, 2),
     stop=st.sampled_from(StopRule),
     workers=st.sampled_from([1, 4, 64]),
-    least=st.sampled_from([2, 10]),
+    min_pages=st.sampled_from([2, 10]),
     seed=st.integers(0, 2**32),
 )
 def test_every_page_is_read_once_and_few_past_the_end(
@@ -108,12 +108,12 @@ def test_every_page_is_read_once_and_few_past_the_end(
     known: float | None,
     stop: StopRule,
     workers: int,
-    least: int,
+    min_pages: int,
     seed: int,
 ) -> None:
     shelf, rule = List(rows, repeats), PagingRule(stop)
     depths = {} if known is None else {"s": int(rows // PAGE_SIZE * known)}
-    read(shelf, rule, LookaheadRule(mode, least, rule.max_pages, depths), workers, Random(seed))
+    read(shelf, rule, LookaheadRule(mode, min_pages, rule.max_pages, depths), workers, Random(seed))
     own = shelf.rules_own(rule)
     assert set(range(1, own + 1)) <= set(shelf.asked)
     assert len(shelf.asked) == len(set(shelf.asked))
@@ -125,7 +125,7 @@ def test_every_page_is_read_once_and_few_past_the_end(
         assert len(beyond) <= 1 + repeats
     else:
         assert len(beyond) <= max(1, log2(max(1, shelf.depth))) + repeats
-    if shelf.depth < least and known is None:
+    if shelf.depth < min_pages and known is None:
         assert not beyond
 
 

@@ -95,26 +95,26 @@ def test_a_lone_429_costs_two_seconds_of_the_night(qps: float, latency: tuple[fl
     assert night.answered >= (120 / MARGIN - 2.0) * qps - 1
 
 
-@pytest.mark.parametrize(("qps", "bears"), [(5, 2), (5, 4), (50, 15), (50, 40), (50, 48)])
+@pytest.mark.parametrize(("qps", "api_limit"), [(5, 2), (5, 4), (50, 15), (50, 40), (50, 48)])
 @pytest.mark.parametrize("server", [sliding, fixed])
 def test_a_lower_ceiling_of_the_server_is_found_and_kept(
-    server: Callable[[float], Admits], qps: float, bears: int
+    server: Callable[[float], Admits], qps: float, api_limit: int
 ) -> None:
     """Few 429s after the first minutes, and most of what the server would bear."""
-    night = Night(qps, server(bears), SLOW, QUICK)
+    night = Night(qps, server(api_limit), SLOW, QUICK)
     night.run(400)
     assert sum(at > 100 for at in night.refused) <= 8
     assert len(night.refused) <= 40
-    assert night.answered >= 0.85 * 400 * bears / MARGIN
+    assert night.answered >= 0.85 * 400 * api_limit / MARGIN
 
 
-@pytest.mark.parametrize("bears", [25, 48])
-def test_a_lower_ceiling_is_kept_though_refusals_come_late(bears: int) -> None:
+@pytest.mark.parametrize("api_limit", [25, 48])
+def test_a_lower_ceiling_is_kept_though_refusals_come_late(api_limit: int) -> None:
     """What is under way when a refusal comes is refused as well."""
-    night = Night(50, sliding(bears), SLOW, SLOW)
+    night = Night(50, sliding(api_limit), SLOW, SLOW)
     night.run(400)
     assert sum(at > 100 for at in night.refused) <= 30
-    assert night.answered >= 0.85 * 400 * bears / MARGIN
+    assert night.answered >= 0.85 * 400 * api_limit / MARGIN
 
 
 def test_a_server_that_refuses_all_for_a_while_teaches_no_rate() -> None:
