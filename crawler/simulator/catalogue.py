@@ -41,9 +41,10 @@ class CatalogueOptions:
 
 
 class _Shelf(NamedTuple):
-    """One seller on one day in one order: the 64 bits that all else comes from, and video numbers."""
+    """One seller on one day in one order: its 64 bits that all comes from, its age, and video numbers."""
 
     base: int
+    aged: Aged
     order: array[int]
 
     @property
@@ -96,8 +97,8 @@ class Catalogue:
         self, seller_id: str, sort_field: int, sort_type: int, page_num: int, page_size: int, shift: int = 0
     ) -> list[dict[str, Any]]:
         """One page's rows as the API gives them: sort fields and types are the API's own numbers."""
-        base, order = self._shelf(seller_id, sort_field, sort_type, shift)
-        start, aged = (page_num - 1) * page_size, self._aged(base, shift)
+        base, aged, order = self._shelf(seller_id, sort_field, sort_type, shift)
+        start = (page_num - 1) * page_size
         return [_row(seller_id, base, aged, number) for number in order[start : start + page_size]]
 
     def videos(self, seller_id: str) -> list[dict[str, Any]]:
@@ -130,22 +131,23 @@ class Catalogue:
         key = (seller_id, self.day, sort_field, sort_type, shift)
         if key not in self._shelves:
             base = self._base(seller_id)
-            shelf = self._shelves[key] = _Shelf(base, self._order(base, sort_field, sort_type, shift))
+            aged = self._aged(base, shift)
+            shelf = self._shelves[key] = _Shelf(base, aged, _order(base, aged, sort_field, sort_type))
             self._held += shelf.weight
         self._shelves.move_to_end(key)
         while self._held > _HELD and len(self._shelves) > 1:
             self._held -= self._shelves.popitem(last=False)[1].weight
         return self._shelves[key]
 
-    def _order(self, base: int, sort_field: int, sort_type: int, shift: int) -> array[int]:
-        """Video numbers, sorted by a figure and, where it ties, by number."""
-        aged = self._aged(base, shift)
-        keys = [
-            _figures(aged, number, _mixed(base + number * _STEP))[sort_field - 1] << _NUMBER_BITS | number
-            for number in aged.numbers
-        ]
-        keys.sort(reverse=sort_type == 1)
-        return array("I", [key % 2**_NUMBER_BITS for key in keys])
+
+def _order(base: int, aged: Aged, sort_field: int, sort_type: int) -> array[int]:
+    """Video numbers, sorted by a figure and, where it ties, by number."""
+    keys = [
+        _figures(aged, number, _mixed(base + number * _STEP))[sort_field - 1] << _NUMBER_BITS | number
+        for number in aged.numbers
+    ]
+    keys.sort(reverse=sort_type == 1)
+    return array("I", [key % 2**_NUMBER_BITS for key in keys])
 
 
 def _figures(aged: Aged, number: int, bits: int) -> tuple[int, int, int]:
