@@ -95,8 +95,7 @@ def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
     columns["extra"] = pa.nulls(len(rows), pa.string())
     columns["page"] = pc.add(parents.cast(pa.int32()), pa.scalar(first, pa.int32()))
     lengths = (length or 0 for length in data.value_lengths().to_pylist())
-    places = chain.from_iterable(range(1, length + 1) for length in lengths)
-    columns["place"] = pa.array(places, pa.int64())
+    columns["place"] = pa.array(chain.from_iterable(range(1, length + 1) for length in lengths), pa.int64())
     return pa.table([columns[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
 
 

@@ -10,12 +10,49 @@ from typing import NamedTuple
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
 from crawler.models.seller import StopRule
 from crawler.planning.estimates import ALL_UNCHANGED, Chances, Measure, Spread, Z
-from crawler.planning.known import KnownSeller
 
 _ROUNDING_VARIANCE = 0.25
 """Of a seller's pages: whether its new videos fill one more page is a coin's toss at most."""
 _JUMPS_AFTER = 4
 """Pages by which a seller must have grown before its end is looked for by jumps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What the crawl date's journal has of a seller: pages read, and whether no more are asked for."""
+
+    pages: int
+    ended: bool
+
+
+class KnownSeller(NamedTuple):
+    """What is known of a seller: its `videos` when it was last read to its end, `age` days ago.
+
+    Or else after how many pages it was `cut` off, more being left; or else what it cost to be `refused`.
+    `paid`: pages that the crawl date has of it already, more being left. `unchanged`: whether its first
+    page was the same as before when that was last compared. `may_carry`: whether it costs one credit
+    tonight if it is again.
+    """
+
+    videos: int | None = None
+    age: int | None = None
+    cut: int | None = None
+    refused: int | None = None
+    paid: int = 0
+    unchanged: bool | None = None
+    may_carry: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known."""
+        return (self.videos, self.cut, self.refused) != (None, None, None)
+
+    def with_today(self, today: Today | None) -> KnownSeller:
+        """The seller where it has not ended: the pages it has today are paid for, and it has more."""
+        if today is None or not today.pages:
+            return self
+        cut = max(self.cut or 0, today.pages) if self.videos is None else None
+        return self._replace(paid=today.pages, cut=cut)
 
 
 class Forecast(NamedTuple):

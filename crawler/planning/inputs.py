@@ -15,11 +15,13 @@ from crawler.history.carrying import CarryRule
 from crawler.history.figures import Pair, all_ids, costs_per_page, last_seen, pairs
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
-from crawler.models.seller import Strategy
+from crawler.models.seller import SellerStatus, StopReason, StopRule, Strategy
 from crawler.options import RunSettings
 from crawler.planning.estimates import Chances, chance, cost_per_page, growth, spread
-from crawler.planning.forecast import Detours, Forecaster, Tariff, jumps
-from crawler.planning.known import KnownSeller, Today, read_today
+from crawler.planning.forecast import Detours, Forecaster, KnownSeller, Tariff, Today, jumps
+from crawler.store.journal import Journal
+from crawler.store.layout import Layout
+from crawler.store.records import SellerSummary
 
 _UNSEEN = (0.9, 0.1, 0.5)
 """Chances to be unchanged where no night shows them: after a night unchanged, after one changed, of all."""
@@ -60,7 +62,7 @@ class PlanInputs:
 
 def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_date: date) -> PlanInputs:
     """What the snapshots and the date's own journal say of the listed sellers."""
-    today = read_today(run, crawl_date)
+    today = _read_today(run, crawl_date)
     unchanged = UnchangedSellers(history, f"{run.sort} {run.order}", compares=run.carry_forward)
     may_carry: set[str] = set()
     if run.carry_forward:
@@ -75,6 +77,33 @@ def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_da
     forecaster, shares = _learned(run, history, unchanged, crawl_date, today), unchanged.shares
     followed = max(len(shares[True]), len(shares[False]))
     return PlanInputs(listed, sellers, today, forecaster, len(shares[None]), followed)
+
+
+def _read_today(run: RunSettings, crawl_date: date) -> dict[str, Today]:
+    """What the crawl date's journal has of each seller that tonight's run would go on with."""
+    path = Layout(run.data).latest_journal(crawl_date)
+    if not path.exists():
+        return {}
+    with Journal(path, only_read=True) as journal:
+        settled = {seller_id for some in journal.sellers.settled() for seller_id in some.to_pylist()}
+        return {
+            s.seller_id: Today(
+                s.pages, s.pages >= run.max_pages or (s.seller_id in settled and _stays_ended(run, s))
+            )
+            for s in journal.reader.summaries()
+            if not run.fresh or s.is_renewing
+        }
+
+
+def _stays_ended(run: RunSettings, seller: SellerSummary) -> bool:
+    """Whether tonight's settings ask for no more of a seller that ended before."""
+    if seller.status is SellerStatus.FAILED:
+        return not (run.retry_failed or run.fresh)
+    if seller.stop_reason is StopReason.SHORT_PAGE and run.stop is StopRule.EMPTY:
+        return False
+    if seller.stop_reason is StopReason.CARRIED and not run.carry_forward:
+        return False
+    return seller.status is SellerStatus.COMPLETE
 
 
 def _learned(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from math import inf
-from typing import NamedTuple
 
 from crawler.models.api import MAX_PAGE_NUM, SortField
 from crawler.models.seller import Strategy
@@ -31,26 +30,18 @@ class Reach:
     share_of_gmv: float | None = None
 
 
-class _Stock(NamedTuple):
-    """Of each listed seller: pages it has, where it ended, and whether that is its end, not `--max-pages`."""
-
-    read: list[int]
-    costs: list[int]
-    ends: list[bool]
-
-
 def reaches(
     run: RunSettings, inputs: PlanInputs, page_values: PageValues, total: Forecast, left: int | None
 ) -> dict[str, Reach]:
     """What each strategy reaches with the credits that are `left`, or without a limit, by its name."""
     if not any(seller.is_known for seller in inputs.sellers):
         return {strategy.value: Reach() for strategy in Strategy}
-    read, costs, ends = stock = _stock(run, inputs)
+    read, costs, ends = _stock(run, inputs)
     values: dict[SortField, list[Sequence[float]]] = {}
     for sort in SortField:
         by_seller = page_values(sort)
         values[sort] = [by_seller.get(seller_id, ()) for seller_id in inputs.ids]
-    pages = _affordable(stock, inputs, total, left)
+    pages = _affordable(sum(costs) - sum(read), inputs, total, left)
     reached = {
         Strategy.DEPTH_FIRST: depth_first(read, costs, pages),
         Strategy.BREADTH_FIRST: breadth_first(read, costs, pages),
@@ -68,8 +59,9 @@ def reaches(
     }
 
 
-def _stock(run: RunSettings, inputs: PlanInputs) -> _Stock:
-    stock = _Stock([], [], [])
+def _stock(run: RunSettings, inputs: PlanInputs) -> tuple[list[int], list[int], list[bool]]:
+    """Of each listed seller: pages it has, where it ended, and whether that is its end, not `--max-pages`."""
+    read, costs, ends = list[int](), list[int](), list[bool]()
     uncut = Tariff(run.stop, MAX_PAGE_NUM)
     for seller_id, seller, has_ended in zip(inputs.ids, inputs.sellers, inputs.ended, strict=True):
         pages = inputs.forecaster.pages(seller)
@@ -80,16 +72,15 @@ def _stock(run: RunSettings, inputs: PlanInputs) -> _Stock:
         else:
             whole = (seller.cut or 0) + 1 if pages is None else max(1, round(pages))
         cost, today = min(whole, run.max_pages), inputs.today.get(seller_id)
-        read = 0 if today is None else min(cost, today.pages)
-        stock.read.append(cost if has_ended else read)
-        stock.costs.append(cost)
-        stock.ends.append(pages is not None and whole <= run.max_pages)
-    return stock
+        has = 0 if today is None else min(cost, today.pages)
+        read.append(cost if has_ended else has)
+        costs.append(cost)
+        ends.append(pages is not None and whole <= run.max_pages)
+    return read, costs, ends
 
 
-def _affordable(stock: _Stock, inputs: PlanInputs, total: Forecast, left: int | None) -> int:
-    """Pages of the last snapshots that the budget pays for: each counts as what it costs tonight."""
-    rest = sum(stock.costs) - sum(stock.read)
+def _affordable(rest: int, inputs: PlanInputs, total: Forecast, left: int | None) -> int:
+    """How many of the `rest` pages the budget pays for: each counts as what it costs tonight."""
     if left is None:
         return rest
     if total.expected:
@@ -120,10 +111,7 @@ def _spent_at_most(total: Forecast, left: int | None) -> int | None:
 
 
 def depth_first(read: Sequence[int], costs: Sequence[int], budget: int) -> list[int]:
-    """Pages that each seller has once a budget is spent on one seller after another.
-
-    Sellers are in the list's order; `read` is what each has already, `costs` where each ends.
-    """
+    """Pages that each seller has once the budget is spent on one after another, from `read` up to `costs`."""
     reached = []
     for have, cost in zip(read, costs, strict=True):
         bought = min(budget, max(0, cost - have))

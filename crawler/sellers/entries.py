@@ -6,7 +6,8 @@ Open it for the words in which a list is refused as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,12 +24,6 @@ _SHORTEST_REFUSED = 10
 _MAX_BYTES = 2**31 - 1
 
 
-class _BadEntry(NamedTuple):
-    line: int
-    value: str
-    reason: str
-
-
 class Entries:
     """The entries read so far; `place` is what an entry's number counts: lines or rows."""
 
@@ -36,7 +31,7 @@ class Entries:
         self.name = name
         self.place = place
         self._chunks: list[Any] = []
-        self._bad: list[_BadEntry] = []
+        self._bad: list[tuple[int, str, str]] = []
         self._bad_count = 0
         self._rounding = Rounding()
         self._lengths = Lengths()
@@ -65,7 +60,7 @@ class Entries:
             return bare
         self._bad_count += 1
         if len(self._bad) < _MAX_BAD_KEPT:
-            self._bad.append(_BadEntry(line, shown(value.strip()), reason_against(bare)))
+            self._bad.append((line, shown(value.strip()), reason_against(bare)))
         return None
 
     def result(self, *, skip_bad_ids: bool) -> SellerList:
@@ -93,8 +88,7 @@ class Entries:
         ids = _unique(joined)
         del joined
         pa.default_memory_pool().release_unused()
-        warnings = tuple(self._warnings(total))
-        return SellerList(self.name, ids, total - len(ids), self._bad_count, warnings)
+        return SellerList(self.name, ids, total - len(ids), self._bad_count, tuple(self._warnings(total)))
 
     def _warnings(self, total: int) -> Iterator[str]:
         noticed = self._rounding.noticed()
@@ -114,8 +108,8 @@ class Entries:
             self._bad_count += count
             reason = f"{_counted(length, 'digit')}, where the others have {others}: a total, or a damaged ID?"
             first = self._lengths.first[length]
-            self._bad += [_BadEntry(line, shown(value), reason) for line, value in first]
-        self._bad = sorted(self._bad, key=lambda bad: bad.line)[:_MAX_BAD_KEPT]
+            self._bad += [(line, shown(value), reason) for line, value in first]
+        self._bad = sorted(self._bad, key=itemgetter(0))[:_MAX_BAD_KEPT]
         lengths = pa.array(list(far), pa.int32())
         kept = (c.filter(pc.invert(pc.is_in(pc.binary_length(c), value_set=lengths))) for c in self._chunks)
         self._chunks = [chunk for chunk in kept if len(chunk)]
@@ -143,7 +137,7 @@ class Entries:
         count = _counted(self._bad_count, "bad seller ID")
         lines = [f"{self.name}: no good seller ID is left: {count}" if skipped else f"{self.name}: {count}"]
         some = self._bad[:_MAX_BAD_SHOWN]
-        lines += [f"  {self.place} {bad.line}: {bad.value}: {bad.reason}" for bad in some]
+        lines += [f"  {self.place} {line}: {value}: {reason}" for line, value, reason in some]
         if self._bad_count > _MAX_BAD_SHOWN:
             lines.append(f"  and {self._bad_count - _MAX_BAD_SHOWN:,} more")
         if may_skip and not skipped and self._chunks:

@@ -93,10 +93,7 @@ def merged(
     faults: list[str],
     warnings: Iterable[str],
 ) -> Loaded:
-    """Later layers over earlier ones, validated; `named` is the settings file where one was named.
-
-    Raises `SettingsError` where there are `faults`, or values that are refused.
-    """
+    """Later layers over earlier ones; `named`: the settings file. Raises `SettingsError` for any fault."""
     given = {name: value for layer in layers for name, value in layer.items()}
     origins = dict.fromkeys(OPTIONS, "default") | {name: value.origin for name, value in given.items()}
     settings = _validated(given, origins, faults)

@@ -31,7 +31,6 @@ class Journal:
     """One SQLite file for a crawl date and generation; used by one thread at a time.
 
     `guard` is called before anything is written by a path beside it, and raises where that must not be.
-
     Raises `OutputError` where it cannot be written, `InputError` where it is of a format that is not read.
     """
 

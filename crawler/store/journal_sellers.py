@@ -82,10 +82,7 @@ class SellerStates:
         return self._database.ids(sql.ENDED)
 
     def begun(self, *, carried: bool = False) -> Iterator[SellerProgress]:
-        """Sellers with pages that have not ended, ready to go on; also those that are `carried`.
-
-        Of a page that was received twice, the later reading counts.
-        """
+        """Sellers with pages that have not ended, or are `carried`; of a page's readings the last counts."""
         self._database.sort_pages()
         drifted = {row[0] for row in self._database.connection.execute(sql.SELLERS_WITH_GAPS)}
         found = self._database.connection.execute(sql.BEGUN, {"carried": carried})

@@ -66,10 +66,7 @@ class Ledger:
         lease: Callable[[int | None], int],
         month: BillingMonth | None = None,
     ) -> int:
-        """Reserve what `lease` wants of what both the date's and the month's budget have left.
-
-        Returns it, 0 for nothing. Without a month it counts for the day on which the run began.
-        """
+        """Reserve what `lease` wants of the rest, and return it; without a month, for the run's first day."""
         reached("lease.reserve")
         day = None if month is None else month.lease_day.isoformat()
         with database_errors(self.path):

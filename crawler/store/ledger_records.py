@@ -17,10 +17,7 @@ FAR_DAYS = 35
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run left: rows published for its crawl date, and the listed sellers by how they ended.
-
-    `failed` counts all failed sellers, `refused` those of them that only `--retry-failed` asks for again.
-    """
+    """What a run left: published rows, and listed sellers by how they ended; `failed` holds the `refused`."""
 
     rows: int
     sellers: int
@@ -31,10 +28,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A past run; `finished_at` is None where it was killed or is still running.
-
-    The figures are those of its `Outcome`; None where there is none, as in ledgers of earlier formats.
-    """
+    """A past run, with the figures of its `Outcome`; None is what a killed run or an earlier format lacks."""
 
     run_id: str
     crawl_date: str

@@ -71,7 +71,6 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
     """Hold `<data>/state/lock` for as long as the block runs; gives the guard that watches it.
 
     `state/` is locked as well: where the file was removed, whoever held it may not have noticed yet.
-
     Raises `DataLockedError`, naming the holder, where another process has it.
     """
     path = Layout(data).lock

@@ -115,10 +115,7 @@ def damage_of(journal: Journal) -> str | None:
 
 
 class SegmentRows:
-    """The rows of all segments of a journal, by ranges of sellers; ranges may be asked for more than once.
-
-    Many segments are merged first, to files in `folder`: each range would have to look into each of them.
-    """
+    """The rows of all segments by ranges of sellers, in any order; many are first merged in `folder`."""
 
     def __init__(self, journal: Journal, folder: Path) -> None:
         of_journal = JournalFiles(journal.path).segments

@@ -169,8 +169,7 @@ def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
     if None not in named:
         return folders, rows["extra"]
     pairs = zip(rows["extra"].to_pylist(), rows["region"].to_pylist(), strict=True)
-    extras = [_with_region(extra, region) for extra, region in pairs]
-    return folders, pa.array(extras, pa.string())
+    return folders, pa.array([_with_region(extra, region) for extra, region in pairs], pa.string())
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:

@@ -39,7 +39,6 @@ def open_database(
 
     One from `oldest` on is brought up to it by its `upgrades`, and then by `schema`. The queries of both may
     call `row_checksum` and `blob_checksum`.
-
     Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
     is damaged, or cannot be opened or written.
     """
@@ -99,7 +98,6 @@ def read_database(path: Path, version: int, oldest: int | None = None) -> sqlite
     """Open a database only to read it, maybe beside a run that writes it.
 
     Returns None for a format older than `oldest`, or than `version` where that is not given.
-
     Raises `InputError` where it was written by a newer program, `OutputError` where it cannot be read.
     """
     address = f"file:{quote(bytes(path.absolute()))}?mode=ro"

@@ -38,8 +38,7 @@ from crawler.planning.estimates import (
     growth,
     spread,
 )
-from crawler.planning.forecast import Detours, Forecast, Forecaster, Tariff, jumps
-from crawler.planning.known import KnownSeller
+from crawler.planning.forecast import Detours, Forecast, Forecaster, KnownSeller, Tariff, jumps
 from crawler.planning.reach import best_first, breadth_first, depth_first, share
 from crawler.rules.order import Frontier
 from crawler.rules.paging import PagingRule
