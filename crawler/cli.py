@@ -163,18 +163,34 @@ def close(crawl_date: str, config: str | None, **options: Any) -> int:
 @_number("--top", click.IntRange(1, 100_000), 10, "How many videos of each list to print.")
 @click.option("--json", "form", flag_value="json", help="As JSON.")
 @click.option("--csv", "form", flag_value="csv", help="The rows of the lists as CSV.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Make changes anew where they are missing, damaged or out of date, or for one date; sends nothing.",
+)
 def changes(
-    config: str | None, crawl_date: str | None, by: str, top: int, form: str | None, **options: Any
+    config: str | None,
+    crawl_date: str | None,
+    by: str,
+    top: int,
+    form: str | None,
+    *,
+    rebuild: bool,
+    **options: Any,
 ) -> int:
     """Show what moved in a night: totals by kind, movers, newcomers and losses.
 
     Movers gained most since they were last observed; newcomers were published or discovered; losses are
-    gone. What each kind means is in docs/data.md. Nothing is sent.
+    gone. What each kind means is in docs/data.md.
     """
     loaded = _load(config, options)
-    from crawler.commands.changes import changes_command  # noqa: PLC0415 - heavy
+    from crawler.commands.changes import changes_command, rebuild_changes_command  # noqa: PLC0415 - heavy
 
-    return changes_command(loaded.settings.run.data, crawl_date, by, top, form)
+    if rebuild:
+        if form == "csv":
+            raise click.UsageError("--rebuild prints text or --json, no --csv.")
+        return rebuild_changes_command(loaded, crawl_date, as_json=form == "json")
+    return changes_command(loaded, crawl_date, by, top, form)
 
 
 @cli.command()

@@ -20,11 +20,14 @@ from crawler.history.movers import NightChanges, dates_with_changes, night_chang
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import InputError, OutputError
+from crawler.nightly.rebuilding import rebuild
+from crawler.nightly.shell import rebuild_command
+from crawler.nightly.world import World
 from crawler.rules.dates import stamp
-from crawler.store.layout import CHANGES, Layout
+from crawler.settings.load import Loaded
+from crawler.settings.resume import flags_of
 from crawler.store.schema import CHANGES_SCHEMA, gain_of
 
-_DATES_SHOWN = 3
 _LONGEST_TEXT = 24
 _NAMES = {SortField.VIEWS: "views", SortField.SALES: "sales", SortField.GMV: "GMV"}
 _LISTS = {"movers": "mover", "newcomers": "newcomer", "losses": "loss"}
@@ -33,42 +36,76 @@ _BORDER = 3
 Row = dict[str, Any]
 
 
-def changes_command(data: Path, crawl_date: str | None, by: str, top: int, form: str | None) -> int:
+def changes_command(loaded: Loaded, crawl_date: str | None, by: str, top: int, form: str | None) -> int:
     """Print the changes of a night, the newest that has some where no date is given; 0.
 
     `form` is `json`, `csv`, or None for tables. Raises `InputError` where there are no changes, `OutputError`
     where they cannot be read.
     """
-    day = _night(data, None if crawl_date is None else read_crawl_date(crawl_date))
+    data = loaded.settings.run.data
+    _require_folder(data)
+    anew = rebuild_command(flags_of(loaded, ["run.data"]), data)
+    day = _night(data, None if crawl_date is None else read_crawl_date(crawl_date), anew)
     try:
         found = night_changes(data, day, SortField(by), top)
     except UnreadableError as error:
-        raise OutputError(f"the changes of {day} cannot be used: {error}") from None
+        text = f"the changes of {day} cannot be used: {error}; make them anew by: {anew}"
+        raise OutputError(text) from None
     if form == "json":
-        sys.stdout.write(orjson.dumps(_document(found, by, top), option=orjson.OPT_INDENT_2).decode() + "\n")
+        _write_json(_document(found, by, top))
     elif form == "csv":
         _write_csv(found)
     else:
         _print(found, SortField(by))
+    if found.outdated_by:
+        dates = ", ".join(found.outdated_by)
+        sys.stderr.write(f"crawler: changes of {day} are out of date since {dates} was published: {anew}\n")
     return 0
 
 
-def _night(data: Path, wanted: date | None) -> date:
+def rebuild_changes_command(loaded: Loaded, crawl_date: str | None, *, as_json: bool) -> int:
+    """Make changes anew, of one date or of all that need it, and print of which; 0.
+
+    Raises `CrawlerError` where that cannot be done.
+    """
+    settings = loaded.settings
+    _require_folder(settings.run.data)
+    made = rebuild(settings, World(), None if crawl_date is None else read_crawl_date(crawl_date))
+    if as_json:
+        _write_json(
+            {"rebuilt": {str(day): counts for day, counts in made.dates.items()}, "notes": made.notes}
+        )
+        return 0
+    for note in made.notes:
+        sys.stderr.write(f"crawler: {note}\n")
+    for day, counts in made.dates.items():
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+        sys.stdout.write(f"changes of {day} made anew: {kinds or 'nothing moved'}\n")
+    if not made.dates:
+        sys.stdout.write("no changes had to be made anew\n")
+    return 0
+
+
+def _require_folder(data: Path) -> None:
     if not data.is_dir():
         raise InputError(f"no data folder: {data} is no folder; name the one that a run writes with --data")
+
+
+def _write_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _night(data: Path, wanted: date | None, anew: str) -> date:
     there = dates_with_changes(data)
-    if wanted is None and there:
-        return there[0]
-    if wanted in there:
-        return wanted
-    folder = Layout(data).kind(CHANGES)
-    if wanted is None:
-        raise InputError(f"there are no changes under {folder}: `crawler run` writes them with each snapshot")
-    names = ", ".join(map(str, there[:_DATES_SHOWN]))
-    others = f"; the newest that has some: {names}" if names else f"; nothing is under {folder}"
-    is_published = wanted in published_dates(data)
-    what = "its snapshot has no changes" if is_published else "no snapshot of it is published"
-    raise InputError(f"no changes for crawl date {wanted}: {what}{others}")
+    day = wanted or max(there, default=None)
+    if day in there:
+        return day
+    published = published_dates(data)
+    if not published:
+        raise InputError(f"no snapshot is published under {data}, so there are no changes")
+    if day is not None and day not in published:
+        raise InputError(f"no snapshot of {day} is published under {data}: the newest is of {published[0]}")
+    raise InputError(f"no changes of {day or 'any date'} under {data}; make them by: {anew}")
 
 
 def _document(found: NightChanges, by: str, top: int) -> dict[str, Any]:
@@ -77,7 +114,7 @@ def _document(found: NightChanges, by: str, top: int) -> dict[str, Any]:
         "crawl_date": found.crawl_date,
         "run_id": found.run_id,
         "rests_on": found.rests_on,
-        "replaced": found.replaced,
+        "outdated_by": found.outdated_by,
         "by": by,
         "top": top,
         "totals": found.totals,
@@ -129,9 +166,6 @@ def _print(found: NightChanges, by: SortField) -> None:
     _show(f"Movers: the largest gains of {ordered_by}", movers, found.movers.to_pylist())
     _show(f"Newcomers by {ordered_by}", newcomers, found.newcomers.to_pylist())
     _show("Losses", losses, found.losses.to_pylist())
-    if found.replaced:
-        dates = ", ".join(found.replaced)
-        sys.stdout.write(f"warning: they rest on snapshots that were replaced since: {dates}\n")
 
 
 def _show(title: str, columns: Sequence[_Column], rows: Sequence[Row]) -> None:

@@ -48,13 +48,14 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
         for night in (yesterday, today):
             simulator.catalogue.day = night
             given = {**flags, "api.url": simulator.url, "run.crawl_date": night.isoformat()}
-            code = run_command(load(given, Path(os.devnull), environ), str(source))
+            loaded = load(given, Path(os.devnull), environ)
+            code = run_command(loaded, str(source))
             if code != 0:
                 return code
     _show(data, today)
     stats = simulator.stats
     sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n\n")
-    changes_command(data, today.isoformat(), "views", _TOP, None)
+    changes_command(loaded, today.isoformat(), "views", _TOP, None)
     _suggest_queries(data)
     return 0
 

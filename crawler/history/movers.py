@@ -11,16 +11,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.history.change_kinds import ChangeKind
-from crawler.history.reader import SnapshotFiles, UnreadableError, reading, require_file
+from crawler.history.outdated import outdated_by, rests_on
+from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
-from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, gain_of
+from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
 
 _KEYS: list[Any] = [("seller_id", "ascending"), ("video_id", "ascending")]
 _NEW = (ChangeKind.PUBLISHED, ChangeKind.DISCOVERED)
@@ -35,13 +34,13 @@ class NightChanges:
     """The changes of a snapshot; the lists have `CHANGES_SCHEMA`, and so many rows as were asked for.
 
     `movers` gained most, of those that were seen before; `newcomers` have most, of those that were published
-    or discovered; `losses` are gone. `replaced`: dates whose snapshot is not the one that was compared.
+    or discovered; `losses` are gone. `outdated_by`: dates published since, that were not compared.
     """
 
     crawl_date: date
     run_id: str
     rests_on: Mapping[str, str]
-    replaced: Sequence[str]
+    outdated_by: Sequence[str]
     totals: Mapping[str, Totals]
     movers: pa.Table
     newcomers: pa.Table
@@ -49,10 +48,8 @@ class NightChanges:
 
 
 def dates_with_changes(data: Path) -> list[date]:
-    """The dates that have changes, newest first."""
-    return sorted(
-        (day for day, folder in dated_folders(data, CHANGES) if parquet_files(folder)), reverse=True
-    )
+    """The dates that have changes."""
+    return [day for day, folder in dated_folders(data, CHANGES) if parquet_files(folder)]
 
 
 def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChanges:
@@ -61,28 +58,18 @@ def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChange
     Raises `UnreadableError` where they cannot be read, or belong to another snapshot than the published one.
     """
     files = SnapshotFiles.published(data, CHANGES, day)
-    noted = _metadata(files)
-    run_id = noted.get(RUN, "")
+    run_id = files.metadata.get(RUN, "")
     published = _run_of(data, day)
     if published is not None and published != run_id:
         raise UnreadableError(f"they are those of run {run_id or '?'}, and run {published} is published now")
-    rests_on: dict[str, str] = orjson.loads(noted.get(RESTS_ON, "{}"))
-    now = {other: _run_of(data, date.fromisoformat(other)) for other in rests_on}
-    replaced = [other for other, run in rests_on.items() if now[other] not in (run, None)]
+    compared, marked = rests_on(files), outdated_by(SnapshotFiles.published(data, SELLERS, day))
+    now = {other: _run_of(data, date.fromisoformat(other)) for other in compared}
+    replaced = {other for other, run in compared.items() if now[other] not in (run, None)}
+    outdated = sorted(replaced.union(marked))
     lists = _Lists(by, top)
     for rows in files.batches(CHANGES_SCHEMA):
         lists.add(rows)
-    return NightChanges(day, run_id, rests_on, replaced, lists.totals, *lists.tables)
-
-
-def _metadata(files: SnapshotFiles) -> dict[str, str]:
-    if len(files.paths) != 1:
-        raise UnreadableError(f"{len(files.paths)} files are there in place of one")
-    (path,) = files.paths
-    require_file(path)
-    with reading(path):
-        noted = pq.read_metadata(path).metadata or {}
-        return {name.decode(): value.decode() for name, value in noted.items() if name != b"ARROW:schema"}
+    return NightChanges(day, run_id, compared, outdated, lists.totals, *lists.tables)
 
 
 def _run_of(data: Path, day: date) -> str | None:
