@@ -137,10 +137,7 @@ class Gates:
     throttled_since: float | None = None
 
     async def fetch(self, request: PageRequest) -> tuple[Page, float]:
-        """Get a page by as many attempts as it takes; the caller waits between them.
-
-        Raises `UnavailableError` after the last attempt, else what `ask` raises.
-        """
+        """Get a page by as many attempts as it may take; raises the last one's error, else as `ask` does."""
         while True:
             wait = _RECHECK_SECONDS
             try:

@@ -28,9 +28,8 @@ class Pace:
     """Grants places: at most `qps` in any sliding second (at most one in 1/qps s below 1).
 
     `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. After a burst of
-    429s nobody sends until the wait is over; the rate then comes back as `Recovery` says, no less strict.
-
-    `bursts_in_a_row`: bursts of 429s since the last answer.
+    429s (`bursts_in_a_row`: since the last answer) nobody sends until the wait is over; the rate then comes
+    back as `Recovery` says, no less strict.
     """
 
     def __init__(self, qps: float, retry_after_cap: float) -> None:

@@ -113,11 +113,7 @@ class UnknownEventError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What decides over pages, the same for every seller of a crawl.
-
-    `top` ends sellers that hide nothing better than what is certain; `match` compares first pages with an
-    earlier snapshot.
-    """
+    """What decides over pages, the same for all sellers; `match` compares first pages with a snapshot."""
 
     paging: PagingRule = field(default_factory=PagingRule)
     lookahead: LookaheadRule = field(default_factory=LookaheadRule)
@@ -344,10 +340,9 @@ class Seller:
         if step is Step.ASK_AGAIN:
             progress.null_seen = True
             return step
-        if not isinstance(step, Ending) or step.stop_reason is not StopReason.REPEATED_PAGE:
-            gap = gap_before(progress, page)
-            if gap is not None:
-                gaps.append(gap)
+        gap = gap_before(progress, page)
+        if gap is not None:
+            gaps.append(gap)
         policies.probes.count(progress, page, policies.paging.stop)
         progress.received(page)
         return step

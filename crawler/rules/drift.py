@@ -12,9 +12,10 @@ def gap_before(progress: SellerProgress, page: Page) -> Gap | None:
     """The gap between `page` and the one before it, with `progress` as it was then; None without one.
 
     In a list that does not change no row comes twice, and none is worth more than the one before. Rows
-    that rose past the reader leave either trace; rows that fell or went may leave none.
+    that rose past the reader leave either trace; rows that fell or went may leave none. A page that repeats
+    an earlier one is the list's end, and no gap.
     """
-    if not progress.pages or not page.row_count:
+    if not progress.pages or not page.row_count or page.fingerprint in progress.fingerprints:
         return None
     overlap = _overlap(progress, page)
     head = page.values[0] if page.values else None
