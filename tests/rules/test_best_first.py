@@ -100,6 +100,13 @@ def test_a_seller_begun_without_a_page_is_worth_what_a_new_one_is() -> None:
     assert [seller.seller_id for seller in taken if seller is not None] == ["new", "null"]
 
 
+def test_the_best_known_sellers_are_named_in_the_order_in_which_they_are_asked() -> None:
+    history = {"low": [1.0], "high": [9.0], "middle": [5.0], "gone": [7.0]}
+    frontier = BestFirst(["low", "new", "high", "middle"], [], history)
+    assert frontier.best_known(2) == ["high", "middle"]
+    assert frontier.best_known(9) == ["high", "middle", "low"]
+
+
 @settings(deadline=None)
 @given(shelf=shelves)
 def test_no_page_is_read_while_a_better_one_is_free(shelf: Shelf) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crawler.engine.next_work import Parked
@@ -347,9 +347,10 @@ def test_a_throttled_run_waits(bursts: int, retry_after: float | None, wait: flo
 
 
 @pytest.mark.parametrize("best_first", [False, True])
-@given(st.integers(0, 40), st.integers(1, 25), st.lists(st.booleans(), max_size=50))
+@given(st.integers(0, 40), st.integers(1, 25), st.lists(st.booleans(), max_size=50), st.integers(0, 10))
+@example(9, 9, [True] * 9, 3)
 def test_each_new_seller_is_taken_once_in_turn_or_before(
-    best_first: bool, count: int, most: int, spread: list[bool]
+    best_first: bool, count: int, most: int, spread: list[bool], canaries: int
 ) -> None:
     ids = [f"s{n}" for n in range(count)]
     apart = [ids[place] for place in spread_places(count, most)] if count else []
@@ -359,12 +360,21 @@ def test_each_new_seller_is_taken_once_in_turn_or_before(
         frontier = BestFirst(ids, [], {seller: [1.0] for seller in ids[::3]}, spread=apart)
     else:
         frontier = Frontier(ids, [], Strategy.DEPTH_FIRST, apart)
+    frontier.ask_first(ids[::-1][:canaries])
     first = [frontier.take_spread() if before else frontier.take() for before in spread]
     taken = [seller.seller_id for seller in first if seller is not None]
     while (seller := frontier.take()) is not None:
         taken.append(seller.seller_id)
     assert sorted(taken) == sorted(ids)
     assert frontier.empty
+
+
+def test_sellers_to_ask_first_go_before_those_begun() -> None:
+    begun = SellerProgress("begun", next_page=2)
+    frontier = Frontier(["a", "b", "c"], [begun], Strategy.DEPTH_FIRST)
+    frontier.ask_first(["c", "b"])
+    taken = [frontier.take() for _ in range(5)]
+    assert [seller.seller_id if seller else None for seller in taken] == ["c", "b", "begun", "a", None]
 
 
 # --- what is parked
