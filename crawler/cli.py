@@ -146,7 +146,23 @@ def close(crawl_date: str, config: str | None, **options: Any) -> int:
     loaded = _load(config, options)
     from crawler.commands.close import close_command  # noqa: PLC0415 - heavy
 
-    return close_command(loaded.settings.run.data, crawl_date)
+    return close_command(loaded.settings, crawl_date)
+
+
+@cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
+@click.option("--crawl-date", metavar="YYYY-MM-DD", required=True, help="Which night.")
+@click.option("--accept", is_flag=True, help="Publish it although it is implausible.")
+def publish(config: str | None, crawl_date: str, *, accept: bool, **options: Any) -> int:
+    """Publish a night that was held back as implausible, after a person has looked at it.
+
+    The reasons are in its report. Nothing is sent, and no key is needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.publish import publish_command  # noqa: PLC0415 - heavy
+
+    return publish_command(loaded.settings, crawl_date, accept=accept)
 
 
 @cli.command()

@@ -343,6 +343,40 @@ class HistorySettings:
     )
 
 
+def _floor(default: float, what: str) -> Any:
+    return _setting(default, _SHARE, f"{what}: at least so far beyond the usual share is odd")
+
+
+def _ceiling(default: float, what: str) -> Any:
+    return _setting(default, _SHARE, f"{what}: further beyond is implausible")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlausibilitySettings:
+    """How far from the usual a night may be: shares of the room between the usual share and 1."""
+
+    emptied_floor: float = _floor(0.02, "Sellers that had videos and have none")
+    emptied_ceiling: float = _ceiling(0.15, "Sellers that had videos and have none")
+    empty_floor: float = _floor(0.5, "Sellers without videos")
+    empty_ceiling: float = _ceiling(0.8, "Sellers without videos")
+    fallen_floor: float = _floor(0.1, "Sellers whose rows or counts fell by more than a tenth")
+    fallen_ceiling: float = _ceiling(0.3, "Sellers whose rows or counts fell by more than a tenth")
+    risen_floor: float = _floor(0.05, "Sellers whose rows or counts rose more than tenfold")
+    risen_ceiling: float = _ceiling(0.3, "Sellers whose rows or counts rose more than tenfold")
+    still_floor: float = _floor(0.25, "Sellers with the same figures as on the night before")
+    still_ceiling: float = _ceiling(0.9, "Sellers with the same figures as on the night before")
+    shared_floor: float = _floor(0.02, "Sellers with another seller's first page")
+    shared_ceiling: float = _ceiling(0.2, "Sellers with another seller's first page")
+    rejected_floor: float = _floor(0.02, "Rows that were rejected")
+    rejected_ceiling: float = _ceiling(0.2, "Rows that were rejected")
+    nulls_floor: float = _floor(0.05, "Rows in which a column is null")
+    nulls_ceiling: float = _ceiling(0.3, "Rows in which a column is null")
+    short_first_pages_floor: float = _floor(0.05, "First pages that are short, and followed by others")
+    short_first_pages_ceiling: float = _ceiling(0.3, "First pages that are short, and followed by others")
+    repeated_floor: float = _floor(0.05, "Sellers that ended by a repeated page")
+    repeated_ceiling: float = _ceiling(0.3, "Sellers that ended by a repeated page")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is printed."""
@@ -368,6 +402,7 @@ class Settings:
     credits: CreditSettings = CreditSettings()
     journal: JournalSettings = JournalSettings()
     history: HistorySettings = HistorySettings()
+    plausibility: PlausibilitySettings = PlausibilitySettings()
     log: LogSettings = LogSettings()
 
 

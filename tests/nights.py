@@ -39,6 +39,7 @@ from virtual_time import VirtualLoop
 
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
+from crawler.models.api import COUNT_COLUMNS
 from crawler.models.errors import (
     CrawlerError,
     KeyRefusedError,
@@ -57,6 +58,7 @@ from crawler.options import Settings
 from crawler.ports import Departure
 from crawler.report.run_report import RunReport
 from crawler.rules.outage import DOWN_SELLERS
+from crawler.rules.plausibility import Limits
 from crawler.rules.recovery import HARD_ATTEMPTS
 from crawler.rules.sizing import PRIOR_BUSY_S, PoolSize
 from crawler.sellers.listing import SellerList
@@ -210,7 +212,8 @@ class Night:
             {
                 "video_id": f"{seller_id}{k:05}",
                 "region": "MY" if k % 2 else "SG",
-                "total_views_cnt": self.views(seller_id, k),
+                "create_time": "1760000000",
+                **dict.fromkeys(COUNT_COLUMNS, self.views(seller_id, k)),
             }
             for k in range(first, min(first + 10, size))
         ]
@@ -218,7 +221,7 @@ class Night:
     @staticmethod
     def views(seller_id: str, rank: int) -> int:
         """Falls with the rank, and not alike for all sellers."""
-        return int(seller_id) * 7919 % 1000 * 10 // (rank + 1)
+        return int(seller_id) * 7919 % 1000 * 10 // (rank + 1) + 1
 
     def truth(self, listed: list[str]) -> set[tuple[str, str]]:
         """Every video of the listed sellers that the API can give."""
@@ -691,6 +694,8 @@ def settings_of(
     values |= {"api.timeout": fixed["timeout"], "api.url": url, "run.data": str(folder), "run.fresh": fresh}
     values |= {"credits.budget": budgets[0], "credits.monthly_budget": budgets[1]}
     values |= {"log.quiet": True, "log.no_progress": True}
+    # Nights of a few sellers, of which some repeat a page for ever, are no usual ones.
+    values |= {f"plausibility.{measure}_ceiling": 1.0 for measure in Limits._fields}
     given = {name: value for name, value in values.items() if value is not None}
     return load(given, Path(os.devnull), {}).settings
 

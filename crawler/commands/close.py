@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import sys
 from datetime import date
-from pathlib import Path
 
 from crawler.commands.status import require_data_folder
 from crawler.models.errors import InputError
 from crawler.nightly.closing import close_date
+from crawler.nightly.limits import limits_of
 from crawler.nightly.world import World
+from crawler.options import Settings
 
 
-def close_command(data: Path, crawl_date: str) -> int:
+def close_command(settings: Settings, crawl_date: str) -> int:
     """Close a crawl date and say so; 0.
 
     Raises `CrawlerError` where it cannot be closed.
     """
     day = read_crawl_date(crawl_date)
+    data = settings.run.data
     require_data_folder(data)
-    closing = close_date(data, day, World())
+    closing = close_date(data, day, World(), limits_of(settings.plausibility))
     for note in closing.notes:
         sys.stderr.write(f"crawler: {note}\n")
     published = "" if closing.rows is None else f"; what was paid for is published now, {closing.rows} rows"

@@ -35,6 +35,11 @@ def stop_reason_of(error: CrawlerError | None) -> StopReason | None:
     return None if error is None else _STOP_REASONS.get(type(error))
 
 
+def weightiest(first: CrawlerError | None, second: CrawlerError) -> CrawlerError:
+    """Of two reasons the one that is reported."""
+    return second if first is None or _weight(second) < _weight(first) else first
+
+
 class Stop:
     """Set once with the reason; tasks inside `interruptible()` are cancelled then."""
 
@@ -48,8 +53,7 @@ class Stop:
         """Ask the run to stop; of several reasons the weightiest is reported."""
         if self.reason is None:
             self.at = asyncio.get_running_loop().time()
-        if self.reason is None or _weight(reason) < _weight(self.reason):
-            self.reason = reason
+        self.reason = weightiest(self.reason, reason)
         for task in list(self._waiting):
             task.cancel()
 

@@ -52,15 +52,18 @@ def compare(
     run_id: str,
     window: timedelta,
     lag: timedelta,
+    metadata: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare a date's snapshot, `videos` and `sellers`, with those of the other dates that `data` has.
 
-    Writes its changes, and its sellers with the sums. Earlier snapshots that are damaged are left out. Raises
-    `UnreadableError` where the snapshot itself is damaged.
+    Writes its changes, and its sellers with the sums and further metadata. Earlier snapshots that are damaged
+    are left out. Raises `UnreadableError` where the snapshot itself is damaged.
     """
     rules = Rules(*(each // timedelta(milliseconds=1) for each in (window, lag)))
     span = time_span(sellers, "first_crawled_at", "last_crawled_at")
-    described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY}
+    described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY} | dict(
+        metadata or {}
+    )
     damaged: dict[date, str] = {}
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from crawler.history.changes import Comparison, compare
@@ -15,10 +16,10 @@ from crawler.store.rewriting import Rewriting
 from crawler.store.snapshot import SnapshotPlan
 
 
-def compare_staged(plan: SnapshotPlan, staged: StagedFolder) -> Compared:
+def compare_staged(plan: SnapshotPlan, staged: StagedFolder, metadata: Mapping[str, str]) -> Compared:
     """Compare a snapshot before it is published: writes its changes, and its sellers anew with their sums.
 
-    Raises `OutputError` where what was staged cannot be read.
+    The sellers get `metadata` too. Raises `OutputError` where what was staged cannot be read.
     """
     day = plan.crawl_date
     changes, sellers = (parquet_file(staged.snapshot(kind, day), plan.run_id) for kind in (CHANGES, SELLERS))
@@ -28,7 +29,7 @@ def compare_staged(plan: SnapshotPlan, staged: StagedFolder) -> Compared:
     try:
         found = compare(
             *(plan.data, day, videos, SnapshotFiles((unsummed,)), changes, sellers, plan.run_id),
-            *(plan.window, plan.data_lag),
+            *(plan.window, plan.data_lag, metadata),
         )
     except UnreadableError as error:
         raise OutputError(f"what was just written cannot be read: {error}") from error

@@ -5,6 +5,7 @@ A message says what was wrong, where (file, line, seller, page), and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from signal import Signals
 from typing import ClassVar
 
@@ -69,9 +70,16 @@ class ApiDownError(CrawlerError):
 
 
 class ImplausibleError(CrawlerError):
-    """The night cannot be believed: it is held back in its journal, and not published."""
+    """The night cannot be believed: it is held back in its journal, and not published.
+
+    `reasons` says in sentences why.
+    """
 
     exit_code = exit_codes.IMPLAUSIBLE.number
+
+    def __init__(self, message: str, reasons: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.reasons = tuple(reasons) or (message,)
 
 
 class InterruptedRunError(CrawlerError):

@@ -9,17 +9,19 @@ from pathlib import Path
 
 from crawler.history.carried import PinnedRows
 from crawler.history.figures import pending_in
+from crawler.history.judging import judge_with
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.replace_guard import ReplaceGuard, build
 from crawler.nightly.world import World
+from crawler.rules.plausibility import DEFAULT_LIMITS, Limits
 from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard, hold_lock
-from crawler.store.snapshot import SnapshotPlan
+from crawler.store.snapshot import HeldBackError, SnapshotPlan
 from crawler.store.sqlite import state_errors
 
 
@@ -32,7 +34,7 @@ class Closing:
     notes: list[str]
 
 
-def close_date(data: Path, crawl_date: date, world: World) -> Closing:
+def close_date(data: Path, crawl_date: date, world: World, limits: Limits = DEFAULT_LIMITS) -> Closing:
     """End a crawl date as it is; once closed, it is published again only where its journal has more.
 
     Sends nothing. Raises `InputError` where no run of the date ever began, `DataLockedError` while a run
@@ -52,14 +54,20 @@ def close_date(data: Path, crawl_date: date, world: World) -> Closing:
             )
         prepare_folders(data)
         notes: list[str] = []
-        rows = _publish(data, run_id, crawl_date, world, guard, notes)
+        rows = _publish(data, run_id, crawl_date, world, guard, notes, limits)
         ledger.close(crawl_date, now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
         closed = ledger.date(crawl_date)
     return Closing((closed and closed.closed_at) or "", rows, notes)
 
 
 def _publish(
-    data: Path, run_id: str, crawl_date: date, world: World, guard: Guard, notes: list[str]
+    data: Path,
+    run_id: str,
+    crawl_date: date,
+    world: World,
+    guard: Guard,
+    notes: list[str],
+    limits: Limits,
 ) -> int | None:
     """Publish what the date's journal has, where it differs from what is published; returns how many rows."""
     path = Layout(data).latest_journal(crawl_date)
@@ -87,11 +95,16 @@ def _publish(
         segments = world.staging(journal)
         stack.callback(segments.close)
         pending = missing(pending_in(data, crawl_date), journal.sellers.known())
-        plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED)
+        judge = judge_with(limits)
+        plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED, judge=judge)
 
         def give_up_lost() -> None:
             if lost := PinnedRows(journal, data, crawl_date).lost:
                 journal.carried.give_up(lost)
                 notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
 
-        return build(world, segments, lambda: plan, give_up_lost).written
+        try:
+            return build(world, segments, lambda: plan, give_up_lost).written
+        except HeldBackError as held:
+            notes.append(f"the night is implausible and is not published: {' '.join(held.counts.reasons)}")
+            return None

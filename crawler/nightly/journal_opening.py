@@ -15,6 +15,7 @@ from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
 from crawler.nightly.shell import whole_path
 from crawler.store.files import output_errors, write_whole
+from crawler.store.held import Held, release, suspects
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
@@ -89,9 +90,10 @@ class JournalOpening:
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
-        if journal.previous.suspect_run:
+        if journal.previous.suspect_run or Held.of(journal):
             segments.flush()
-            asked = journal.previous.forget_suspects()
+            asked = journal.previous.forget_suspects([suspects(journal)])
+            release(journal)
             self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
         journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import orjson
+import pyarrow as pa
 
-from crawler.engine.stop import stop_reason_of
+from crawler.engine.stop import stop_reason_of, weightiest
+from crawler.exit_codes import SELLERS_FAILED
+from crawler.history.judging import judge_with
 from crawler.history.outdated import outdated_dates
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
+from crawler.nightly.limits import limits_of
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
-from crawler.nightly.shell import place_of, rebuild_command
+from crawler.nightly.shell import accept_command, place_of, rebuild_command
 from crawler.report.run_report import Counts
+from crawler.rules.plausibility import Plausibility
 from crawler.store.digests import damage_of_published
+from crawler.store.held import Held, release
 from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
-from crawler.store.snapshot import RowCounts, SnapshotPlan
+from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,8 @@ class Published:
     """What is published of the crawl date.
 
     `is_published`: for every listed seller it is what the journal has. `rows` are None where it is not known
-    of which rows. `stop_reason` is why the run ended early.
+    of which rows; of a night that is held back they are those that it would have. `stop_reason` is why the
+    run ended early.
     """
 
     is_published: bool
@@ -48,6 +57,8 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.run(outcome)
     except OutputError as error:
         step.stop_reason = error
+    except HeldBackError as held:
+        step.hold(held.counts, held.suspects)
     _note_outdated(opened)
     step.stop_reason = opened.displacement or step.stop_reason
     counts = step.published_counts or step.counted().counts
@@ -83,6 +94,7 @@ class _Publishing:
         opened.guard()
         if isinstance(self.stop_reason, ImplausibleError):
             journal.previous.suspect(opened.run_id)
+            self.hold(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=[*self.stop_reason.reasons]))
             return
         require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()
@@ -102,7 +114,23 @@ class _Publishing:
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
             counts = f"{journal.reader.mark()}\n{self.counted().counts.as_json()}"
             journal.note(published_list=self._list_digest(), published_counts=counts)
+            release(journal)
             self.is_published = not hidden
+
+    def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]] = ()) -> None:
+        """Keep the night in the journal alone, since it is implausible."""
+        opened, counted = self._opened, self.counted()
+        self._note_rows(rows)
+        reason, sellers = self.stop_reason, counted.counts.sellers
+        code = SELLERS_FAILED.number if sellers["failed"] else 0
+        if reason is not None and not isinstance(reason, ImplausibleError):
+            code = reason.exit_code
+        sums = (sellers["total"], sellers["complete"], sellers["failed"])
+        held = Held(opened.run_id, rows.reasons, code, stop_reason_of(reason), *sums)
+        held.note(opened.journal, suspects, counted.pending.ids)
+        accept = accept_command(opened.night.crawl_date, place_of(opened.night.flags), opened.night.data)
+        error = ImplausibleError(f"the night is not published; publish it as it is by: {accept}")
+        self.stop_reason = weightiest(reason, error)
 
     def _note_hidden(self) -> bool:
         """Note whose new rows are not published yet; returns whether any of them are listed."""
@@ -170,11 +198,15 @@ class _Publishing:
             certain,
             timedelta(days=night.settings.history.window),
             timedelta(hours=night.settings.history.data_lag),
+            judge_with(limits_of(night.settings.plausibility)),
         )
 
     def _note_rows(self, rows: RowCounts) -> None:
         """Take over the snapshot's rows, and note what its audit found."""
         self.rows, notes, audit = rows, self._opened.notes, rows.audit
+        if rows.verdict in (Plausibility.ODD, Plausibility.IMPLAUSIBLE):
+            for reason in rows.reasons:
+                notes.add(f"the night is {rows.verdict}: {reason}")
         for warning in rows.warnings:
             notes.add(warning)
         for damage in rows.damages:

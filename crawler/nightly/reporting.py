@@ -32,6 +32,10 @@ def draft(
         run_id=opened.run_id,
         crawl_date=night.crawl_date.isoformat(),
         started_at=opened.started_at,
+        plausibility={
+            "verdict": None if rows is None else rows.verdict,
+            "reasons": [] if rows is None else rows.reasons,
+        },
         finished_at=stamp(night.world.now()),
         status=_status(exit_code, night.layout.snapshot(VIDEOS, night.crawl_date)),
         exit_code=exit_code,

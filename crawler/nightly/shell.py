@@ -60,6 +60,12 @@ def rebuild_command(place: Sequence[str], data: Path) -> str:
     return quoted([*program(), "changes", "--rebuild", *with_whole_paths(place, data)])
 
 
+def accept_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
+    """The command that publishes a night that is held back, as it is."""
+    words = ["publish", "--crawl-date", crawl_date.isoformat(), "--accept"]
+    return quoted([*program(), *words, *with_whole_paths(place, data)])
+
+
 def place_of(flags: Sequence[str]) -> list[str]:
     """Of a run's flags those that lead to its data folder and its settings file."""
     return [*_pair("--config", flags), *_pair("--data", flags)]

@@ -70,6 +70,7 @@ class Watch:
                 ImplausibleError(
                     f"stopped after {sent()} requests, since the first answers cannot be believed: "
                     f"{self.canaries.reason} Nothing is published; look at the API, then run the same "
-                    "command again: it asks for these sellers again"
+                    "command again: it asks for these sellers again",
+                    [self.canaries.reason],
                 )
             )

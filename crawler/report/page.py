@@ -96,6 +96,7 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
         meaning = "nothing was left to do for this crawl date"
     if code == 0 and report.get("go_on"):
         advice = "run again"
+    yield from _verdict(part(report, "plausibility"))
     parts = [tag("p", tag("strong", status), f", exit code {shown(code)}: {_plain(meaning)}.")]
     if report.get("message"):
         parts.append(tag("p", shown(report["message"])))
@@ -109,6 +110,20 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
     yield tag("div", *parts, class_=f"outcome {colour}")
     began, ended = _moment(report.get("started_at")), _moment(report.get("finished_at"))
     yield tag("p", f"Run {shown(report.get('run_id'))}, from {began} to {ended}", class_="soft")
+
+
+def _verdict(plausibility: Mapping[str, Any]) -> Iterator[Markup]:
+    """The verdict on the night and its reasons; nothing where it was not judged."""
+    verdict = plausibility.get("verdict")
+    if verdict:
+        colour = {"odd": "partial", "implausible": "failed"}.get(verdict, "complete")
+        reasons = (tag("p", shown(reason)) for reason in plausibility.get("reasons") or ())
+        yield tag(
+            "div",
+            tag("p", "The night is ", tag("strong", shown(verdict)), "."),
+            *reasons,
+            class_=f"outcome {colour}",
+        )
 
 
 def _credits(counts: Mapping[str, Any]) -> Iterator[Markup]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -93,6 +93,7 @@ class RunReport:
     run_id: str
     crawl_date: str
     started_at: str
+    plausibility: dict[str, Any] = field(default_factory=dict)
     finished_at: str = ""
     status: str = "failed"
     exit_code: int = BUG.number
@@ -129,7 +130,9 @@ class RunReport:
         sellers, credit = self.sellers, self.credits
         counted = ", ".join(f"{sellers[status]} {status}" for status in SellerStatus if sellers.get(status))
         budget = "" if credit.budget is None else f" of {credit.budget}"
-        words = f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
+        reasons = self.plausibility.get("reasons")
+        words = f"{self.plausibility['verdict']}: {reasons[0]} " if reasons else ""
+        words += f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
         words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"
         return words + (f"; {self.message}" if self.message else "")
 

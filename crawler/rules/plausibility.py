@@ -141,10 +141,14 @@ class Plausibility(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """The verdict on a night, and a sentence for each reason, the gravest first; no reason if plausible."""
+    """The verdict on a night, and a sentence for each reason, the gravest first; no reason if plausible.
+
+    `measures` names those that are implausible, with "" for one without a band.
+    """
 
     kind: Plausibility
     reasons: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,7 @@ class _Measured(NamedTuple):
 class _Finding(NamedTuple):
     kind: Plausibility
     sentence: str
+    measure: str = ""
 
 
 _SENTENCES = {
@@ -231,7 +236,9 @@ def judge(measures: Measures, past: Sequence[Measures], limits: Limits = DEFAULT
     findings.sort(key=lambda finding: ranks.index(finding.kind), reverse=True)
     if not findings:
         return Verdict(Plausibility.PLAUSIBLE)
-    return Verdict(findings[0].kind, tuple(finding.sentence for finding in findings))
+    gravest = (finding.measure for finding in findings if finding.kind is Plausibility.IMPLAUSIBLE)
+    reasons = tuple(finding.sentence for finding in findings)
+    return Verdict(findings[0].kind, reasons, tuple(dict.fromkeys(gravest)))
 
 
 def still_band(past: Sequence[Measures], limits: Limits = DEFAULT_LIMITS) -> Band | None:
@@ -291,7 +298,7 @@ def _judged_shares(measures: Measures, past: Sequence[Measures], limits: Limits)
         if kind is Plausibility.IMPLAUSIBLE and is_odd_at_most:
             kind = Plausibility.ODD
         if kind is not Plausibility.PLAUSIBLE:
-            yield _Finding(kind, _sentence(measured, band, measures.compared))
+            yield _Finding(kind, _sentence(measured, band, measures.compared), measured.name)
 
 
 def _kind(measured: _Measured, band: Band) -> Plausibility:

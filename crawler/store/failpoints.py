@@ -16,6 +16,7 @@ STEPS = (
     "segment.adopted",
     "publish.begin",
     "publish.built",
+    "publish.judged",
     "publish.staged",
     "publish.synced",
     "publish.digests",

@@ -17,7 +17,7 @@ from crawler.models.seller import SellerProgress, StopRule
 from crawler.store import journal_sql as sql
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.previous_crawls import PreviousCrawls
-from crawler.store.records import SellerSummary
+from crawler.store.records import PageFacts, SellerSummary
 
 _NO_PREVIOUS = (None, False)
 
@@ -181,6 +181,17 @@ class JournalReader:
     def has_long_pages(self) -> bool:
         """Whether the API sent more rows on some page than a page is to have."""
         return max(map(self._database.one, sql.LONGEST_PAGES)) > PAGE_SIZE
+
+    def page_facts(self) -> PageFacts:
+        """Sellers by their first pages; those of crawls that others are to replace do not count."""
+        self._database.sort_pages()
+        db = self._database.connection
+        short = db.execute(sql.SHORT_FIRST_PAGES, {"size": PAGE_SIZE}).fetchone()
+        return PageFacts(short, db.execute(sql.SHARED_PAGES).fetchone())
+
+    def with_shared_pages(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers whose first page has the video IDs of another seller's."""
+        return self._database.ids(sql.WITH_SHARED_PAGES)
 
     def credits(self) -> int:
         """Credits that are known to have been spent on this generation."""

@@ -256,6 +256,15 @@ LONGEST_PAGES = (
     "SELECT coalesce(max(row_count), 0) FROM page",
     "SELECT coalesce(max(row_count), 0) FROM former_page",
 )
+SHORT_FIRST_PAGES = """SELECT coalesce(sum(first < :size), 0), count(*) FROM
+    (SELECT max(CASE page_num WHEN 1 THEN row_count END) AS first,
+        max(CASE page_num WHEN 2 THEN row_count END) AS second
+    FROM page WHERE page_num <= 2 GROUP BY seller_id) WHERE first > 0 AND second > 0"""
+_FIRST_PAGES = "FROM page WHERE page_num = 1 AND row_count > rejected GROUP BY fingerprint"
+SHARED_PAGES = f"""SELECT coalesce(sum(CASE WHEN sellers > 1 THEN sellers END), 0), coalesce(sum(sellers), 0)
+    FROM (SELECT count(DISTINCT seller_id) AS sellers {_FIRST_PAGES})"""
+WITH_SHARED_PAGES = f"""SELECT DISTINCT seller_id FROM page WHERE page_num = 1 AND row_count > rejected
+    AND fingerprint IN (SELECT fingerprint {_FIRST_PAGES} HAVING count(DISTINCT seller_id) > 1)"""
 PAGE_SIZES = """SELECT seller_id, page_num, max(row_count) FROM
     (SELECT seller_id, page_num, row_count FROM page
     WHERE seller_id > :after AND seller_id <= :last

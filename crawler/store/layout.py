@@ -13,6 +13,7 @@
 | `state/journal/D.G.segments/` | the pages as rows | as long as the journal |
 | `state/journal/D.G.carried/crawl_date=E/` | pinned files of an earlier snapshot | as long as the journal |
 | `state/journal/D.G.sqlite.list` | sellers to end before it replaces a snapshot | as the journal |
+| `state/journal/D.G.sqlite.held.parquet` | sellers to ask again of a held night | as the journal |
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
@@ -114,6 +115,7 @@ class JournalFiles:
         self.segments = journal.with_suffix(_SEGMENTS)
         self.carried = journal.with_suffix(_CARRIED)
         self.required_sellers = journal.with_name(f"{journal.name}.list")
+        self.held_sellers = journal.with_name(f"{journal.name}.held.parquet")
         self.piped_list = journal.with_name(f"{journal.name}.stdin.parquet")
 
     def pin(self, day: date) -> Path:

@@ -59,18 +59,19 @@ class PreviousCrawls:
         with self._database.changing():
             self._database.set_meta({_SUSPECT_RUN: run_id})
 
-    def forget_suspects(self) -> int:
-        """Forget the crawl under way of each seller that the suspect run was answered for: it is asked again.
+    def forget_suspects(self, others: Iterable[pa.Array[Any]] = ()) -> int:
+        """Forget the crawl under way of `others`, and of each seller that the suspect run was answered for.
 
-        What it cost stays counted. Every page must be in a segment. Returns how many sellers these are.
+        They are asked again; what they cost stays counted. Every page must be in a segment. Returns how many
+        they are.
         """
         self._database.sort_pages()
         run_id = self.suspect_run
-        answered = list(self._database.ids(sql.ANSWERED_IN_RUN, {"run_id": run_id}))
+        answered = [*others, *self._database.ids(sql.ANSWERED_IN_RUN, {"run_id": run_id})]
         with self._database.changing() as db:
             db.execute("CREATE TEMP TABLE listed (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
             for ids in answered:
-                db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+                db.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
             for statement in sql.FORGET:
                 db.execute(statement, {"last_seq": self._database.last_seq})
             db.execute("DROP TABLE listed")

@@ -31,7 +31,7 @@ from crawler.store.parts import CarriedRows
 from crawler.store.records import Segment
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
-from crawler.store.snapshot import RowCounts, SnapshotPlan, build_files
+from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan, build_files
 
 _LISTING_SECONDS = 0.5
 """Seconds between a reader's listing of the regions and that of their files, at most."""
@@ -45,8 +45,8 @@ class Compared:
     warnings: Sequence[str] = ()
 
 
-Compare = Callable[[SnapshotPlan, StagedFolder], Compared]
-"""Compares the staged snapshot: writes its `changes/`, and its `sellers/` anew with their sums."""
+Compare = Callable[[SnapshotPlan, StagedFolder, Mapping[str, str]], Compared]
+"""Compares the staged snapshot: writes its `changes/`, and its `sellers/` anew with sums and metadata."""
 
 
 def publish(
@@ -54,7 +54,7 @@ def publish(
     plan: SnapshotPlan,
     carried_rows: CarriedRows,
     wait: Callable[[float], None] = time.sleep,
-    compare: Compare = lambda _plan, _staged: Compared(),
+    compare: Compare = lambda _plan, _staged, _metadata: Compared(),
     before_exchange: Callable[[SnapshotPlan, StagedFolder], None] = lambda _plan, _staged: None,
 ) -> RowCounts:
     """Build the date's snapshot and put it in place of the published one.
@@ -63,7 +63,7 @@ def publish(
     page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called once the snapshot
     is sure to be published. Raises `OutputError`; the published
     snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
-    carried: see `CarriedRows.lost`.
+    carried: see `CarriedRows.lost`. Raises `HeldBackError` where the plan's judge holds it back.
     """
     reached("publish.begin")
     journal.guard()
@@ -99,8 +99,15 @@ def _stage(
     counts.rejected = _copy_rejects(journal, RunFolder(plan.data, plan.run_id))
     counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
     reached("publish.built")
-    compared = compare(plan, staged)
-    counts.changes, counts.warnings = dict(compared.counts), list(compared.warnings)
+    judged = plan.judge(journal, plan, staged, counts)
+    counts.verdict, counts.reasons = judged.verdict, judged.reasons
+    reached("publish.judged")
+    if judged.is_held:
+        shutil.rmtree(staged.folder)
+        raise HeldBackError(counts, judged.suspects)
+    compared = compare(plan, staged, judged.metadata)
+    counts.changes = dict(compared.counts)
+    counts.warnings = [*dict.fromkeys((*judged.warnings, *compared.warnings))]
     shutil.rmtree(staged.aside)
     reached("publish.staged")
     fsync_tree(staged.folder)

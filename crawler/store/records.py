@@ -169,3 +169,14 @@ class PublishedSeller(NamedTuple):
     drift: int
     source: str
     videos: int
+
+
+class PageFacts(NamedTuple):
+    """Sellers by their first pages, each as how many of how many.
+
+    `short_first`: of 1 to 9 rows, of those whose second page has rows. `shared`: with the video IDs of
+    another seller's, of those with rows that could be kept.
+    """
+
+    short_first: tuple[int, int]
+    shared: tuple[int, int]

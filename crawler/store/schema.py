@@ -103,6 +103,10 @@ OUTDATED_BY = "crawler.changes_outdated_by"
 changes were made, and may change them: JSON, crawl date to run ID."""
 
 
+PLAUSIBILITY = "crawler.plausibility"
+"""The metadata key of `sellers/` files under which the verdict stands, with the night's measures: JSON."""
+
+
 @lru_cache(maxsize=4096)
 def region_folder(region: str | None) -> str | None:
     """The partition folder of a region, which percent-encoding keeps in its place; None where none fits."""

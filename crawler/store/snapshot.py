@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ class RowCounts:
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
     worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
     `changes` counts the rows of `changes/` by kind; `warnings` tell what they are not compared with.
+    `verdict` says whether they can be believed, and `reasons` why not.
     """
 
     received: int = 0
@@ -45,6 +47,36 @@ class RowCounts:
     damages: list[str] = field(default_factory=list)
     changes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    verdict: str | None = None
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict on a staged snapshot, and a sentence for each reason; `is_held`: it must not be published.
+
+    `metadata` goes into the `sellers/` file. `suspects` has the sellers whose answers made it implausible.
+    """
+
+    verdict: str | None = None
+    reasons: list[str] = field(default_factory=list)
+    is_held: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    suspects: list[pa.Array[Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+Judge = Callable[[Journal, "SnapshotPlan", StagedFolder, RowCounts], Judged]
+"""Judges a snapshot that is staged, before it is compared."""
+
+
+class HeldBackError(Exception):
+    """A snapshot that was not published, since it was found implausible."""
+
+    def __init__(self, counts: RowCounts, suspects: list[pa.Array[Any]]) -> None:
+        super().__init__(*counts.reasons)
+        self.counts = counts
+        self.suspects = suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +85,7 @@ class SnapshotPlan:
 
     `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
     the column and the value above which no video is missing. `window` is how far back a video's last
-    observation may lie, `data_lag` how old the API's data may be.
+    observation may lie, `data_lag` how old the API's data may be. `judge` says whether it may be published.
     """
 
     data: Path
@@ -64,6 +96,7 @@ class SnapshotPlan:
     certain: tuple[str, float] | None = None
     window: timedelta = timedelta(days=90)
     data_lag: timedelta = timedelta(hours=48)
+    judge: Judge = lambda _journal, _plan, _staged, _counts: Judged()
 
 
 def build_files(

@@ -23,6 +23,7 @@ import pytest
 from conftest import DATE, SMALL, Night, as_printed
 
 from crawler.commands.status import status_command
+from crawler.models.api import COUNT_COLUMNS
 from crawler.models.errors import OutputError
 from crawler.rules.dates import latest_date
 from crawler.settings.load import load
@@ -176,7 +177,8 @@ def shops(sick: dict[str, int]) -> Iterator[Shops]:
             api.requests += 1
             seller = parse_qs(urlsplit(self.path).query)["seller_id"][0]
             code = api.sick.get(seller, 200)
-            rows = [{"seller_id": seller, "video_id": f"v{seller}", "region": "MY"}] if code == 200 else None
+            row = {"seller_id": seller, "video_id": f"v{seller}", "region": "MY", "create_time": "1760000000"}
+            rows = [row | dict.fromkeys(COUNT_COLUMNS, 7)] if code == 200 else None
             body = orjson.dumps({"code": 0 if code == 200 else code, "message": "m", "data": rows})
             self.send_response(code)
             self.send_header("Content-Length", str(len(body)))

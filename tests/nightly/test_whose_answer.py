@@ -15,6 +15,8 @@ import orjson
 import pytest
 from conftest import Night
 
+from crawler.models.api import COUNT_COLUMNS
+
 Rows = list[Any]
 Script = Callable[[str, int, int], Any]
 """What a seller's page holds on an attempt (from 1): its `data`, or a whole answer where it is an object."""
@@ -90,7 +92,8 @@ def rows(seller_id: str, page_num: int, count: int = 10, *, owner: Any = None) -
         {
             "video_id": f"{seller_id}{page_num:03}{n:02}",
             "seller_id": seller_id if owner is None else owner,
-            "total_views_cnt": 100_000 - 100 * page_num - n,
+            "create_time": "1760000000",
+            **dict.fromkeys(COUNT_COLUMNS, 100_000 - 100 * page_num - n),
             "region": "MY",
         }
         for n in range(count)

@@ -20,6 +20,7 @@ from crawler.rules.plausibility import (
     Plausibility,
     Range,
     Share,
+    Verdict,
     binomial_tail,
     judge,
     still_band,
@@ -68,7 +69,7 @@ def reason(measures: Measures, kind: Plausibility, past: list[Measures] = PAST) 
 
 
 def test_a_night_as_ever_is_plausible() -> None:
-    assert judge(NIGHT, PAST) == judge(NIGHT, []) == judge(alone(compared=None), []) == (PLAUSIBLE, ())
+    assert judge(NIGHT, PAST) == judge(NIGHT, []) == judge(alone(compared=None), []) == Verdict(PLAUSIBLE)
 
 
 def test_sellers_that_became_empty() -> None:
@@ -196,7 +197,7 @@ def test_pages_that_repeat() -> None:
 
 def test_the_gravest_reason_comes_first() -> None:
     night = replace(beside(emptied=Share(60, 60)), unknown_fields=frozenset({"shop"}))
-    kind, reasons = judge(night, PAST)
+    kind, reasons, _ = judge(night, PAST)
     assert kind is IMPLAUSIBLE
     assert [said.startswith("60 of 60") for said in reasons] == [True, False]
 
@@ -247,7 +248,7 @@ def test_two_thousand_healthy_nights_raise_no_alarm() -> None:
         for _ in range(20):
             tonight = project.healthy()
             measures = project.measures(tonight)
-            assert judge(measures, past) == (PLAUSIBLE, ()), (seed, project.days)
+            assert judge(measures, past) == Verdict(PLAUSIBLE), (seed, project.days)
             past.append(measures)
             project.publish(tonight)
 

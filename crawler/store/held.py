@@ -1,0 +1,84 @@
+"""What the journal keeps of a night that is held back: why, and which sellers are to be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.store.files import output_errors, write_whole
+from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles
+
+_NOTE = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A night that is held back: the run that found it implausible, and a sentence for each reason.
+
+    `exit_code` is what that run would have ended with otherwise, `stop_reason` why sellers are unfinished.
+    """
+
+    run_id: str
+    reasons: list[str]
+    exit_code: int
+    stop_reason: str | None
+    sellers: int
+    complete: int
+    failed: int
+
+    @classmethod
+    def of(cls, journal: Journal) -> Self | None:
+        """What a journal has noted; None where its night is not held back."""
+        text = journal.meta(_NOTE)
+        return cls(**orjson.loads(text)) if text else None
+
+    def note(self, journal: Journal, suspects: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
+        """Hold a night back. `suspects` are to be asked again, `pending` are listed and not known to it."""
+        _write(journal, suspects, pending)
+        journal.note(**{_NOTE: orjson.dumps(asdict(self)).decode()})
+
+
+def release(journal: Journal) -> None:
+    """Note that the night is no longer held back."""
+    if journal.meta(_NOTE):
+        journal.note(**{_NOTE: ""})
+        JournalFiles(journal.path).held_sellers.unlink(missing_ok=True)
+
+
+def suspects(journal: Journal) -> pa.Array[Any]:
+    """The sellers whose answers made the night implausible."""
+    return _read(journal, is_suspect=True)
+
+
+def pending(journal: Journal) -> pa.Array[Any]:
+    """The listed sellers of which the journal knew nothing when the night was held back."""
+    return _read(journal, is_suspect=False)
+
+
+def _write(journal: Journal, suspects: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
+    ids = pa.chunked_array([*suspects], pa.string()).unique()
+    sellers = pa.chunked_array([ids, pending], pa.string())
+    is_suspect = pa.chunked_array(
+        [pa.repeat(pa.scalar(True), len(ids)), pa.repeat(pa.scalar(False), len(pending))]
+    )
+    sink, path = pa.BufferOutputStream(), JournalFiles(journal.path).held_sellers
+    pq.write_table(pa.table({"seller_id": sellers, "is_suspect": is_suspect}), sink)
+    with output_errors(str(path)):
+        write_whole(path, memoryview(sink.getvalue()), private=True)
+
+
+def _read(journal: Journal, *, is_suspect: bool) -> pa.Array[Any]:
+    """Sellers of the list; none where it is missing or damaged, which costs the asking again alone."""
+    path = JournalFiles(journal.path).held_sellers
+    try:
+        rows = pq.ParquetFile(path).read()
+        return rows.filter(pc.equal(rows["is_suspect"], pa.scalar(is_suspect)))["seller_id"].combine_chunks()
+    except (pa.ArrowException, OSError, LookupError):
+        return pa.array([], pa.string())
