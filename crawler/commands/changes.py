@@ -20,7 +20,7 @@ from crawler.history.movers import NightChanges, dates_with_changes, night_chang
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import InputError, OutputError
-from crawler.nightly.rebuilding import rebuild
+from crawler.nightly.rebuilding import Rebuilt, rebuild
 from crawler.nightly.shell import rebuild_command
 from crawler.nightly.world import World
 from crawler.rules.dates import stamp
@@ -66,24 +66,32 @@ def changes_command(loaded: Loaded, crawl_date: str | None, by: str, top: int, f
 def rebuild_changes_command(loaded: Loaded, crawl_date: str | None, *, as_json: bool) -> int:
     """Make changes anew, of one date or of all that need it, and print of which; 0.
 
-    Raises `CrawlerError` where that cannot be done.
+    Raises `CrawlerError` where that cannot be done, `OutputError` where it cannot be done for some dates.
     """
     settings = loaded.settings
     _require_folder(settings.run.data)
     made = rebuild(settings, World(), None if crawl_date is None else read_crawl_date(crawl_date))
-    if as_json:
-        _write_json(
-            {"rebuilt": {str(day): counts for day, counts in made.dates.items()}, "notes": made.notes}
-        )
-        return 0
     for note in made.notes:
         sys.stderr.write(f"crawler: {note}\n")
+    if as_json:
+        counted = {str(day): counts for day, counts in made.dates.items()}
+        failed = {str(day): why for day, why in made.failed.items()}
+        _write_json({"rebuilt": counted, "failed": failed, "notes": made.notes})
+    else:
+        _print_rebuilt(made)
+    if made.failed:
+        raise OutputError(
+            "; ".join(f"no changes are made for {day}: {why}" for day, why in made.failed.items())
+        )
+    return 0
+
+
+def _print_rebuilt(made: Rebuilt) -> None:
     for day, counts in made.dates.items():
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
         sys.stdout.write(f"changes of {day} made anew: {kinds or 'nothing moved'}\n")
-    if not made.dates:
+    if not made.dates and not made.failed:
         sys.stdout.write("no changes had to be made anew\n")
-    return 0
 
 
 def _require_folder(data: Path) -> None:

@@ -45,7 +45,7 @@ class PublishedDate:
             rows = SnapshotFiles.published(data, VIDEOS, day).row_count
             if not rows:
                 return None
-            damage = damage_of_published(data, day)
+            damage = damage_of_published(data, day, SNAPSHOT_KINDS)
             if damage is not None:
                 raise UnreadableError(damage)
             snapshot = cls(data, day, SnapshotFiles.published(data, SELLERS, day).sorting)

@@ -104,7 +104,9 @@ def _publish(
                 notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
 
         try:
-            return build(world, segments, lambda: plan, give_up_lost).written
+            counts = build(world, segments, lambda: plan, give_up_lost)
         except HeldBackError as held:
             notes.append(f"the night is implausible and is not published: {' '.join(held.counts.reasons)}")
             return None
+        notes.extend(counts.warnings)
+        return counts.written

@@ -22,9 +22,10 @@ from crawler.store.sqlite import state_errors
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was made anew: rows of `changes/` by kind for each date; `notes` say what could not be."""
+    """What was made anew: rows of `changes/` by kind for each date; of `failed` dates, why not."""
 
     dates: dict[date, dict[str, int]] = field(default_factory=dict)
+    failed: dict[date, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,7 +60,7 @@ def _remake(rewriting: Rewriting, day: date, history: HistorySettings, done: Reb
     try:
         found = remake_changes(rewriting, day, window, lag)
     except UnreadableError as error:
-        done.notes.append(f"no changes are made for {day}: {error}")
+        done.failed[day] = str(error)
     else:
         done.dates[day] = dict(found.counts)
         done.notes.extend(found.warnings)

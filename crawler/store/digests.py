@@ -7,7 +7,7 @@ While a file is written anew under its own name, the list has two digests of it,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import date
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
@@ -139,13 +139,17 @@ def stamp_of(path: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def damage_of_published(data: Path, day: date) -> str | None:
+def damage_of_published(data: Path, day: date, kinds: Container[str] = PUBLISHED_KINDS) -> str | None:
     """The first damage of a date's published files; None where there is none, or no list to compare with."""
     try:
         digests = published_digests(data, day)
     except (OSError, ValueError) as error:
         return str(error)
-    paths = {published_file(data, name): digest for name, digest in digests.items()}
+    paths = {
+        published_file(data, name): digest
+        for name, digest in digests.items()
+        if name.partition("/")[0] in kinds
+    }
     found = (damage_of(path, digest, str(path)) for path, digest in paths.items())
     return next(filter(None, found), None)
 

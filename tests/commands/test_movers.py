@@ -327,7 +327,7 @@ def rebuilt_as_it_was(job: Night, day: date, found: Any) -> None:
     assert job.call("changes", "--rebuild").stdout == "no changes had to be made anew\n"
     shutil.rmtree(job.data / "changes")
     again = json.loads(job.call("changes", "--rebuild", "--crawl-date", str(day), "--json").stdout)
-    assert again == {"rebuilt": {str(day): counts}, "notes": []}
+    assert again == {"rebuilt": {str(day): counts}, "failed": {}, "notes": []}
     assert json.loads(job.call("changes", "--json", "--top", "100000").stdout) == found
 
 

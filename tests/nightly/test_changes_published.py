@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -93,3 +95,70 @@ def test_duckdb_polars_and_pandas_read_changes_beside_videos(tmp_path: Path) -> 
     assert duckdb.connect().execute(query).fetchall() == [(expected,)]
     assert pl.scan_parquet(job.data / "changes").select(pl.len()).collect().item() == expected
     assert len(pd.read_parquet(job.data / "changes")) == expected
+
+
+def test_an_earlier_night_that_is_caught_up_marks_what_rests_on_it_until_it_is_made_anew(
+    tmp_path: Path,
+) -> None:
+    with stand_in(SimulatorOptions(SMALL, day=100)) as simulator:
+        job = Night(tmp_path, simulator.url)
+        source = job.sellers(simulator.catalogue.seller_ids(8))
+        job.run(source, "--crawl-date", BEFORE, "--budget", "12", code=3)
+    with stand_in(SimulatorOptions(SMALL, day=101)) as simulator:
+        assert "--rebuild" not in str(Night(tmp_path, simulator.url).run(source)["notes"])
+    before = rows_of(job, "changes", DATE)
+    with stand_in(SimulatorOptions(SMALL, day=100)) as simulator:
+        report = Night(tmp_path, simulator.url).run(source, "--crawl-date", BEFORE)
+    (note,) = (note for note in report["notes"] if "out of date" in note)
+    assert DATE in note
+    assert "changes --rebuild" in note
+    words = shlex.split(note.partition("anew by: ")[2])
+    done = job.call(*words[words.index("changes") :])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"changes of {DATE} made anew: ")
+    assert done.stdout.count("\n") == 1
+    assert len(before) == len(rows_of(job, "changes", DATE))
+    assert job.call("changes", "--rebuild").stdout == "no changes had to be made anew\n"
+    with stand_in(SimulatorOptions(SMALL, day=101)) as simulator:
+        report = Night(tmp_path, simulator.url).run(source)
+    assert "out of date" not in str(report["notes"])
+    assert report["credits"]["spent"] == 0
+
+
+def test_changes_of_one_night_are_made_anew(tmp_path: Path) -> None:
+    job, _ = two_nights(tmp_path)
+    done = job.call("changes", "--rebuild", "--crawl-date", BEFORE)
+    assert (done.returncode, done.stdout.partition(":")[0]) == (0, f"changes of {BEFORE} made anew")
+    assert job.call("changes", "--rebuild", "--crawl-date", DATE).returncode == 2
+    (path,) = (job.data / "sellers" / f"crawl_date={BEFORE}").iterdir()
+    path.rename(path.with_name("other.parquet"))
+    done = job.call("changes", "--rebuild")
+    assert done.returncode == 8
+    assert "different runs" in done.stderr
+
+
+def test_damaged_changes_cost_a_note_and_are_made_anew(tmp_path: Path) -> None:
+    job, source = two_nights(tmp_path)
+    whole = rows_of(job, "changes", BEFORE)
+
+    def damage() -> None:
+        (path,) = (job.data / "changes" / f"crawl_date={BEFORE}").iterdir()
+        path.write_bytes(path.read_bytes()[:-7])
+
+    def crawl(*options: str) -> dict[str, Any]:
+        with stand_in(SimulatorOptions(SMALL, day=100)) as simulator:
+            return Night(tmp_path, simulator.url).run(source, "--crawl-date", BEFORE, *options)
+
+    damage()
+    report = crawl()
+    assert report["credits"]["spent"] == 0
+    assert any("changes/" in note and "is damaged" in note for note in report["notes"])
+    assert rows_of(job, "changes", BEFORE) == whole
+    damage()
+    assert job.call("changes", "--rebuild").returncode == 0
+    assert rows_of(job, "changes", BEFORE) == whole
+    # What a crawl of the date takes over are its videos/ and sellers/.
+    damage()
+    shutil.rmtree(job.data / "state" / "journal")
+    crawl("--fresh")
+    assert len(rows_of(job, "changes", BEFORE)) == len(whole)
