@@ -189,15 +189,44 @@ def test_pages_that_came_early_in_the_run_before_are_not_asked_for_again(mode: M
     assert not ahead.early.keys() & set(asked)
 
 
-def test_a_page_ahead_that_repeats_one_already_read_ends_the_list() -> None:
-    shelf, seller = List(40, repeats=True), SellerProgress("s")
+def begun(shelf: List) -> Ahead:
+    """Four pages have been read, and the last snapshot had 20; page 5 is in flight."""
+    seller = SellerProgress("s")
     for page_num in range(1, 5):
         seller.received(shelf.page(page_num))
     ahead = Ahead(seller, 100, 20, gallop=False)
-    assert (ahead.ask(), ahead.ask()) == (5, 18)
-    ahead.landed(18)
-    ahead.came_early(shelf.page(18))
-    assert ahead.ask() is None
+    assert ahead.ask() == 5
+    return ahead
+
+
+def come(ahead: Ahead, page: Page) -> int | None:
+    """Let a page come before its turn; returns the page that is asked for then."""
+    ahead.landed(page.page_num)
+    ahead.came_early(page)
+    return ahead.ask()
+
+
+def test_a_page_ahead_that_repeats_one_already_read_ends_the_list() -> None:
+    ahead = begun(shelf := List(40, repeats=True))
+    assert ahead.ask() == 18
+    assert come(ahead, shelf.page(18)) is None
+
+
+def test_two_pages_ahead_that_are_the_same_end_the_list() -> None:
+    """Page 12 is the last, and any later one repeats it."""
+    ahead = begun(shelf := List(120, repeats=True))
+    assert ahead.ask() == 18
+    assert come(ahead, shelf.page(18)) == 20
+    assert come(ahead, shelf.page(20)) is None
+
+
+def test_a_seller_that_has_grown_is_read_to_its_known_depth_before_any_leap() -> None:
+    ahead = begun(shelf := List(4000))
+    assert ahead.ask() == 18
+    assert come(ahead, shelf.page(18)) == 20
+    assert come(ahead, shelf.page(20)) == 21
+    assert come(ahead, shelf.page(21)) == 6
+    assert [ahead.ask() for _ in range(12)] == [*range(7, 18), 19]
 
 
 # --- the real job
