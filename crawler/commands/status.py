@@ -11,15 +11,16 @@ from typing import Any
 
 import orjson
 
-from crawler.exit_codes import verdict_of
+from crawler.exit_codes import IMPLAUSIBLE, verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
-from crawler.nightly.shell import close_command, run_command
+from crawler.nightly.shell import accept_command, close_command, run_command
 from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
 from crawler.store.files import output_errors
+from crawler.store.held import held_of
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import DateRecord, RunRecord
@@ -65,7 +66,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         figures = {
             "runs": shown,
             "runs_in_all": len(runs),
-            "unfinished": sorted(line.crawl_date for line in dates if line.state == "unfinished"),
+            "unfinished": sorted(line.crawl_date for line in dates if line.state in {"unfinished", "held"}),
             "dates": dates,
             "running": holder,
             "month": month,
@@ -109,7 +110,7 @@ def _moment(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _DateLine:
-    """A crawl date with `--json`'s keys; `go_on` and `close` are commands."""
+    """A crawl date with `--json`'s keys; `go_on`, `close` and `accept` are commands."""
 
     crawl_date: str
     state: str
@@ -118,6 +119,7 @@ class _DateLine:
     refused: int | None
     go_on: str | None
     close: str | None
+    accept: str | None
 
 
 def _date_line(
@@ -130,15 +132,20 @@ def _date_line(
         state, reason = "closed", "; ".join(filter(None, (rule.why_closed(day), reason)))
     else:
         state = "unfinished" if day.leaves_work else "finished"
-    go_on = close = None
+    go_on = close = accept = None
+    held = held_of(data, day.crawl_date)
+    if held is not None and state != "running" and day.closed_at is None:
+        state = "held"
+        reason = f"{IMPLAUSIBLE.verdict}: {' '.join(held.reasons)}"
+        accept = accept_command(day.crawl_date, place, data)
     if state != "running" and (day.leaves_work or day.refused):
         extra = ["--late"] if is_closed else []
         extra += ["--retry-failed"] if day.refused and not day.retriable else []
         go_on = run_command(ledger, data, day.crawl_date, place, extra=extra)
-    if state == "unfinished":
+    if state in {"unfinished", "held"}:
         close = close_command(day.crawl_date, place, data)
     failed, refused = day.latest.failed, day.latest.refused
-    return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close)
+    return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close, accept)
 
 
 def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
@@ -163,14 +170,14 @@ def _print_runs(runs: Sequence[dict[str, Any]]) -> None:
 
 def _print_dates(lines: Sequence[_DateLine]) -> None:
     """What is unfinished; of what is closed, or finished with refused sellers, the latest date."""
-    unfinished, closed, finished = (
-        [line for line in lines if line.state == state] for state in ("unfinished", "closed", "finished")
-    )
+    unfinished = [line for line in lines if line.state in {"unfinished", "held"}]
+    closed, finished = ([line for line in lines if line.state == state] for state in ("closed", "finished"))
     names = ", ".join(line.crawl_date for line in reversed(unfinished))
     sys.stdout.write(f"unfinished: {names or 'nothing'}\n")
     for line in (*unfinished, *closed[:1], *finished[:1]):
         text = f"{line.crawl_date} {line.state}"
         text += f" ({line.reason})" if line.reason else ""
+        text += f"; publish it as it is by: {line.accept}" if line.accept else ""
         text += f"; end it as it is by: {line.close}" if line.close else ""
         text += f"; go on with it by: {line.go_on}" if line.go_on else ""
         sys.stdout.write(f"{text}\n")

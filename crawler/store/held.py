@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any, Self
 
 import orjson
@@ -11,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.models.errors import CrawlerError
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
-from crawler.store.layout import JournalFiles
+from crawler.store.layout import JournalFiles, Layout
 
 _NOTE = "held"
 
@@ -43,6 +48,15 @@ class Held:
         """Hold a night back. `suspects` are to be asked again, `pending` are listed and not known to it."""
         _write(journal, suspects, pending)
         journal.note(**{_NOTE: orjson.dumps(asdict(self)).decode()})
+
+
+def held_of(data: Path, day: date) -> Held | None:
+    """What the journal of a date has noted, if it has one that can be read; nothing is changed."""
+    path = Layout(data).latest_journal(day)
+    if path.exists():
+        with suppress(CrawlerError, sqlite3.Error, ValueError), Journal(path, only_read=True) as journal:
+            return Held.of(journal)
+    return None
 
 
 def release(journal: Journal) -> None:

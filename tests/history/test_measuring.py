@@ -1,0 +1,89 @@
+"""What a snapshot is measured by: which sellers are compared, with which reading, and how."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
+
+from crawler.history.measuring import Measured, measure
+from crawler.history.reader import SnapshotFiles
+from crawler.rules.plausibility import Measures, Plausibility, Share, judge
+from crawler.store.layout import SELLERS, VIDEOS
+from crawler.store.records import PageFacts
+
+NOTHING = PageFacts((0, 0), (0, 0))
+
+
+def shop(number: int, views: int, at: int, count: int = 2, **more: str) -> Seller:
+    videos = [Video(f"{number}-{n}", views + n, at) for n in range(count)]
+    return Seller(f"{number:03}", videos, at, **more)
+
+
+def measured(data: Path, night: int, shops: list[Seller]) -> Measured:
+    """Publish a night and measure it."""
+    day = FIRST_DATE + timedelta(days=night)
+    publish(data, day, shops, f"run{night}")
+    videos, sellers = (SnapshotFiles.published(data, kind, day) for kind in (VIDEOS, SELLERS))
+    return measure(data, videos, sellers, NOTHING, Share(0, 0), 90 * DAY)
+
+
+def test_a_stale_api_is_odd_at_first_and_implausible_after_three_nights_that_moved(tmp_path: Path) -> None:
+    past: list[Measures] = []
+    for night in range(5):
+        stale = [shop(n, 1000 + 100 * (night - 1), START + night * DAY) for n in range(60)]
+        if night:
+            found = measured(tmp_path, night, stale)
+            assert found.measures.compared is not None
+            assert found.measures.compared.still == Share(60, 60)
+            assert found.measures.compared.hours == 24
+            verdict = judge(found.measures, past)
+            assert verdict.kind is (Plausibility.IMPLAUSIBLE if night > 3 else Plausibility.ODD), night
+            assert sum(map(len, found.suspects["still"])) == 60
+        moved = [shop(n, 1000 + 100 * night, START + night * DAY) for n in range(60)]
+        past.append(measured(tmp_path, night, moved).measures)
+        assert judge(past[-1], past[:-1]).kind is Plausibility.PLAUSIBLE
+
+
+def test_stillness_says_nothing_of_readings_that_are_less_than_20_hours_apart(tmp_path: Path) -> None:
+    measured(tmp_path, 0, [shop(n, 100, START) for n in range(9)])
+    compared = measured(tmp_path, 1, [shop(n, 100, START + 19 * HOUR) for n in range(9)]).measures.compared
+    assert compared is not None
+    assert compared.still == Share(0, 0)
+
+
+def test_only_sellers_that_were_read_whole_on_both_nights_are_compared(tmp_path: Path) -> None:
+    cut_off = [shop(2, 9, START, status="partial"), shop(3, 9, START)]
+    measured(tmp_path, 0, [shop(1, 9, START), *cut_off, shop(5, 9, START, count=0)])
+    later = START + DAY
+    again = [shop(1, 9, later, count=0), shop(2, 9, later, count=0), shop(4, 9, later)]
+    cut_off = [shop(3, 9, later, count=1, status="partial"), shop(5, 9, later)]
+    found = measured(tmp_path, 1, [*again, *cut_off])
+    assert found.measures.compared is not None
+    assert found.measures.compared.emptied == Share(1, 1)
+    assert found.measures.compared.regions == {"MY": Share(1, 1)}
+    assert [ids.to_pylist() for ids in found.suspects["emptied"]] == [["001"]]
+    assert (found.measures.empty, found.measures.rows) == (Share(2, 5), 5)
+
+
+def test_a_seller_is_compared_with_its_last_whole_reading(tmp_path: Path) -> None:
+    measured(tmp_path, 0, [shop(1, 1000, START)])
+    measured(tmp_path, 1, [shop(1, 9, START + DAY, status="partial")])
+    found = measured(tmp_path, 2, [shop(1, 2, START + 2 * DAY)]).measures.compared
+    assert found is not None
+    assert found.before["total_views_cnt"] == 2001
+    assert found.now["total_views_cnt"] == 5
+    assert found.fallen["total_views_cnt"] == Share(1, 1)
+    assert found.hours == 48
+
+
+def test_a_damaged_snapshot_is_left_out(tmp_path: Path) -> None:
+    measured(tmp_path, 0, [shop(1, 1000, START)])
+    measured(tmp_path, 1, [shop(1, 1000, START + DAY)])
+    for path in (tmp_path / VIDEOS / f"crawl_date={FIRST_DATE + timedelta(days=1)}").rglob("*.parquet"):
+        path.write_bytes(b"damaged")
+    found = measured(tmp_path, 2, [shop(1, 1000, START + 2 * DAY)])
+    assert found.measures.compared is not None
+    assert found.measures.compared.hours == 48
+    assert len(found.warnings) == 1
