@@ -16,9 +16,9 @@ from crawler.store.records import PageFacts
 NOTHING = PageFacts((0, 0), (0, 0))
 
 
-def shop(number: int, views: int, at: int, count: int = 2, **more: str) -> Seller:
+def shop(number: int, views: int, at: int, count: int = 2, status: str = "complete") -> Seller:
     videos = [Video(f"{number}-{n}", views + n, at) for n in range(count)]
-    return Seller(f"{number:03}", videos, at, **more)
+    return Seller(f"{number:03}", videos, at, status)
 
 
 def measured(data: Path, night: int, shops: list[Seller]) -> Measured:
