@@ -106,8 +106,7 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
     if report.get("go_on"):
         words = shown(report["go_on"]).split(" ")
         parts.append(tag("pre", *(part for word in words for part in (tag("span", word), " "))))
-    colour = status if status in _STATUSES else ""
-    yield tag("div", *parts, class_=f"outcome {colour}")
+    yield tag("div", *parts, class_=f"outcome {status if status in _STATUSES else ''}")
     began, ended = _moment(report.get("started_at")), _moment(report.get("finished_at"))
     yield tag("p", f"Run {shown(report.get('run_id'))}, from {began} to {ended}", class_="soft")
 

@@ -52,10 +52,7 @@ def reason_against(value: str) -> str:
             _IN_POWERS_OF_TEN.fullmatch(value),
             "a spreadsheet ruined this ID: format the column as text and export it again from its source",
         ),
-        (
-            _DECIMAL.fullmatch(value),
-            "a number with decimals: format the column as text and export it again",
-        ),
+        (_DECIMAL.fullmatch(value), "a number with decimals: format the column as text and export it again"),
         (value.isascii() and value.isdigit(), "longer than 32 digits: is a separator missing?"),
         (
             any(delimiter in value for delimiter in DELIMITERS),

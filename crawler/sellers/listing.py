@@ -57,16 +57,13 @@ class SellerList:
 
 
 def missing(ids: Any, known: Iterable[Any]) -> Any:
-    """The IDs of an Arrow string array that are in none of others.
-
-    A hundred thousand are compared at a time, or a sixteenth of a long list: a hash table of all would weigh
-    more than they do.
-    """
+    """The IDs of an Arrow string array that are in none of others."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
 
     inside: Any = None
     arrays = iter(known)
+    # A hash table of all would weigh more than they do.
     while some := list(islice(arrays, max(_MIN_ARRAYS_COMPARED, len(ids) // SLICE // 16))):
         found: Any = pc.is_in(ids, value_set=pa.concat_arrays(some))
         inside = found if inside is None else pc.or_(inside, found)

@@ -37,11 +37,7 @@ class SellerStates:
         min_value: float | None = None,
         stop: StopRule = StopRule.SHORT,
     ) -> None:
-        """Let listed sellers go on that ended for a reason that no longer holds.
-
-        Those that hid nothing of the best K always do: the next run may want another K, and asking the
-        journal again costs nothing.
-        """
+        """Let listed sellers go on whose reason to end no longer holds; `top` always: K may be another."""
         values = {
             "retry_refused": retry_refused,
             "max_pages": max_pages,
