@@ -57,7 +57,7 @@ def shown(root: ET.Element, title: str) -> dict[str, str]:
 
 
 def outcome(root: ET.Element) -> str:
-    (box,) = (div for div in root.iter("div") if (div.get("class") or "").startswith("outcome"))
+    *_, box = (div for div in root.iter("div") if (div.get("class") or "").startswith("outcome"))
     return " ".join(" ".join(part.itertext()) for part in box)
 
 
