@@ -61,9 +61,9 @@ def publish(
 
     The date's old `changes/` are taken away first; `videos/`, `sellers/` and the new `changes/` follow. Every
     page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called once the snapshot
-    is sure to be published. Raises `OutputError`; the published
-    snapshot is then whole and still there. That is a `CarriedRowsLostError` where rows can no longer be
-    carried: see `CarriedRows.lost`. Raises `HeldBackError` where the plan's judge holds it back.
+    is sure to be published. Raises `OutputError`; the published snapshot is then whole and still there. That
+    is a `CarriedRowsLostError` where rows can no longer be carried: see `CarriedRows.lost`. Raises
+    `HeldBackError` where the plan's judge holds it back.
     """
     reached("publish.begin")
     journal.guard()
