@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,28 @@ def test_dates_that_rest_on_a_replaced_night_are_marked_and_made_anew(folder: Fo
     assert list(folder.rebuild().dates) == [second, third]
     assert (folder.gains(second), folder.gains(third)) == ({"v0": 6}, {"v0": -4})
     assert not outdated_dates(folder.data)
+
+
+def test_sums_never_stand_beside_changes_that_they_are_not_of(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.night(0, 10)
+    second = folder.night(1, 11)
+    folder.rebuild()
+    replaced(folder, 0, 9)
+    add_columns(folder.rewriting())
+    killed(monkeypatch, "rewrite.sellers", partial(folder.rebuild, second))
+    assert folder.rows(SELLERS, second)[0]["views_gain"] == 2
+    assert not folder.files(CHANGES, second).paths
+
+
+def test_a_night_that_is_crawled_anew_after_later_ones_marks_those_that_rest_on_it(folder: Folder) -> None:
+    _, _, third = (folder.night(number, 10 + number) for number in range(3))
+    folder.rebuild()
+    replaced(folder, 1, 15, later=3)
+    assert outdated_dates(folder.data) == [third]
+    folder.rebuild()
+    assert folder.gains(third) == {"v0": 2}
 
 
 def test_an_earlier_night_that_is_caught_up_marks_the_later_ones_within_the_window(folder: Folder) -> None:

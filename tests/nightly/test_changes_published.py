@@ -20,6 +20,8 @@ from launcher import LAUNCHER
 
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store import failpoints
+from crawler.store.digests import damage_of_published, digests_of, keep_digests
+from crawler.store.schema import SELLER_SCHEMA
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 BEFORE = str(date.fromisoformat(DATE) - timedelta(days=1))
@@ -162,3 +164,26 @@ def test_damaged_changes_cost_a_note_and_are_made_anew(tmp_path: Path) -> None:
     shutil.rmtree(job.data / "state" / "journal")
     crawl("--fresh")
     assert len(rows_of(job, "changes", BEFORE)) == len(whole)
+
+
+@pytest.mark.parametrize("step", ["rewrite.synced", "rewrite.digests", "rewrite.sellers"])
+def test_the_first_publication_gives_older_sellers_files_all_columns(tmp_path: Path, step: str) -> None:
+    job, source = two_nights(tmp_path)
+    day = date.fromisoformat(BEFORE)
+    (path,) = (job.data / "sellers" / f"crawl_date={BEFORE}").iterdir()
+    old = pq.ParquetFile(path).read().select(SELLER_SCHEMA.names)
+    pq.write_table(old, path)
+    shutil.rmtree(job.data / "changes" / f"crawl_date={BEFORE}")
+    keep_digests(job.data, day, path.stem, digests_of(job.data, day))
+    with stand_in(SimulatorOptions(SMALL, day=101)) as simulator:
+        job = Night(tmp_path, simulator.url)
+        words = ["run", str(source), "--crawl-date", DATE, "--qps", "1000", "--quiet"]
+        killed = LAUNCHER.start(words, job.environ(), job.folder, at=f"{step}:1")
+        killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL
+        assert damage_of_published(job.data, day) is None
+        job.run(source)
+    assert damage_of_published(job.data, day) is None
+    paths = sorted((job.data / "sellers").rglob("*.parquet"))
+    assert len({tuple(pq.read_schema(each).names) for each in paths}) == 1
+    assert pq.ParquetFile(path).read().select(SELLER_SCHEMA.names).to_pylist() == old.to_pylist()
