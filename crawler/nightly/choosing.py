@@ -46,15 +46,16 @@ class Choice:
     ended: int = 0
 
 
-def choose(opened: Opened) -> Choice:
-    """Choose what is to be crawled.
+def choose(opened: Opened, only: SellerList | None = None) -> Choice:
+    """Choose what is to be crawled, of the sellers of the list or of those alone that are given.
 
     Raises `OutputError` where the journal cannot be read, or an earlier snapshot cannot be kept for it.
     """
     night, journal = opened.night, opened.journal
+    listed = only or night.listed
     begun = list(journal.sellers.begun(carried=not night.run.carry_forward))
-    begun = list(compress(begun, night.listed.contains([seller.seller_id for seller in begun])))
-    fresh = night.listed.without(journal.sellers.ended())
+    begun = list(compress(begun, listed.contains([seller.seller_id for seller in begun])))
+    fresh = listed.without(journal.sellers.ended())
     if len(fresh):
         fresh = fresh.without(journal.sellers.answered())
     url = night.settings.api.url.replace(night.key, "***")
@@ -62,13 +63,14 @@ def choose(opened: Opened) -> Choice:
     to_repair = None
     if night.run.repair_drift and night.run.top is None:
         drifted = journal.sellers.to_repair()
-        to_repair = list(compress(drifted, night.listed.contains(drifted)))
+        to_repair = list(compress(drifted, listed.contains(drifted)))
     if not begun and not len(fresh) and not to_repair:
         LOG.info("nothing left to do for crawl date %s", night.crawl_date)
         return Choice(address)
     ended = len(night.listed) - len(fresh) - len(begun)
     rules = _rules(opened, fresh, begun)
-    rules = replace(rules, watch=Watch.choose(opened, rules.frontier, fresh))
+    if only is None:
+        rules = replace(rules, watch=Watch.choose(opened, rules.frontier, fresh))
     return Choice(address, rules, to_repair, ended)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,9 @@ from functools import partial
 from crawler.engine.credits import Credits
 from crawler.engine.gates import RequestCounts
 from crawler.engine.stop import Stop
-from crawler.models.errors import CrawlerError, InterruptedRunError, OutputError
+from crawler.models.errors import CrawlerError, ImplausibleError, InterruptedRunError, OutputError
 from crawler.nightly.account import Account
-from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.choosing import Choice
 from crawler.nightly.dates import require_begun
 from crawler.nightly.engine import Engine, wire
 from crawler.nightly.folders import check_room
@@ -48,11 +49,15 @@ class CrawlOutcome:
     address_doubt: str = ""
 
 
-def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
-    """Crawl what was chosen; why it ended early is in the outcome. Raises only faults of the program."""
-    if choice.rules is None:
+def crawl(opened: Opened, choice: Choice, then: Callable[[], Choice] | None = None) -> CrawlOutcome:
+    """Crawl what was chosen, and, if nothing ended that early, what is chosen `then`.
+
+    Why it ended early is in the outcome: also where choosing raises a `CrawlerError`. Raises only faults of
+    the program.
+    """
+    if choice.rules is None and then is None:
         return CrawlOutcome()
-    session = _Session(opened, choice, choice.rules)
+    session = _Session(opened, choice, then)
     try:
         opened.night.world.run(session.crawl())
     except OutputError as error:
@@ -63,10 +68,10 @@ def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
 class _Session:
     """One crawl on its event loop, under watch: engine, client and writers are built, used and closed."""
 
-    def __init__(self, opened: Opened, choice: Choice, rules: Rules) -> None:
+    def __init__(self, opened: Opened, choice: Choice, then: Callable[[], Choice] | None) -> None:
         self._opened = opened
         self._choice = choice
-        self._rules = rules
+        self._then = then
         self._stop = Stop()
         self._engine: Engine | None = None
         self._clock_offset: timedelta | None = None
@@ -100,8 +105,14 @@ class _Session:
             journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
                 async with night.world.api(night.settings, night.key) as api:
-                    self._engine = wire(self._opened, self._choice, self._rules, api, credit, journal, stop)
-                    await self._run_watched(self._engine, api)
+                    await self._crawl_choice(api, credit, journal)
+                    if self._then is not None and stop.reason is None:
+                        try:
+                            self._choice = self._then()
+                        except ImplausibleError as error:
+                            stop.set(error)
+                        else:
+                            await self._crawl_choice(api, credit, journal)
             except Exception:
                 # A fault of the program: nobody sends any more, so that what was sent is known all the same.
                 with suppress(CrawlerError):
@@ -112,6 +123,15 @@ class _Session:
                 await journal.close()
                 self._busy = loop.time() - began
             await self._return_unused_credits(credit, counter)
+
+    async def _crawl_choice(self, api: Api, credit: Credits, journal: GroupCommit) -> None:
+        choice = self._choice
+        if choice.rules is None:
+            return
+        self._engine = wire(
+            self._opened, choice, choice.rules, api, credit, journal, self._stop, before=self._engine
+        )
+        await self._run_watched(self._engine, api)
 
     async def _run_watched(self, engine: Engine, api: Api) -> None:
         log = self._opened.night.settings.log

@@ -60,19 +60,28 @@ class Engine:
 
 
 def wire(
-    opened: Opened, choice: Choice, rules: Rules, api: Api, credit: Credits, journal: GroupCommit, stop: Stop
+    opened: Opened,
+    choice: Choice,
+    rules: Rules,
+    api: Api,
+    credit: Credits,
+    journal: GroupCommit,
+    stop: Stop,
+    before: Engine | None = None,
 ) -> Engine:
-    """Build the engine of one crawl."""
+    """Build the engine of one crawl; it goes on counting where one `before` it left off."""
     night, run = opened.night, opened.night.run
     breaker = Breaker(run.patience)
     pace = Pace(run.qps, night.settings.api.retry_after_cap)
-    pace.pause(opened.initial_hold_s)
+    pace.pause(opened.initial_hold_s if before is None else max(1.0, 1.0 / run.qps))
     retry = RetryRule(run.attempts, run.backoff)
     gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
+    if before is not None:
+        gates.counts = before.counts
     budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
     figures = LiveFigures(len(night.listed), choice.ended, budget, spent, gates.counts)
     paging = PagingRule(run.stop, run.max_pages, run.min_value)
-    probes = ShortPageProbes(run.probe, lambda: gates.counts.sent)
+    probes = ShortPageProbes(run.probe, lambda: gates.counts.sent) if before is None else before.probes
 
     def on_page(page: Page) -> None:
         figures.count_page(page)

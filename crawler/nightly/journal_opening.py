@@ -15,7 +15,7 @@ from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
 from crawler.nightly.shell import whole_path
 from crawler.store.files import output_errors, write_whole
-from crawler.store.held import Held, release, suspects
+from crawler.store.held import release, suspects
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
@@ -90,12 +90,13 @@ class JournalOpening:
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
-        if journal.previous.suspect_run or Held.of(journal):
+        if journal.previous.suspect_run:
             segments.flush()
-            asked = journal.previous.forget_suspects([suspects(journal)])
+            asked = journal.previous.forget_suspects()
             release(journal)
             self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
-        journal.previous.replace()
+        if run.fresh or not len(suspects(journal)):
+            journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
             segments.flush()
             journal.previous.renew(slices(night.listed.ids))

@@ -93,8 +93,11 @@ class _Publishing:
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
         if isinstance(self.stop_reason, ImplausibleError):
-            journal.previous.suspect(opened.run_id)
-            self.hold(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=[*self.stop_reason.reasons]))
+            reasons, suspects = [*self.stop_reason.reasons], self.stop_reason.suspects
+            if not suspects:
+                journal.previous.suspect(opened.run_id)
+            asked = [pa.array(suspects, pa.string())]
+            self.hold(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=reasons), asked)
             return
         require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()

@@ -11,6 +11,7 @@ from crawler.nightly.crawling import CrawlOutcome, crawl
 from crawler.nightly.night import Night
 from crawler.nightly.opening import Opened, open_date
 from crawler.nightly.publishing import publish
+from crawler.nightly.rechecking import Recheck
 from crawler.report.run_report import RunReport
 
 
@@ -29,6 +30,9 @@ def run_night(night: Night) -> RunReport:
 def _choose_and_crawl(opened: Opened) -> CrawlOutcome:
     """What came of the crawl; nothing is sent where the files to choose from cannot be used."""
     try:
+        recheck = Recheck.of(opened)
+        if recheck is not None:
+            return crawl(opened, choose(opened, recheck.canaries), recheck.then)
         choice = choose(opened)
     except OutputError as error:
         return CrawlOutcome(stop_reason=error)

@@ -11,13 +11,16 @@ from typing import Self
 from crawler.api.rows import read_rows
 from crawler.engine.stop import Stop
 from crawler.history.carrying import page_digest
+from crawler.history.judging import past_measures
 from crawler.history.known_sellers import KnownSellers
 from crawler.models.errors import ImplausibleError
 from crawler.models.page import Page
+from crawler.nightly.limits import limits_of
 from crawler.nightly.opening import Opened
 from crawler.rules.best_first import BestFirst
-from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, Rates, choose_canaries
+from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, choose_canaries, still_rates
 from crawler.rules.order import Frontier
+from crawler.rules.plausibility import still_band
 from crawler.sellers.listing import SellerList
 
 _CANDIDATES = 20 * CANARIES
@@ -31,18 +34,16 @@ class Watch:
     compares: bool = False
 
     @classmethod
-    def choose(
-        cls, opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList, still: Rates | None = None
-    ) -> Self:
+    def choose(cls, opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList) -> Self:
         """Choose the canaries of a run among its new sellers.
 
         Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
         they are the first that the strategy asks for.
         """
-        night, limits = opened.night, opened.night.settings.credits
+        night, credit = opened.night, opened.night.settings.credits
         known = KnownSellers(night.data, night.crawl_date)
         ids = [str(i) for i in fresh.ids.slice(0, _CANDIDATES).to_pylist()]
-        is_free = limits.budget is None and limits.monthly_budget is None
+        is_free = credit.budget is None and credit.monthly_budget is None
         if not is_free and isinstance(frontier, BestFirst):
             ids = frontier.best_known(_CANDIDATES) or ids
         history = known.canaries(ids)
@@ -51,6 +52,8 @@ class Watch:
             frontier.ask_first(canary.seller_id for canary in chosen)
         else:
             chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
+        limits = limits_of(night.settings.plausibility)
+        still = still_rates(still_band(past_measures(night.data, night.crawl_date), limits))
         if still is not None:
             figures = known.figures([canary.seller_id for canary in chosen], night.sorting)
             chosen = [canary._replace(figures=figures.get(canary.seller_id)) for canary in chosen]

@@ -145,7 +145,8 @@ class JournalReader:
             summary = self._up_to_gap(summary) if gaps else summary
             summary = summary._replace(after=after, credits=summary.credits + earlier, other_credits=earlier)
             if previous is not None and previous.seller.seller_id == summary.seller_id:
-                previous = previous._replace(seller=previous.seller._replace(upto=after))
+                if previous.seller.upto is None:
+                    previous = previous._replace(seller=previous.seller._replace(upto=after))
                 summary = summary._replace(previous=previous)
                 summary = summary.shown if is_final else summary
                 previous, is_final = next(all_previous, _NO_PREVIOUS)

@@ -159,13 +159,11 @@ RENEW = (
 )
 
 # `listed` are sellers whose crawl under way is not believed: it counts as spent, and is forgotten. Rows in
-# segments are hidden by their number; where a former crawl is published by such numbers too, the next
-# reading of a video stands in place of this one.
+# segments are hidden by their number.
 FORGET = (
-    """INSERT OR REPLACE INTO anew SELECT seller_id, seq, spent, row_checksum(seller_id, seq, spent) FROM
-        (SELECT seller_id, CASE WHEN seller_id IN (SELECT seller_id FROM former) THEN coalesce(anew.seq, 0)
-            ELSE :last_seq END AS seq,
-            coalesce(anew.credits, 0) + coalesce(outlay.credits, 0) + coalesce((SELECT sum(credits) FROM page
+    """INSERT OR REPLACE INTO anew SELECT seller_id, :last_seq, spent,
+            row_checksum(seller_id, :last_seq, spent) FROM
+        (SELECT seller_id, coalesce(anew.credits, 0) + coalesce(outlay.credits, 0) + coalesce((SELECT sum(credits) FROM page
                 WHERE page.seller_id = listed.seller_id), 0) AS spent
         FROM listed LEFT JOIN anew USING (seller_id) LEFT JOIN outlay USING (seller_id))""",
     "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM listed)",
@@ -223,6 +221,12 @@ COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (s
     WHERE status = 'complete' AND NOT mended"""
 FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
+HAS_ENDED = "SELECT EXISTS (SELECT 1 FROM seller WHERE seller_id = ?)"
+PAGES_TO_COMPARE = tuple(
+    f"SELECT DISTINCT page_num, row_count, rejected, fingerprint, total FROM {table} "
+    "WHERE seller_id = ? ORDER BY page_num, fingerprint, total"
+    for table in ("page", "former_page")
+)
 ANSWERED_IN_RUN = "SELECT DISTINCT seller_id FROM page WHERE run_id = :run_id"
 ANY_ENDED = "SELECT EXISTS (SELECT 1 FROM seller)"
 REOPEN = "DELETE FROM seller WHERE seller_id = ?"
@@ -282,7 +286,8 @@ COSTS_SHOWN = f"SELECT coalesce(sum(credits), 0) FROM outlay WHERE seller_id NOT
 PREVIOUS_BATCHES = """SELECT batch, count(*), sum(pages) FROM former WHERE batch <= 0
     GROUP BY batch ORDER BY batch"""
 PREVIOUS_CRAWLS = """SELECT seller_id, status, stop_reason, pages, credits, error, first, last, run_id, rows,
-    size, bound, overlap, drift, source, videos, pages + 1, after, snapshot, batch, final
+    size, bound, overlap, drift, source, videos, pages + 1, after,
+    (SELECT max(seq) FROM former_page WHERE former_page.seller_id = former.seller_id), snapshot, batch, final
     FROM former ORDER BY seller_id"""
 NEWEST_BATCH = "SELECT max(0, coalesce(max(batch), 0)) FROM former"
 ANY_RENEWED = "SELECT EXISTS (SELECT 1 FROM anew) OR EXISTS (SELECT 1 FROM former)"

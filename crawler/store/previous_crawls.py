@@ -24,8 +24,12 @@ class PreviousCrawls:
 
     def all(self) -> Iterator[tuple[PreviousCrawl, bool]]:
         """The previous crawls that are published, by seller_id, and whether each is final."""
-        for *values, after, snapshot, batch, final in self._database.connection.execute(sql.PREVIOUS_CRAWLS):
-            seller = SellerSummary.of_row(values)._replace(after=after, is_published=bool(snapshot))
+        for *values, after, upto, snapshot, batch, final in self._database.connection.execute(
+            sql.PREVIOUS_CRAWLS
+        ):
+            seller = SellerSummary.of_row(values)._replace(
+                after=after, upto=upto, is_published=bool(snapshot)
+            )
             yield PreviousCrawl(seller, batch), bool(final)
 
     def renew(self, listed: Iterable[pa.Array[Any]]) -> None:
@@ -84,6 +88,17 @@ class PreviousCrawls:
             for statement in sql.REPLACE_PREVIOUS:
                 db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
+
+    def differing(self, ids: Iterable[str]) -> tuple[int, int]:
+        """Of sellers crawled anew to their end: how many have other pages than before, and of how many."""
+        differing = ended = 0
+        db = self._database.connection
+        for seller_id in ids:
+            if db.execute(sql.HAS_ENDED, (seller_id,)).fetchone()[0]:
+                ended += 1
+                new, old = (db.execute(query, (seller_id,)).fetchall() for query in sql.PAGES_TO_COMPARE)
+                differing += new != old
+        return differing, ended
 
     def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:
         """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them."""

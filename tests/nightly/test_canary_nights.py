@@ -73,10 +73,11 @@ def test_the_next_run_asks_the_canaries_again_and_then_all(folder: Path) -> None
     assert sum(row["credits"] for row in rows.values()) == spent
 
 
-def test_fresh_over_a_good_night_meets_an_outage(folder: Path) -> None:
+@pytest.mark.parametrize("outage", ["empty", "foreign"])
+def test_fresh_over_a_good_night_meets_an_outage(folder: Path, outage: str) -> None:
     served(folder, None)
     before = {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()}
-    served(folder, "empty", "--workers=4", "--fresh", code=10)
+    served(folder, outage, "--workers=4", "--fresh", code=10)
     assert {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()} == before
     report = served(folder, None)
     assert report["published"]
@@ -95,3 +96,31 @@ def test_under_a_budget_the_order_of_the_list_stays(folder: Path) -> None:
     read = [i for i in IDS if rows[i]["pages"]]
     assert report["published"]
     assert read == IDS[: len(read)]
+
+
+@pytest.mark.parametrize("outage", ["zeros", "page-ignored"])
+def test_a_night_that_was_held_back_is_asked_again_by_its_canaries_first(folder: Path, outage: str) -> None:
+    """Outages that first pages do not show: the night is read whole, and held back."""
+    held = served(folder, outage, code=10)
+    assert held["requests"]["sent"] > COUNT
+    for _ in range(2):
+        again = served(folder, outage, code=10)
+        assert 20 <= again["requests"]["sent"] < 80
+        assert "answered as before" in " ".join(again["notes"])
+    report = served(folder, None)
+    assert report["published"]
+    assert report["plausibility"]["verdict"] == "plausible"
+    catalogue = Catalogue(SMALL, 1)
+    rows = Night(folder, "").seller_rows()
+    assert {i: row["videos"] for i, row in rows.items()} == {i: catalogue.size(i) for i in IDS}
+    assert sum(row["credits"] for row in rows.values()) == report["credits"]["spent_for_date"]
+
+
+def test_a_held_night_is_gone_on_with_where_its_recheck_was_cut_off(folder: Path) -> None:
+    held = served(folder, "zeros", code=10)
+    spent = held["credits"]["spent_for_date"]
+    cut = served(folder, None, f"--budget={spent + 100}", code=10)
+    assert cut["requests"]["sent"] == 100
+    report = served(folder, None)
+    assert report["published"]
+    assert report["requests"]["sent"] < held["requests"]["sent"]

@@ -1,0 +1,85 @@
+"""Rechecking a night that was held back: a few of its sellers are asked again before the rest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Self
+
+import pyarrow as pa
+
+from crawler.history.known_sellers import KnownSellers
+from crawler.models.api import PAGE_SIZE
+from crawler.models.errors import ImplausibleError
+from crawler.nightly.choosing import Choice, choose
+from crawler.nightly.opening import Opened
+from crawler.sellers.listing import SellerList
+from crawler.store.held import Held, release, suspects
+
+_CANARIES = 20
+_CANDIDATES = 1000
+_DIFFERING = 0.3
+"""Share of canaries that must be answered otherwise: a night in which fewer are wrong is not held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """Of the `suspects` that made a night implausible some are `canaries`, which are asked again first."""
+
+    opened: Opened
+    held: Held
+    suspects: list[str]
+    canaries: SellerList
+
+    @classmethod
+    def of(cls, opened: Opened) -> Self | None:
+        """Begin to ask again, where the night is held back; its answers stay until there are others."""
+        night, journal = opened.night, opened.journal
+        held = Held.of(journal)
+        if held is None or night.run.fresh:
+            return None
+        found = [str(i) for i in suspects(journal).to_pylist()]
+        found = list(compress(found, night.listed.contains(found)))
+        if not found:
+            return None
+        canaries = _small_ones(opened, found[:_CANDIDATES])
+        opened.store.segments.flush()
+        journal.previous.renew([pa.array(canaries, pa.string())])
+        return cls(opened, held, found, replace(night.listed, ids=pa.array(canaries, pa.string())))
+
+    def then(self) -> Choice:
+        """Choose the rest of the suspects, where the canaries are answered otherwise than before.
+
+        Raises `ImplausibleError` where they are not.
+        """
+        opened, journal = self.opened, self.opened.journal
+        differing, ended = journal.previous.differing(map(str, self.canaries.ids.to_pylist()))
+        if differing <= _DIFFERING * ended:
+            journal.previous.replace()
+            text = f"{ended - differing} of {ended} canaries are answered as before"
+            opened.notes.add(f"{text}: nobody else was asked again")
+            raise ImplausibleError(text, self.held.reasons, self.suspects)
+        canaries = set(self.canaries.ids.to_pylist())
+        rest = [seller_id for seller_id in self.suspects if seller_id not in canaries]
+        opened.store.segments.flush()
+        journal.previous.forget_suspects([pa.array(rest, pa.string())])
+        release(journal)
+        journal.previous.replace()
+        opened.notes.add(
+            f"{differing} of {ended} canaries are answered otherwise than before: "
+            f"{len(self.suspects)} sellers that made the night implausible are asked again"
+        )
+        return choose(opened)
+
+
+def _small_ones(opened: Opened, candidates: Sequence[str]) -> list[str]:
+    """The canaries: sellers that had few pages, but more than one, where there are such."""
+    known = KnownSellers(opened.night.data, opened.night.crawl_date).canaries(candidates)
+
+    def key(seller_id: str) -> tuple[int, int]:
+        videos = known[seller_id].videos if seller_id in known else 0
+        return (2 if not videos else int(videos < PAGE_SIZE), videos)
+
+    return sorted(candidates, key=key)[:_CANARIES]
+
