@@ -82,4 +82,3 @@ def _small_ones(opened: Opened, candidates: Sequence[str]) -> list[str]:
         return (2 if not videos else int(videos < PAGE_SIZE), videos)
 
     return sorted(candidates, key=key)[:_CANARIES]
-

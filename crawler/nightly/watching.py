@@ -23,7 +23,7 @@ from crawler.rules.order import Frontier
 from crawler.rules.plausibility import still_band
 from crawler.sellers.listing import SellerList
 
-_CANDIDATES = 20 * CANARIES
+_CANDIDATES = 12 * CANARIES
 
 
 @dataclass(slots=True)

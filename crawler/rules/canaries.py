@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from crawler.rules.plausibility import STILL_HOURS, Band
 
-CANARIES = 50
-"""Sellers at most: enough for six answers of each of eight regions."""
-_WITHIN = 20
-"""Canaries are taken from the first 20 x 50 sellers of the order: a small budget buys little else."""
+CANARIES = 80
+"""Sellers at most: enough for eight answers of each of ten regions."""
+_WITHIN = 12
+"""Canaries are taken from the first 12 x 80 sellers of the order: a small budget buys little else."""
 _STILL_LOWEST, _STILL_HIGHEST = 0.01, 0.95
 
 
@@ -40,7 +40,7 @@ class Canary(NamedTuple):
 class FirstPage(NamedTuple):
     """What a canary answered, as its first page.
 
-    `rows` counts them as received. `ids`: a hash of the video IDs in their order (`Page.fingerprint`).
+    `rows` counts those that can be kept. `ids`: a hash of the video IDs in their order (`Page.fingerprint`).
     `figures` and `read_at` as in `Canary`. `is_foreign`: all rows are another seller's (misdelivered).
     """
 

@@ -164,7 +164,8 @@ FORGET = (
     """INSERT OR REPLACE INTO anew SELECT seller_id, :last_seq, spent,
             row_checksum(seller_id, :last_seq, spent) FROM
         (SELECT seller_id, coalesce(anew.credits, 0) + coalesce(outlay.credits, 0)
-                + coalesce((SELECT sum(credits) FROM page WHERE page.seller_id = listed.seller_id), 0) AS spent
+                + coalesce((SELECT sum(credits) FROM page WHERE page.seller_id = listed.seller_id), 0)
+                AS spent
         FROM listed LEFT JOIN anew USING (seller_id) LEFT JOIN outlay USING (seller_id))""",
     "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM listed)",
     "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM listed)",
