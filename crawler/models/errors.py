@@ -72,7 +72,7 @@ class ApiDownError(CrawlerError):
 class ImplausibleError(CrawlerError):
     """The night cannot be believed: it is held back in its journal, and not published.
 
-    `reasons` says in sentences why. `suspects` are to be asked again; none: all that the run was answered for.
+    `reasons` says in sentences why. `suspects` are to be asked again; none: all that answered this run.
     """
 
     exit_code = exit_codes.IMPLAUSIBLE.number
