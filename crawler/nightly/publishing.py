@@ -29,6 +29,7 @@ from crawler.store.digests import damage_of_published
 from crawler.store.held import Held, release
 from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
+from crawler.store.previous_crawls import SUSPECT_RUN
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan
 
 
@@ -95,7 +96,7 @@ class _Publishing:
         if isinstance(self.stop_reason, ImplausibleError):
             reasons, suspects = [*self.stop_reason.reasons], self.stop_reason.suspects
             if not suspects:
-                journal.previous.suspect(opened.run_id)
+                journal.note(**{SUSPECT_RUN: opened.run_id})
             asked = [pa.array(suspects, pa.string())]
             self.hold(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=reasons), asked)
             return

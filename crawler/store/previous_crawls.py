@@ -12,7 +12,7 @@ from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, PublishedSeller, SellerSummary
 
-_SUSPECT_RUN = "suspect_run"
+SUSPECT_RUN = "suspect_run"
 """Under which the journal has the run whose answers are not believed."""
 
 
@@ -56,12 +56,7 @@ class PreviousCrawls:
     @property
     def suspect_run(self) -> str:
         """The run whose answers are not believed and not forgotten yet; empty if there is none."""
-        return self._database.meta(_SUSPECT_RUN) or ""
-
-    def suspect(self, run_id: str) -> None:
-        """Note durably that the answers of a run are not believed."""
-        with self._database.changing():
-            self._database.set_meta({_SUSPECT_RUN: run_id})
+        return self._database.meta(SUSPECT_RUN) or ""
 
     def forget_suspects(self, others: Iterable[pa.Array[Any]] = ()) -> int:
         """Forget the crawl under way of `others`, and of each seller that the suspect run was answered for.
@@ -79,7 +74,7 @@ class PreviousCrawls:
             for statement in sql.FORGET:
                 db.execute(statement, {"last_seq": self._database.last_seq})
             db.execute("DROP TABLE listed")
-            self._database.set_meta({_SUSPECT_RUN: ""})
+            self._database.set_meta({SUSPECT_RUN: ""})
         return sum(map(len, answered))
 
     def replace(self) -> None:
