@@ -22,7 +22,6 @@ from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import Outcome
 from crawler.store.lock import hold_lock
-from crawler.store.previous_crawls import SUSPECT_RUN
 from crawler.store.snapshot import SnapshotPlan
 from crawler.store.sqlite import state_errors
 
@@ -84,6 +83,5 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> Accepted:
         ledger.begin(run_id, crawl_date, stamp(now))
         left = Outcome(rows.written, held.sellers, held.complete, held.failed, refused)
         ledger.finish(run_id, stamp(world.now()), held.exit_code, left)
-        journal.note(**{SUSPECT_RUN: ""})
         release(journal)
     return Accepted(rows.written, held.reasons, [*notes, *rows.warnings])

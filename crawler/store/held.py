@@ -60,9 +60,9 @@ def held_of(data: Path, day: date) -> Held | None:
 
 
 def release(journal: Journal) -> None:
-    """Note that the night is no longer held back."""
+    """Note that the night is no longer held back, and that none of its answers are to be forgotten."""
     if journal.meta(_NOTE):
-        journal.note(**{_NOTE: ""})
+        journal.note(**{_NOTE: "", SUSPECT_RUN: ""})
         JournalFiles(journal.path).held_sellers.unlink(missing_ok=True)
 
 
