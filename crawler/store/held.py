@@ -19,6 +19,7 @@ from crawler.models.errors import CrawlerError
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
+from crawler.store.previous_crawls import SUSPECT_RUN
 
 _NOTE = "held"
 
