@@ -154,7 +154,7 @@ class _Found:
         now = _figures(videos.rows, readings.ids)
         for at, name in enumerate(COUNT_COLUMNS):
             self.totals[at] += pc.sum(now[name]).as_py() or 0
-        self.rows += pc.sum(now[ROWS]).as_py() or 0
+        self.rows += int(pc.sum(now[ROWS]).as_py() or 0)
         for pair in _pairs(readings, now, earlier, window):
             self._compare(pair)
 
