@@ -32,9 +32,10 @@ from crawler.store.digests import (
     digests_of,
     keep_digests,
     published_digests,
+    read_digests,
     settle_digests,
 )
-from crawler.store.layout import CHANGES, SELLERS, Layout, StagedFolder
+from crawler.store.layout import CHANGES, SELLERS, Layout, StagedFolder, digests_file, partition_of
 from crawler.store.lock import hold_lock
 from crawler.store.rewriting import Rewriting
 from crawler.store.schema import OUTDATED_BY, RUN, SORTING, SUMMED_SELLER_SCHEMA
@@ -339,3 +340,12 @@ def test_changes_that_rest_on_a_snapshot_that_was_removed_stand(folder: Folder) 
         path.unlink()
     assert not folder.rebuild().dates
     assert folder.gains(second) == {"v0": 3}
+
+
+def test_the_digests_that_a_killed_run_kept_are_left_as_they_are(folder: Folder) -> None:
+    day = folder.night(0, 10)
+    unpublished = {f"sellers/crawl_date={day}/later.parquet": "0" * 64}
+    keep_digests(folder.data, day, "later", unpublished)
+    assert list(folder.rebuild().dates) == [day]
+    path = digests_file(Layout(folder.data).digests / partition_of(day), "later")
+    assert read_digests(path, day) == unpublished
