@@ -880,6 +880,7 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     told = report.sellers
     counted = sum(told[status] for status in ("complete", "partial", "failed", "pending"))
     expect(counted == told["total"] == len(runner.listed), f"sellers do not sum up: {told}")
+    expect(code != 10, f"a false alarm: {report.message}")
     if code != 8:
         expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
     if code == 3:

@@ -72,7 +72,8 @@ class KnownSellers:
     def _read(self, day: date, ids: pa.Array[Any]) -> pa.Table:
         """The sellers of a snapshot that are among `ids` and have pages."""
         is_meant: Any = pc.field("seller_id").isin(ids) & (pc.field("pages") > 0)
-        batches = SnapshotFiles.published(self.data, SELLERS, day).batches(_READ)
+        files = SnapshotFiles.published(self.data, SELLERS, day)
+        batches = files.batches(_READ, frozenset({"last_crawled_at"}))
         return pa.concat_tables([_READ.empty_table(), *(rows.filter(is_meant) for rows in batches)])
 
     def _regions(self, day: date, ids: pa.Array[Any]) -> dict[str, str]:
