@@ -7,7 +7,7 @@ TRIALS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
 
-.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights fuzz crash damage bench bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights fuzz crash damage bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -84,6 +84,9 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/session.py bench/results
 	$(BIN)/python bench/split.py bench/results
 	$(BIN)/python bench/ceiling.py bench/results
+
+bench-changes: setup ## what comparing a snapshot with the one before costs: ROWS rows a date, 10,000,000 by default, 5 GB of disk
+	$(BIN)/python bench/changes.py bench/results
 
 bench-makespan: setup ## how long a night takes next to what the ceiling allows, by look-ahead
 	$(BIN)/python bench/makespan.py

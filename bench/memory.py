@@ -29,6 +29,8 @@ NEXT_DATE = "2026-11-24"
 KEY = "sk_live_simulator"
 _BODY_BYTES = 5200
 _COMMIT = 2000
+_RECEIVED = 1_790_000_000_000
+_DAY = 86_400_000
 _SCRIPT = str(Path(__file__).resolve())
 
 
@@ -74,7 +76,7 @@ def measured(arguments: list[str]) -> Peak:
     return ended(subprocess.Popen(arguments, env=environ()), began)
 
 
-def own(mode: str, folder: Path, *arguments: int) -> None:
+def own(mode: str, folder: Path, *arguments: int | str) -> None:
     """Prepare files in a process of its own."""
     subprocess.run([sys.executable, _SCRIPT, mode, str(folder), *map(str, arguments)], check=True)
 
@@ -163,8 +165,11 @@ def write_list(folder: Path, count: int) -> list[str]:
     return ids
 
 
-def fill(folder: Path, sellers: int, rows: int) -> None:
-    """A journal in which every seller has ended, and whose pages are all in segments."""
+def fill(folder: Path, sellers: int, rows: int, crawl_date: str = DATE) -> None:
+    """A journal in which every seller has ended, and whose pages are all in segments.
+
+    From date to date one video of four moves, and one of a hundred is replaced.
+    """
     from datetime import date  # noqa: PLC0415 - see above
 
     from crawler.models.page import Page  # noqa: PLC0415
@@ -177,15 +182,17 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
 
     last = -(-rows // 10)
     done = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
-    day = date.fromisoformat(DATE)
+    day = date.fromisoformat(crawl_date)
+    night = (day - date.fromisoformat(DATE)).days
+    received = _RECEIVED + night * _DAY
     path = Layout(folder / "data").journal(day, 1)
     with Journal(path, survive_power_loss=False) as journal:
         journal.note(source=str(folder / "sellers.csv"), sort="views", order="desc")
         staging, waiting = SegmentWriter(journal, _read_batch), []
         for seller in write_list(folder, sellers):
             for number in range(1, last + 1):
-                body = f"{number} {min(10, rows - 10 * number + 10)}".ljust(_BODY_BYTES).encode()
-                page = Page(seller, number, body, 10, number, 1_790_000_000_000, "req-1", 1.0, 1.0)
+                body = f"{number} {min(10, rows - 10 * number + 10)} {night}".ljust(_BODY_BYTES).encode()
+                page = Page(seller, number, body, 10, number, received, "req-1", 1.0, 1.0)
                 waiting.append(Record(seller, "bench", 1, page, done if number == last else None))
                 if len(waiting) >= _COMMIT:
                     staging.write(waiting)
@@ -194,8 +201,8 @@ def fill(folder: Path, sellers: int, rows: int) -> None:
         staging.flush()
         told = journal.reader.credits()
     with Ledger(folder / "data") as ledger:
-        ledger.begin("bench", day, "2026-11-23T02:10:00.000Z")
-        ledger.reserve("bench", day, None, lambda _left: told)
+        ledger.begin(f"bench{night}", day, f"{day}T02:10:00.000Z")
+        ledger.reserve(f"bench{night}", day, None, lambda _left: told)
 
 
 def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
@@ -210,10 +217,11 @@ def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
 
 
 def _page_rows(seller: str, body: bytes, number: int) -> dict[str, list[Any]]:
-    page, count = map(int, body.split())
+    page, count, night = map(int, body.split())
     start = int(seller) * 1000 + page * 10
     mixed = [(start + at) * 0x9E37_79B9_7F4A_7C15 % 2**61 for at in range(count)]
-    figures = [m % 100_000 for m in mixed]
+    mixed = [m + 1 + night if m % 100 == night else m for m in mixed]
+    figures = [m % 100_000 + night * (m % 4 == 0) for m in mixed]
     values: dict[str, list[Any]] = {
         "video_id": [str(7_000_000_000_000_000_000 + m % 10**18) for m in mixed],
         "user_id": [str(7_100_000_000_000_000_000 + m % 10**17) for m in mixed],
@@ -242,7 +250,10 @@ def main() -> None:
     """Every scenario, or in a child the files of one."""
     if sys.argv[1:2] in (["list"], ["shop"]):
         mode, folder, *numbers = sys.argv[1:]
-        (write_list if mode == "list" else fill)(Path(folder), *map(int, numbers))
+        if mode == "list":
+            write_list(Path(folder), int(numbers[0]))
+        else:
+            fill(Path(folder), int(numbers[0]), int(numbers[1]), *numbers[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="a hundredth of everything")
