@@ -20,7 +20,6 @@ from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, ut
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
 from crawler.store.files import output_errors
-from crawler.store.held import held_of
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import DateRecord, RunRecord
@@ -133,10 +132,9 @@ def _date_line(
     else:
         state = "unfinished" if day.leaves_work else "finished"
     go_on = close = accept = None
-    held = held_of(data, day.crawl_date)
-    if held is not None and state != "running" and day.closed_at is None:
-        state = "held"
-        reason = f"{IMPLAUSIBLE.verdict}: {' '.join(held.reasons)}"
+    reasons = _held_for(data, day) if state != "running" else []
+    if reasons:
+        state, reason = "held", f"{IMPLAUSIBLE.verdict}: {' '.join(reasons)}"
         accept = accept_command(day.crawl_date, place, data)
     if state != "running" and (day.leaves_work or day.refused):
         extra = ["--late"] if is_closed else []
@@ -146,6 +144,16 @@ def _date_line(
         close = close_command(day.crawl_date, place, data)
     failed, refused = day.latest.failed, day.latest.refused
     return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close, accept)
+
+
+def _held_for(data: Path, day: DateRecord) -> list[str]:
+    """Why a date's night is held back; nothing where it is not."""
+    if day.is_published:
+        return []
+    from crawler.store.held import held_of  # noqa: PLC0415 - heavy
+
+    held = held_of(data, day.crawl_date)
+    return [] if held is None else held.reasons
 
 
 def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:

@@ -114,12 +114,17 @@ class _Publishing:
             opened.notes.add(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
-        elif journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed:
+        elif self._has_answers():
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
             counts = f"{journal.reader.mark()}\n{self.counted().counts.as_json()}"
             journal.note(published_list=self._list_digest(), published_counts=counts)
             release(journal)
             self.is_published = not hidden
+
+    def _has_answers(self) -> bool:
+        """Whether there is anything to publish: suspect answers that were forgotten leave nothing."""
+        journal = self._opened.journal
+        return any(map(len, journal.sellers.answered())) or any(journal.previous.all())
 
     def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]] = ()) -> None:
         """Keep the night in the journal alone, since it is implausible."""

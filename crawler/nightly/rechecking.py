@@ -63,6 +63,9 @@ class Recheck:
         canaries = set(self.canaries.ids.to_pylist())
         rest = [seller_id for seller_id in self.suspects if seller_id not in canaries]
         opened.store.segments.flush()
+        # What is published may rest on pages that are forgotten now.
+        opened.store.replace_guard.disown()
+        opened.store.replace_guard.record_required_sellers(opened.night.listed.ids)
         journal.previous.forget_suspects([pa.array(rest, pa.string())])
         release(journal)
         journal.previous.replace()

@@ -96,6 +96,10 @@ class ReplaceGuard:
         names = [path.stem for path in self._files(VIDEOS).paths]
         return not names or any(name in runs for name in names)
 
+    def disown(self) -> None:
+        """Take what is published for another journal's, since this one is to lose some of its pages."""
+        self._journal.note(publishing="")
+
     def record_required_sellers(self, listed: pa.Array[Any]) -> None:
         """Note once which sellers must end: those listed, and those that the snapshot has pages of."""
         if self.is_ours or self._required() is not None:

@@ -96,8 +96,8 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
         meaning = "nothing was left to do for this crawl date"
     if code == 0 and report.get("go_on"):
         advice = "run again"
-    yield from _verdict(part(report, "plausibility"))
-    parts = [tag("p", tag("strong", status), f", exit code {shown(code)}: {_plain(meaning)}.")]
+    parts = [*_verdict(part(report, "plausibility"))]
+    parts += [tag("p", tag("strong", status), f", exit code {shown(code)}: {_plain(meaning)}.")]
     if report.get("message"):
         parts.append(tag("p", shown(report["message"])))
     if report.get("published") is False:
@@ -113,16 +113,9 @@ def _outcome(report: Mapping[str, Any]) -> Iterator[Markup]:
 
 def _verdict(plausibility: Mapping[str, Any]) -> Iterator[Markup]:
     """The verdict on the night and its reasons; nothing where it was not judged."""
-    verdict = plausibility.get("verdict")
-    if verdict:
-        colour = {"odd": "partial", "implausible": "failed"}.get(verdict, "complete")
-        reasons = (tag("p", shown(reason)) for reason in plausibility.get("reasons") or ())
-        yield tag(
-            "div",
-            tag("p", "The night is ", tag("strong", shown(verdict)), "."),
-            *reasons,
-            class_=f"outcome {colour}",
-        )
+    if plausibility.get("verdict"):
+        yield tag("p", "The night is ", tag("strong", shown(plausibility["verdict"])), ".")
+        yield from (tag("p", shown(reason)) for reason in plausibility.get("reasons") or ())
 
 
 def _credits(counts: Mapping[str, Any]) -> Iterator[Markup]:

@@ -61,6 +61,24 @@ def test_a_fresh_crawl_in_an_outage_keeps_the_good_snapshot(
     assert served(tmp_path, FIRST, None, 40, code=0)["requests"]["sent"] == 0
 
 
+def test_a_good_snapshot_stands_until_all_that_was_implausible_is_asked_again(tmp_path: Path) -> None:
+    served(tmp_path, FIRST, None, 40, code=0)
+    good = snapshot(tmp_path, FIRST)
+    served(tmp_path, FIRST, "zeros", 40, "--fresh", code=10)
+    spent = served(tmp_path, FIRST, None, 40, "--budget", "1", code=10)["credits"]["spent_for_date"]
+    assert snapshot(tmp_path, FIRST) == good
+    served(tmp_path, FIRST, None, 40, "--budget", str(spent + 100), code=3)
+    assert snapshot(tmp_path, FIRST) == good
+    served(tmp_path, FIRST, None, 40, code=0)
+    assert snapshot(tmp_path, FIRST) != good
+
+
+def test_a_held_first_night_without_credits_left_publishes_nothing(tmp_path: Path) -> None:
+    served(tmp_path, FIRST, "empty", 30, code=10)
+    served(tmp_path, FIRST, None, 30, "--budget", "1", code=10)
+    assert not snapshot(tmp_path, FIRST)
+
+
 def test_a_held_night_is_published_once_it_is_accepted(tmp_path: Path) -> None:
     for day in (FIRST, SECOND):
         served(tmp_path, day, None, 40, code=0)
