@@ -27,6 +27,7 @@ from crawler.report.run_report import Counts
 from crawler.rules.plausibility import Plausibility
 from crawler.store.digests import damage_of_published
 from crawler.store.held import Held, release
+from crawler.store.journal import Journal
 from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
 from crawler.store.previous_crawls import SUSPECT_RUN
@@ -114,17 +115,12 @@ class _Publishing:
             opened.notes.add(
                 "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
             )
-        elif self._has_answers():
+        elif _has_answers(journal):
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
             counts = f"{journal.reader.mark()}\n{self.counted().counts.as_json()}"
             journal.note(published_list=self._list_digest(), published_counts=counts)
             release(journal)
             self.is_published = not hidden
-
-    def _has_answers(self) -> bool:
-        """Whether there is anything to publish: suspect answers that were forgotten leave nothing."""
-        journal = self._opened.journal
-        return any(map(len, journal.sellers.answered())) or any(journal.previous.all())
 
     def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]] = ()) -> None:
         """Keep the night in the journal alone, since it is implausible."""
@@ -227,6 +223,11 @@ class _Publishing:
                 f"{audit.wrong} differ from the last snapshot: {audit.missed} videos would have been "
                 f"missing, {audit.gone} too many, {audit.changed} with old counts"
             )
+
+
+def _has_answers(journal: Journal) -> bool:
+    """Whether there is anything to publish: suspect answers that were forgotten leave nothing."""
+    return any(map(len, journal.sellers.answered())) or any(journal.previous.all())
 
 
 def _rows_from_json(text: str) -> RowCounts:
