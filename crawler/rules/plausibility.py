@@ -293,7 +293,7 @@ def _judged_shares(measures: Measures, past: Sequence[Measures], limits: Limits)
         is_odd_at_most = (
             not has_moved
             if measured.name == "still"
-            else (measured.name == "nulls" and measured.of not in _ESSENTIAL)
+            else (measured.name == "nulls" and (measured.of not in _ESSENTIAL or not past))
         )
         if kind is Plausibility.IMPLAUSIBLE and is_odd_at_most:
             kind = Plausibility.ODD
@@ -327,12 +327,12 @@ def _sentence(measured: _Measured, band: Band, compared: Comparison | None) -> s
 
 
 def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:
-    """Fields gone that rows had before (an essential one is wanted on a first night too), and new fields."""
+    """Fields gone that rows had before, and new ones. On a first night a missing essential field is odd."""
     if measures.rows < _FEW_ROWS:
         return
     before = past[-1].missing_fields if past else frozenset(measures.missing_fields - _ESSENTIAL)
     for name in sorted(measures.missing_fields - before):
-        kind = Plausibility.IMPLAUSIBLE if name in _ESSENTIAL else Plausibility.ODD
+        kind = Plausibility.IMPLAUSIBLE if past and name in _ESSENTIAL else Plausibility.ODD
         yield _Finding(kind, f"The field {name} is missing in all {measures.rows:,} rows.")
     known = frozenset[str]().union(*(night.unknown_fields for night in past))
     new = sorted(measures.unknown_fields - known) if past else []
@@ -342,10 +342,10 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
 
 
 def _judged_totals(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:
-    """All counts 0: by itself implausible, unless nights before were so as well."""
+    """All counts 0: implausible, unless nights before were so as well; odd on a first night."""
     usual = any(night.totals and not any(night.totals.values()) for night in past)
     if measures.totals and measures.rows >= _FEW_ROWS and not usual and not any(measures.totals.values()):
         yield _Finding(
-            Plausibility.IMPLAUSIBLE,
+            Plausibility.IMPLAUSIBLE if past else Plausibility.ODD,
             f"All {len(measures.totals)} counts are 0 in all {measures.rows:,} rows.",
         )
