@@ -1,4 +1,4 @@
-"""From a page's body to columns: the contract's types, and `extra` for what does not fit."""
+"""From a page's body to columns: the dataset's types (docs/data.md), and `extra` for what does not fit."""
 
 from __future__ import annotations
 

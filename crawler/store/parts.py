@@ -1,7 +1,7 @@
 """A journal's rows part by part, each of a size that memory can hold, however many there are in all.
 
-The segments overlap each other, and each is sorted: of each, a part takes its own range of sellers. A part
-that is larger than that is a single seller, and never held whole either.
+Each segment is sorted, so a part reads one range of sellers from all of them. A single seller that is larger
+than a part is read in pieces.
 """
 
 from __future__ import annotations
