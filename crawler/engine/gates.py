@@ -34,7 +34,7 @@ _BURSTS_WHEN_DOWN = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
 _RECHECK_SECONDS = 0.2
-"""Seconds after which whoever waits for an API that is down looks again."""
+"""Seconds between two looks of a worker that waits for an API that is down."""
 
 
 class RequestError(NamedTuple):

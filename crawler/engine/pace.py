@@ -21,7 +21,7 @@ _LEAD = 0.5
 """Seconds that an attempt may hold its connection while it waits for its place."""
 
 _RECHECK_SECONDS = 0.5
-"""Whoever waits looks again after these: the rate may have grown, or an attempt ahead have gone."""
+"""Seconds between two looks of a waiting request: the rate may have grown, or an attempt ahead have gone."""
 
 
 class Pace:

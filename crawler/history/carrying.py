@@ -169,6 +169,13 @@ def page_digest(seller_id: str, rows: PageRows) -> int | None:
     return first_page_digests(pa.table({"seller_id": seller, **columns})).get(seller_id)
 
 
+def first_pages(parts: Iterable[pa.Table]) -> dict[str, int]:
+    """The digest of each seller's first page, from rows with `FIRST_PAGE_SCHEMA` in any order."""
+    is_first: Any = pc.field("page_num") == 1
+    rows = pa.concat_tables([FIRST_PAGE_SCHEMA.empty_table(), *(part.filter(is_first) for part in parts)])
+    return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
+
+
 def first_page_digests(rows: pa.Table) -> dict[str, int]:
     """A digest of each seller's videos and counts, from rows that lie together by seller, in their order."""
     if not len(rows):

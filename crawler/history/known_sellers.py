@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_page_digests
+from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.rules.canaries import Canary
 from crawler.store.layout import SELLERS, VIDEOS
@@ -61,7 +61,8 @@ class KnownSellers:
             with suppress(UnreadableError):
                 read = self._read(day, pa.array(sorted(left), pa.string()))["seller_id"].combine_chunks()
                 if SnapshotFiles.published(self.data, SELLERS, day).sorting == sorting:
-                    found |= self._digests(day, read)
+                    videos = SnapshotFiles.published(self.data, VIDEOS, day)
+                    found |= first_pages(videos.rows_of(read, FIRST_PAGE_SCHEMA))
                 left -= set(read.to_pylist())
         return found
 
@@ -85,9 +86,3 @@ class KnownSellers:
                 for seller_id, count in rows_by_seller(rows).items():
                     counted.setdefault(seller_id, Counter())[region] += count
         return {seller_id: regions.most_common(1)[0][0] for seller_id, regions in counted.items()}
-
-    def _digests(self, day: date, ids: pa.Array[Any]) -> dict[str, int]:
-        rows = SnapshotFiles.published(self.data, VIDEOS, day).rows_of(ids, FIRST_PAGE_SCHEMA)
-        firsts = (each.filter(pc.field("page_num") == 1) for each in rows)
-        table = pa.concat_tables([FIRST_PAGE_SCHEMA.empty_table(), *firsts])
-        return first_page_digests(table.sort_by([("seller_id", "ascending"), ("position", "ascending")]))

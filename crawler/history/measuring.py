@@ -28,6 +28,7 @@ from crawler.history.earlier import (
     observation_cursor,
 )
 from crawler.history.reader import SnapshotFiles, columns_of, reading
+from crawler.history.seller_sums import added
 from crawler.history.yardsticks import Baselines, Readings, one_chunk
 from crawler.models.api import API_COLUMNS, COUNT_COLUMNS
 from crawler.models.seller import StopReason
@@ -81,17 +82,16 @@ def measure(
             break
         except DamagedSnapshotError as error:
             damaged[error.day] = str(error)
+    nulls = _nulls(videos)
     measures = Measures(
         sellers=found.read,
         rows=found.rows,
         empty=Share(found.empty, found.read),
         rejected=rejected,
-        nulls=_nulls(videos),
+        nulls=nulls,
         totals=dict(zip(COUNT_COLUMNS, found.totals, strict=True)) if found.rows else {},
         unknown_fields=_unknown_fields(videos),
-        missing_fields=frozenset(
-            name for name, share in _nulls(videos).items() if share.part == share.whole > 0
-        ),
+        missing_fields=frozenset(name for name, share in nulls.items() if share.part == share.whole > 0),
         short_first_pages=Share(*pages.short_first),
         repeated=Share(found.repeated, found.with_pages),
         shared=Share(*pages.shared),
@@ -259,10 +259,10 @@ def _figures(read: Callable[[str, str, Keep], pa.Table], ids: pa.Array[Any]) -> 
 
     if len(ids):
         read(ids[0].as_py(), ids[-1].as_py(), keep)
-    found = _added(pa.concat_tables(parts), _KEYS)
+    found = added(pa.concat_tables(parts), *_KEYS)
     found = found.filter(pc.is_in(found["seller_id"], value_set=ids))
     by_rows = found.take(pc.sort_indices(found, sort_keys=[(ROWS, "descending")]))
-    sums = _added(found.drop_columns(["region"]), ["seller_id"])
+    sums = added(found.drop_columns(["region"]), "seller_id")
     of_most = pc.index_in(one_chunk(sums["seller_id"]), value_set=one_chunk(by_rows["seller_id"]))
     return sums.append_column("region", one_chunk(by_rows["region"]).take(of_most))
 
@@ -274,12 +274,7 @@ def _summed(rows: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {name: rows[name] for name in _KEYS}
     columns[ROWS] = pa.repeat(pa.scalar(1.0), len(rows))
     columns |= {name: pc.coalesce(rows[name].cast(pa.float64()), zero) for name in COUNT_COLUMNS}
-    return _added(pa.table(columns), _KEYS)
-
-
-def _added(table: pa.Table, keys: list[str]) -> pa.Table:
-    sums = table.group_by(keys).aggregate([(name, "sum") for name in FIGURES])
-    return sums.select([*keys, *(f"{name}_sum" for name in FIGURES)]).rename_columns([*keys, *FIGURES])
+    return added(pa.table(columns), *_KEYS)
 
 
 def _nulls(videos: SnapshotFiles) -> dict[str, Share]:

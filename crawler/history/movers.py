@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.change_kinds import ChangeKind
-from crawler.history.outdated import outdated_by, rests_on
+from crawler.history.outdated import outdated_by, replaced, rests_on
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
@@ -63,9 +63,7 @@ def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChange
     if published is not None and published != run_id:
         raise UnreadableError(f"they are those of run {run_id or '?'}, and run {published} is published now")
     compared, marked = rests_on(files), outdated_by(SnapshotFiles.published(data, SELLERS, day))
-    now = {other: _run_of(data, date.fromisoformat(other)) for other in compared}
-    replaced = {other for other, run in compared.items() if now[other] not in (run, None)}
-    outdated = sorted(replaced.union(marked))
+    outdated = sorted(replaced(data, compared).union(marked))
     lists = _Lists(by, top)
     for rows in files.batches(CHANGES_SCHEMA):
         lists.add(rows)

@@ -5,6 +5,7 @@ Open it to change when changes must be made anew, or how older `sellers/` files 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
@@ -99,6 +100,13 @@ def rests_on(changes: SnapshotFiles) -> dict[str, str]:
     return _as_mapping(changes, RESTS_ON)
 
 
+def replaced(data: Path, compared: Mapping[str, str]) -> set[str]:
+    """The crawl dates, of those that changes rest on, of which another run's snapshot is published now."""
+    now = {day: _runs(SnapshotFiles.published(data, SELLERS, date.fromisoformat(day))) for day in compared}
+    # What was removed cannot be compared with any more, but was there.
+    return {day for day, run_id in compared.items() if now[day] and run_id not in now[day]}
+
+
 def outdated_dates(data: Path) -> list[date]:
     """The dates whose changes are marked as out of date, oldest first."""
     found = []
@@ -115,11 +123,8 @@ def are_current(data: Path, day: date) -> bool:
         changes, sellers = (SnapshotFiles.published(data, kind, day) for kind in (CHANGES, SELLERS))
         if {changes.metadata.get(RUN)} != _runs(sellers) or outdated_by(sellers):
             return False
-        for other, run_id in rests_on(changes).items():
-            now = _runs(SnapshotFiles.published(data, SELLERS, date.fromisoformat(other)))
-            # What was removed cannot be compared with any more, but was there.
-            if now and run_id not in now:
-                return False
+        if replaced(data, rests_on(changes)):
+            return False
         require_intact(data, day, changes)
     except (UnreadableError, ValueError):
         return False

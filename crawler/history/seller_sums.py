@@ -27,7 +27,7 @@ _COUNTED = {
 def summed_videos(rows: pa.Table) -> pa.Table:
     """The sums of the videos of each seller."""
     columns = {"seller_id": rows["seller_id"]} | {name: rows[column] for name, column in SUMMED.items()}
-    return _by_seller(pa.table(columns))
+    return added(pa.table(columns), "seller_id")
 
 
 def summed_changes(changes: pa.Table) -> pa.Table:
@@ -37,7 +37,7 @@ def summed_changes(changes: pa.Table) -> pa.Table:
     for name, kinds in _COUNTED.items():
         is_counted = pc.is_in(changes["kind"], value_set=pa.array(kinds, pa.string()))
         columns[name] = is_counted.cast(pa.int64())
-    return _by_seller(pa.table(columns))
+    return added(pa.table(columns), "seller_id")
 
 
 def with_sums(
@@ -52,7 +52,7 @@ def with_sums(
     is_read = pc.is_in(ids, value_set=read)
     columns: dict[str, Any] = {name: sellers[name] for name in SELLER_SCHEMA.names}
     for tables, is_known in ((videos, has_rows), (changes, is_read)):
-        sums = _by_seller(pa.concat_tables(tables))
+        sums = added(pa.concat_tables(tables), "seller_id")
         place = pc.index_in(ids, value_set=one_chunk(sums["seller_id"]))
         for name in sums.column_names[1:]:
             columns[name] = _where(is_known, one_chunk(sums[name]).take(place))
@@ -61,10 +61,11 @@ def with_sums(
     )
 
 
-def _by_seller(table: pa.Table) -> pa.Table:
-    names = table.column_names[1:]
-    sums = table.group_by("seller_id").aggregate([(name, "sum") for name in names])
-    return sums.select(["seller_id", *(f"{name}_sum" for name in names)]).rename_columns(table.column_names)
+def added(table: pa.Table, *keys: str) -> pa.Table:
+    """The sums of all columns by the first ones, `keys`; under the same names."""
+    names = table.column_names[len(keys) :]
+    sums = table.group_by([*keys]).aggregate([(name, "sum") for name in names])
+    return sums.select([*keys, *(f"{name}_sum" for name in names)]).rename_columns(table.column_names)
 
 
 def _where(condition: Any, sums: Any) -> Any:

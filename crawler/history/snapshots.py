@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_page_digests
+from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
 from crawler.history.figures import READ, column_of, depths_in, filled_videos, seller_figures
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates, reading
 from crawler.models.api import MAX_PAGE_NUM, SORT_COLUMNS, SortField
@@ -71,7 +71,7 @@ class History:
 
     def first_pages(self, day: date) -> dict[str, int]:
         """A digest of each seller's first page in a snapshot; none where it cannot be read."""
-        return self._read(VIDEOS, day, _first_pages) or {}
+        return self._read(VIDEOS, day, lambda files: first_pages(files.batches(FIRST_PAGE_SCHEMA))) or {}
 
     def older_than(self, day: date, oldest: date) -> set[str]:
         """The sellers of a snapshot with rows that were crawled for a date before the `oldest`."""
@@ -135,13 +135,6 @@ class History:
             reason = " ".join(str(error).split())[:_REASON_LENGTH]
             self.warnings.append(f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}")
             return None
-
-
-def _first_pages(files: SnapshotFiles) -> dict[str, int]:
-    is_first: Any = pc.field("page_num") == 1
-    parts = [rows.filter(is_first) for rows in files.batches(FIRST_PAGE_SCHEMA)]
-    rows = pa.concat_tables([FIRST_PAGE_SCHEMA.empty_table(), *parts])
-    return first_page_digests(rows.sort_by([("seller_id", "ascending"), ("position", "ascending")]))
 
 
 def _carried_before(oldest: date, files: SnapshotFiles) -> set[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
-from crawler.history.carried import PinnedRows
 from crawler.history.judging import judge_with
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
 from crawler.nightly.limits import limits_of
-from crawler.nightly.replace_guard import build
+from crawler.nightly.replace_guard import build, leave_out_lost
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import stamp
@@ -43,7 +43,7 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> Accepted:
     """
     data, layout = settings.run.data, Layout(settings.run.data)
     now = world.now()
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-accept"
+    run_id = world.run_id(now, "-accept")
     with ExitStack() as stack:
         guard = stack.enter_context(hold_lock(data, run_id))
         stack.enter_context(state_errors(layout.state))
@@ -72,12 +72,7 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> Accepted:
             judge=judge_with(limits_of(settings.plausibility), is_accepted=True),
         )
 
-        def give_up_lost() -> None:
-            if lost := PinnedRows(journal, data, crawl_date).lost:
-                journal.carried.give_up(lost)
-                notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
-
-        rows = build(world, segments, lambda: plan, give_up_lost)
+        rows = build(world, segments, lambda: plan, partial(leave_out_lost, journal, plan, notes))
         before = ledger.date(crawl_date)
         refused = 0 if before is None else before.refused
         ledger.begin(run_id, crawl_date, stamp(now))

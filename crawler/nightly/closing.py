@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date
+from functools import partial
 from pathlib import Path
 
-from crawler.history.carried import PinnedRows
 from crawler.history.figures import pending_in
 from crawler.history.judging import judge_with
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import prepare_folders
-from crawler.nightly.replace_guard import ReplaceGuard, build
+from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
 from crawler.nightly.world import World
 from crawler.rules.plausibility import DEFAULT_LIMITS, Limits
 from crawler.sellers.listing import missing
@@ -41,7 +41,7 @@ def close_date(data: Path, crawl_date: date, world: World, limits: Limits = DEFA
     holds the folder, `OutputError` where it cannot be published: then it is not closed.
     """
     now = world.now()
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}-close"
+    run_id = world.run_id(now, "-close")
     with ExitStack() as stack:
         guard = stack.enter_context(hold_lock(data, run_id))
         stack.enter_context(state_errors(Layout(data).state))
@@ -98,13 +98,8 @@ def _publish(
         judge = judge_with(limits)
         plan = SnapshotPlan(data, run_id, crawl_date, pending, StopReason.INTERRUPTED, judge=judge)
 
-        def give_up_lost() -> None:
-            if lost := PinnedRows(journal, data, crawl_date).lost:
-                journal.carried.give_up(lost)
-                notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
-
         try:
-            counts = build(world, segments, lambda: plan, give_up_lost)
+            counts = build(world, segments, lambda: plan, partial(leave_out_lost, journal, plan, notes))
         except HeldBackError as held:
             notes.append(f"the night is implausible and is not published: {' '.join(held.counts.reasons)}")
             return None

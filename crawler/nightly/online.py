@@ -42,7 +42,7 @@ def ask_once(settings: Settings, key: str) -> str:
     """
     world, run = World(), settings.run
     now = world.now()
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{world.token()}{CHECK}"
+    run_id = world.run_id(now, CHECK)
     crawl_date = run.crawl_date or now.astimezone(ZoneInfo(run.timezone)).date()
     departure, code = _Now(), CrawlerError.exit_code
     with hold_lock(run.data, run_id), state_errors(Layout(run.data).state), Ledger(run.data) as ledger:

@@ -61,7 +61,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     Raises `CrawlerError` where nothing can be begun.
     """
     now, data = night.world.now(), night.data
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{night.world.token()}"
+    run_id = night.world.run_id(now)
     guard = stack.enter_context(hold_lock(data, run_id))
     stack.enter_context(state_errors(night.layout.state))
     prepare_folders(data)

@@ -41,7 +41,7 @@ def rebuild(settings: Settings, world: World, crawl_date: date | None = None) ->
         raise InputError(f"nothing is published for {crawl_date} under {data}: there are no changes to make")
     if not dates:
         return done
-    run_id = f"{world.now():%Y%m%dT%H%M%SZ}-{world.token()}-changes"
+    run_id = world.run_id(world.now(), "-changes")
     with ExitStack() as stack:
         guard = stack.enter_context(hold_lock(data, run_id))
         stack.enter_context(state_errors(Layout(data).state))

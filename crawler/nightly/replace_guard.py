@@ -52,6 +52,13 @@ def build(
     return world.publish(segments, plan())
 
 
+def leave_out_lost(journal: Journal, plan: SnapshotPlan, notes: list[str]) -> None:
+    """Publish without the rows that can no longer be carried, where no run asks for their sellers again."""
+    if lost := PinnedRows(journal, plan.data, plan.crawl_date).lost:
+        journal.carried.give_up(lost)
+        notes.append(f"rows of {len(lost)} sellers can no longer be carried, and are not published")
+
+
 def give_up_lost(
     night: Night, journal: Journal, notes: Notes, then: str = "the next run of this date reads them in full"
 ) -> int:

@@ -87,3 +87,7 @@ class World:
     staging: Callable[[Journal], SegmentWriter] = _staging
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
     connections: int = MAX_WORKERS
+
+    def run_id(self, began: datetime, suffix: str = "") -> str:
+        """A new run's ID; `suffix` tells what else than a crawl it is."""
+        return f"{began:%Y%m%dT%H%M%SZ}-{self.token()}{suffix}"
