@@ -33,14 +33,9 @@ class Ledger:
 
     def __init__(self, data: Path, *, only_read: bool = False) -> None:
         self.path = Layout(data).ledger
-        reading = read_database(self.path, sql.FORMAT, oldest=sql.OLDEST_READABLE) if only_read else None
-        self._db = reading or open_database(self.path, sql.SCHEMA, sql.FORMAT, upgrades=sql.UPGRADES)
-        with database_errors(self.path):
-            # A file that is only read may come from a program without these tables.
-            self._has_outcomes = self._db.execute(sql.HAS_OUTCOMES).fetchone()[0]
-            has_checksums = self._db.execute("PRAGMA user_version").fetchone()[0] == sql.FORMAT
-        if has_checksums:
-            _correct_rows(self.path, self._db, repair=reading is None)
+        opening = read_database if only_read else open_database
+        self._db = opening(self.path, sql.SCHEMA, sql.FORMAT, upgrades=sql.UPGRADES)
+        _correct_rows(self.path, self._db, repair=not only_read)
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +137,8 @@ class Ledger:
 
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""
-        query = sql.RUNS if self._has_outcomes else sql.RUNS_WITHOUT_OUTCOME
         with database_errors(self.path):
-            rows = self._db.execute(query).fetchall()
+            rows = self._db.execute(sql.RUNS).fetchall()
         return [RunRecord(*row[:6], *map(_count_or_none, row[6:])) for row in rows]
 
     def dates(self) -> list[DateRecord]:
@@ -156,11 +150,9 @@ class Ledger:
                 continue
             latest.setdefault(run.crawl_date, run)
             began[run.crawl_date] = min(run.started_at, began.get(run.crawl_date, run.started_at))
-        closed = {}
-        if self._has_outcomes:
-            query = "SELECT crawl_date, CAST(closed_at AS TEXT) FROM closed"
-            with database_errors(self.path):
-                closed = dict(self._db.execute(query).fetchall())
+        query = "SELECT crawl_date, CAST(closed_at AS TEXT) FROM closed"
+        with database_errors(self.path):
+            closed = dict(self._db.execute(query).fetchall())
         try:
             return [
                 DateRecord(date.fromisoformat(day), _moment(began[day]), latest[day], closed.get(day))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 FORMAT = 3
-OLDEST_READABLE = 2
-"""The first format that can be read as it is."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
@@ -71,12 +69,6 @@ RUNS = """
 SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code,
         rows, sellers, complete, failed, refused
     FROM run LEFT JOIN outcome USING (run_id) ORDER BY run.rowid DESC
-"""
-RUNS_WITHOUT_OUTCOME = """
-SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code FROM run ORDER BY rowid DESC
-"""
-HAS_OUTCOMES = """
-SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('outcome', 'closed')
 """
 
 # A run keeps its place among the others.

@@ -45,27 +45,44 @@ def open_database(
     with database_errors(path):
         make_private_folder(path.parent)
         make_private_file(path)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.create_function("row_checksum", -1, _row_checksum, deterministic=True)
-        connection.create_function("blob_checksum", 1, crc32, deterministic=True)
+        connection = _connect(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if survive_power_loss else 'NORMAL'}")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > version:
-            connection.close()
-            raise _newer(path, found, version)
-        if 0 < found < oldest:
-            connection.close()
-            raise InputError(
-                f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
-                "the older program, or crawl it anew with --fresh"
-            )
+        found = _require_known_format(connection, path, oldest, version)
         if found:
             _require_sound(connection, path, schema if found == version else None)
-        steps = f"{upgrades.get(found, '')};{schema};PRAGMA user_version={version}"
-        connection.executescript(f"BEGIN IMMEDIATE;{steps};COMMIT;")
+        _bring_up(connection, schema, version, upgrades.get(found, ""))
         connection.execute("PRAGMA wal_checkpoint")
     return connection
+
+
+def _connect(database: Path | str) -> sqlite3.Connection:
+    is_address = isinstance(database, str)
+    connection = sqlite3.connect(database, uri=is_address, isolation_level=None, check_same_thread=False)
+    connection.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+    connection.create_function("blob_checksum", 1, crc32, deterministic=True)
+    return connection
+
+
+def _require_known_format(connection: sqlite3.Connection, path: Path, oldest: int, version: int) -> int:
+    """The format of a database, 0 where it is empty. Raises `InputError` where it is too old or too new."""
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not found or oldest <= found <= version:
+        return found
+    connection.close()
+    if found > version:
+        raise InputError(
+            f"{path} has format {found}, this program knows up to {version}: use the newer program"
+        )
+    raise InputError(
+        f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
+        "the older program, or crawl it anew with --fresh"
+    )
+
+
+def _bring_up(connection: sqlite3.Connection, schema: str, version: int, upgrade: str) -> None:
+    steps = f"{upgrade};{schema};PRAGMA user_version={version}"
+    connection.executescript(f"BEGIN IMMEDIATE;{steps};COMMIT;")
 
 
 def _require_sound(connection: sqlite3.Connection, path: Path, schema: str | None) -> None:
@@ -75,8 +92,7 @@ def _require_sound(connection: sqlite3.Connection, path: Path, schema: str | Non
         raise damaged(path, verdict)
     if schema is None:
         return
-    with closing(sqlite3.connect(":memory:")) as pattern:
-        pattern.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+    with closing(_connect(":memory:")) as pattern:
         pattern.executescript(schema)
         wanted, found = _tables(pattern), _tables(connection)
     # An index may be added later.
@@ -94,11 +110,20 @@ def _row_checksum(*values: object) -> int:
     return row_checksum(values)
 
 
-def read_database(path: Path, version: int, oldest: int | None = None) -> sqlite3.Connection | None:
-    """Open a database only to read it, maybe beside a run that writes it.
+def read_database(
+    path: Path,
+    schema: str,
+    version: int,
+    *,
+    oldest: int = 1,
+    readable: int | None = None,
+    upgrades: Mapping[int, str],
+) -> sqlite3.Connection:
+    """Open a database only to read it, maybe beside a run that writes it; the file stays as it is.
 
-    Returns None for a format older than `oldest`, or than `version` where that is not given.
-    Raises `InputError` where it was written by a newer program, `OutputError` where it cannot be read.
+    One of a format from `readable` on (without it: of this format) is read in place. An earlier one is read
+    from a copy in memory, which is brought up to this format.
+    Raises `InputError` as `open_database` does, `OutputError` where it cannot be read.
     """
     address = f"file:{quote(bytes(path.absolute()))}?mode=ro"
     with database_errors(path):
@@ -107,21 +132,20 @@ def read_database(path: Path, version: int, oldest: int | None = None) -> sqlite
         except sqlite3.OperationalError:
             # A read-only folder has no room for the index of a write-ahead log: without a log none is needed.
             connection = _connect_to_read(f"{address}&immutable=1")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > version:
-        connection.close()
-        raise _newer(path, found, version)
-    return connection if found >= (version if oldest is None else oldest) else None
+        found = _require_known_format(connection, path, oldest, version)
+        if found >= (version if readable is None else readable):
+            return connection
+        copy = _connect(":memory:")
+        with closing(connection):
+            connection.backup(copy)
+        _bring_up(copy, schema, version, upgrades.get(found, ""))
+    return copy
 
 
 def _connect_to_read(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    connection = _connect(address)
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
-
-
-def _newer(path: Path, found: int, version: int) -> InputError:
-    return InputError(f"{path} has format {found}, this program knows up to {version}: use the newer program")
 
 
 @contextmanager

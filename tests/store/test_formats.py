@@ -12,6 +12,7 @@ from crawler.api.columns import read_batch
 from crawler.models.errors import InputError, OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
+from crawler.store.held import Held
 from crawler.store.journal import Journal
 from crawler.store.journal_sql import FORMAT
 from crawler.store.records import Record
@@ -53,6 +54,39 @@ def test_a_date_begun_by_the_format_before_is_gone_on_with(tmp_path: Path) -> No
         assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
     with Journal(path) as journal:
         assert not str(SegmentWriter(journal, read_batch).repairs)
+
+
+def test_reading_a_date_begun_by_the_format_before_leaves_it_as_it_is(tmp_path: Path) -> None:
+    """`plan` and `status` read without the lock: a run of the earlier program may have the file open."""
+    path = begun_before(tmp_path)
+    path.chmod(0o400)
+    before = path.read_bytes()
+    with Journal(path, only_read=True) as journal:
+        assert (journal.meta("source"), journal.reader.credits(), journal.last_seq) == ("sellers.csv", 6, 4)
+        assert {s.seller_id: s.pages for s in journal.reader.summaries()} == {"a": 2, "b": 1, "c": 0, "d": 1}
+        assert [p.seller_id for p in journal.waiting()] == ["a", "b", "a", "d"]
+        assert Held.of(journal) is None
+    assert path.read_bytes() == before
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("user_version", [1, 4])
+def test_reading_an_older_format_is_refused_and_leaves_it_as_it_is(tmp_path: Path, user_version: int) -> None:
+    path = begun_before(tmp_path, user_version)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"finish its crawl date with the older program, or .* --fresh"):
+        Journal(path, only_read=True)
+    assert path.read_bytes() == before
+
+
+def test_reading_a_journal_that_a_kill_left_empty_finds_nothing_and_leaves_it_as_it_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "2026-11-23.1.sqlite"
+    path.touch()
+    with Journal(path, only_read=True) as journal:
+        assert (journal.last_seq, journal.meta("source"), [*journal.reader.summaries()]) == (0, None, [])
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("user_version", [1, 4])

@@ -359,6 +359,21 @@ def test_format_1_is_left_whole_where_it_cannot_be_changed(tmp_path: Path) -> No
         assert ledger.spent_since(date(2026, 10, 1)) == 75
 
 
+def test_reading_an_old_ledger_leaves_it_as_it_is(tmp_path: Path) -> None:
+    """`status` and `plan` read without the lock."""
+    path = old_ledger(tmp_path)
+    path.chmod(0o400)
+    before = path.read_bytes()
+    with Ledger(tmp_path, only_read=True) as ledger:
+        assert (ledger.spent_for(date(2026, 10, 31)), ledger.spent_since(date(2026, 11, 1))) == (75, 5)
+        assert [(day.crawl_date, day.closed_at) for day in ledger.dates()] == [
+            (date(2026, 11, 1), None),
+            (date(2026, 10, 31), None),
+        ]
+    assert path.read_bytes() == before
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
 def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = old_ledger(tmp_path)
     db = sqlite3.connect(path)
