@@ -1,4 +1,7 @@
-"""A deterministic catalogue: every seller ID has videos, the same for the same seed and day."""
+"""A deterministic catalogue: every seller ID has videos, the same for the same seed and day.
+
+`Grown` and `Dated` say which videos a seller has on a day, with which views, and when they were created.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
-from typing import Any, NamedTuple
-
-from crawler.simulator.aging import Aged, Dated, Grown
+from typing import Any, NamedTuple, Self
 
 _REGIONS = ("MY", "ID", "TH", "VN", "PH", "SG", "US", "GB", "MX", "BR")
 _WORDS = (
@@ -22,6 +23,12 @@ _STEP = 0x9E37_79B9_7F4A_7C15  # odd: its multiples differ modulo every power of
 _NUMBER_BITS = 32
 _HELD = 4_000_000
 _SHELF_WEIGHT = 100
+_FIRST_SECOND = 1_640_995_200
+_CREATED_WITHIN = 120_000_000
+_DAY = 86_400
+_UNIX_DAY = date(1970, 1, 1).toordinal()
+_LIFETIME = 100
+"""Days from a video's first date to the one on which it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,65 @@ class CatalogueOptions:
     largest: int = 40_000
     still: float = 0.0
     begins: date = date(2020, 1, 1)
+
+
+class Grown(NamedTuple):
+    """A seller so many days after the first: it gains videos, and they gain views; none is lost."""
+
+    numbers: range
+    age: int
+
+    @classmethod
+    def after(cls, age: int, size: int, largest: int, shift: int) -> Self:
+        """One of `size` videos on the first day, that grows to `largest`; `shift` videos more came in."""
+        grown = max(size, min(largest, size + size * age * 3 // 100))
+        return cls(range(grown + shift), age)
+
+    def views(self, typical: int, _number: int, bits: int) -> int:
+        """The views of a video."""
+        return typical * (100 + self.age * (bits % 7)) // 100
+
+    def created(self, _number: int, bits: int) -> int:
+        """When it was created, in epoch seconds."""
+        return _FIRST_SECOND + bits % _CREATED_WITHIN
+
+
+class Dated(NamedTuple):
+    """A seller on a date: each day 1 % of its videos are new, created the day before, and 1 % are gone.
+
+    Videos gain views, the young ones most. `day` counts from the date on which the catalogue begins.
+    """
+
+    numbers: range
+    day: int
+    begins: int
+    size: int
+    phase: int
+
+    @classmethod
+    def on(cls, day: date, begins: date, size: int, shift: int, bits: int, *, is_even: bool) -> Self:
+        """One of about `size` videos on any date, exactly so many where `is_even`; `shift` more came in."""
+        age = max(0, (day - begins).days)
+        comes, goes = bits >> 8 & 0x3F, bits >> (8 if is_even else 16) & 0x3F
+        first = (size * age + goes) // _LIFETIME
+        end = size + (size * age + comes) // _LIFETIME
+        return cls(range(first, end + shift), age, begins.toordinal() - _UNIX_DAY, size, comes)
+
+    def views(self, typical: int, number: int, bits: int) -> int:
+        """The views of a video."""
+        age = 1 + max(0, self.day - self._first_day(number))
+        return 4 * typical * age // (age + 10 + bits % 61)
+
+    def created(self, number: int, bits: int) -> int:
+        """When it was created, in epoch seconds."""
+        return (self.begins + min(self.day, self._first_day(number)) - 1) * _DAY + bits % _DAY
+
+    def _first_day(self, number: int) -> int:
+        """The first day on which a video is seen."""
+        return -((self.phase - _LIFETIME * (number - self.size + 1)) // max(1, self.size))
+
+
+Aged = Grown | Dated
 
 
 class _Shelf(NamedTuple):
@@ -57,8 +123,8 @@ class Catalogue:
     """The videos of every seller on one day.
 
     Sizes have a heavy tail; one seller in ten is empty, and one in ten has a multiple of ten. A day is a
-    number of days, from which on sellers and videos only grow, or a date, on which videos also go: see
-    `aging.py`. The orders used last are held, some 16 MB of them.
+    number of days, from which on sellers and videos only grow, or a date, on which videos also go. The
+    orders used last are held, some 16 MB of them.
     """
 
     def __init__(self, options: CatalogueOptions | None = None, day: int | date = 0) -> None:

@@ -12,6 +12,7 @@ from orjson import Fragment
 
 from crawler.models.errors import InputError
 from crawler.simulator import streams
+from crawler.simulator.outages import Row, without_id
 
 _DEPTH = 100_000
 _REFUSALS = frozenset({400, 401, 402, 403, 429})
@@ -35,7 +36,7 @@ class Answer(NamedTuple):
 
 
 Spoil = Callable[[int, Document], Answer]
-"""Makes the odd answer out of a fault's number and the page; it may change the page's rows."""
+"""Makes the odd answer out of a fault's number and the page."""
 
 
 def error_answer(status: int, message: str) -> Answer:
@@ -43,92 +44,70 @@ def error_answer(status: int, message: str) -> Answer:
     return Answer(status, orjson.dumps({"code": status, "data": None, "message": message}))
 
 
-def page_answer(document: Document) -> Answer:
-    """A page as it should be."""
-    return Answer(200, orjson.dumps(document))
+def page_answer(document: Document, **changes: Any) -> Answer:
+    """A page as it should be, but for `changes`."""
+    return Answer(200, orjson.dumps({**document, **changes}))
 
 
 def _status(number: int, _document: Document) -> Answer:
     return error_answer(number, _MESSAGES.get(number, "Internal server error"))
 
 
-def _code(number: int, document: Document) -> Answer:
-    return _status(number, document)._replace(status=200)
-
-
-def _quota500(_number: int, _document: Document) -> Answer:
-    return error_answer(500, "Your monthly quota has been exceeded")
-
-
-def _html(_number: int, _document: Document) -> Answer:
-    return Answer(200, b"<html><body>Bad gateway</body></html>", "text/html")
-
-
-def _malformed(_number: int, document: Document) -> Answer:
-    return Answer(200, orjson.dumps(document)[:-20])
-
-
-def _whole(_number: int, document: Document) -> Answer:
-    return page_answer(document)
-
-
-def _null(_number: int, document: Document) -> Answer:
-    return page_answer({**document, "data": None})
-
-
-def _nested(_number: int, document: Document) -> Answer:
-    return page_answer({**document, "data": {"list": document["data"]}})
-
-
-def _short(_number: int, document: Document) -> Answer:
-    return page_answer({**document, "data": document["data"][:-1]})
-
-
-def _no_id(_number: int, document: Document) -> Answer:
-    for row in document["data"][:1]:
-        del row["video_id"]
-    return page_answer(document)
-
-
-def _odd(_number: int, document: Document) -> Answer:
-    for row in document["data"]:
-        row["video_id"] = int(row["video_id"])
-        row["total_views_cnt"] = str(row["total_views_cnt"])
-        row["brand_new_field"] = {"a": 1}
-    return page_answer(document)
-
-
-def _put(rows: int | None = None, **fields: object) -> Spoil:
-    """Put `fields` in the first `rows`, or in all; an `orjson.Fragment` goes in as it is, JSON or not."""
+def _each(change: Callable[[Row], Row], count: int | None = None) -> Spoil:
+    """Change the first `count` rows, or all."""
 
     def spoil(_number: int, document: Document) -> Answer:
-        for row in document["data"][:rows]:
-            row.update(fields)
-        return page_answer(document)
+        rows = document["data"]
+        changed = list(map(change, rows[:count]))
+        return page_answer(document, data=changed + rows[len(changed) :])
 
     return spoil
+
+
+def _put(count: int | None = None, **fields: object) -> Spoil:
+    """Put `fields` in such rows; an `orjson.Fragment` goes in as it is, JSON or not."""
+    return _each(lambda row: {**row, **fields}, count)
+
+
+def _odd(row: Row) -> Row:
+    odd = {"video_id": int(row["video_id"]), "total_views_cnt": str(row["total_views_cnt"])}
+    return {**row, **odd, "brand_new_field": {"a": 1}}
 
 
 class Kind(NamedTuple):
     """One kind of fault: what the client sees; how it spoils the page, and delivers it if not as usual."""
 
     doc: str
-    spoil: Spoil = _whole
+    spoil: Spoil = lambda _, page: page_answer(page)
     deliver: streams.Deliver | None = None
 
 
 KINDS: Mapping[str, Kind] = {
     "status=N": Kind("HTTP status N, 200 to 599, with the API's error body", _status),
-    "code=N": Kind("status 200, with code N and no data in the body", _code),
-    "quota500": Kind("status 500, whose message says that the quota is exceeded", _quota500),
-    "html": Kind("a gateway's HTML page with status 200", _html),
-    "malformed": Kind("the page's JSON without its end", _malformed),
-    "null": Kind("the page with null for its list of rows", _null),
-    "object": Kind("the page with its list of rows inside an object", _nested),
+    "code=N": Kind(
+        "status 200, with code N and no data in the body",
+        lambda number, page: _status(number, page)._replace(status=200),
+    ),
+    "quota500": Kind(
+        "status 500, whose message says that the quota is exceeded",
+        lambda *_: error_answer(500, "Your monthly quota has been exceeded"),
+    ),
+    "html": Kind(
+        "a gateway's HTML page with status 200",
+        lambda *_: Answer(200, b"<html><body>Bad gateway</body></html>", "text/html"),
+    ),
+    "malformed": Kind(
+        "the page's JSON without its end", lambda _, page: Answer(200, page_answer(page).body[:-20])
+    ),
+    "null": Kind("the page with null for its list of rows", lambda _, page: page_answer(page, data=None)),
+    "object": Kind(
+        "the page with its list of rows inside an object",
+        lambda _, page: page_answer(page, data={"list": page["data"]}),
+    ),
     "repeat": Kind("the rows of the page before again; page 1 as it is"),
-    "short": Kind("the page without its last row", _short),
-    "no_id": Kind("the page, its first row without a video_id", _no_id),
-    "odd": Kind("every row with a number for video_id, a string for views and a new field", _odd),
+    "short": Kind("the page without its last row", lambda _, page: page_answer(page, data=page["data"][:-1])),
+    "no_id": Kind("the page, its first row without a video_id", _each(without_id, 1)),
+    "odd": Kind("every row with a number for video_id, a string for views and a new field", _each(_odd)),
     "extra_field": Kind("every row with a new field", _put(brand_new_field={"a": [1, None]})),
     "surrogate": Kind(
         "every row with half of a surrogate pair in a string",
@@ -145,7 +124,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "deep": Kind(
         f"the page, its first row with a new field nested {_DEPTH:,} deep",
-        _put(rows=1, brand_new_field=Fragment(b"[" * _DEPTH + b"]" * _DEPTH)),
+        _put(1, brand_new_field=Fragment(b"[" * _DEPTH + b"]" * _DEPTH)),
     ),
     "wide": Kind("every row with a region of 300 characters", _put(region="Ж" * 300)),
     "region": Kind("every row with the region ../../x", _put(region="../../x")),

@@ -29,27 +29,24 @@ class Page(NamedTuple):
         )
 
 
+Serve = Callable[[Catalogue, Page], list[Row]]
+"""Gives the rows that are served in place of a page's."""
+
+
 class Outage(NamedTuple):
     """What is served in place of each page, and how that is described."""
 
     doc: str
-    rows: Callable[[Catalogue, Page], list[Row]]
+    rows: Serve
 
 
-def _empty(_catalogue: Catalogue, _page: Page) -> list[Row]:
-    return []
+def without_id(row: Row) -> Row:
+    """A row that cannot be kept."""
+    return {name: value for name, value in row.items() if name != "video_id"}
 
 
-def _half_empty(catalogue: Catalogue, page: Page) -> list[Row]:
-    return [] if catalogue.share(page.seller_id) < 0.5 else page.rows(catalogue)
-
-
-def _region(catalogue: Catalogue, page: Page) -> list[Row]:
-    return [] if catalogue.region(page.seller_id) == "MY" else page.rows(catalogue)
-
-
-def _stale(catalogue: Catalogue, page: Page) -> list[Row]:
-    return page.rows(catalogue.the_day_before())
+def _empty_if(is_hit: Callable[[Catalogue, str], bool]) -> Serve:
+    return lambda catalogue, page: [] if is_hit(catalogue, page.seller_id) else page.rows(catalogue)
 
 
 def _foreign(catalogue: Catalogue, page: Page) -> list[Row]:
@@ -58,46 +55,45 @@ def _foreign(catalogue: Catalogue, page: Page) -> list[Row]:
     return [{**row, "seller_id": page.seller_id} for row in rows]
 
 
-def _page_ignored(catalogue: Catalogue, page: Page) -> list[Row]:
-    return page._replace(page_num=1).rows(catalogue)
-
-
-def _small_pages(catalogue: Catalogue, page: Page) -> list[Row]:
-    return page._replace(page_size=min(_SMALL_PAGE, page.page_size)).rows(catalogue)
-
-
-def _changed(change: Callable[[Row], Row]) -> Callable[[Catalogue, Page], list[Row]]:
+def _each(change: Callable[[Row], Row]) -> Serve:
     return lambda catalogue, page: [change(row) for row in page.rows(catalogue)]
+
+
+def _counts(value: int | None) -> Serve:
+    return _each(lambda row: {name: value if name.startswith("total_") else row[name] for name in row})
 
 
 def _renamed(row: Row) -> Row:
     return {"total_play_cnt" if name == "total_views_cnt" else name: value for name, value in row.items()}
 
 
-def _zeros(row: Row) -> Row:
-    return {name: 0 if name.startswith("total_") else value for name, value in row.items()}
-
-
-def _nulls(row: Row) -> Row:
-    return {name: None if name.startswith("total_") else value for name, value in row.items()}
-
-
-def _rejected(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != "video_id"}
-
-
 OUTAGES: Mapping[str, Outage] = {
-    "empty": Outage("every seller has an empty list", _empty),
-    "half-empty": Outage("half of the sellers have an empty list", _half_empty),
-    "region": Outage("the sellers of the region MY have an empty list", _region),
-    "stale": Outage("every seller has the figures of the day before", _stale),
+    "empty": Outage("every seller has an empty list", lambda *_: []),
+    "half-empty": Outage(
+        "half of the sellers have an empty list",
+        _empty_if(lambda catalogue, seller: catalogue.share(seller) < 0.5),
+    ),
+    "region": Outage(
+        "the sellers of the region MY have an empty list",
+        _empty_if(lambda catalogue, seller: catalogue.region(seller) == "MY"),
+    ),
+    "stale": Outage(
+        "every seller has the figures of the day before",
+        lambda catalogue, page: page.rows(catalogue.the_day_before()),
+    ),
     "foreign": Outage("every seller has the videos of one of them, under its own ID", _foreign),
-    "page-ignored": Outage("every page is the seller's first one", _page_ignored),
-    "small-pages": Outage("every page has five rows, whatever was asked for", _small_pages),
-    "renamed": Outage("total_views_cnt comes as total_play_cnt", _changed(_renamed)),
-    "zeros": Outage("all counts are 0", _changed(_zeros)),
-    "nulls": Outage("all counts are null", _changed(_nulls)),
-    "rejected": Outage("no row has a video_id", _changed(_rejected)),
+    "page-ignored": Outage(
+        "every page is the seller's first one",
+        lambda catalogue, page: page._replace(page_num=1).rows(catalogue),
+    ),
+    "small-pages": Outage(
+        "every page has five rows, whatever was asked for",
+        lambda catalogue, page: page._replace(page_size=min(_SMALL_PAGE, page.page_size)).rows(catalogue),
+    ),
+    "renamed": Outage("total_views_cnt comes as total_play_cnt", _each(_renamed)),
+    "zeros": Outage("all counts are 0", _counts(0)),
+    "nulls": Outage("all counts are null", _counts(None)),
+    "rejected": Outage("no row has a video_id", _each(without_id)),
 }
 """The outages by name."""
 

@@ -30,12 +30,13 @@ KEY = "sk_live_simulator"
 
 _DAY_PATH = "/_day/"
 _NUMBERS = (
-    ("page_num", 1, MAX_PAGE_NUM, None),
-    ("page_size", 1, PAGE_SIZE, None),
-    ("seller_video_sort_field", 1, 3, 1),
-    ("sort_type", 0, 1, 1),
+    ("page_num", 1, MAX_PAGE_NUM),
+    ("page_size", 1, PAGE_SIZE),
+    ("seller_video_sort_field", 1, 3),
+    ("sort_type", 0, 1),
 )
-"""The numeric parameters: lowest, highest, and default (None: required)."""
+"""The numeric parameters: lowest and highest."""
+_DEFAULTS = {"seller_video_sort_field": "1", "sort_type": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ class Simulator:
         if route == ("GET", PATH):
             return await self._videos(request)
         if route == ("GET", "/_stats"):
-            return self._stats_answer()
+            stats = self.stats
+            figures = {"requests": stats.requests, "credits": stats.credits, "by_status": stats.by_status}
+            return web.Response(body=orjson.dumps(figures), content_type="application/json")
         if request.method == "POST" and request.path.startswith(_DAY_PATH):
             return self._move_day(request.path.removeprefix(_DAY_PATH))
         return web.Response(status=404)
@@ -218,11 +221,6 @@ class Simulator:
             body = gzip.compress(body, 1)
         return web.Response(status=answer.status, body=body, headers=headers)
 
-    def _stats_answer(self) -> web.Response:
-        stats = self.stats
-        figures = {"requests": stats.requests, "credits": stats.credits, "by_status": stats.by_status}
-        return web.Response(body=orjson.dumps(figures), content_type="application/json")
-
     def _move_day(self, text: str) -> web.Response:
         try:
             self._day = self.catalogue.day = read_day(text)
@@ -246,23 +244,17 @@ def _today() -> date:
 
 
 def _read_query(query: Mapping[str, str]) -> Page:
-    numbers: list[int] = []
-    for name, lowest, highest, default in _NUMBERS:
-        value = query.get(name)
-        if value is None:
-            if default is None:
-                raise _RefusedError(400, f"Missing required parameter: {name}")
-            numbers.append(default)
-        elif _is_number(value) and len(value) < 10 and lowest <= int(value) <= highest:
-            numbers.append(int(value))
-        else:
+    given = {**_DEFAULTS, **query}
+    for name in (*(name for name, _, _ in _NUMBERS), "seller_id"):
+        if name not in given:
+            raise _RefusedError(400, f"Missing required parameter: {name}")
+    for name, lowest, highest in _NUMBERS:
+        value = given[name]
+        if not (_is_number(value) and len(value) < 10 and lowest <= int(value) <= highest):
             raise _RefusedError(400, f"Invalid parameter: {name}")
-    seller_id = query.get("seller_id")
-    if seller_id is None:
-        raise _RefusedError(400, "Missing required parameter: seller_id")
-    if not _is_number(seller_id):
+    if not _is_number(given["seller_id"]):
         raise _RefusedError(400, "Invalid parameter: seller_id")
-    return Page(seller_id, *numbers)
+    return Page(given["seller_id"], *(int(given[name]) for name, _, _ in _NUMBERS))
 
 
 def _is_number(text: str) -> bool:
