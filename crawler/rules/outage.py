@@ -11,6 +11,8 @@ _FIRST_TRIAL_GAP_S = 1.0
 _TRIAL_GAP_GROWTH = 1.5
 _RATIONED_GAP_GROWTH = 3.0
 """How much longer each gap is than the one before where few trials must last for as long as patience."""
+_MANY_TRIALS = 100
+"""Of more than so many trials none needs rationing; a power of any number would be beyond all floats."""
 
 
 class Breaker:
@@ -108,5 +110,6 @@ class Breaker:
         """Seconds until the next trial: where few are left, the last of them is for when patience ends."""
         if self.trials_left is None:
             return self._trial_gap_s
-        rationed = (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (self.trials_left - 1)
+        left = min(self.trials_left, _MANY_TRIALS)
+        rationed = (self._deadline() - now) / _RATIONED_GAP_GROWTH ** (left - 1)
         return max(self._trial_gap_s, rationed)

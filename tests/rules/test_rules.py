@@ -524,6 +524,14 @@ def test_trials_are_ever_further_apart_and_the_last_comes_when_patience_ends(
     assert len(sent) <= 21
 
 
+def test_any_number_of_trials_may_be_left() -> None:
+    """Hundreds of requests in flight have thousands of attempts left."""
+    breaker = Breaker(2)
+    down(breaker, 0)
+    breaker.open(0, trials=50_000)
+    assert trials(breaker, 0)[-1] == 2
+
+
 def test_a_quarter_of_an_hour_costs_sixteen_trials() -> None:
     breaker = Breaker(900)
     down(breaker, 0)
