@@ -31,6 +31,7 @@ BEYOND_THE_LIMIT = {
     "history/judging.py": WIRING,
     "history/measuring.py": "reads what is staged beside what is published, and the footers of both",
     "history/carrying.py": "reads pinned files by their formats",
+    "nightly/by_hand.py": "both ways to publish by hand: each opens a date, publishes it and notes it",
     "nightly/journal_opening.py": WIRING,
     "nightly/publishing.py": WIRING,
     "options.py RunSettings": "one field an option, and nothing else",

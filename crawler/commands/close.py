@@ -8,8 +8,7 @@ from datetime import date
 
 from crawler.commands.status import require_data_folder
 from crawler.models.errors import InputError
-from crawler.nightly.closing import close_date
-from crawler.nightly.limits import limits_of
+from crawler.nightly.by_hand import close_date
 from crawler.nightly.world import World
 from crawler.options import Settings
 
@@ -20,9 +19,8 @@ def close_command(settings: Settings, crawl_date: str) -> int:
     Raises `CrawlerError` where it cannot be closed.
     """
     day = read_crawl_date(crawl_date)
-    data = settings.run.data
-    require_data_folder(data)
-    closing = close_date(data, day, World(), limits_of(settings.plausibility))
+    require_data_folder(settings.run.data)
+    closing = close_date(settings, day, World())
     for note in closing.notes:
         sys.stderr.write(f"crawler: {note}\n")
     published = "" if closing.rows is None else f"; what was paid for is published now, {closing.rows} rows"

@@ -7,7 +7,7 @@ import sys
 from crawler.commands.close import read_crawl_date
 from crawler.commands.status import require_data_folder
 from crawler.models.errors import InputError
-from crawler.nightly.accepting import accept_date
+from crawler.nightly.by_hand import accept_date
 from crawler.nightly.world import World
 from crawler.options import Settings
 
@@ -27,5 +27,5 @@ def publish_command(settings: Settings, crawl_date: str, *, accept: bool) -> int
     sys.stdout.write(
         f"crawl date {day} is published as it is, {accepted.rows} rows; it was held back as implausible:\n"
     )
-    sys.stdout.writelines(f"- {reason}\n" for reason in accepted.reasons)
+    sys.stdout.writelines(f"- {reason}\n" for reason in accepted.held_for)
     return 0

@@ -16,11 +16,13 @@ import pyarrow as pa
 from crawler.history.measuring import Measured, measure
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.models.errors import OutputError
-from crawler.rules.plausibility import Comparison, Limits, Measures, Plausibility, Share, Verdict, judge
+from crawler.models.seller import StopReason
+from crawler.options import PlausibilitySettings, Settings
+from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge, limits_of
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, StagedFolder
 from crawler.store.schema import PLAUSIBILITY
-from crawler.store.snapshot import Judge, Judged, RowCounts, SnapshotPlan
+from crawler.store.snapshot import Judged, RowCounts, SnapshotPlan
 
 _NIGHTS = 30
 _BY_SELLER = frozenset({"emptied", "fallen", "risen", "still", "repeated"})
@@ -28,13 +30,29 @@ _BY_SELLER = frozenset({"emptied", "fallen", "risen", "still", "repeated"})
 _SHARED = "shared"
 
 
-def judge_with(limits: Limits, *, is_accepted: bool = False) -> Judge:
-    """What publishing asks for a verdict; where a person has accepted the night, it is never held back."""
-    return partial(_judge, limits, is_accepted)
+def plan_of(
+    settings: Settings,
+    run_id: str,
+    crawl_date: date,
+    pending: pa.Array[Any],
+    reason: StopReason | None,
+    *,
+    certain: tuple[str, float] | None = None,
+    is_accepted: bool = False,
+) -> SnapshotPlan:
+    """What to build, compared and judged as the settings say; see `SnapshotPlan`.
+
+    Where a person has accepted the night, it is never held back.
+    """
+    window, lag = timedelta(days=settings.history.window), timedelta(hours=settings.history.data_lag)
+    judge_it = partial(_judge, settings.plausibility, is_accepted)
+    return SnapshotPlan(
+        settings.run.data, run_id, crawl_date, pending, reason, certain, window, lag, judge_it
+    )
 
 
 def _judge(
-    limits: Limits,
+    settings: PlausibilitySettings,
     is_accepted: bool,
     journal: Journal,
     plan: SnapshotPlan,
@@ -51,7 +69,7 @@ def _judge(
         measured = measure(plan.data, videos, sellers, pages, rejected, window)
     except UnreadableError as error:
         raise OutputError(f"what was just written cannot be read: {error}") from error
-    verdict = judge(measured.measures, past_measures(plan.data, plan.crawl_date), limits)
+    verdict = judge(measured.measures, past_measures(plan.data, plan.crawl_date), limits_of(settings))
     is_implausible = verdict.kind is Plausibility.IMPLAUSIBLE
     known = {
         "verdict": verdict.kind,

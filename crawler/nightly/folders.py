@@ -1,7 +1,9 @@
-"""The data folder of a run: its folders made, its room checked."""
+"""The data folder of a process that writes it: locked, its folders made, its room checked."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from crawler.models.errors import OutputError
@@ -9,14 +11,25 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
 from crawler.store.layout import PUBLISHED_KINDS, Layout
+from crawler.store.lock import Guard, hold_lock
 from crawler.store.publishing import clean_staging
+from crawler.store.sqlite import state_errors
 
 
-def prepare_folders(data: Path) -> None:
-    """Make the folders that a run writes, and remove what a killed one left half-built.
+@contextmanager
+def open_folder(data: Path, run_id: str) -> Iterator[Guard]:
+    """Lock the data folder for as long as the block runs; gives the guard of the files that it opens.
 
-    Raises `OutputError` where a snapshot could not be moved from staging to its place.
+    Makes the folders that a run writes, and removes what a killed one left half-built. Raises
+    `DataLockedError` while a run holds the folder, `OutputError` where a snapshot could not be moved from
+    staging to its place, or a database cannot be read in the block.
     """
+    with hold_lock(data, run_id) as guard, state_errors(Layout(data).state):
+        _prepare(data)
+        yield guard
+
+
+def _prepare(data: Path) -> None:
     clean_staging(data)
     layout = Layout(data)
     state = layout.state

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crawler.models.errors import DisplacedError
 from crawler.nightly.account import Account, initial_hold_s, recover
 from crawler.nightly.dates import DateRule
-from crawler.nightly.folders import check_room, prepare_folders
+from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.night import Night, Notes
 from crawler.report.progress import LOG
@@ -16,8 +16,7 @@ from crawler.rules.dates import doubt_by_last_run, stamp
 from crawler.store.journal import Journal
 from crawler.store.layout import log_of
 from crawler.store.ledger import Ledger
-from crawler.store.lock import Guard, hold_lock
-from crawler.store.sqlite import state_errors
+from crawler.store.lock import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     """
     now, data = night.world.now(), night.data
     run_id = night.world.run_id(now)
-    guard = stack.enter_context(hold_lock(data, run_id))
-    stack.enter_context(state_errors(night.layout.state))
-    prepare_folders(data)
+    guard = stack.enter_context(open_folder(data, run_id))
     check_room(night.settings, night.world)
     ledger = stack.enter_context(Ledger(data))
     guard.watch(ledger.path, log_of(ledger.path))

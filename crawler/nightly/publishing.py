@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -12,14 +11,13 @@ import pyarrow as pa
 
 from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.exit_codes import SELLERS_FAILED
-from crawler.history.judging import judge_with
+from crawler.history.judging import plan_of
 from crawler.history.outdated import outdated_dates
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
-from crawler.nightly.limits import limits_of
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
 from crawler.nightly.shell import accept_command, place_of, rebuild_command
@@ -194,17 +192,8 @@ class _Publishing:
         night, counted = self._opened.night, self.counted()
         above, reason = counted.counts.certain_above, stop_reason_of(self.stop_reason)
         certain = None if above is None else (SORT_COLUMNS[night.run.sort], above)
-        return SnapshotPlan(
-            night.data,
-            self._opened.run_id,
-            night.crawl_date,
-            counted.pending.ids,
-            reason,
-            certain,
-            timedelta(days=night.settings.history.window),
-            timedelta(hours=night.settings.history.data_lag),
-            judge_with(limits_of(night.settings.plausibility)),
-        )
+        run_id, unknown = self._opened.run_id, counted.pending.ids
+        return plan_of(night.settings, run_id, night.crawl_date, unknown, reason, certain=certain)
 
     def _note_rows(self, rows: RowCounts) -> None:
         """Take over the snapshot's rows, and note what its audit found."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -10,14 +9,12 @@ from crawler.history.outdated import add_columns, are_current
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.history.staged import remake_changes
 from crawler.models.errors import InputError
-from crawler.nightly.folders import prepare_folders
+from crawler.nightly.folders import open_folder
 from crawler.nightly.world import World
 from crawler.options import HistorySettings, Settings
-from crawler.store.layout import Layout, StagedFolder
-from crawler.store.lock import hold_lock
+from crawler.store.layout import StagedFolder
 from crawler.store.publishing import clean_staging
 from crawler.store.rewriting import Rewriting
-from crawler.store.sqlite import state_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,7 @@ def rebuild(settings: Settings, world: World, crawl_date: date | None = None) ->
     if not dates:
         return done
     run_id = world.run_id(world.now(), "-changes")
-    with ExitStack() as stack:
-        guard = stack.enter_context(hold_lock(data, run_id))
-        stack.enter_context(state_errors(Layout(data).state))
-        prepare_folders(data)
+    with open_folder(data, run_id) as guard:
         rewriting = Rewriting(data, StagedFolder(data, run_id), guard)
         done.notes.extend(add_columns(rewriting))
         for day in sorted(published_dates(data)) if crawl_date is None else [crawl_date]:

@@ -15,12 +15,11 @@ from crawler.history.judging import past_measures
 from crawler.history.known_sellers import KnownSellers
 from crawler.models.errors import ImplausibleError
 from crawler.models.page import Page
-from crawler.nightly.limits import limits_of
 from crawler.nightly.opening import Opened
 from crawler.rules.best_first import BestFirst
 from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, choose_canaries, still_rates
 from crawler.rules.order import Frontier
-from crawler.rules.plausibility import still_band
+from crawler.rules.plausibility import limits_of, still_band
 from crawler.sellers.listing import SellerList
 
 _CANDIDATES = 12 * CANARIES

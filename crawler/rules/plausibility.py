@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from crawler.models.api import COUNT_COLUMNS
+from crawler.options import PlausibilitySettings
 
 ROWS = "rows"
 FIGURES = (ROWS, *COUNT_COLUMNS)
@@ -130,6 +131,13 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def limits_of(settings: PlausibilitySettings) -> Limits:
+    """The floor and the ceiling of each measure."""
+    return Limits(
+        *(Range(*(getattr(settings, f"{name}_{end}") for end in Range._fields)) for name in Limits._fields)
+    )
 
 
 class Plausibility(StrEnum):
