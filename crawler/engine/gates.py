@@ -27,14 +27,11 @@ from crawler.models.page import Page
 from crawler.models.seller import PageRequest
 from crawler.ports import Api
 from crawler.rules.outage import Breaker
-from crawler.rules.recovery import HARD_ATTEMPTS, RetryRule
+from crawler.rules.recovery import RetryRule
 
 _LOG = logging.getLogger("crawler")
 _BURSTS_WHEN_DOWN = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
-
-_RECHECK_SECONDS = 0.2
-"""Seconds between two looks of a worker that waits for an API that is down."""
 
 
 class RequestError(NamedTuple):
@@ -117,7 +114,7 @@ class PacedDeparture:
 
 @dataclass(slots=True)
 class Gates:
-    """Fetches pages, one request at a time for each of them, through all gates.
+    """Sends requests through all gates, each for one attempt at a page.
 
     `patience` is in seconds. `holds_back` is asked right before a request leaves: if true, nothing is sent.
     `throttled_since` is the loop time of the first 429 after the last answer.
@@ -135,24 +132,6 @@ class Gates:
     counts: RequestCounts = field(default_factory=RequestCounts)
     trial_is_out: bool = False
     throttled_since: float | None = None
-
-    async def fetch(self, request: PageRequest) -> tuple[Page, float]:
-        """Get a page by as many attempts as it may take; raises the last one's error, else as `ask` does."""
-        while True:
-            wait = _RECHECK_SECONDS
-            try:
-                return await self.ask(request)
-            except UnavailableError:
-                limit = HARD_ATTEMPTS if self.breaker.is_open else self.retry.attempts
-                if request.failures >= limit:
-                    raise
-                wait = request.due - asyncio.get_running_loop().time()
-            except HeldBackError:
-                pass
-            except ThrottledError:
-                wait = 0.0
-            with self.stop.interruptible():
-                await asyncio.sleep(wait)
 
     def ask(self, request: PageRequest) -> Coroutine[None, None, tuple[Page, float]]:
         """Get a page by one attempt, and the loop time at which its request was sent.

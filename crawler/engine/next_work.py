@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
+from crawler.engine.seller import Seller, SellerState
 from crawler.models.seller import PageRequest, SellerProgress
 from crawler.rules.address import AddressCheck
 from crawler.rules.best_first import BestFirst
@@ -104,8 +105,8 @@ Work = SellerProgress | PageRequest | AtFault | ToRepair
 class NextWork:
     """Chooses from refused pages, parked pages, the frontier, and last the ended sellers to repair.
 
-    `reading` counts the requests that are being read, `held_back` are those that did not leave because the
-    address was in doubt.
+    `sellers` are those of which anything is in flight, parked or in doubt; `held_back` are the requests that
+    did not leave because the address was in doubt.
     """
 
     frontier: Frontier | BestFirst
@@ -114,7 +115,7 @@ class NextWork:
     address: AddressCheck
     to_repair: deque[str]
     held_back: list[PageRequest] = field(default_factory=list)
-    reading: int = 0
+    sellers: dict[str, Seller] = field(default_factory=dict)
 
     @property
     def may_take_turn(self) -> bool:
@@ -157,7 +158,9 @@ class NextWork:
     @property
     def _may_repair(self) -> bool:
         """Whether repairs are next: after all else, so that no unread page goes without its credit."""
-        return bool(self.to_repair) and not self.reading and not self.parked
+        return bool(self.to_repair) and all(
+            seller.state is SellerState.REPAIRING for seller in self.sellers.values()
+        )
 
     def _take_spread(self) -> SellerProgress | PageRequest | None:
         """Give a seller from another part of the list: those not taken yet, then those held back."""

@@ -39,7 +39,6 @@ class Reader:
     on_page: Callable[[Page], None]
     on_end: Callable[[str, Ending], None]
     repairs: bool
-    _sellers: dict[str, Seller] = field(default_factory=dict)
     _unreported: list[SellerProgress] = field(default_factory=list)
 
     def do(self, work: Work) -> Pending:
@@ -62,7 +61,7 @@ class Reader:
         try:
             while self.work.address.at_fault:
                 await ended(self.give_up(self.work.address.at_fault.popleft()))
-            for seller in list(self._sellers.values()):
+            for seller in list(self.work.sellers.values()):
                 await ended(self._carry_out(seller, self._feed(seller, Event.STOPPED)))
             for progress in self._unreported:
                 if progress.credits:
@@ -71,14 +70,13 @@ class Reader:
             self.gates.stop.set(reason)
 
     def _take_turn(self, progress: SellerProgress) -> Pending:
-        seller = self._sellers.get(progress.seller_id)
+        seller = self.work.sellers.get(progress.seller_id)
         if seller is None:
-            seller = self._sellers[progress.seller_id] = Seller(progress, self.policies)
+            seller = self.work.sellers[progress.seller_id] = Seller(progress, self.policies)
         in_doubt = progress.seller_id in self.work.address.in_doubt
         return self._carry_out(seller, self._feed(seller, Event.PASSED_OVER if in_doubt else Event.TURN))
 
     async def _ask(self, seller: Seller, request: PageRequest) -> None:
-        self.work.reading += 1
         sent_at = None
         try:
             try:
@@ -94,7 +92,6 @@ class Reader:
                 if sent_at is not None:
                     self.size.measured(asyncio.get_running_loop().time() - sent_at)
         finally:
-            self.work.reading -= 1
             if request.seller.credits:
                 self._unreported.append(request.seller)
 
@@ -124,13 +121,13 @@ class Reader:
         return self._feed(self._seller_of(request), Event.UNOBTAINABLE, request)
 
     def _seller_of(self, request: PageRequest) -> Seller:
-        return self._sellers[request.seller.seller_id]
+        return self.work.sellers[request.seller.seller_id]
 
     def _feed(self, seller: Seller, event: Event, subject: Page | PageRequest | None = None) -> Answer:
         """Tell the seller, and forget it where nothing of it is in flight."""
         answer = seller.on(event, subject)
         if seller.state in _AT_REST:
-            self._sellers.pop(seller.progress.seller_id, None)
+            self.work.sellers.pop(seller.progress.seller_id, None)
         return answer
 
     def _carry_out(self, seller: Seller, answer: Answer) -> Pending:
@@ -172,33 +169,10 @@ class Reader:
         self.on_end(progress.seller_id, ending)
 
     async def _repair(self, seller_id: str) -> None:
-        """Read pages of an ended seller again (`--repair-drift`), until it wants no more or the run stops."""
-        progress = SellerProgress(seller_id)
-        seller = Seller(progress, self.policies, Repair(*await self.journal.drifted(seller_id)))
-        answer = seller.on(Event.TURN)
-        try:
-            while answer:
-                (action,) = answer
-                if isinstance(action, Keep):
-                    credits_spent = progress.take_unreported_credits()
-                    await self.journal.append(action.page, credits_spent, None, action.notes)
-                    self.on_page(action.page)
-                    answer = seller.on(Event.KEPT)
-                elif isinstance(action, PageRequest) and self.gates.stop.reason is None:
-                    answer = await self._ask_again(seller, action)
-                else:
-                    return
-        finally:
-            if progress.credits:
-                self._unreported.append(progress)
-
-    async def _ask_again(self, seller: Seller, request: PageRequest) -> Answer:
-        try:
-            page, _ = await self.gates.fetch(request)
-        except (UnavailableError, RefusedError):
-            return seller.on(Event.UNOBTAINABLE, request)
-        self.work.address.prove()
-        return seller.on(Event.PAGE_CAME, page)
+        """Begin to read pages of an ended seller again (`--repair-drift`)."""
+        progress, repair = SellerProgress(seller_id), Repair(*await self.journal.drifted(seller_id))
+        self.work.sellers[seller_id] = Seller(progress, self.policies, repair)
+        await ended(self._take_turn(progress))
 
 
 async def ended(following: Pending) -> None:

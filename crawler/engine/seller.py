@@ -51,15 +51,17 @@ WAITING, IN_TURN, PROBING, AHEAD, SUSPECT, CLOSING, ENDED, REPAIRING = SellerSta
 _Row = tuple[str, tuple[SellerState, ...]]
 _TABLE: dict[tuple[SellerState, ...], dict[Event, _Row]] = {
     (WAITING,): {Event.TURN: ("first_turn", (IN_TURN, PROBING, AHEAD, ENDED))},
-    (IN_TURN, PROBING): {
-        Event.PAGE_CAME: ("read_in_turn", (WAITING, ENDED)),
-        Event.KEPT: ("wait_for_turn", (WAITING,)),
+    (IN_TURN, PROBING, REPAIRING): {
         Event.NO_ANSWER: ("park", ()),
         Event.DEFERRED: ("defer", ()),
         Event.REFUSED: ("stay", ()),
-        Event.UNOBTAINABLE: ("fail", (ENDED,)),
         Event.DUE: ("retry", ()),
         Event.STOPPED: ("stay", ()),
+    },
+    (IN_TURN, PROBING): {
+        Event.PAGE_CAME: ("read_in_turn", (WAITING, ENDED)),
+        Event.KEPT: ("wait_for_turn", (WAITING,)),
+        Event.UNOBTAINABLE: ("fail", (ENDED,)),
     },
     (PROBING,): {Event.PAGE_CAME: ("read_in_turn", (ENDED,))},
     (AHEAD, SUSPECT): {
@@ -97,7 +99,7 @@ _TABLE: dict[tuple[SellerState, ...], dict[Event, _Row]] = {
     (REPAIRING,): {
         Event.TURN: ("ask_to_repair", (ENDED,)),
         Event.PAGE_CAME: ("read_again", (ENDED,)),
-        Event.KEPT: ("ask_to_repair", (ENDED,)),
+        Event.KEPT: ("offer", ()),
         Event.UNOBTAINABLE: ("end", (ENDED,)),
     },
 }
@@ -294,6 +296,7 @@ class Seller:
     # --- repair
 
     def _ask_to_repair(self, _: None) -> Decision:
+        self._is_queued = False
         page_num = self._repair.page_num
         return (ENDED, ()) if page_num is None else (REPAIRING, (PageRequest(self.progress, page_num),))
 

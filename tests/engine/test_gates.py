@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from virtual_time import run_virtual
 
 from crawler.engine.credits import Credits
-from crawler.engine.gates import Gates
+from crawler.engine.gates import Gates, HeldBackError
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
@@ -161,15 +161,29 @@ class Rig:
         return [asyncio.create_task(self.fetch(request)) for request in self.requests]
 
     async def fetch(self, request: PageRequest) -> Outcome:
-        """Fetch one page as a worker does; returns what came instead of a page."""
-        try:
-            await self.gates.fetch(request)
-        except CrawlerError as reason:
-            self.stop.set(reason)
-            return reason
-        except (UnavailableError, RefusedError) as failure:
-            return failure
-        return None
+        """Ask for one page until it comes or is given up; returns what came instead of a page."""
+        while True:
+            wait = 0.2
+            try:
+                await self.gates.ask(request)
+            except CrawlerError as reason:
+                self.stop.set(reason)
+                return reason
+            except RefusedError as failure:
+                return failure
+            except UnavailableError as failure:
+                limit = HARD_ATTEMPTS if self.breaker.is_open else self.gates.retry.attempts
+                if request.failures >= limit:
+                    return failure
+                wait = request.due - now()
+            except ThrottledError:
+                wait = 0.0
+            except HeldBackError:
+                pass
+            else:
+                return None
+            with self.stop.interruptible():
+                await asyncio.sleep(wait)
 
     def check(self) -> None:
         """What is counted is what was sent, and nobody holds on to anything."""
