@@ -41,10 +41,14 @@ def weightiest(first: CrawlerError | None, second: CrawlerError) -> CrawlerError
 
 
 class Stop:
-    """Set once with the reason; tasks inside `interruptible()` are cancelled then."""
+    """Set once with the reason; tasks inside `interruptible()` are cancelled then.
+
+    `disbelief` is why the answers cannot be believed, whatever weightier reason is reported.
+    """
 
     def __init__(self) -> None:
         self.reason: CrawlerError | None = None
+        self.disbelief: ImplausibleError | None = None
         self.at = 0.0
         # Ordered, so that a simulated night replays exactly.
         self._waiting: dict[asyncio.Task[object], None] = {}
@@ -54,6 +58,8 @@ class Stop:
         if self.reason is None:
             self.at = asyncio.get_running_loop().time()
         self.reason = weightiest(self.reason, reason)
+        if isinstance(reason, ImplausibleError):
+            self.disbelief = reason
         for task in list(self._waiting):
             task.cancel()
 

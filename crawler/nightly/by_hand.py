@@ -17,6 +17,7 @@ from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import open_folder
 from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
+from crawler.nightly.suspicion import why_held
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import stamp
@@ -127,6 +128,9 @@ def _open(settings: Settings, crawl_date: date, world: World, suffix: str, verb:
 def _publish_the_rest(opened: _OpenDate, journal: Journal) -> int | None:
     """Publish what the journal has, where it differs from what is published; returns how many rows."""
     data, crawl_date, notes = opened.settings.run.data, opened.day.crawl_date, opened.notes
+    if reasons := why_held(journal):
+        notes.append(f"the night is implausible and is not published: {' '.join(reasons)}")
+        return None
     journal.previous.replace()
     hidden = sum(map(len, journal.previous.hidden()))
     kept = f"what that crawl paid for is in {journal.path} alone, and a run with --late goes on with it"

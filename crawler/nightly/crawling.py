@@ -36,13 +36,15 @@ _MIN_DATES = 3
 class CrawlOutcome:
     """What a crawl sent and found.
 
-    `busy` is how many seconds it took, `stop_reason` why it ended early, `clock_offset` how far the API's
-    clock is ahead of ours, `address_doubt` what speaks against the API's address.
+    `busy` is how many seconds it took, `stop_reason` why it ended early, `disbelief` why its answers cannot
+    be believed, `clock_offset` how far the API's clock is ahead of ours, `address_doubt` what speaks against
+    the API's address.
     """
 
     counts: RequestCounts = field(default_factory=RequestCounts)
     busy: float = 0.0
     stop_reason: CrawlerError | None = None
+    disbelief: ImplausibleError | None = None
     probes: ProbeCounts = field(default_factory=ProbeCounts)
     after_rejects: ProbeCounts = field(default_factory=ProbeCounts)
     clock_offset: timedelta | None = None
@@ -82,6 +84,7 @@ class _Session:
         outcome = CrawlOutcome(
             busy=self._busy,
             stop_reason=error or self._stop.reason,
+            disbelief=self._stop.disbelief,
             clock_offset=self._clock_offset,
             address_doubt=self._choice.address.doubt,
         )

@@ -14,6 +14,7 @@ from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
 from crawler.nightly.shell import whole_path
+from crawler.nightly.suspicion import Suspicion
 from crawler.store.files import output_errors, write_whole
 from crawler.store.held import release, suspects
 from crawler.store.journal import Journal
@@ -26,11 +27,15 @@ from crawler.store.sqlite import unread_commits
 
 @dataclass(frozen=True, slots=True)
 class OpenJournal:
-    """A journal that is ready for pages, the writer of its segments, and what it may replace."""
+    """A journal that is ready for pages, the writer of its segments, and what it may replace.
+
+    `suspicion` is what canaries of earlier runs have answered, where these can be believed so far.
+    """
 
     journal: Journal
     segments: SegmentWriter
     replace_guard: ReplaceGuard
+    suspicion: Suspicion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,12 @@ class JournalOpening:
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
-        if journal.previous.suspect_run:
-            segments.flush()
-            asked = journal.previous.forget_suspects()
+        suspicion = Suspicion.of(journal)
+        if suspicion is not None and suspicion.is_justified:
+            asked = suspicion.forget(segments)
             release(journal)
             self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
+            suspicion = None
         if run.fresh or not len(suspects(journal)):
             journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
@@ -108,7 +114,7 @@ class JournalOpening:
             stop=run.stop,
         )
         give_up_lost(night, journal, self.notes, "they are read in full now, from their second page on")
-        return OpenJournal(journal, segments, replace_guard)
+        return OpenJournal(journal, segments, replace_guard, None if run.fresh else suspicion)
 
     def _note_list(self, journal: Journal) -> None:
         """Note list, flags and options; paths lead to the same files from every folder.

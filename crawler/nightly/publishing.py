@@ -10,7 +10,6 @@ import orjson
 import pyarrow as pa
 
 from crawler.engine.stop import stop_reason_of, weightiest
-from crawler.exit_codes import SELLERS_FAILED
 from crawler.history.judging import plan_of
 from crawler.history.outdated import outdated_dates
 from crawler.models.api import SORT_COLUMNS
@@ -18,17 +17,17 @@ from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
+from crawler.nightly.holding import STAYS_HELD, disbelieve, hold_back, still_held
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
-from crawler.nightly.shell import accept_command, place_of, rebuild_command
+from crawler.nightly.shell import place_of, rebuild_command
 from crawler.report.run_report import Counts
 from crawler.rules.plausibility import Plausibility
 from crawler.store.digests import damage_of_published
-from crawler.store.held import Held, release
+from crawler.store.held import release
 from crawler.store.journal import Journal
 from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
-from crawler.store.previous_crawls import SUSPECT_RUN
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan
 
 
@@ -92,12 +91,8 @@ class _Publishing:
             raise self.stop_reason
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
-        if isinstance(self.stop_reason, ImplausibleError):
-            reasons, suspects = [*self.stop_reason.reasons], self.stop_reason.suspects
-            if not suspects:
-                journal.note(**{SUSPECT_RUN: opened.run_id})
-            asked = [pa.array(suspects, pa.string())]
-            self.hold(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=reasons), asked)
+        if (reasons := self._why_held(outcome)) is not None:
+            self._note_rows(RowCounts(verdict=Plausibility.IMPLAUSIBLE, reasons=reasons))
             return
         require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()
@@ -120,20 +115,20 @@ class _Publishing:
             release(journal)
             self.is_published = not hidden
 
-    def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]] = ()) -> None:
+    def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]]) -> None:
         """Keep the night in the journal alone, since it is implausible."""
-        opened, counted = self._opened, self.counted()
         self._note_rows(rows)
-        reason, sellers = self.stop_reason, counted.counts.sellers
-        code = SELLERS_FAILED.number if sellers["failed"] else 0
-        if reason is not None and not isinstance(reason, ImplausibleError):
-            code = reason.exit_code
-        sums = (sellers["total"], sellers["complete"], sellers["failed"])
-        held = Held(opened.run_id, rows.reasons, code, stop_reason_of(reason), *sums)
-        held.note(opened.journal, suspects, counted.pending.ids)
-        accept = accept_command(opened.night.crawl_date, place_of(opened.night.flags), opened.night.data)
-        error = ImplausibleError(f"the night is not published; publish it as it is by: {accept}")
-        self.stop_reason = weightiest(reason, error)
+        self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, rows.reasons, suspects)
+
+    def _why_held(self, outcome: CrawlOutcome) -> list[str] | None:
+        """Why nothing can be published, which is noted; None where that must be judged."""
+        if outcome.disbelief is not None:
+            self.stop_reason = disbelieve(self._opened, self.counted(), self.stop_reason, outcome.disbelief)
+            return [*outcome.disbelief.reasons]
+        if (held := still_held(self._opened)) is not None:
+            self.stop_reason = weightiest(self.stop_reason, ImplausibleError(STAYS_HELD))
+            return held.reasons
+        return None
 
     def _note_hidden(self) -> bool:
         """Note whose new rows are not published yet; returns whether any of them are listed."""

@@ -25,7 +25,10 @@ _DIFFERING = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """Of the `suspects` that made a night implausible some are `canaries`, which are asked again first."""
+    """Of the `suspects` that made a night implausible some are `canaries`, which are asked again first.
+
+    Suspects that are not in the list are forgotten with the others, and asked by a run that has them.
+    """
 
     opened: Opened
     held: Held
@@ -40,10 +43,10 @@ class Recheck:
         if held is None or night.run.fresh:
             return None
         found = [str(i) for i in suspects(journal).to_pylist()]
-        found = list(compress(found, night.listed.contains(found)))
-        if not found:
+        listed = list(compress(found, night.listed.contains(found)))
+        if not listed:
             return None
-        canaries = _small_ones(opened, found[:_CANDIDATES])
+        canaries = _small_ones(opened, listed[:_CANDIDATES])
         opened.store.segments.flush()
         journal.previous.renew([pa.array(canaries, pa.string())])
         return cls(opened, held, found, replace(night.listed, ids=pa.array(canaries, pa.string())))
@@ -55,23 +58,24 @@ class Recheck:
         """
         opened, journal = self.opened, self.opened.journal
         differing, ended = journal.previous.differing(map(str, self.canaries.ids.to_pylist()))
-        if differing <= _DIFFERING * ended:
+        as_before = [each for each in self.suspects if each not in differing]
+        if len(differing) <= _DIFFERING * ended:
             journal.previous.replace()
-            text = f"{ended - differing} of {ended} canaries are answered as before"
+            text = f"{ended - len(differing)} of {ended} canaries are answered as before"
             opened.notes.add(f"{text}: nobody else was asked again")
-            raise ImplausibleError(text, self.held.reasons, self.suspects)
-        canaries = set(self.canaries.ids.to_pylist())
-        rest = [seller_id for seller_id in self.suspects if seller_id not in canaries]
+            # Those that are answered otherwise are believed: their next answers would be as these are.
+            raise ImplausibleError(text, self.held.reasons, as_before)
         opened.store.segments.flush()
         # What is published may rest on pages that are forgotten now.
         opened.store.replace_guard.disown()
         opened.store.replace_guard.record_required_sellers(opened.night.listed.ids)
-        journal.previous.forget_suspects([pa.array(rest, pa.string())])
+        canaries = set(self.canaries.ids.to_pylist())
+        journal.previous.forget([pa.array(as_before, pa.string())], [*canaries.difference(differing)])
         release(journal)
         journal.previous.replace()
         opened.notes.add(
-            f"{differing} of {ended} canaries are answered otherwise than before: "
-            f"{len(self.suspects)} sellers that made the night implausible are asked again"
+            f"{len(differing)} of {ended} canaries are answered otherwise than before: "
+            f"{len(as_before)} further sellers that made the night implausible are asked again"
         )
         return choose(opened)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crawler.history.judging import plan_of
 from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, build, give_up_lost, slices
+from crawler.nightly.suspicion import why_held
 from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import FINISHED
 from crawler.store.repair import repair
-from crawler.store.snapshot import NOBODY, SnapshotPlan
+from crawler.store.snapshot import NOBODY, HeldBackError
 
 
 def require_journal(night: Night, ledger: Ledger, generation: int) -> None:
@@ -85,11 +87,20 @@ def _require_usable(night: Night, path: Path, notes: Notes) -> None:
 def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> None:
     """Before a date is crawled anew, publish what an earlier, killed run of it paid for."""
     with Journal(path) as journal:
+        if reasons := why_held(journal):
+            notes.add(
+                f"what the crawl before had paid for is implausible and is not published: {' '.join(reasons)}"
+            )
+            return
         is_changed = journal.meta("published_mark") != journal.reader.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
             segments = night.world.staging(journal)
-            plan = SnapshotPlan(night.data, run_id, night.crawl_date, NOBODY, None)
-            build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))
+            plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None)
+            try:
+                build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))
+            except HeldBackError as held:
+                reasons = held.counts.reasons
+                notes.add(f"what the crawl before had paid for last is implausible: {' '.join(reasons)}")
 
 
 def published_before(night: Night) -> PublishedDate | None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from typing import Self
 
-from crawler.api.rows import read_rows
 from crawler.engine.stop import Stop
-from crawler.history.carrying import page_digest
 from crawler.history.judging import past_measures
 from crawler.history.known_sellers import KnownSellers
 from crawler.models.errors import ImplausibleError
 from crawler.models.page import Page
 from crawler.nightly.opening import Opened
+from crawler.nightly.suspicion import Suspicion, figures_of
 from crawler.rules.best_first import BestFirst
 from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, choose_canaries, still_rates
 from crawler.rules.order import Frontier
@@ -34,10 +33,10 @@ class Watch:
 
     @classmethod
     def choose(cls, opened: Opened, frontier: Frontier | BestFirst, fresh: SellerList) -> Self:
-        """Choose the canaries of a run among its new sellers.
+        """Choose the canaries of a run among its new sellers, and note them in the journal.
 
         Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
-        they are the first that the strategy asks for.
+        they are the first that the strategy asks for. A run before that was cut off has its own asked first.
         """
         night, credit = opened.night, opened.night.settings.credits
         known = KnownSellers(night.data, night.crawl_date)
@@ -48,7 +47,6 @@ class Watch:
         history = known.canaries(ids)
         if is_free:
             chosen = choose_canaries(ids, history)
-            frontier.ask_first(canary.seller_id for canary in chosen)
         else:
             chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
         limits = limits_of(night.settings.plausibility)
@@ -56,15 +54,18 @@ class Watch:
         if still is not None:
             figures = known.figures([canary.seller_id for canary in chosen], night.sorting)
             chosen = [canary._replace(figures=figures.get(canary.seller_id)) for canary in chosen]
-        return cls(Canaries(chosen, still), still is not None)
+        if not chosen:
+            return cls()
+        begun = Suspicion.begin(opened.journal, chosen, still, opened.store.suspicion)
+        if is_free:
+            frontier.ask_first(compress(begun.canaries.waiting, fresh.contains([*begun.canaries.waiting])))
+        return cls(begun.canaries, begun.still is not None)
 
     def read(self, page: Page, stop: Stop, sent: Callable[[], int]) -> None:
         """Note a page that is in the journal; stops the run where chance does not explain the answers."""
         if page.page_num != 1 or self.canaries.decision is not Decision.UNDECIDED:
             return
-        figures = 0
-        if self.compares:
-            figures = page_digest(page.seller_id, read_rows(page.seller_id, page.body)) or 0
+        figures = figures_of(page.seller_id, page.body) if self.compares else None
         kept = (page.row_count or 0) - page.rejected
         first = FirstPage(page.seller_id, kept, page.fingerprint, figures, page.received_at / 1000)
         if self.canaries.answered(first) is Decision.STOP:

@@ -47,7 +47,7 @@ class FirstPage(NamedTuple):
     seller_id: str
     rows: int
     ids: int
-    figures: int
+    figures: int | None
     read_at: float
     is_foreign: bool = False
 
@@ -170,7 +170,8 @@ class Canaries:
         self._tests.answers.observe(bool(fault))
         if canary.region in self._tests.regions:
             self._tests.regions[canary.region].observe(bool(fault))
-        is_comparable = canary.figures is not None and page.read_at - canary.read_at >= STILL_HOURS * 3600
+        is_known = None not in (canary.figures, page.figures)
+        is_comparable = is_known and page.read_at - canary.read_at >= STILL_HOURS * 3600
         if self._tests.still and is_comparable and not fault:
             self._tests.still.observe(page.figures == canary.figures)
         return self.decision

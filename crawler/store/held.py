@@ -19,9 +19,10 @@ from crawler.models.errors import CrawlerError
 from crawler.store.files import output_errors, write_whole
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
-from crawler.store.previous_crawls import SUSPECT_RUN
 
 _NOTE = "held"
+CANARIES = "canaries"
+"""Under which the journal has whom a run asks first, to find out whether its answers can be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def held_of(data: Path, day: date) -> Held | None:
 def release(journal: Journal) -> None:
     """Note that the night is no longer held back, and that none of its answers are to be forgotten."""
     if journal.meta(_NOTE):
-        journal.note(**{_NOTE: "", SUSPECT_RUN: ""})
+        journal.note(**{_NOTE: "", CANARIES: ""})
         JournalFiles(journal.path).held_sellers.unlink(missing_ok=True)
 
 

@@ -69,6 +69,10 @@ class SellerStates:
         """IDs of the sellers that have a page or have ended."""
         return self._database.ids(sql.ANSWERED)
 
+    def answered_after(self, seq: int) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that have a page that came after the one numbered `seq`."""
+        return self._database.ids(sql.ANSWERED_AFTER, {"after": seq})
+
     def known(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that have a summary: those, and any that cost something."""
         return self._database.ids(sql.KNOWN)
@@ -185,6 +189,14 @@ class JournalReader:
         db = self._database.connection
         short = db.execute(sql.SHORT_FIRST_PAGES, {"size": PAGE_SIZE}).fetchone()
         return PageFacts(short, db.execute(sql.SHARED_PAGES).fetchone())
+
+    def first_pages_after(self, seq: int) -> Iterator[tuple[int, str, int, int, int]]:
+        """First pages that came after the one numbered `seq`, in the order received.
+
+        Of each its number, its seller, how many of its rows can be kept, its fingerprint, and when it came,
+        in milliseconds.
+        """
+        yield from self._database.connection.execute(sql.FIRST_PAGES_AFTER, (seq,))
 
     def with_shared_pages(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers whose first page has the video IDs of another seller's."""

@@ -174,6 +174,9 @@ FORGET = (
     "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM listed)",
 )
 
+FORGET_PREVIOUS = "DELETE FROM former WHERE seller_id IN (SELECT seller_id FROM listed)"
+DELETE_PREVIOUS_PAGES = "DELETE FROM former_page WHERE seller_id NOT IN (SELECT seller_id FROM former)"
+
 REPLACE_PREVIOUS = (
     """UPDATE former SET batch = :failed, checksum = 0 WHERE batch > 0 AND batch NOT IN
         (SELECT batch FROM former LEFT JOIN seller USING (seller_id) WHERE seller.seller_id IS NULL)""",
@@ -183,7 +186,7 @@ REPLACE_PREVIOUS = (
     """DELETE FROM former WHERE batch = :failed AND (pages = 0 OR seller_id IN
         (SELECT seller_id FROM seller WHERE status = 'complete' OR (status = 'partial'
             AND EXISTS (SELECT 1 FROM page WHERE page.seller_id = seller.seller_id))))""",
-    "DELETE FROM former_page WHERE seller_id NOT IN (SELECT seller_id FROM former)",
+    DELETE_PREVIOUS_PAGES,
 )
 
 TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 1, 0, :status, :stop_reason,
@@ -228,7 +231,9 @@ PAGES_TO_COMPARE = tuple(
     "WHERE seller_id = ? ORDER BY page_num, fingerprint, total"
     for table in ("page", "former_page")
 )
-ANSWERED_IN_RUN = "SELECT DISTINCT seller_id FROM page WHERE run_id = :run_id"
+ANSWERED_AFTER = "SELECT DISTINCT seller_id FROM page WHERE seq > :after"
+FIRST_PAGES_AFTER = """SELECT seq, seller_id, row_count - rejected, fingerprint, received_at FROM page
+    WHERE seq > ? AND page_num = 1 ORDER BY seq"""
 ANY_ENDED = "SELECT EXISTS (SELECT 1 FROM seller)"
 REOPEN = "DELETE FROM seller WHERE seller_id = ?"
 SETTLED = """SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retriable)

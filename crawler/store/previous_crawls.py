@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +11,6 @@ from crawler.store import journal_sql as sql
 from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, PublishedSeller, SellerSummary
-
-SUSPECT_RUN = "suspect_run"
-"""Under which the journal has the run whose answers are not believed."""
 
 
 class PreviousCrawls:
@@ -53,29 +50,24 @@ class PreviousCrawls:
             for name in ("listed", "moved"):
                 db.execute(f"DROP TABLE {name}")
 
-    @property
-    def suspect_run(self) -> str:
-        """The run whose answers are not believed and not forgotten yet; empty if there is none."""
-        return self._database.meta(SUSPECT_RUN) or ""
+    def forget(self, sellers: Iterable[pa.Array[Any]], wholly: Sequence[str] = (), **facts: str) -> None:
+        """Forget the crawl under way of sellers that are not believed; note facts beside that.
 
-    def forget_suspects(self, others: Iterable[pa.Array[Any]] = ()) -> int:
-        """Forget the crawl under way of `others`, and of each seller that the suspect run was answered for.
-
-        They are asked again; what they cost stays counted. Every page must be in a segment. Returns how many
-        they are.
+        They are asked again; what they cost stays counted. Of the sellers `wholly`, which are to be among
+        them, the previous crawl is forgotten too. Every page must be in a segment.
         """
         self._database.sort_pages()
-        run_id = self.suspect_run
-        answered = [*others, *self._database.ids(sql.ANSWERED_IN_RUN, {"run_id": run_id})]
         with self._database.changing() as db:
             db.execute("CREATE TEMP TABLE listed (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
-            for ids in answered:
+            db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in wholly))
+            db.execute(sql.FORGET_PREVIOUS)
+            db.execute(sql.DELETE_PREVIOUS_PAGES)
+            for ids in sellers:
                 db.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
             for statement in sql.FORGET:
                 db.execute(statement, {"last_seq": self._database.last_seq})
             db.execute("DROP TABLE listed")
-            self._database.set_meta({SUSPECT_RUN: ""})
-        return sum(map(len, answered))
+            self._database.set_meta(facts)
 
     def replace(self) -> None:
         """Let crawls that have ended take the place of the previous ones; where one failed, those stay."""
@@ -84,15 +76,16 @@ class PreviousCrawls:
                 db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
 
-    def differing(self, ids: Iterable[str]) -> tuple[int, int]:
-        """Of sellers crawled anew to their end: how many have other pages than before, and of how many."""
-        differing = ended = 0
+    def differing(self, ids: Iterable[str]) -> tuple[set[str], int]:
+        """Of sellers crawled anew to their end: those that have other pages than before, and of how many."""
+        differing, ended = set[str](), 0
         db = self._database.connection
         for seller_id in ids:
             if db.execute(sql.HAS_ENDED, (seller_id,)).fetchone()[0]:
                 ended += 1
                 new, old = (db.execute(query, (seller_id,)).fetchall() for query in sql.PAGES_TO_COMPARE)
-                differing += new != old
+                if new != old:
+                    differing.add(seller_id)
         return differing, ended
 
     def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:

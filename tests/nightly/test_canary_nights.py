@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import DATE, SMALL, Night, stand_in
+from launcher import LAUNCHER
 
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import SimulatorOptions
@@ -124,3 +126,76 @@ def test_a_held_night_is_gone_on_with_where_its_recheck_was_cut_off(folder: Path
     report = served(folder, None)
     assert report["published"]
     assert report["requests"]["sent"] < held["requests"]["sent"]
+
+
+def killed(folder: Path, outage: str | None, at: str, *options: str) -> int:
+    """A run that kills itself at a step; how many requests were sent."""
+    with stand_in(SimulatorOptions(SMALL, day=1, outage=outage)) as simulator:
+        job = Night(folder, simulator.url)
+        words = ["run", str(job.sellers(IDS)), f"--crawl-date={DATE}", "--qps=200", *options]
+        process = LAUNCHER.start(words, job.environ(), job.folder, at=at)
+        assert process.wait() == -signal.SIGKILL
+        return simulator.stats.requests
+
+
+def is_true(folder: Path) -> bool:
+    """Whether `sellers/` has as many videos of each seller as the API has on the second day."""
+    catalogue = Catalogue(SMALL, 1)
+    rows = Night(folder, "").seller_rows()
+    return {i: row["videos"] for i, row in rows.items()} == {i: catalogue.size(i) for i in IDS}
+
+
+def test_a_kill_after_the_answers_that_stop_a_run_forgets_no_suspicion(folder: Path) -> None:
+    """The sixth answer says that the API is broken; the process is gone before it has said so."""
+    assert killed(folder, "empty", "commit.durable:6", "--workers=1") == 6
+    report = served(folder, None)
+    assert is_true(folder)
+    assert any("could not be believed are asked again" in note for note in report["notes"])
+
+
+def test_the_next_run_goes_on_with_the_test_of_a_run_that_was_killed(folder: Path) -> None:
+    assert killed(folder, "empty", "commit.durable:4", "--workers=1") == 4
+    stopped = served(folder, "empty", "--workers=1", code=10)
+    assert stopped["requests"]["sent"] == 2
+    served(folder, None)
+    assert is_true(folder)
+
+
+def test_a_healthy_night_that_is_killed_asks_for_nothing_twice(folder: Path) -> None:
+    sent = killed(folder, None, "commit.durable:9", "--workers=1")
+    report = served(folder, None)
+    assert sent + report["requests"]["sent"] <= sum(Catalogue(SMALL, 1).size(i) // 10 + 1 for i in IDS) + 1
+
+
+def test_closing_a_date_publishes_no_suspicious_answers(folder: Path) -> None:
+    killed(folder, "empty", "commit.durable:6", "--workers=1")
+    before = nights(folder)
+    closed = Night(folder, "").call("close", DATE)
+    assert closed.returncode == 0
+    assert "implausible" in closed.stderr
+    assert nights(folder) == before
+
+
+@pytest.mark.parametrize("at", ["commit.durable:40", "publish.begin:1"])
+def test_a_recheck_that_is_killed_is_gone_on_with(folder: Path, at: str) -> None:
+    """After its last canary, and once all are asked again."""
+    served(folder, "page-ignored", code=10)
+    killed(folder, None, at, "--workers=1")
+    report = served(folder, None)
+    assert report["published"]
+    assert is_true(folder)
+
+
+def test_a_recheck_whose_budget_ends_stays_held_and_is_gone_on_with(folder: Path) -> None:
+    """So many canaries are well by then that the rest would be odd at most."""
+    with stand_in(SimulatorOptions(SMALL, day=1)) as simulator:
+        job = Night(folder, simulator.url)
+        job.run(job.sellers(IDS[:80]), "--qps=200")
+    first = Night(folder, "").seller_rows()
+    spent = served(folder, "page-ignored", code=10)["credits"]["spent_for_date"]
+    cut = served(folder, None, f"--budget={spent + 20}", code=10)
+    assert cut["plausibility"]["verdict"] == "implausible"
+    assert Night(folder, "").seller_rows() == first
+    report = served(folder, None)
+    assert report["published"]
+    assert is_true(folder)

@@ -1,0 +1,65 @@
+"""Holding a night back: open it to change what is noted of a night that is not published.
+
+`rechecking` asks its sellers again, `accepting` publishes it as it is, `suspicion` says what else is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.engine.stop import stop_reason_of, weightiest
+from crawler.exit_codes import SELLERS_FAILED
+from crawler.models.errors import CrawlerError, ImplausibleError
+from crawler.nightly.opening import Opened
+from crawler.nightly.shell import accept_command, place_of
+from crawler.nightly.suspicion import Suspicion
+from crawler.nightly.tally import Tally
+from crawler.store.held import Held, suspects
+
+STAYS_HELD = "the night stays held back until the sellers that made it implausible are asked again"
+
+
+def hold_back(
+    opened: Opened,
+    counted: Tally,
+    reason: CrawlerError | None,
+    reasons: Sequence[str],
+    suspected: Sequence[pa.Array[Any]],
+) -> CrawlerError:
+    """Keep the night in the journal alone; returns why the run ended, be it for another `reason`.
+
+    `suspected` are the sellers to be asked again.
+    """
+    sellers, night = counted.counts.sellers, opened.night
+    code = SELLERS_FAILED.number if sellers["failed"] else 0
+    if reason is not None and not isinstance(reason, ImplausibleError):
+        code = reason.exit_code
+    sums = (sellers["total"], sellers["complete"], sellers["failed"])
+    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums)
+    held.note(opened.journal, suspected, counted.pending.ids)
+    accept = accept_command(night.crawl_date, place_of(night.flags), night.data)
+    return weightiest(
+        reason, ImplausibleError(f"the night is not published; publish it as it is by: {accept}")
+    )
+
+
+def disbelieve(
+    opened: Opened, counted: Tally, reason: CrawlerError | None, disbelief: ImplausibleError
+) -> CrawlerError:
+    """Hold back a night whose canaries said that it cannot be believed; returns why the run ended."""
+    if not disbelief.suspects and (suspicion := Suspicion.of(opened.journal)) is not None:
+        suspicion.confirm(opened.journal)
+    suspected = [pa.array(disbelief.suspects, pa.string())]
+    return hold_back(opened, counted, reason, disbelief.reasons, suspected)
+
+
+def still_held(opened: Opened) -> Held | None:
+    """The night that is held back, where asking its sellers again has not ended; else None.
+
+    Sellers that are answered otherwise by now must not hide the rest of them.
+    """
+    held = Held.of(opened.journal)
+    return held if held is not None and not opened.night.run.fresh and len(suspects(opened.journal)) else None
