@@ -87,8 +87,8 @@ def night(sizes: dict[str, int], mode: Mode, qps: float, latency: float, *, sort
     api, store, stop, breaker = Shelves(sizes, latency), Store(), Stop(), Breaker(900)
 
     async def crawl() -> None:
-        pace = Pace(qps, 60)
-        gates = Gates(api, Credits(store), pace, breaker, RetryRule(), stop, 900, Random(1))
+        pace = Pace(qps, 60, stop)
+        gates = Gates(api, Credits(store, stop), pace, breaker, RetryRule(), stop, 900, Random(1))
         frontier = Frontier(fresh, [], Strategy.DEPTH_FIRST)
         policies = Policies(lookahead=LookaheadRule(mode, depths=depths))
         await Crawl(frontier, gates, store, PoolSize(qps), 10, policies).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from crawler.engine.stop import Stop
 from crawler.models.errors import BudgetSpentError
 from crawler.ports import Ledger
 
@@ -12,11 +13,12 @@ class Credits:
     """Hands out credits one by one from leases that the ledger has on disk.
 
     Each credit taken is either spent or given back. The budget counts as spent only when nobody holds
-    one that might still come back.
+    one that might still come back. A stop ends every wait.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, stop: Stop) -> None:
         self._ledger = ledger
+        self._stop = stop
         self._leasing: asyncio.Task[None] | None = None
         self._left = 0
         self._in_flight = 0
@@ -31,22 +33,18 @@ class Credits:
         """Credits spent plus credits reserved by requests in flight."""
         return self.spent + self._in_flight
 
-    def take_at_once(self) -> bool:
-        """Take one credit where that needs no waiting."""
-        if self._left == 0:
-            return False
-        self._left -= 1
-        self._in_flight += 1
-        return True
-
     async def take(self) -> None:
         """Take one credit; raises `BudgetSpentError` where the budget has none left."""
-        self._wanting += 1
-        try:
-            while not self.take_at_once():
-                await self._more()
-        finally:
-            self._wanting -= 1
+        if self._left == 0:
+            self._wanting += 1
+            try:
+                with self._stop.interruptible():
+                    while self._left == 0:
+                        await self._more()
+            finally:
+                self._wanting -= 1
+        self._left -= 1
+        self._in_flight += 1
 
     def spend(self) -> None:
         """Count a credit whose request was sent."""

@@ -74,7 +74,6 @@ class PacedDeparture:
     """One attempt on its way out; `sent_at` is the loop time of its place in the pace, -inf before."""
 
     pace: Pace
-    stop: Stop
     is_held_back: Callable[[], bool]
     sent_at: float = -inf
     label: str = "unknown"
@@ -82,19 +81,12 @@ class PacedDeparture:
 
     async def approach(self) -> None:
         """Wait until a place is near."""
-        self.stop.raise_if_stopping()
-        if not self.pace.approach_at_once():
-            with self.stop.interruptible():
-                await self.pace.approach()
+        await self.pace.approach()
         self.is_coming = True
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """See `ports.Departure`."""
-        self.stop.raise_if_stopping()
-        place = await self.pace.place_at_once()
-        if place is None:
-            with self.stop.interruptible():
-                place = await self.pace.place()
+        place = await self.pace.place()
         is_held_back = self.is_held_back()
         if is_held_back or not ready():
             self.pace.forfeit()
@@ -173,11 +165,9 @@ class Gates:
             self.trial_is_out = False
 
     async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
-        if not self.credits.take_at_once():
-            with self.stop.interruptible():
-                await self.credits.take()
+        await self.credits.take()
         is_held_back = partial(self._is_held_back, request, is_trial)
-        departure = PacedDeparture(self.pace, self.stop, is_held_back)
+        departure = PacedDeparture(self.pace, is_held_back)
         try:
             await departure.approach()
             page = await self.api.fetch(request.seller.seller_id, request.page_num, departure)

@@ -8,6 +8,7 @@ from math import floor
 
 from aiolimiter import AsyncLimiter
 
+from crawler.engine.stop import Stop
 from crawler.rules.recovery import Recovery, throttle_wait
 
 MARGIN = 1.019
@@ -29,12 +30,13 @@ class Pace:
 
     `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. After a burst of
     429s (`bursts_in_a_row`: since the last answer) nobody sends until the wait is over; the rate then comes
-    back as `Recovery` says, no less strict.
+    back as `Recovery` says, no less strict. A stop ends every wait.
     """
 
-    def __init__(self, qps: float, retry_after_cap: float) -> None:
+    def __init__(self, qps: float, retry_after_cap: float, stop: Stop) -> None:
         self._qps = qps
         self._retry_after_cap = retry_after_cap
+        self._stop = stop
         burst = max(1.0, qps * 0.01)
         self._limiter = AsyncLimiter(burst, burst / (qps * _PACING))
         self._line = asyncio.Lock()
@@ -49,49 +51,46 @@ class Pace:
         self._paused_until = 0.0
         self.bursts_in_a_row = 0
 
-    def approach_at_once(self) -> bool:
-        """Come near where a place is near already and nobody is in line; `arrived` ends it."""
-        if self._line.locked() or self._far(asyncio.get_running_loop().time()) > 0:
-            return False
-        self._coming += 1
-        return True
-
     async def approach(self) -> None:
         """Wait until a place is near, so that few attempts hold connections; `arrived` ends it."""
+        self._stop.raise_if_stopping()
         loop = asyncio.get_running_loop()
-        async with self._line:
-            while (delay := self._far(loop.time())) > 0:
-                await asyncio.sleep(min(delay, _RECHECK_SECONDS))
-            self._coming += 1
+        if self._line.locked() or self._far(loop.time()) > 0:
+            with self._stop.interruptible():
+                async with self._line:
+                    while (delay := self._far(loop.time())) > 0:
+                        await asyncio.sleep(min(delay, _RECHECK_SECONDS))
+        self._coming += 1
 
     def arrived(self) -> None:
         """Note that an attempt which was near has its place, or is over."""
         self._coming -= 1
 
-    async def place_at_once(self) -> float | None:
-        """A place, where there is one and nobody waits for it; never waits."""
-        now = asyncio.get_running_loop().time()
-        if self._turn.locked() or self._forfeited or self._delay(now) > 0 or not self._limiter.has_capacity():
-            return None
-        await self._limiter.acquire()
-        self._places.append(now)
-        return now
-
     async def place(self) -> float:
         """Wait for a place; returns its time on the loop's clock."""
+        self._stop.raise_if_stopping()
+        place = asyncio.get_running_loop().time()
+        if self._turn.locked() or self._forfeited or self._delay(place) or not self._limiter.has_capacity():
+            with self._stop.interruptible():
+                async with self._turn:
+                    place = await self._awaited_place()
+        else:
+            await self._limiter.acquire()
+        self._places.append(place)
+        return place
+
+    async def _awaited_place(self) -> float:
+        if self._forfeited:
+            self._forfeited -= 1
+        else:
+            await self._limiter.acquire()
         loop = asyncio.get_running_loop()
-        async with self._turn:
-            if self._forfeited:
-                self._forfeited -= 1
-            else:
-                await self._limiter.acquire()
-            due, now = 0.0, loop.time()
-            while (delay := self._delay(now)) > 0:
-                due = now + delay
-                await asyncio.sleep(min(delay, _RECHECK_SECONDS))
-                now = loop.time()
-            self._places.append(min(now, max(due, now - _LATE)) if due else now)
-            return now
+        due, now = 0.0, loop.time()
+        while (delay := self._delay(now)) > 0:
+            due = now + delay
+            await asyncio.sleep(min(delay, _RECHECK_SECONDS))
+            now = loop.time()
+        return min(now, max(due, now - _LATE)) if due else now
 
     def forfeit(self) -> None:
         """Give back the place that was just given, before anything else runs; the next one replaces it."""

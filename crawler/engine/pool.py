@@ -49,11 +49,8 @@ class Crawl:
         on_page: Callable[[Page], None] = lambda _page: None,
         on_end: Callable[[str, Ending], None] = lambda _seller, _ending: None,
     ) -> None:
-        self._gates = gates
-        self._breaker = gates.breaker
-        self._stop = gates.stop
-        self._size = size
-        self._grace = grace
+        self._gates, self._breaker, self._stop = gates, gates.breaker, gates.stop
+        self._size, self._grace = size, grace
         self._address = address or AddressCheck()
         gates.holds_back = self._address.holds_back
         self._parked = Parked(gates.breaker, gates.retry)

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from crawler.engine.events import Answer, Defer, Event, Keep, Park
 from crawler.engine.gates import Gates, HeldBackError
 from crawler.engine.next_work import NextWork, ToRepair, Work
-from crawler.engine.seller import Policies, Seller, SellerState
+from crawler.engine.seller import Answer, Defer, Event, Keep, Park, Policies, Seller, SellerState
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus

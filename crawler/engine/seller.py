@@ -1,4 +1,4 @@
-"""One seller's life: its states, what may happen in each of them, and what is to be done then.
+"""One seller's life: its states, what may happen in each of them, and what it answers to that.
 
 Open it to learn when a seller's next page is asked for, and where a seller ends. Everything here is pure:
 `TRANSITIONS` says which method decides, `Seller.on` applies it, and the pool carries out the answer.
@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from crawler.engine import events
-from crawler.engine.events import Event
 from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.best_first import Top
@@ -42,7 +40,62 @@ class SellerState(StrEnum):
     """It has ended; pages around its gaps are read again, one at a time."""
 
 
-Decision = tuple[SellerState, events.Answer]
+class Event(StrEnum):
+    """What happened; some events come with a page, or with the request that they are about."""
+
+    TURN = "turn"
+    """The frontier gives the seller: it may ask for a page."""
+    PASSED_OVER = "passed over"
+    """The same, but it must not ask: a refusal of it is in doubt."""
+    PAGE_CAME = "page came"
+    """With the page; its `data` may be null."""
+    KEPT = "page kept"
+    """A page of the seller is durable."""
+    NO_ANSWER = "no answer"
+    """With a request that brought no usable answer, and may be repeated."""
+    DEFERRED = "deferred"
+    """With a request that has not failed: a 429 came, or it was not sent (API down, address in doubt)."""
+    REFUSED = "refused"
+    """The API refuses a page. That is an answer; `UNOBTAINABLE` follows where it is the seller's fault."""
+    UNOBTAINABLE = "unobtainable"
+    """With a request whose page cannot be had; its `reason` says why."""
+    DUE = "due"
+    """With a request that was parked or deferred, and may be sent."""
+    STOPPED = "stopped"
+    """The run is over: nothing in flight is left."""
+
+
+class Park(NamedTuple):
+    """Keep a request that failed until its next attempt is due."""
+
+    request: PageRequest
+
+
+class Defer(NamedTuple):
+    """Keep a request that did not fail until it may be sent."""
+
+    request: PageRequest
+
+
+class Offer(NamedTuple):
+    """Put the seller into the frontier."""
+
+
+class Keep(NamedTuple):
+    """Journal a page, and with the last one how its seller ended."""
+
+    page: Page
+    notes: PageNotes
+    ending: Ending | None
+
+
+Action = PageRequest | Park | Defer | Offer | Keep | Ending
+"""What is to be done: a request is to be sent, an ending to be journaled."""
+
+Answer = tuple[Action, ...]
+"""What a seller answers to an event; at most the last part is to be awaited."""
+
+Decision = tuple[SellerState, Answer]
 
 # --- The table: in these states, at this event, a method decides; it may leave the state for those named.
 # A later row for the same state and event counts.
@@ -155,7 +208,7 @@ class Seller:
         self._tried: PageRequest | None = None
         self._set_aside: dict[int, PageRequest] = {}
 
-    def on(self, event: Event, subject: Page | PageRequest | None = None) -> events.Answer:
+    def on(self, event: Event, subject: Page | PageRequest | None = None) -> Answer:
         """Take an event and what it is about, and give what is to be done; raises `UnknownEventError`."""
         row = _DECIDE.get((self.state, event))
         if row is None:
@@ -190,7 +243,7 @@ class Seller:
             return WAITING, _OFFER
         notes, step = self._note(page, gaps, step)
         if not isinstance(step, Ending):
-            return self.state, (events.Keep(page, notes, None),)
+            return self.state, (Keep(page, notes, None),)
         if (
             step.stop_reason is StopReason.SHORT_PAGE
             and not self.progress.probing
@@ -198,17 +251,17 @@ class Seller:
             and self._policies.probes.begin()
         ):
             self.progress.probing = True
-            return self.state, (events.Keep(page, notes, None),)
-        return ENDED, (events.Keep(page, notes, step),)
+            return self.state, (Keep(page, notes, None),)
+        return ENDED, (Keep(page, notes, step),)
 
     def _wait_for_turn(self, _: None) -> Decision:
         return WAITING, _OFFER
 
     def _park(self, request: PageRequest) -> Decision:
-        return self.state, (events.Park(request),)
+        return self.state, (Park(request),)
 
     def _defer(self, request: PageRequest) -> Decision:
-        return self.state, (events.Defer(request),)
+        return self.state, (Defer(request),)
 
     def _retry(self, request: PageRequest) -> Decision:
         return self.state, (request,)
@@ -264,7 +317,7 @@ class Seller:
             self._tried = self._set_aside.pop(lowest)
             self._tried.due = max(self._tried.due, request.due)
             request = self._tried
-        return SUSPECT, (events.Park(request),)
+        return SUSPECT, (Park(request),)
 
     def _defer_suspect(self, request: PageRequest) -> Decision:
         return self._defer(request) if self._is_tried(request) else (SUSPECT, ())
@@ -303,7 +356,7 @@ class Seller:
     def _read_again(self, page: Page) -> Decision:
         if page.row_count is None:
             return ENDED, ()
-        return REPAIRING, (events.Keep(page, PageNotes(repaired_beyond=self._repair.after(page)), None),)
+        return REPAIRING, (Keep(page, PageNotes(repaired_beyond=self._repair.after(page)), None),)
 
     def _stay(self, _: None) -> Decision:
         return self.state, ()
@@ -315,14 +368,14 @@ class Seller:
         assert self._ahead is not None, "the states that read ahead begin with it"  # noqa: S101 - an invariant
         return self._ahead
 
-    def _ask_ahead(self, ahead: Ahead) -> events.Answer:
+    def _ask_ahead(self, ahead: Ahead) -> Answer:
         page_num = ahead.ask()
         if page_num is None:
             return ()
         again = page_num in ahead.nulls or (page_num == self.progress.next_page and self.progress.null_seen)
         return (*self._offer_once(), PageRequest(self.progress, page_num, again=again))
 
-    def _offer_once(self) -> events.Answer:
+    def _offer_once(self) -> Answer:
         if self._is_queued:
             return ()
         self._is_queued = True
@@ -369,20 +422,20 @@ class Seller:
         if isinstance(step, Ending) and self._ending is None:
             self._ending = step
         if self._ending is None:
-            last = self._offer_once() if page is None else (events.Keep(page, notes, None),)
-            return state, (*map(events.Park, set_aside.values()), *last)
+            last = self._offer_once() if page is None else (Keep(page, notes, None),)
+            return state, (*map(Park, set_aside.values()), *last)
         for page_num in set_aside:
             ahead.landed(page_num)
         if ahead.in_flight:
-            return CLOSING, () if page is None else (events.Keep(page, notes, None),)
-        return ENDED, (self._ending if page is None else events.Keep(page, notes, self._ending),)
+            return CLOSING, () if page is None else (Keep(page, notes, None),)
+        return ENDED, (self._ending if page is None else Keep(page, notes, self._ending),)
 
 
 def _failed(request: PageRequest) -> Ending:
     return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable)
 
 
-_OFFER = (events.Offer(),)
+_OFFER = (Offer(),)
 _Decide = Callable[[Seller, Any], Decision]
 _DECIDE: dict[tuple[SellerState, Event], tuple[_Decide, tuple[SellerState, ...]]] = {
     pair: (getattr(Seller, f"_{method}"), states) for pair, (method, states) in TRANSITIONS.items()

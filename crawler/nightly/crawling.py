@@ -103,7 +103,7 @@ class _Session:
             stop.set(InterruptedRunError(night.signals.received))
         began = loop.time()
         with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
-            credit = Credits(_LedgerPort(self._opened.account, night.run.qps, counter))
+            credit = Credits(_LedgerPort(self._opened.account, night.run.qps, counter), stop)
             interval = night.settings.journal.commit_ms / 1000
             journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:

@@ -113,8 +113,8 @@ def crawl(
 ) -> tuple[Journal, Crawl]:
     """Crawl sellers to their end, or until a signal comes; each of `to_repair` has a gap before page 2."""
     journal, stop, breaker = journal or Journal(), Stop(), Breaker(patience)
-    pace = Pace(200, 60)
-    gates = Gates(api, Credits(_Ledger()), pace, breaker, RetryRule(6), stop, patience, Random(0))
+    pace = Pace(200, 60, stop)
+    gates = Gates(api, Credits(_Ledger(), stop), pace, breaker, RetryRule(6), stop, patience, Random(0))
     listed = list(sellers)
     apart = [listed[place] for place in spread_places(len(listed), spread)] if spread else []
     frontier = Frontier(iter(listed), begun, Strategy.DEPTH_FIRST, apart)

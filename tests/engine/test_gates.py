@@ -146,10 +146,10 @@ class Rig:
     ) -> None:
         self.api = api
         self.ledger = ledger or FakeLedger()
-        self.credits = Credits(self.ledger)
-        self.pace = Pace(qps, 60.0)
-        self.breaker = Breaker(patience)
         self.stop = Stop()
+        self.credits = Credits(self.ledger, self.stop)
+        self.pace = Pace(qps, 60.0, self.stop)
+        self.breaker = Breaker(patience)
         self.requests: list[PageRequest] = []
         retry = RetryRule(attempts)
         self.gates = Gates(

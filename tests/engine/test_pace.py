@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from virtual_time import VirtualLoop, run_virtual
 
 from crawler.engine.pace import Pace
+from crawler.engine.stop import Stop
 from crawler.rules.sizing import PoolSize
 
 CAP = 60.0
@@ -188,7 +189,7 @@ def test_virtual_loop_tells_a_deadlock() -> None:
 
 def test_virtual_nights_are_equal_and_fast() -> None:
     async def night() -> list[float]:
-        return await Load(Pace(100, CAP), Random(7), 0.1, 0.3, 0.1, 0.5).run(60, 3600 / 100)
+        return await Load(Pace(100, CAP, Stop()), Random(7), 0.1, 0.3, 0.1, 0.5).run(60, 3600 / 100)
 
     began = time.perf_counter()
     assert run_virtual(night()) == run_virtual(night())
@@ -225,7 +226,7 @@ def test_never_more_places_than_the_ceiling(
     storms: list[tuple[float, float, float | None]],
 ) -> None:
     async def main() -> list[float]:
-        load = Load(Pace(qps, CAP), Random(seed), jitter, latency, forfeits, stalls, storms)
+        load = Load(Pace(qps, CAP, Stop()), Random(seed), jitter, latency, forfeits, stalls, storms)
         return await load.run(min(60, ceil(qps) + 4), min(300.0, max(3.0, 400 / qps)))
 
     used = run_virtual(main())
@@ -245,14 +246,14 @@ def share_used(load: Load, qps: float, seconds: float) -> float:
 @pytest.mark.parametrize("qps", [*BELOW_ONE, *FRACTIONAL, *INTEGRAL])
 def test_a_full_load_uses_the_rate(qps: float) -> None:
     """Of a rate such as 2.5 the whole part: three in a second would be more than 2.5."""
-    load = Load(Pace(qps, CAP), latency=1.4)
+    load = Load(Pace(qps, CAP, Stop()), latency=1.4)
     assert share_used(load, qps, max(5.0, 100 / qps)) >= 0.97
 
 
 @pytest.mark.parametrize("qps", [0.1, 1, 2.5, 5, 100, 1000])
 @pytest.mark.parametrize("forfeits", [0.1, 0.7])
 def test_forfeited_places_are_used_again(qps: float, forfeits: float) -> None:
-    load = Load(Pace(qps, CAP), forfeits=forfeits)
+    load = Load(Pace(qps, CAP, Stop()), forfeits=forfeits)
     assert share_used(load, qps, max(5.0, 100 / qps)) >= 0.97
 
 
@@ -261,7 +262,7 @@ def test_stalls_of_a_millisecond_cost_nothing(qps: float) -> None:
     async def stutter() -> list[float]:
         stutterer = asyncio.create_task(every(0.05, lambda: stall(0.001)))
         try:
-            return await Load(Pace(qps, CAP)).run(PoolSize(qps).target, 10)
+            return await Load(Pace(qps, CAP, Stop())).run(PoolSize(qps).target, 10)
         finally:
             stutterer.cancel()
 
@@ -278,7 +279,7 @@ class LateLoop(VirtualLoop):
 def test_late_timers_do_not_add_up(qps: int) -> None:
     """Each round of the window follows the one before it as if that had been on time."""
     with asyncio.Runner(loop_factory=LateLoop) as runner:
-        used = runner.run(Load(Pace(qps, CAP)).run(PoolSize(qps).target, 55))
+        used = runner.run(Load(Pace(qps, CAP, Stop())).run(PoolSize(qps).target, 55))
     assert used[50 * qps] - used[0] <= 50 / 0.981
     assert_ceiling(used, qps)
 
@@ -288,7 +289,7 @@ def test_late_timers_do_not_add_up(qps: int) -> None:
 
 @pytest.mark.parametrize("qps", [5, 100, 1000])
 def test_a_burst_slows_once_however_many_429s_it_has(qps: float) -> None:
-    load = Load(Pace(qps, CAP), latency=1.0, storms=[(1000.0, 1000.4, None)])
+    load = Load(Pace(qps, CAP, Stop()), latency=1.0, storms=[(1000.0, 1000.4, None)])
     used = run_virtual(load.run(PoolSize(qps).target, 4))
     assert load.bursts == 1
     assert not [place for place in used if 1001.001 < place < 1002]
@@ -298,7 +299,7 @@ def test_a_burst_slows_once_however_many_429s_it_has(qps: float) -> None:
 
 def test_429s_of_a_burst_are_distinguished_from_those_of_the_next() -> None:
     async def main() -> list[bool]:
-        pace = Pace(100, CAP)
+        pace = Pace(100, CAP, Stop())
         first, second = await pace.place(), await pace.place()
         of_first_burst = [pace.throttled(first, None), pace.throttled(second, None)]
         third, fourth = await pace.place(), await pace.place()
@@ -314,7 +315,7 @@ def test_the_rate_climbs_back_by_itself(qps: float, bursts: int) -> None:
     """From half the rate, or less after bursts in a row, to nearly all of it: within five seconds."""
 
     async def main() -> list[float]:
-        pace = Pace(qps, CAP)
+        pace = Pace(qps, CAP, Stop())
         busy = asyncio.create_task(Load(pace).run(PoolSize(qps).target, 200))
         await asyncio.sleep(100)
         for _ in range(bursts):
@@ -334,7 +335,7 @@ def test_the_rate_climbs_back_by_itself(qps: float, bursts: int) -> None:
 
 @pytest.mark.parametrize(("asked", "held"), [(7.0, 7.0), (0.2, 0.2), (3600.0, CAP)])
 def test_a_retry_after_holds_everyone(asked: float, held: float) -> None:
-    load = Load(Pace(50, CAP), latency=0.3, storms=[(1000.0, 1000.1, asked)])
+    load = Load(Pace(50, CAP, Stop()), latency=0.3, storms=[(1000.0, 1000.1, asked)])
     used = run_virtual(load.run(200, 70))
     last = max(place for place in used if place < 1000.4) + 0.3
     assert not [place for place in used if 1000.301 < place < 1000.3 + held]
@@ -343,7 +344,7 @@ def test_a_retry_after_holds_everyone(asked: float, held: float) -> None:
 
 def test_the_longest_retry_after_of_a_burst_holds() -> None:
     async def main() -> float:
-        pace = Pace(50, CAP)
+        pace = Pace(50, CAP, Stop())
         places = [await pace.place() for _ in range(4)]
         for place, retry_after in zip(places, [2.0, 9.0, 3.0, None], strict=True):
             pace.throttled(place, retry_after)
@@ -355,7 +356,7 @@ def test_the_longest_retry_after_of_a_burst_holds() -> None:
 
 def test_bursts_in_a_row_wait_twice_as_long_each_time_up_to_a_minute() -> None:
     async def main() -> list[float]:
-        pace, waits = Pace(5, CAP), []
+        pace, waits = Pace(5, CAP, Stop()), []
         for _ in range(8):
             place = await pace.place()
             pace.throttled(place, None)
@@ -368,7 +369,7 @@ def test_bursts_in_a_row_wait_twice_as_long_each_time_up_to_a_minute() -> None:
 
 def test_an_answer_ends_the_row_of_bursts() -> None:
     async def main() -> None:
-        pace = Pace(5, CAP)
+        pace = Pace(5, CAP, Stop())
         before = await pace.place()
         pace.throttled(await pace.place(), None)
         pace.answered(before)
@@ -381,7 +382,7 @@ def test_an_answer_ends_the_row_of_bursts() -> None:
 
 def test_nothing_leaves_while_an_earlier_process_may_have_sent() -> None:
     async def main() -> float:
-        pace = Pace(5, CAP)
+        pace = Pace(5, CAP, Stop())
         pace.pause(1.1)
         return await pace.place()
 
@@ -395,7 +396,7 @@ def test_nothing_leaves_while_an_earlier_process_may_have_sent() -> None:
 @pytest.mark.parametrize("idle", [0.0, 500.0])
 def test_few_attempts_hold_connections_while_they_wait(qps: float, idle: float) -> None:
     async def main() -> Load:
-        pace = Pace(qps, CAP)
+        pace = Pace(qps, CAP, Stop())
         await pace.place()
         await asyncio.sleep(idle)
         load = Load(pace)
@@ -409,7 +410,7 @@ def test_few_attempts_hold_connections_while_they_wait(qps: float, idle: float) 
 
 def test_nobody_holds_a_connection_longer_than_the_lead() -> None:
     async def main() -> float:
-        pace = Pace(5, CAP)
+        pace = Pace(5, CAP, Stop())
         waits: list[float] = []
 
         async def one() -> None:
@@ -426,7 +427,7 @@ def test_nobody_holds_a_connection_longer_than_the_lead() -> None:
 
 def test_an_attempt_that_goes_makes_room_for_the_next() -> None:
     async def main() -> float:
-        pace = Pace(0.1, CAP)
+        pace = Pace(0.1, CAP, Stop())
         await pace.approach()
         asyncio.get_running_loop().call_later(2, pace.arrived)
         await pace.approach()
@@ -442,7 +443,7 @@ def test_an_attempt_that_goes_makes_room_for_the_next() -> None:
 )
 def test_cancelled_takers_leave_nothing_behind(qps: float, cancels: list[tuple[float, int]]) -> None:
     async def main() -> None:
-        pace = Pace(qps, CAP)
+        pace = Pace(qps, CAP, Stop())
         load = Load(pace, jitter=0.01, latency=1e6)
         takers = [asyncio.create_task(load.take()) for _ in cancels]
         await asyncio.gather(*map(cancel, takers, cancels))

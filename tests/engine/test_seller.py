@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.engine.events import Defer, Event, Keep, Park
-from crawler.engine.seller import _DECIDE, TRANSITIONS, Policies, Seller, SellerState, UnknownEventError
+from crawler.engine.seller import (
+    _DECIDE,
+    TRANSITIONS,
+    Defer,
+    Event,
+    Keep,
+    Park,
+    Policies,
+    Seller,
+    SellerState,
+    UnknownEventError,
+)
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import NO_NOTES, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from virtual_time import run_virtual
 
 from crawler.engine.pace import MARGIN, Pace
+from crawler.engine.stop import Stop
 from crawler.rules.recovery import Recovery
 
 Admits = Callable[[float], bool]
@@ -62,7 +63,7 @@ class Night:
         run_virtual(self._load(seconds))
 
     async def _load(self, seconds: float) -> None:
-        loop, pace = asyncio.get_running_loop(), Pace(self.qps, 60.0)
+        loop, pace = asyncio.get_running_loop(), Pace(self.qps, 60.0, Stop())
         end, flying = loop.time() + seconds, set[asyncio.Task[None]]()
         while (place := await pace.place()) < end:
             flying.add(task := asyncio.create_task(self._send(pace, place)))

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crawler.commands.status import month_of, status_command
 from crawler.engine.credits import Credits
+from crawler.engine.stop import Stop
 from crawler.models.errors import BudgetSpentError, InputError, OutputError
 from crawler.nightly.account import Account
 from crawler.options import CreditSettings
@@ -441,7 +442,7 @@ async def test_the_engine_passes_on_which_budget_is_spent() -> None:
             self.leases -= 1
             return 1
 
-    credit = Credits(Dry())
+    credit = Credits(Dry(), Stop())
     await credit.take()
     credit.give_back()
     await credit.take()
