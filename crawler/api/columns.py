@@ -100,7 +100,7 @@ def _whole(pages: Sequence[tuple[str, bytes]], first: int) -> pa.Table | None:
 
 
 def _parsed(bodies: list[bytes]) -> Any:
-    """The pages' `data`, one list for each; None where some value does not fit its column as it stands."""
+    """The pages' `data`, one list for each; None where some value does not fit its column as it is."""
     # Strict JSON has line breaks only between its tokens; the parser takes one for a page's end.
     lines = b"\n".join([body.replace(b"\n", b" ").replace(b"\r", b" ") for body in bodies])
     source: Any = pa.BufferReader(lines)

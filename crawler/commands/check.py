@@ -64,13 +64,13 @@ def check_command(
     _look_at_proxy(settings.api.url, found)
     _look_at_folder(settings.run.data, found)
     _look_at_disk(settings, found)
-    is_held = _is_held(settings.run.data, found)
+    is_locked = _is_locked(settings.run.data, found)
     if sellers is not None:
         _look_at_sellers(settings, sellers, found)
-    offline_problems = len(found.problems) - is_held
+    offline_problems = len(found.problems) - is_locked
     if online:
         is_usable = key is not None and not faults
-        _ask(settings, key if is_usable else None, found, is_held=is_held)
+        _ask(settings, key if is_usable else None, found, is_locked=is_locked)
     (_print_json if as_json else _print_text)(found)
     if online and found.problems and not offline_problems:
         return found.exit_code
@@ -151,7 +151,7 @@ def _look_at_disk(settings: Settings, found: _Findings) -> None:
         )
 
 
-def _is_held(data: Path, found: _Findings) -> bool:
+def _is_locked(data: Path, found: _Findings) -> bool:
     path = Layout(data).lock
     try:
         holder = holder_of(data)
@@ -175,11 +175,11 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
         found.lines.append(("seller list", counts, listed.name))
 
 
-def _ask(settings: Settings, key: str | None, found: _Findings, *, is_held: bool) -> None:
+def _ask(settings: Settings, key: str | None, found: _Findings, *, is_locked: bool) -> None:
     if key is None:
         found.lines.append(("online", "not asked", "the settings and the key must be right first"))
         return
-    if is_held:
+    if is_locked:
         found.lines.append(("online", "not asked", "the run that holds the data folder must end first"))
         found.exit_code = DataLockedError.exit_code
         return

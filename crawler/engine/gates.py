@@ -65,8 +65,8 @@ class RequestCounts:
         return f"the last error: {last}; errors by kind: {counted or 'none'}"
 
 
-class HeldBackError(Exception):
-    """The API turned out to be down, or its address wrong, before an attempt left; nothing was sent."""
+class DeferredError(Exception):
+    """Nothing was sent: before the attempt left, the API turned out to be down, or its address in doubt."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class PacedDeparture:
     """One attempt on its way out; `sent_at` is the loop time of its place in the pace, -inf before."""
 
     pace: Pace
-    is_held_back: Callable[[], bool]
+    is_deferred: Callable[[], bool]
     sent_at: float = -inf
     label: str = "unknown"
     is_coming: bool = False
@@ -87,11 +87,11 @@ class PacedDeparture:
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """See `ports.Departure`."""
         place = await self.pace.place()
-        is_held_back = self.is_held_back()
-        if is_held_back or not ready():
+        is_deferred = self.is_deferred()
+        if is_deferred or not ready():
             self.pace.forfeit()
-            if is_held_back:
-                raise HeldBackError
+            if is_deferred:
+                raise DeferredError
             return False
         self.sent_at = place
         self.end()
@@ -108,7 +108,7 @@ class PacedDeparture:
 class Gates:
     """Sends requests through all gates, each for one attempt at a page.
 
-    `patience` is in seconds. `holds_back` is asked right before a request leaves: if true, nothing is sent.
+    `patience` is in seconds. `defers` is asked right before a request leaves: if true, nothing is sent.
     `throttled_since` is the loop time of the first 429 after the last answer.
     """
 
@@ -120,7 +120,7 @@ class Gates:
     stop: Stop
     patience: float
     rng: Random
-    holds_back: Callable[[PageRequest], bool] = lambda _request: False
+    defers: Callable[[PageRequest], bool] = lambda _request: False
     counts: RequestCounts = field(default_factory=RequestCounts)
     trial_is_out: bool = False
     throttled_since: float | None = None
@@ -128,7 +128,7 @@ class Gates:
     def ask(self, request: PageRequest) -> Coroutine[None, None, tuple[Page, float]]:
         """Get a page by one attempt, and the loop time at which its request was sent.
 
-        Raises `HeldBackError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
+        Raises `DeferredError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
         with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
         """
         self.stop.raise_if_stopping()
@@ -150,7 +150,7 @@ class Gates:
     async def _try(self, request: PageRequest) -> tuple[Page, float]:
         """Send a trial while the API is down, where one may be sent."""
         if not self.may_try:
-            raise HeldBackError
+            raise DeferredError
         now = asyncio.get_running_loop().time()
         if self.breaker.given_up(now):
             raise ApiDownError(
@@ -166,8 +166,8 @@ class Gates:
 
     async def _send(self, request: PageRequest, *, is_trial: bool) -> tuple[Page, float]:
         await self.credits.take()
-        is_held_back = partial(self._is_held_back, request, is_trial)
-        departure = PacedDeparture(self.pace, is_held_back)
+        is_deferred = partial(self._is_deferred, request, is_trial)
+        departure = PacedDeparture(self.pace, is_deferred)
         try:
             await departure.approach()
             page = await self.api.fetch(request.seller.seller_id, request.page_num, departure)
@@ -181,8 +181,8 @@ class Gates:
         self._note_answer(request, departure.sent_at)
         return page, departure.sent_at
 
-    def _is_held_back(self, request: PageRequest, is_trial: bool) -> bool:
-        return (self.breaker.is_open and not is_trial) or self.holds_back(request)
+    def _is_deferred(self, request: PageRequest, is_trial: bool) -> bool:
+        return (self.breaker.is_open and not is_trial) or self.defers(request)
 
     def _settle(self, request: PageRequest, departure: PacedDeparture) -> None:
         departure.end()

@@ -105,7 +105,7 @@ Work = SellerProgress | PageRequest | AtFault | ToRepair
 class NextWork:
     """Chooses from refused pages, parked pages, the frontier, and last the ended sellers to repair.
 
-    `sellers` are those of which anything is in flight, parked or in doubt; `held_back` are the requests that
+    `sellers` are those of which anything is in flight, parked or in doubt; `deferred` are the requests that
     did not leave because the address was in doubt.
     """
 
@@ -114,14 +114,14 @@ class NextWork:
     breaker: Breaker
     address: AddressCheck
     to_repair: deque[str]
-    held_back: list[PageRequest] = field(default_factory=list)
+    deferred: list[PageRequest] = field(default_factory=list)
     sellers: dict[str, Seller] = field(default_factory=dict)
 
     @property
     def may_take_turn(self) -> bool:
         """Whether a seller is left whose turn can come."""
-        some = bool(self.held_back) or not self.frontier.empty
-        return some and (not self.address.is_suspect or self.address.may_ask)
+        some = bool(self.deferred) or not self.frontier.empty
+        return some and (not self.address.is_doubtful or self.address.may_ask)
 
     def is_there(self, now: float) -> bool:
         """Whether `take` may have something to give."""
@@ -131,8 +131,8 @@ class NextWork:
 
     def defer(self, request: PageRequest) -> None:
         """Keep a request that did not fail."""
-        if self.address.holds_back(request):
-            self.held_back.append(request)
+        if self.address.defers(request):
+            self.deferred.append(request)
         else:
             self.parked.park(request)
 
@@ -140,12 +140,12 @@ class NextWork:
         """Give what is next: pages that are due, then sellers; while the API is down, parked pages last."""
         if self.address.at_fault:
             return AtFault(self.address.at_fault.popleft())
-        if self.held_back and not self.address.is_suspect:
-            return self.held_back.pop()
+        if self.deferred and not self.address.is_doubtful:
+            return self.deferred.pop()
         is_down = self.breaker.is_open
         if self.parked and not is_down and (due := self.parked.take(now)) is not None:
             return due
-        turn = self._take_spread() if self.address.is_suspect else self.frontier.take()
+        turn = self._take_spread() if self.address.is_doubtful else self.frontier.take()
         if turn is not None:
             return turn
         if is_down:
@@ -163,13 +163,13 @@ class NextWork:
         )
 
     def _take_spread(self) -> SellerProgress | PageRequest | None:
-        """Give a seller from another part of the list: those not taken yet, then those held back."""
+        """Give a seller from another part of the list: those not taken yet, then those deferred."""
         if not self.address.may_ask:
             return None
         seller = self.frontier.take_spread()
-        if seller is None and self.held_back:
-            place = int(len(self.held_back) * (len(self.address.asked) * _GOLDEN_RATIO % 1.0))
-            request = self.held_back.pop(place)
+        if seller is None and self.deferred:
+            place = int(len(self.deferred) * (len(self.address.asked) * _GOLDEN_RATIO % 1.0))
+            request = self.deferred.pop(place)
             self.address.asked.add(request.seller.seller_id)
             return request
         seller = seller or self.frontier.take()

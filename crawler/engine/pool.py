@@ -52,7 +52,7 @@ class Crawl:
         self._gates, self._breaker, self._stop = gates, gates.breaker, gates.stop
         self._size, self._grace = size, grace
         self._address = address or AddressCheck()
-        gates.holds_back = self._address.holds_back
+        gates.defers = self._address.defers
         self._parked = Parked(gates.breaker, gates.retry)
         self._next = NextWork(frontier, self._parked, gates.breaker, self._address, deque(to_repair or ()))
         repairs = to_repair is not None

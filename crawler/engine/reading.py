@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from crawler.engine.gates import Gates, HeldBackError
+from crawler.engine.gates import DeferredError, Gates
 from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Answer, Defer, Event, Keep, Park, Policies, Seller, SellerState
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
@@ -80,7 +80,7 @@ class Reader:
         try:
             try:
                 page, sent_at = await self.gates.ask(request)
-            except (HeldBackError, ThrottledError, UnavailableError, RefusedError) as error:
+            except (DeferredError, ThrottledError, UnavailableError, RefusedError) as error:
                 answer = self._without_page(seller, request, error)
             else:
                 self.work.address.prove()

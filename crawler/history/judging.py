@@ -82,17 +82,17 @@ def _judge(
         list(verdict.reasons),
         is_held=is_implausible and not is_accepted,
         metadata={PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()},
-        suspects=_suspects(journal, measured, verdict) if is_implausible else [],
+        to_recheck=_to_recheck(journal, measured, verdict) if is_implausible else [],
         warnings=list(measured.warnings),
     )
 
 
-def _suspects(journal: Journal, measured: Measured, verdict: Verdict) -> list[pa.Array[Any]]:
+def _to_recheck(journal: Journal, measured: Measured, verdict: Verdict) -> list[pa.Array[Any]]:
     """The sellers that made a night implausible: all that were answered where the fault is not of some."""
     names = set(verdict.measures)
     if not names <= _BY_SELLER | {_SHARED}:
         return list(journal.sellers.answered())
-    found = [ids for name in names for ids in measured.suspects.get(name, ())]
+    found = [ids for name in names for ids in measured.hits.get(name, ())]
     return [*found, *journal.reader.with_shared_pages()] if _SHARED in names else found
 
 

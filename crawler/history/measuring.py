@@ -51,10 +51,10 @@ _FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A snapshot's measures, and by measure the sellers that are not as they should be."""
+    """A snapshot's measures, and by measure the sellers that it counts."""
 
     measures: Measures
-    suspects: dict[str, list[pa.Array[Any]]]
+    hits: dict[str, list[pa.Array[Any]]]
     warnings: tuple[str, ...]
 
 
@@ -97,7 +97,7 @@ def measure(
         shared=Share(*pages.shared),
         compared=found.comparison(),
     )
-    return Measured(measures, found.suspects, tuple(damaged.values()))
+    return Measured(measures, found.hits, tuple(damaged.values()))
 
 
 def _sorting(data: Path, day: date) -> str:
@@ -134,7 +134,7 @@ class _Found:
     still: int = 0
     old_enough: int = 0
     hours: list[float] = field(default_factory=list)
-    suspects: dict[str, list[pa.Array[Any]]] = field(default_factory=dict)
+    hits: dict[str, list[pa.Array[Any]]] = field(default_factory=dict)
 
     def add(
         self, sellers: pa.Table, videos: SellerCursor, earlier: Sequence[EarlierSnapshot], window: int
@@ -150,7 +150,7 @@ class _Found:
         self.empty += _count(pc.equal(own["videos"], pa.scalar(0)))
         self.with_pages += _count(is_deep)
         self.repeated += _count(is_repeated)
-        self._suspect("repeated", own["seller_id"], is_repeated)
+        self._hit("repeated", own["seller_id"], is_repeated)
         now = _figures(videos.rows, readings.ids)
         for at, name in enumerate(COUNT_COLUMNS):
             self.totals[at] += pc.sum(now[name]).as_py() or 0
@@ -164,7 +164,7 @@ class _Found:
         gone: Any = pc.equal(pair.now[0], zero)
         self.regions.update(map(_name, pair.regions.to_pylist()))
         self.emptied.update(map(_name, pair.regions.filter(gone).to_pylist()))
-        self._suspect("emptied", pair.ids, gone)
+        self._hit("emptied", pair.ids, gone)
         same: Any = pc.invert(gone)
         for name, before, now in zip(FIGURES, pair.before, pair.now, strict=True):
             self.before[name] += pc.sum(before).as_py() or 0
@@ -175,19 +175,19 @@ class _Found:
             self.judged[name] += _count(known)
             self.fallen[name] += _count(fallen)
             self.risen[name] += _count(risen)
-            self._suspect("fallen", pair.ids, fallen)
-            self._suspect("risen", pair.ids, risen)
+            self._hit("fallen", pair.ids, fallen)
+            self._hit("risen", pair.ids, risen)
             same = pc.and_(same, pc.equal(before, now))
         is_old: Any = pc.and_(pc.greater_equal(pair.hours, pa.scalar(STILL_HOURS)), pc.invert(gone))
         self.old_enough += _count(is_old)
         self.still += _count(pc.and_(same, is_old))
-        self._suspect("still", pair.ids, pc.and_(same, is_old))
+        self._hit("still", pair.ids, pc.and_(same, is_old))
         self.hours += pair.hours.to_pylist()
 
-    def _suspect(self, name: str, ids: Any, which: Any) -> None:
+    def _hit(self, name: str, ids: Any, which: Any) -> None:
         some = one_chunk(ids.filter(which))
         if len(some):
-            self.suspects.setdefault(name, []).append(some)
+            self.hits.setdefault(name, []).append(some)
 
     def comparison(self) -> Comparison | None:
         """The comparison; None where no seller could be compared."""

@@ -72,15 +72,15 @@ class ApiDownError(CrawlerError):
 class ImplausibleError(CrawlerError):
     """The night cannot be believed: it is held back in its journal, and not published.
 
-    `reasons` says in sentences why. `suspects` are to be asked again; none: all that answered this run.
+    `reasons` says in sentences why. `to_recheck` are to be asked again; none: all that answered this run.
     """
 
     exit_code = exit_codes.IMPLAUSIBLE.number
 
-    def __init__(self, message: str, reasons: Sequence[str] = (), suspects: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, reasons: Sequence[str] = (), to_recheck: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.reasons = tuple(reasons) or (message,)
-        self.suspects = tuple(suspects)
+        self.to_recheck = tuple(to_recheck)
 
 
 class InterruptedRunError(CrawlerError):

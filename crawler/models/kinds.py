@@ -26,7 +26,7 @@ class Choice:
 
     @property
     def metavar(self) -> str:
-        """What stands for the value in `--help`."""
+        """The placeholder of the value in `--help`."""
         return "|".join(self.words)
 
     @property
@@ -39,7 +39,7 @@ class Choice:
 class Number:
     """A finite number from `low` to `high`; `above` leaves `low` itself out, `unit` may follow the number.
 
-    `is_whole` takes whole numbers only; `word` is one that may stand in the place of a number.
+    `is_whole` takes whole numbers only; `word` is one that may be given instead of a number.
     """
 
     low: float = -inf

@@ -17,7 +17,7 @@ from crawler.store.layout import JournalFiles, journals_below
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import BillingMonth
 
-_HOLD_MARGIN = 1.05
+_PAUSE_MARGIN = 1.05
 """The pace of an earlier process is waited for by so much longer than its window."""
 
 
@@ -39,7 +39,7 @@ class Account:
 
     @property
     def month(self) -> BillingMonth:
-        """The billing month as the clock now tells it."""
+        """The billing month by the clock of now."""
         now = self.now()
         began = month_begin(utc_day(now), self.limits.month_begins)
         return BillingMonth(began, self.limits.monthly_budget, lease_day(now))
@@ -74,17 +74,19 @@ class Account:
             yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
 
 
-def initial_hold_s(qps: float, ledger: Ledger) -> float:
+def initial_pause_s(qps: float, ledger: Ledger) -> float:
     """Seconds to wait before the first request, since an earlier process may have sent right before.
 
     When it did is not asked: after a step of the clock nobody could tell.
     """
-    return max(1.0, 1.0 / qps) * _HOLD_MARGIN if ledger.runs() else 0.0
+    return max(1.0, 1.0 / qps) * _PAUSE_MARGIN if ledger.runs() else 0.0
 
 
-def recover(ledger: Ledger, journal: Journal, night: Night, run_id: str, now: str, notes: Notes) -> None:
+def count_lost_credits(
+    ledger: Ledger, journal: Journal, night: Night, run_id: str, now: str, notes: Notes
+) -> None:
     """Count credits again that the journals know were spent, and a ledger that was lost does not."""
-    if others := _recover_others(ledger, night, run_id):
+    if others := _count_other_dates(ledger, night, run_id):
         notes.add(
             f"the ledger had lost {others} credits that the journals of other crawl dates know; "
             "they count again"
@@ -97,7 +99,7 @@ def recover(ledger: Ledger, journal: Journal, night: Night, run_id: str, now: st
         )
 
 
-def _recover_others(ledger: Ledger, night: Night, run_id: str) -> int:
+def _count_other_dates(ledger: Ledger, night: Night, run_id: str) -> int:
     """Count again in a ledger without any run what the journals of other dates know; returns the credits.
 
     They count for the day on which the journal's last page came. A journal that cannot be read is left out.

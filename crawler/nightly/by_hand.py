@@ -136,14 +136,15 @@ def _publish_the_rest(opened: _OpenDate, journal: Journal) -> int | None:
     kept = f"what that crawl paid for is in {journal.path} alone, and a run with --late goes on with it"
     if hidden:
         notes.append(
-            f"the former snapshot stays for the {hidden} sellers of a --fresh crawl that is not "
-            f"complete; {kept}"
+            f"the previous snapshot stays published for the {hidden} sellers of a --fresh crawl that is "
+            f"not complete; {kept}"
         )
     if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
         return None
     if not ReplaceGuard(journal, data, crawl_date).is_ours:
         notes.append(
-            f"the former snapshot stays, as the crawl that was to replace it is not complete; {kept}"
+            "the previous snapshot stays published, as the crawl that was to replace it is not complete; "
+            f"{kept}"
         )
         return None
     unknown = missing(pending_in(data, crawl_date), journal.sellers.known())

@@ -73,7 +73,7 @@ def wire(
     night, run = opened.night, opened.night.run
     breaker = Breaker(run.patience)
     pace = Pace(run.qps, night.settings.api.retry_after_cap, stop)
-    pace.pause(opened.initial_hold_s if before is None else max(1.0, 1.0 / run.qps))
+    pace.pause(opened.initial_pause_s if before is None else max(1.0, 1.0 / run.qps))
     retry = RetryRule(run.attempts, run.backoff)
     gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
     if before is not None:

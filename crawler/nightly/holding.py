@@ -17,7 +17,7 @@ from crawler.nightly.opening import Opened
 from crawler.nightly.shell import accept_command, place_of
 from crawler.nightly.suspicion import Suspicion
 from crawler.nightly.tally import Tally
-from crawler.store.held import Held, suspects
+from crawler.store.held import Held, to_recheck
 
 STAYS_HELD = "the night stays held back until the sellers that made it implausible are asked again"
 
@@ -27,11 +27,11 @@ def hold_back(
     counted: Tally,
     reason: CrawlerError | None,
     reasons: Sequence[str],
-    suspected: Sequence[pa.Array[Any]],
+    to_recheck: Sequence[pa.Array[Any]],
 ) -> CrawlerError:
     """Keep the night in the journal alone; returns why the run ended, be it for another `reason`.
 
-    `suspected` are the sellers to be asked again.
+    `to_recheck` are the sellers to be asked again.
     """
     sellers, night = counted.counts.sellers, opened.night
     code = SELLERS_FAILED.number if sellers["failed"] else 0
@@ -39,7 +39,7 @@ def hold_back(
         code = reason.exit_code
     sums = (sellers["total"], sellers["complete"], sellers["failed"])
     held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums)
-    held.note(opened.journal, suspected, counted.pending.ids)
+    held.note(opened.journal, to_recheck, counted.pending.ids)
     accept = accept_command(night.crawl_date, place_of(night.flags), night.data)
     return weightiest(
         reason, ImplausibleError(f"the night is not published; publish it as it is by: {accept}")
@@ -50,10 +50,10 @@ def disbelieve(
     opened: Opened, counted: Tally, reason: CrawlerError | None, disbelief: ImplausibleError
 ) -> CrawlerError:
     """Hold back a night whose canaries said that it cannot be believed; returns why the run ended."""
-    if not disbelief.suspects and (suspicion := Suspicion.of(opened.journal)) is not None:
+    if not disbelief.to_recheck and (suspicion := Suspicion.of(opened.journal)) is not None:
         suspicion.confirm(opened.journal)
-    suspected = [pa.array(disbelief.suspects, pa.string())]
-    return hold_back(opened, counted, reason, disbelief.reasons, suspected)
+    to_recheck = [pa.array(disbelief.to_recheck, pa.string())]
+    return hold_back(opened, counted, reason, disbelief.reasons, to_recheck)
 
 
 def still_held(opened: Opened) -> Held | None:
@@ -62,4 +62,5 @@ def still_held(opened: Opened) -> Held | None:
     Sellers that are answered otherwise by now must not hide the rest of them.
     """
     held = Held.of(opened.journal)
-    return held if held is not None and not opened.night.run.fresh and len(suspects(opened.journal)) else None
+    is_held = held is not None and not opened.night.run.fresh and len(to_recheck(opened.journal))
+    return held if is_held else None

@@ -16,7 +16,7 @@ from crawler.nightly.resumable import has_begun, published_before, require_journ
 from crawler.nightly.shell import whole_path
 from crawler.nightly.suspicion import Suspicion
 from crawler.store.files import output_errors, write_whole
-from crawler.store.held import release, suspects
+from crawler.store.held import release, to_recheck
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
@@ -63,8 +63,8 @@ class JournalOpening:
         if published is not None:
             published.take_over(journal)
             self.notes.add(
-                f"the journal of {night.crawl_date} is lost: the former snapshot stands for the sellers that "
-                "it has, and those that it has in full are not paid for again"
+                f"the journal of {night.crawl_date} is lost: the previous snapshot stays published for the "
+                "sellers that it has, and those that it has in full are not paid for again"
             )
         # First of all: the guard is only as good as what the journal says of itself.
         segments = night.world.staging(journal)
@@ -101,7 +101,7 @@ class JournalOpening:
             release(journal)
             self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
             suspicion = None
-        if run.fresh or not len(suspects(journal)):
+        if run.fresh or not len(to_recheck(journal)):
             journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
             segments.flush()

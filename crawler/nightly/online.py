@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from crawler.exit_codes import COMPLETE, INTERRUPTED
 from crawler.models.errors import CrawlerError, InputError, PageError
-from crawler.nightly.account import Account, initial_hold_s
+from crawler.nightly.account import Account, initial_pause_s
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import stamp
@@ -47,7 +47,7 @@ def ask_once(settings: Settings, key: str) -> str:
     departure, code = _Now(), CrawlerError.exit_code
     with hold_lock(run.data, run_id), state_errors(Layout(run.data).state), Ledger(run.data) as ledger:
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
-        pause = initial_hold_s(run.qps, ledger)
+        pause = initial_pause_s(run.qps, ledger)
         ledger.begin(run_id, crawl_date, stamp(now))
         try:
             account.reserve(lambda left: 1 if left is None else min(1, left))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from crawler.models.errors import DisplacedError
-from crawler.nightly.account import Account, initial_hold_s, recover
+from crawler.nightly.account import Account, count_lost_credits, initial_pause_s
 from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
@@ -23,7 +23,7 @@ from crawler.store.lock import Guard
 class Opened:
     """A crawl date that is open for this run, which holds the lock: what every later step is given.
 
-    `initial_hold_s` is how many seconds must pass before the first request. `guard` raises where what is
+    `initial_pause_s` is how many seconds must pass before the first request. `guard` raises where what is
     open is no longer at its path. `is_clock_doubtful`: nothing may be removed for its age.
     """
 
@@ -35,7 +35,7 @@ class Opened:
     ledger: Ledger
     store: OpenJournal
     account: Account
-    initial_hold_s: float
+    initial_pause_s: float
     is_clock_doubtful: bool
     notes: Notes
 
@@ -74,10 +74,10 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     doubt = doubt_by_last_run(night.world.now(), ledger.last_moment())
     if doubt is not None:
         notes.add(doubt)
-    hold_s = initial_hold_s(night.run.qps, ledger)
+    pause_s = initial_pause_s(night.run.qps, ledger)
     account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
     started_at = stamp(now)
-    recover(ledger, store.journal, night, run_id, started_at, notes)
+    count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)
     ledger.begin(run_id, night.crawl_date, started_at)
     LOG.info(
         "run %s: %d sellers for crawl date %s, at most %g requests/s, %s",
@@ -88,5 +88,5 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         account.in_words(),
     )
     return Opened(
-        night, run_id, started_at, dates, guard, ledger, store, account, hold_s, doubt is not None, notes
+        night, run_id, started_at, dates, guard, ledger, store, account, pause_s, doubt is not None, notes
     )

@@ -57,7 +57,7 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
     except OutputError as error:
         step.stop_reason = error
     except HeldBackError as held:
-        step.hold(held.counts, held.suspects)
+        step.hold(held.counts, held.to_recheck)
     _note_outdated(opened)
     step.stop_reason = opened.displacement or step.stop_reason
     counts = step.published_counts or step.counted().counts
@@ -106,7 +106,8 @@ class _Publishing:
             return
         if not opened.store.replace_guard.may_replace(night.listed.ids):
             opened.notes.add(
-                "the former snapshot stands until every seller of the new one has ended; a plain run goes on"
+                "the previous snapshot stays published until every seller of the new one has ended; "
+                "a run without --fresh goes on with it"
             )
         elif _has_answers(journal):
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
@@ -115,10 +116,10 @@ class _Publishing:
             release(journal)
             self.is_published = not hidden
 
-    def hold(self, rows: RowCounts, suspects: Sequence[pa.Array[Any]]) -> None:
+    def hold(self, rows: RowCounts, to_recheck: Sequence[pa.Array[Any]]) -> None:
         """Keep the night in the journal alone, since it is implausible."""
         self._note_rows(rows)
-        self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, rows.reasons, suspects)
+        self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, rows.reasons, to_recheck)
 
     def _why_held(self, outcome: CrawlOutcome) -> list[str] | None:
         """Why nothing can be published, which is noted; None where that must be judged."""
@@ -138,8 +139,8 @@ class _Publishing:
             inside += sum(self._opened.night.listed.contains([str(i) for i in ids.to_pylist()]))
         if total:
             text = (
-                f"the former snapshot stands for the {total} sellers of a --fresh crawl that has not ended, "
-                "until all of them have"
+                f"the previous snapshot stays published for the {total} sellers of a --fresh crawl, until "
+                "all of them have ended"
             )
             if inside < total:
                 text += (
@@ -210,7 +211,7 @@ class _Publishing:
 
 
 def _has_answers(journal: Journal) -> bool:
-    """Whether there is anything to publish: suspect answers that were forgotten leave nothing."""
+    """Whether there is anything to publish: answers that were forgotten leave nothing."""
     return any(map(len, journal.sellers.answered())) or any(journal.previous.all())
 
 

@@ -15,7 +15,7 @@ from crawler.models.errors import ImplausibleError
 from crawler.nightly.choosing import Choice, choose
 from crawler.nightly.opening import Opened
 from crawler.sellers.listing import SellerList
-from crawler.store.held import Held, release, suspects
+from crawler.store.held import Held, release, to_recheck
 
 _CANARIES = 20
 _CANDIDATES = 1000
@@ -25,14 +25,14 @@ _DIFFERING = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """Of the `suspects` that made a night implausible some are `canaries`, which are asked again first.
+    """Of the sellers `to_recheck`, which made a night implausible, the `canaries` are asked again first.
 
-    Suspects that are not in the list are forgotten with the others, and asked by a run that has them.
+    Those that are not in the list are forgotten with the others, and asked by a run that has them.
     """
 
     opened: Opened
     held: Held
-    suspects: list[str]
+    to_recheck: list[str]
     canaries: SellerList
 
     @classmethod
@@ -42,7 +42,7 @@ class Recheck:
         held = Held.of(journal)
         if held is None or night.run.fresh:
             return None
-        found = [str(i) for i in suspects(journal).to_pylist()]
+        found = [str(i) for i in to_recheck(journal).to_pylist()]
         listed = list(compress(found, night.listed.contains(found)))
         if not listed:
             return None
@@ -52,13 +52,13 @@ class Recheck:
         return cls(opened, held, found, replace(night.listed, ids=pa.array(canaries, pa.string())))
 
     def then(self) -> Choice:
-        """Choose the rest of the suspects, where the canaries are answered otherwise than before.
+        """Choose the rest of the sellers to recheck, where the canaries are answered otherwise than before.
 
         Raises `ImplausibleError` where they are not.
         """
         opened, journal = self.opened, self.opened.journal
         differing, ended = journal.previous.differing(map(str, self.canaries.ids.to_pylist()))
-        as_before = [each for each in self.suspects if each not in differing]
+        as_before = [each for each in self.to_recheck if each not in differing]
         if len(differing) <= _DIFFERING * ended:
             journal.previous.replace()
             text = f"{ended - len(differing)} of {ended} canaries are answered as before"

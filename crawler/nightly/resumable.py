@@ -67,7 +67,7 @@ def usable_generation(night: Night, run_id: str, notes: Notes, generation: int) 
     # Refused before anything is changed, where the rest of the date could not be kept.
     published_before(night)
     try:
-        _publish_earlier(night, f"{run_id}-former", notes, path)
+        _publish_earlier(night, f"{run_id}-previous", notes, path)
     except CrawlerError as error:
         notes.add(f"what the crawl before had paid for last is not published: {error}")
     return generation + 1

@@ -24,7 +24,7 @@ class AddressCheck:
     ones at once. `doubt`: what speaks against the address.
 
     `in_doubt`: refused requests by seller. `at_fault`: those whose sellers are to fail. `asked`: sellers
-    that are asked because the address is suspect.
+    that are asked because the address is in doubt.
     """
 
     def __init__(self, url: str = "", *, is_proven: bool = False) -> None:
@@ -48,18 +48,18 @@ class AddressCheck:
         self._blame_sellers(retriable=False)
 
     @property
-    def is_suspect(self) -> bool:
+    def is_doubtful(self) -> bool:
         """Whether sellers spread over the list are to be asked instead of the next ones."""
         return len(self.in_doubt) >= FIRST_REFUSED
 
     @property
     def may_ask(self) -> bool:
-        """Whether one more seller may be asked while the address is suspect."""
+        """Whether one more seller may be asked while the address is in doubt."""
         return len(self.asked) < SPREAD_REFUSED
 
-    def holds_back(self, request: PageRequest) -> bool:
+    def defers(self, request: PageRequest) -> bool:
         """Whether a request that was to be the first for its page must not leave now."""
-        return request.sent == 0 and self.is_suspect and request.seller.seller_id not in self.asked
+        return request.sent == 0 and self.is_doubtful and request.seller.seller_id not in self.asked
 
     def conclude(self) -> bool:
         """Decide when nobody is left to ask: True where the address is wrong; `doubt` says why.
@@ -72,7 +72,7 @@ class AddressCheck:
             f"none otherwise: is --api-url right? requests went to {self._url}; "
             f"the last answer: {last.reason}"
         )
-        if self.is_suspect:
+        if self.is_doubtful:
             return True
         self._blame_sellers(retriable=True)
         return False

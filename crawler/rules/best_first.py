@@ -161,7 +161,7 @@ class Top:
         self.threshold = -inf
 
     def learn(self, page: Page) -> None:
-        """Note a page's videos; of one that came before, the later value stands."""
+        """Note a page's videos; of one that came before, the later value counts."""
         rows = zip(page.ids, page.values, strict=True)
         self.add(((page.seller_id, video_id), value) for video_id, value in rows)
 

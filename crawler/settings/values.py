@@ -129,12 +129,12 @@ def _address(raw: Any) -> str | None:
         return None
     # urlsplit drops line breaks in silence, and others read a backslash as a slash
     if not raw.isprintable() or " " in raw or "\\" in raw:
-        raise RefusedValueError("no blanks, control characters or \\ may stand in the address")
+        raise RefusedValueError("blanks, control characters and \\ are not allowed in the address")
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         return None
     if "@" in parts.netloc or "?" in raw or "#" in raw:
-        raise RefusedValueError("no user, password, ? or # may stand in the address")
+        raise RefusedValueError("a user, a password, ? and # are not allowed in the address")
     return raw
 
 

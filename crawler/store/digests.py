@@ -42,7 +42,7 @@ def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str])
         write_whole(path, as_text(digests).encode(), private=True)
 
 
-def forget_former_digests(data: Path, day: date, run_id: str) -> None:
+def forget_previous_digests(data: Path, day: date, run_id: str) -> None:
     """Remove the lists of a date's snapshots that this run's snapshot has replaced."""
     for path in digests_files(_folder(data, day)):
         if path.stem != run_id:

@@ -148,7 +148,7 @@ def swap_in(staged: Path, live: Path) -> None:
     if not os.path.lexists(live):
         staged.rename(live)
     elif not _exchange(staged, live):
-        aside = staged.with_name(f"{staged.name}.former")
+        aside = staged.with_name(f"{staged.name}.previous")
         live.rename(aside)
         staged.rename(live)
         remove(aside)

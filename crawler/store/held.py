@@ -21,6 +21,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 
 _NOTE = "held"
+_IS_TO_RECHECK = "is_suspect"
 CANARIES = "canaries"
 """Under which the journal has whom a run asks first, to find out whether its answers can be believed."""
 
@@ -46,9 +47,9 @@ class Held:
         text = journal.meta(_NOTE)
         return cls(**orjson.loads(text)) if text else None
 
-    def note(self, journal: Journal, suspects: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
-        """Hold a night back. `suspects` are to be asked again, `pending` are listed and not known to it."""
-        _write(journal, suspects, pending)
+    def note(self, journal: Journal, to_recheck: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
+        """Hold a night back. `to_recheck` are to be asked again, `pending` are listed and not known to it."""
+        _write(journal, to_recheck, pending)
         journal.note(**{_NOTE: orjson.dumps(asdict(self)).decode()})
 
 
@@ -68,33 +69,34 @@ def release(journal: Journal) -> None:
         JournalFiles(journal.path).held_sellers.unlink(missing_ok=True)
 
 
-def suspects(journal: Journal) -> pa.Array[Any]:
+def to_recheck(journal: Journal) -> pa.Array[Any]:
     """The sellers whose answers made the night implausible."""
-    return _read(journal, is_suspect=True)
+    return _read(journal, is_to_recheck=True)
 
 
 def pending(journal: Journal) -> pa.Array[Any]:
     """The listed sellers of which the journal knew nothing when the night was held back."""
-    return _read(journal, is_suspect=False)
+    return _read(journal, is_to_recheck=False)
 
 
-def _write(journal: Journal, suspects: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
-    ids = pa.chunked_array([*suspects], pa.string()).unique()
+def _write(journal: Journal, to_recheck: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
+    ids = pa.chunked_array([*to_recheck], pa.string()).unique()
     sellers = pa.chunked_array([ids, pending], pa.string())
-    is_suspect = pa.chunked_array(
+    is_to_recheck = pa.chunked_array(
         [pa.repeat(pa.scalar(True), len(ids)), pa.repeat(pa.scalar(False), len(pending))]
     )
     sink, path = pa.BufferOutputStream(), JournalFiles(journal.path).held_sellers
-    pq.write_table(pa.table({"seller_id": sellers, "is_suspect": is_suspect}), sink)
+    pq.write_table(pa.table({"seller_id": sellers, _IS_TO_RECHECK: is_to_recheck}), sink)
     with output_errors(str(path)):
         write_whole(path, memoryview(sink.getvalue()), private=True)
 
 
-def _read(journal: Journal, *, is_suspect: bool) -> pa.Array[Any]:
+def _read(journal: Journal, *, is_to_recheck: bool) -> pa.Array[Any]:
     """Sellers of the list; none where it is missing or damaged, which costs the asking again alone."""
     path = JournalFiles(journal.path).held_sellers
     try:
         rows = pq.ParquetFile(path).read()
-        return rows.filter(pc.equal(rows["is_suspect"], pa.scalar(is_suspect)))["seller_id"].combine_chunks()
+        wanted = pc.equal(rows[_IS_TO_RECHECK], pa.scalar(is_to_recheck))
+        return rows.filter(wanted)["seller_id"].combine_chunks()
     except (pa.ArrowException, OSError, LookupError):
         return pa.array([], pa.string())

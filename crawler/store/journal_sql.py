@@ -88,7 +88,7 @@ SELECT seller_id FROM seller WHERE (status = 'failed' AND (retriable OR :retry_r
     OR (stop_reason = 'short_page' AND :stop = 'empty')
 """
 
-# Rows that are carried stand until their seller is read to its end, or cannot be.
+# Rows that are carried are kept until their seller is read to its end, or cannot be.
 END_SELLER = """
 INSERT INTO seller VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (seller_id) DO UPDATE SET
     status = excluded.status, stop_reason = excluded.stop_reason, error = excluded.error,
@@ -126,7 +126,7 @@ ORDER BY seller_id"""
 
 ALL_SUMMARIES = _SUMMARIES.format(sellers="known", pages="")
 
-# `listed` are the sellers to crawl anew; those of them that have no former crawl yet are `moved`.
+# `listed` are the sellers to crawl anew; those of them that have no previous crawl yet are `moved`.
 _OF_MOVED = _SUMMARIES.format(sellers="moved", pages="WHERE seller_id IN (SELECT seller_id FROM moved)")
 _MOVE = """INSERT INTO former
     SELECT seller_id, :batch, 0, 0, after,

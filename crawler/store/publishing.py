@@ -13,7 +13,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from crawler.models.errors import CarriedRowsLostError, OutputError
-from crawler.store.digests import digests_of, forget_former_digests, keep_digests
+from crawler.store.digests import digests_of, forget_previous_digests, keep_digests
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync, fsync_tree, output_errors, remove, swap_in, withdraw
 from crawler.store.journal import Journal
@@ -79,7 +79,7 @@ def publish(
         reached("publish.digests")
         before_exchange(plan, staged)
         _exchange(journal, plan, staged, wait)
-        forget_former_digests(plan.data, plan.crawl_date, plan.run_id)
+        forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
     journal.note(published_mark=journal.reader.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
@@ -104,7 +104,7 @@ def _stage(
     reached("publish.judged")
     if judged.is_held:
         shutil.rmtree(staged.folder)
-        raise HeldBackError(counts, judged.suspects)
+        raise HeldBackError(counts, judged.to_recheck)
     compared = compare(plan, staged, judged.metadata)
     counts.changes = dict(compared.counts)
     counts.warnings = [*dict.fromkeys((*judged.warnings, *compared.warnings))]

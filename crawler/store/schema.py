@@ -12,7 +12,7 @@ from crawler.models.api import API_COLUMNS, COUNT_COLUMNS
 from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
-"""The metadata key of `sellers/` files under which stands what the pages were sorted by, and which way."""
+"""The metadata key of `sellers/` files that holds what the pages were sorted by, and which way."""
 NO_REGION = f"{REGION_KEY}__HIVE_DEFAULT_PARTITION__"
 _LONGEST_NAME = 255
 FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
@@ -94,17 +94,17 @@ _CHANGE_FIELDS: list[pa.Field[Any]] = [
 CHANGES_SCHEMA = pa.schema(_CHANGE_FIELDS)
 """The columns of `changes/`."""
 RUN = "crawler.run"
-"""The metadata key of `changes/` files under which stands the run whose snapshot they belong to."""
+"""The metadata key of `changes/` files that holds the run whose snapshot they belong to."""
 RESTS_ON = "crawler.rests_on"
 """The same for the snapshots that they were compared with: JSON, crawl date to run ID."""
 
 OUTDATED_BY = "crawler.changes_outdated_by"
-"""The metadata key of `sellers/` files under which stand the snapshots that were published after the date's
+"""The metadata key of `sellers/` files that holds the snapshots that were published after the date's
 changes were made, and may change them: JSON, crawl date to run ID."""
 
 
 PLAUSIBILITY = "crawler.plausibility"
-"""The metadata key of `sellers/` files under which the verdict stands, with the night's measures: JSON."""
+"""The metadata key of `sellers/` files that holds the verdict, with the night's measures: JSON."""
 
 
 @lru_cache(maxsize=4096)

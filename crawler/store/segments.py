@@ -26,7 +26,7 @@ from crawler.store.segment_file import write_segment
 
 SEGMENT_PAGES = 32_768
 SEGMENT_BYTES = 16 * 1024 * 1024
-"""Bodies that wait at most, in JSON: either bound closes a segment."""
+"""Bodies that wait at most, in JSON: either limit closes a segment."""
 _BLOCK_PAGES = 512
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Pages that are read at a time."""

@@ -31,7 +31,7 @@ class RowCounts:
 
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
     worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
-    `changes` counts the rows of `changes/` by kind; `warnings` tell what they are not compared with.
+    `changes` counts the rows of `changes/` by kind; `warnings` say what they are not compared with.
     `verdict` says whether they can be believed, and `reasons` why not.
     """
 
@@ -55,14 +55,14 @@ class RowCounts:
 class Judged:
     """A verdict on a staged snapshot, and a sentence for each reason; `is_held`: it must not be published.
 
-    `metadata` goes into the `sellers/` file. `suspects` has the sellers whose answers made it implausible.
+    `metadata` goes into the `sellers/` file. `to_recheck` has the sellers whose answers made it implausible.
     """
 
     verdict: str | None = None
     reasons: list[str] = field(default_factory=list)
     is_held: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
-    suspects: list[pa.Array[Any]] = field(default_factory=list)
+    to_recheck: list[pa.Array[Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -73,10 +73,10 @@ Judge = Callable[[Journal, "SnapshotPlan", StagedFolder, RowCounts], Judged]
 class HeldBackError(Exception):
     """A snapshot that was not published, since it was found implausible."""
 
-    def __init__(self, counts: RowCounts, suspects: list[pa.Array[Any]]) -> None:
+    def __init__(self, counts: RowCounts, to_recheck: list[pa.Array[Any]]) -> None:
         super().__init__(*counts.reasons)
         self.counts = counts
-        self.suspects = suspects
+        self.to_recheck = to_recheck
 
 
 @dataclass(frozen=True, slots=True)

@@ -687,17 +687,17 @@ async def test_a_server_that_closes_every_connection_is_unavailable_and_costs_no
 
 
 async def test_what_holds_a_departure_back_ends_the_fetch() -> None:
-    class HeldBackError(Exception):
+    class ElsewhereError(Exception):
         pass
 
-    class Held(Leaving):
+    class Elsewhere(Leaving):
         async def leave(self, ready: Callable[[], bool]) -> bool:
             assert ready()
-            raise HeldBackError
+            raise ElsewhereError
 
     async with serving(saying(PAGE)) as server, client(server.url) as api:
-        with pytest.raises(HeldBackError):
-            await fetch(api, Held())
+        with pytest.raises(ElsewhereError):
+            await fetch(api, Elsewhere())
         assert not server.requests
         assert (await fetch(api)).row_count == 1
 

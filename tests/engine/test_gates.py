@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from virtual_time import run_virtual
 
 from crawler.engine.credits import Credits
-from crawler.engine.gates import Gates, HeldBackError
+from crawler.engine.gates import DeferredError, Gates
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
@@ -178,7 +178,7 @@ class Rig:
                 wait = request.due - now()
             except ThrottledError:
                 wait = 0.0
-            except HeldBackError:
+            except DeferredError:
                 pass
             else:
                 return None
@@ -538,7 +538,7 @@ def test_an_answer_between_keeps_the_breaker_closed() -> None:
     assert any(isinstance(end, RefusedError) for end in ended)
 
 
-def test_who_is_held_back_gets_the_credit_back_and_loses_no_attempt() -> None:
+def test_who_is_deferred_gets_the_credit_back_and_loses_no_attempt() -> None:
     rig = Rig(FakeApi(lambda at, _seller: UnavailableError("500") if at < 1020 else None), qps=2)
     assert run(rig, 25) == [None] * 25
     assert sum(request.failures for request in rig.requests) == rig.gates.counts.by_status["500"]

@@ -40,7 +40,7 @@ def test_a_stale_api_is_odd_at_first_and_implausible_after_three_nights_that_mov
             assert found.measures.compared.hours == 24
             verdict = judge(found.measures, past)
             assert verdict.kind is (Plausibility.IMPLAUSIBLE if night > 3 else Plausibility.ODD), night
-            assert sum(map(len, found.suspects["still"])) == 60
+            assert sum(map(len, found.hits["still"])) == 60
         moved = [shop(n, 1000 + 100 * night, START + night * DAY) for n in range(60)]
         past.append(measured(tmp_path, night, moved).measures)
         assert judge(past[-1], past[:-1]).kind is Plausibility.PLAUSIBLE
@@ -63,7 +63,7 @@ def test_only_sellers_that_were_read_whole_on_both_nights_are_compared(tmp_path:
     assert found.measures.compared is not None
     assert found.measures.compared.emptied == Share(1, 1)
     assert found.measures.compared.regions == {"MY": Share(1, 1)}
-    assert [ids.to_pylist() for ids in found.suspects["emptied"]] == [["001"]]
+    assert [ids.to_pylist() for ids in found.hits["emptied"]] == [["001"]]
     assert (found.measures.empty, found.measures.rows) == (Share(2, 5), 5)
 
 

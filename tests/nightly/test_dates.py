@@ -368,7 +368,7 @@ def test_close_keeps_pending_sellers_and_a_whole_snapshot_before_fresh(night: Be
     rows = job.ids()
     job.run(source, "--late", "--fresh", "--budget", str(simulator.stats.requests + 2), code=3)
     done = call(job, "close", DATE)
-    assert "former snapshot" in done.stderr
+    assert "previous snapshot" in done.stderr
     assert job.ids() == rows
 
 

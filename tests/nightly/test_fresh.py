@@ -91,7 +91,7 @@ def test_one_seller_is_renewed_and_the_others_stay_as_they_are(night: Begin, jou
     assert runs_of(job)[one] != set.union(*(runs for i, runs in runs_of(job).items() if i != one))
 
 
-def test_a_seller_that_fails_keeps_its_former_rows_and_is_marked(night: Begin) -> None:
+def test_a_seller_that_fails_keeps_its_previous_rows_and_is_marked(night: Begin) -> None:
     page, ids = 3, Catalogue(SMALL).seller_ids(COUNT)
     one = deep_seller(ids)
     # Look-ahead is off, so that the fault meets this page.
@@ -125,12 +125,14 @@ def test_what_is_cut_short_goes_on_and_loses_nothing(night: Begin) -> None:
     report = job.run(job.sellers(fresh), "--fresh", "--budget", str(total - 4), code=3)
     assert not report["published"]
     assert "--fresh" not in report["go_on"]
-    assert any("former snapshot stands" in note for note in report["notes"])
+    assert any("previous snapshot stays published" in note for note in report["notes"])
     assert rows_by_seller(job) == before
     # Another --fresh is published by itself, beside the one that waits.
     report = job.run(job.sellers(other), "--fresh")
     assert report["published"]
-    assert any(note.startswith("the former snapshot stands for the 6 sellers") for note in report["notes"])
+    assert any(
+        note.startswith("the previous snapshot stays published for the 6 sellers") for note in report["notes"]
+    )
     after = rows_by_seller(job)
     assert {i: after[i] for i in before if i not in other} == {i: before[i] for i in before if i not in other}
     assert all(runs_of(job)[i] == {report["run_id"]} for i in other if i in after)
@@ -184,7 +186,7 @@ def test_what_is_published_without_any_state_is_not_paid_for_again(night: Begin)
     assert report["rows"]["written"] == len(job.videos())
 
 
-def test_damaged_pages_of_a_former_crawl_cost_no_published_row(night: Begin) -> None:
+def test_damaged_pages_of_a_previous_crawl_cost_no_published_row(night: Begin) -> None:
     job, _, ids = crawled(night)
     before, one = job.ids(), deep_seller(ids)
     job.run(job.sellers([one]), "--fresh", "--budget", str(cost(*ids) + 2), code=3)

@@ -301,7 +301,7 @@ def test_one_run_at_a_time(night: Begin) -> None:
     first.communicate(timeout=20)
 
 
-def test_fresh_stands_behind_the_former_snapshot_until_it_is_whole(night: Begin) -> None:
+def test_fresh_leaves_the_previous_snapshot_published_until_it_is_whole(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     ids = simulator.catalogue.seller_ids(40)
     source = job.sellers(ids)

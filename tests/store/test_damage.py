@@ -165,7 +165,7 @@ def test_a_dataset_on_another_file_system_is_refused_before_anything_is_sent(nig
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_shorter_list_does_not_take_the_place_of_the_former_snapshot(night: Begin, fresh: bool) -> None:
+def test_a_shorter_list_does_not_take_the_place_of_the_previous_snapshot(night: Begin, fresh: bool) -> None:
     job, _, ids, source = begun(night)
     job.run(source)
     rows = job.ids()
@@ -175,7 +175,7 @@ def test_a_shorter_list_does_not_take_the_place_of_the_former_snapshot(night: Be
         shutil.rmtree(job.data / "state")
     report = job.run(job.sellers(ids[:3]))
     assert job.ids() == rows
-    assert any("former snapshot stands" in note for note in report["notes"])
+    assert any("previous snapshot stays published" in note for note in report["notes"])
     job.run(job.sellers(ids))
     assert job.ids() == rows
 

@@ -224,7 +224,7 @@ def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: 
 def test_what_was_announced_by_a_killed_run_is_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the exchange, a run leaves the former snapshot's rows under the former run's name."""
+    """Killed before the exchange, a run leaves the previous snapshot's rows under the previous run's name."""
     published(tmp_path, [page("7", 1, [row("1")])])
 
     def die(step: str) -> None:
