@@ -52,14 +52,14 @@ async def crawl(url: str, key: str, sellers: list[str]) -> tuple[list[dict[str, 
 
 
 def main() -> None:
-    """Crawl, write, and tell on standard output what was asked for and how long it took."""
+    """Crawl, write, and print on standard output what was asked for and how long it took."""
     url, key, sellers, out = sys.argv[1:]
     began = time.monotonic()
     rows, requests = asyncio.run(crawl(url, key, Path(sellers).read_text().split()))
     crawled = time.monotonic()
     pq.write_table(pa.Table.from_pylist(rows), out, compression="zstd")
-    told = {"requests": requests, "rows": len(rows), "busy": crawled - began}
-    print(json.dumps(told))
+    summary = {"requests": requests, "rows": len(rows), "busy": crawled - began}
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Truth:
 
 @dataclass
 class Evening:
-    """What the plan said, what the run told, and the truth."""
+    """What the plan said, what the run reported, and the truth."""
 
     plan: dict[str, Any]
     report: dict[str, Any]
@@ -114,8 +114,8 @@ def _plan(job: Night, source: Path, day: date, flags: tuple[str, ...]) -> dict[s
     shown = subprocess.run(
         [*command, *flags], env=job.environ(), cwd=job.folder, check=True, stdout=subprocess.PIPE
     )
-    told: dict[str, Any] = json.loads(shown.stdout)
-    return told
+    plan: dict[str, Any] = json.loads(shown.stdout)
+    return plan
 
 
 def _truth(data: Path, day: date, catalogue: Catalogue) -> Truth:
@@ -142,22 +142,22 @@ def _truth_of(rows: list[dict[str, Any]], now: dict[str, dict[str, Any]]) -> Tru
     return Truth(1, int(changed + missed + gone > 0), carried, changed, missed, gone)
 
 
-def tell_plans(title: str, evenings: list[Evening]) -> None:
+def print_plans(title: str, evenings: list[Evening]) -> None:
     """One line a night: what was planned, and what it cost."""
     print(f"\n{title}: the plan against the stand-in's own count of requests")
     print("| night | low | expected | high | true | error |\n|---|---|---|---|---|---|")
     for number, evening in enumerate(evenings):
         low, expected, high = (evening.plan["credits"][name] for name in ("low", "expected", "high"))
         error = "" if expected is None else f"{expected / evening.served - 1:+.1%}"
-        told = ["not known" if value is None else f"{value:,}" for value in (expected, high)]
-        print(f"| {number + 1} | {low:,} | {told[0]} | {told[1]} | {evening.served:,} | {error} |")
+        figures = ["not known" if value is None else f"{value:,}" for value in (expected, high)]
+        print(f"| {number + 1} | {low:,} | {figures[0]} | {figures[1]} | {evening.served:,} | {error} |")
 
 
 def tell_savings(name: str, evenings: list[Evening]) -> None:
     """One line for all nights after the first: credits, and how often the audit and the truth say wrong."""
     later = evenings[1:]
     full, spent = sum(e.full for e in later), sum(e.served for e in later)
-    told = {
+    totals = {
         key: sum(e.report["carry_forward"][key] for e in later) for key in later[0].report["carry_forward"]
     }
     truth = Truth()
@@ -166,9 +166,9 @@ def tell_savings(name: str, evenings: list[Evening]) -> None:
     written = sum(e.report["rows"]["written"] for e in later)
     stale = truth.changed + truth.missed + truth.gone
     print(
-        f"| {name} | {full:,} | {spent:,} | {1 - spent / full:.1%} | {told['carried']:,} "
+        f"| {name} | {full:,} | {spent:,} | {1 - spent / full:.1%} | {totals['carried']:,} "
         f"| {truth.rows:,} of {written:,} | {stale:,} | {_share(truth.wrong, truth.sellers)} "
-        f"| {_share(told['wrong'], told['audited'])} |"
+        f"| {_share(totals['wrong'], totals['audited'])} |"
     )
 
 
@@ -193,8 +193,8 @@ def main() -> None:
             "0.9": pool.submit(played, Catalogue, 0.9, _NIGHTS, *CARRY),
             "0.6, and of the others the heads": pool.submit(played, QuietHead, 0.6, _NIGHTS, *CARRY),
         }
-        tell_plans("0 stand still, nothing is carried", plain.result())
-        tell_plans("0.6 stand still, --carry-forward", carried.result())
+        print_plans("0 stand still, nothing is carried", plain.result())
+        print_plans("0.6 stand still, --carry-forward", carried.result())
         print(f"\n--carry-forward, {_NIGHTS - 1} nights after the first one, --max-age 7, --audit 0.05:")
         print(
             "| stand still | credits for all | spent | saved | sellers carried | rows carried "

@@ -175,8 +175,8 @@ def night(qps: int, requests: int, latency: tuple[float, float], folder: Path) -
         environ = {**os.environ, "KEYAPI_API_KEY": "sk_live_ceiling", "CRAWLER_API_URL": address}
         subprocess.run([sys.executable, *command], env=environ, check=True)
         process.stdin.close()
-        told = orjson.loads(process.stdout.read())
-    return seen(qps, latency, told["refused"], told["arrivals"])
+        summary = orjson.loads(process.stdout.read())
+    return seen(qps, latency, summary["refused"], summary["arrivals"])
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from memory import DATE, NEXT_DATE, Peak, command, measured, own
 from place import new_folder
-from spread import keep, spread, told
+from spread import in_words, keep, spread
 
 ROUNDS = 3
 SELLER_ROWS = 100
@@ -47,7 +47,7 @@ def crawler(arguments: list[str]) -> None:
 def line(name: str, rounds: list[Peak]) -> str:
     """What one of the two took, in words."""
     wall, cpu, mib = ([getattr(each, at) for each in rounds] for at in ("seconds", "cpu", "mib"))
-    return f"{name:8} {told(wall, '.1f')} s, {told(cpu, '.1f')} s CPU, {told(mib, '.0f')} MiB"
+    return f"{name:8} {in_words(wall, '.1f')} s, {in_words(cpu, '.1f')} s CPU, {in_words(mib, '.0f')} MiB"
 
 
 def report(rows: int, rounds: list[tuple[Peak, Peak]], load: tuple[float, float, float]) -> None:
@@ -58,7 +58,7 @@ def report(rows: int, rounds: list[tuple[Peak, Peak]], load: tuple[float, float,
     print(f"two dates of {rows:,} rows; the second one published")
     print(line("with", compared))
     print(line(_WITHOUT, plain))
-    print(f"with / without: {told(wall)} time, {told(cpu)} CPU", flush=True)
+    print(f"with / without: {in_words(wall)} time, {in_words(cpu)} CPU", flush=True)
     kept = [{"with": one._asdict(), _WITHOUT: other._asdict()} for one, other in rounds]
     about = {"rows": rows, "seller_rows": SELLER_ROWS, "cpus": os.cpu_count(), "load_before": load}
     peak = max(each.mib for each in compared)

@@ -46,7 +46,7 @@ class Shelf:
         return list(accumulate(totals))
 
     def history(self) -> dict[str, list[float]]:
-        """Last night's page sums, as a snapshot tells them."""
+        """Last night's page sums, as a snapshot has them."""
         return {s: [total for total, _, rows in pages if rows] for s, pages in self.pages.items()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 from place import new_folder
-from spread import keep, spread, told
+from spread import in_words, keep, spread
 
 from crawler.models.page import Page
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -46,8 +46,8 @@ def main() -> None:
             medians[survive].append(statistics.median(taken) * 1000)
         ratios = [power / kill for kill, power in zip(medians[False], medians[True], strict=True)]
         print(
-            f"{pages:>3} pages a commit: process-kill {told(medians[False])} ms, "
-            f"power-loss {told(medians[True])} ms; ratio {told(ratios, '.1f')}"
+            f"{pages:>3} pages a commit: process-kill {in_words(medians[False])} ms, "
+            f"power-loss {in_words(medians[True])} ms; ratio {in_words(ratios, '.1f')}"
         )
         result[f"{pages} pages"] = {
             "process_kill_ms": spread(medians[False]),

@@ -97,7 +97,9 @@ def night(sizes: dict[str, int], mode: Mode, qps: float, latency: float, *, sort
     return api
 
 
-def told(sizes: dict[str, int], qps: float, latency: float, name: str, run: Callable[[], Shelves]) -> None:
+def print_run(
+    sizes: dict[str, int], qps: float, latency: float, name: str, run: Callable[[], Shelves]
+) -> None:
     """Print one line of the table."""
     began = time.monotonic()
     times = run().arrivals
@@ -120,7 +122,7 @@ def main() -> None:
     print("   qps latency s  look-ahead               requests  extra  night s  to ideal")
     for qps, latency in ((50, 1.5), (200, 0.3), (200, 1.5), (1000, 1.5)):
         for name, mode, sort in RUNGS:
-            told(
+            print_run(
                 sizes,
                 qps,
                 latency,

@@ -58,8 +58,8 @@ def environ() -> dict[str, str]:
 
 def command(folder: Path, *options: str, date: str = DATE) -> list[str]:
     """`crawler run` over the list and the data of a folder."""
-    told = ["run", str(folder / "sellers.csv"), "--data", str(folder / "data"), "--crawl-date", date]
-    return [sys.executable, "-m", "crawler", *told, "--quiet", *options]
+    arguments = ["run", str(folder / "sellers.csv"), "--data", str(folder / "data"), "--crawl-date", date]
+    return [sys.executable, "-m", "crawler", *arguments, "--quiet", *options]
 
 
 def ended(job: subprocess.Popen[bytes], began: float) -> Peak:
@@ -97,8 +97,8 @@ def until_first_request(folder: Path, date: str = DATE) -> Peak:
 @contextmanager
 def stand_in() -> Iterator[str]:
     """The stand-in of the API in a process of its own; gives its address."""
-    told = [sys.executable, "-m", "crawler", "simulate", "--port", "0", "--day", "0"]
-    with subprocess.Popen(told, env=environ(), stdout=subprocess.PIPE, text=True) as server:
+    server_command = [sys.executable, "-m", "crawler", "simulate", "--port", "0", "--day", "0"]
+    with subprocess.Popen(server_command, env=environ(), stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().split()[0]
         server.terminate()
@@ -118,8 +118,8 @@ def budgets(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     for size in sizes:
         with new_folder() as name, stand_in() as url:
             own("list", Path(name), size)
-            told = command(Path(name), "--api-url", url, "--budget", "200", "--qps", "200")
-            yield f"list of {size:,}, 200 credits", measured(told)
+            crawl = command(Path(name), "--api-url", url, "--budget", "200", "--qps", "200")
+            yield f"list of {size:,}, 200 credits", measured(crawl)
 
 
 def shops(sizes: list[Shop]) -> Iterator[tuple[str, Peak]]:
@@ -138,8 +138,8 @@ def nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     for size in sizes:
         with new_folder() as name, stand_in() as url:
             own("list", Path(name), size)
-            told = command(Path(name), "--api-url", url, "--qps", "2000")
-            yield f"{size:,} sellers over HTTP", measured(told)
+            crawl = command(Path(name), "--api-url", url, "--qps", "2000")
+            yield f"{size:,} sellers over HTTP", measured(crawl)
 
 
 def shallow_nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
@@ -150,8 +150,8 @@ def shallow_nights(sizes: list[int]) -> Iterator[tuple[str, Peak]]:
     for size in sizes if nginx else ():
         with new_folder() as name, one_page(Path(name), nginx or "", 9) as url:
             own("list", Path(name), size)
-            told = command(Path(name), "--api-url", url, "--qps", "10000", "--workers", "256")
-            yield f"{size:,} sellers of 9 rows over HTTP", measured(told)
+            crawl = command(Path(name), "--api-url", url, "--qps", "10000", "--workers", "256")
+            yield f"{size:,} sellers of 9 rows over HTTP", measured(crawl)
 
 
 def write_list(folder: Path, count: int) -> list[str]:
@@ -199,10 +199,10 @@ def fill(folder: Path, sellers: int, rows: int, crawl_date: str = DATE) -> None:
                     waiting = []
         staging.write(waiting)
         staging.flush()
-        told = journal.reader.credits()
+        spent = journal.reader.credits()
     with Ledger(folder / "data") as ledger:
         ledger.begin(f"bench{night}", day, f"{day}T02:10:00.000Z")
-        ledger.reserve(f"bench{night}", day, None, lambda _left: told)
+        ledger.reserve(f"bench{night}", day, None, lambda _left: spent)
 
 
 def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
@@ -242,8 +242,8 @@ def _page_rows(seller: str, body: bytes, number: int) -> dict[str, list[Any]]:
 
 def show(name: str, peak: Peak) -> None:
     """One line of the table."""
-    told = f"{name:60} {peak.mib:6.0f} MiB  {peak.seconds:7.1f} s  {peak.cpu:7.1f} s CPU"
-    print(told + (f"  exit {peak.code}" if peak.code not in {0, 3} else ""), flush=True)
+    line = f"{name:60} {peak.mib:6.0f} MiB  {peak.seconds:7.1f} s  {peak.cpu:7.1f} s CPU"
+    print(line + (f"  exit {peak.code}" if peak.code not in {0, 3} else ""), flush=True)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ http {{
 class Served:
     """Where pages are served, by what, for which sellers, and how many requests these take.
 
-    `asked` is the server's own count of requests so far; nginx counts only where told to.
+    `asked` is the server's own count of requests so far; nginx counts only where it is set to.
     """
 
     url: str
@@ -99,11 +99,11 @@ def one_page(folder: Path, nginx: str, rows: int) -> Iterator[str]:
     shown = catalogue.page(seller, 1, 1, 1, PAGE_SIZE)[:rows]
     # nginx reads no value of more than 4 KiB.
     short = {"avatar": "https://images.example/a.jpg", "reflow_cover": "https://images.example/c.jpg"}
-    told = [
+    rows = [
         {**row, **short, "video_desc": f"review {n}", "seller_id": "@", "video_id": f"@{n}"}
         for n, row in enumerate(shown)
     ]
-    body = orjson.dumps({"code": 0, "message": "success", "data": told, "requestId": "$request_id"}).decode()
+    body = orjson.dumps({"code": 0, "message": "success", "data": rows, "requestId": "$request_id"}).decode()
     with _nginx(nginx, folder, f"return 200 '{body.replace('@', '${arg_seller_id}')}';", "off") as url:
         yield url
 
@@ -149,15 +149,15 @@ def _wait_for(port: int) -> None:
 def _stand_in() -> Iterator[tuple[str, Callable[[], int]]]:
     command = [sys.executable, __file__]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as server:
-        told, orders = server.stdout, server.stdin
-        assert told is not None
+        answers, orders = server.stdout, server.stdin
+        assert answers is not None
         assert orders is not None
 
         def asked() -> int:
             print(file=orders, flush=True)
-            return int(told.readline())
+            return int(answers.readline())
 
-        yield told.readline().strip(), asked
+        yield answers.readline().strip(), asked
         orders.close()
 
 

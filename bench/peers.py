@@ -70,9 +70,9 @@ def dlt_command(_pages: Served, sellers: Path, folder: Path) -> list[str]:
 def scrapy_command(sellers: Path, feed: Path, options: dict[str, Any], settings: dict[str, str]) -> list[str]:
     """The spider, writing to a feed with such options."""
     feeds = orjson.dumps({str(feed): {"format": "parquet", **options}}).decode()
-    told = {"LOG_LEVEL": "WARNING", "FEEDS": feeds, **settings}
+    options = {"LOG_LEVEL": "WARNING", "FEEDS": feeds, **settings}
     command = ["scrapy", "runspider", str(HERE / "peer_scrapy.py"), "-a", f"sellers={sellers}"]
-    flags = [part for name, value in told.items() for part in ("-s", f"{name}={value}")]
+    flags = [part for name, value in options.items() for part in ("-s", f"{name}={value}")]
     return [sys.executable, "-m", *command, *flags]
 
 
@@ -107,7 +107,7 @@ def files(pattern: str) -> Callable[[Path], Iterator[pa.Table]]:
 
 
 def snapshot(folder: Path) -> Iterator[pa.Table]:
-    """The crawler's dataset, `create_time` as the API tells it."""
+    """The crawler's dataset, `create_time` as the API has it."""
     table = ds.dataset(folder / "videos", partitioning=ds.partitioning(flavor="hive")).to_table()
     seconds = pc.divide(table["create_time"].cast(pa.int64()), 1000).cast(pa.string())
     yield table.set_column(table.column_names.index("create_time"), "create_time", seconds)
@@ -124,7 +124,7 @@ PEERS = (
 
 
 def asked(pages: Served) -> int:
-    """The server's count, once it stands still."""
+    """The server's count, once it no longer grows."""
     count = -1
     while count != (count := pages.asked()):
         time.sleep(SETTLED)
@@ -201,7 +201,7 @@ def ratios(rounds: list[dict[str, Cost]], name: str, value: Callable[[Cost], flo
     return spread([value(costs[name]) / value(costs[BASELINE.name]) for costs in rounds])
 
 
-def told(rounds: list[dict[str, Cost]], kills: list[dict[str, Killed]]) -> dict[str, dict[str, Any]]:
+def medians_of(rounds: list[dict[str, Cost]], kills: list[dict[str, Killed]]) -> dict[str, dict[str, Any]]:
     """What is kept of each."""
     return {
         name: {
@@ -243,7 +243,7 @@ def main() -> None:
         bench = Bench(pages, Path(place))
         rounds = [{peer.name: bench.run(peer) for peer in everybody} for _ in range(ROUNDS)]
         kills = [{peer.name: bench.kill(peer) for peer in everybody} for _ in range(KILLS)]
-    result = told(rounds, kills)
+    result = medians_of(rounds, kills)
     print("\n".join(table(result)))
     used = {name: version(name) for name in ("dlt", "Scrapy")}
     about = {"server": pages.by, "requests": pages.requests, "machine": machine(), "versions": used}

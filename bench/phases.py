@@ -59,11 +59,11 @@ def main() -> None:
         except SystemExit as end:
             if end.code:
                 raise
-        told = {phase: seconds / pages.requests * 1e6 for phase, seconds in used.items()}
-    for phase, micros in told.items():
+        micros_by_phase = {phase: seconds / pages.requests * 1e6 for phase, seconds in used.items()}
+    for phase, micros in micros_by_phase.items():
         print(f"{phase:<32} {micros:>6.0f} us a request")
     sys.argv = results
-    keep("phases", told)
+    keep("phases", micros_by_phase)
 
 
 if __name__ == "__main__":

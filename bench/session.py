@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 from pages import Served, served
 from place import new_folder
-from spread import keep, spread, told
+from spread import in_words, keep, spread
 from throughput import machine
 
 from crawler.api.answers import read_answer
@@ -80,7 +80,7 @@ async def with_session(pages: Served) -> float:
 
 
 def measured(way: Callable[[Served], Awaitable[float]], pages: Served) -> float:
-    """One side of a round, with the collector as quiet as in a crawl."""
+    """One side of a round, with the garbage collector set as in a crawl."""
     gc.collect()
     gc.freeze()
     with asyncio.Runner() as runner:
@@ -99,8 +99,8 @@ def main() -> None:
     client, session = map(list, zip(*rounds[1:], strict=True))
     ratios = [a / b for a, b in rounds[1:]]
     print(f"{ROUNDS} rounds of {REQUESTS:,} requests; {pages.by}; aiohttp {aiohttp.__version__}")
-    print(f"CPU a request, us: client {told(client, '.0f')}, session {told(session, '.0f')}")
-    print(f"client / session: {told(ratios)}")
+    print(f"CPU a request, us: client {in_words(client, '.0f')}, session {in_words(session, '.0f')}")
+    print(f"client / session: {in_words(ratios)}")
     about = {"server": pages.by, "requests": REQUESTS, "machine": machine(), "aiohttp": aiohttp.__version__}
     keep("session", {**about, "client": spread(client), "session": spread(session), "ratio": spread(ratios)})
 

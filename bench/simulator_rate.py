@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
 from aiohttp import web
-from spread import keep, spread, told
+from spread import in_words, keep, spread
 
 from crawler.models.api import PAGE_SIZE
 from crawler.simulator.catalogue import Catalogue
@@ -118,16 +118,16 @@ async def load(url: str, requests: list[bytes]) -> list[int]:
 
 
 def serve(pipe: Connection, make: Callable[[], Simulator | Bare]) -> None:
-    """Serve until told to stop, then tell the seconds of CPU that were used while serving."""
+    """Serve until asked to stop, then send the seconds of CPU that were used while serving."""
 
-    async def until_told() -> float:
+    async def until_stopped() -> float:
         async with make() as server:
             began = time.process_time()
             pipe.send(server.url)
             await asyncio.to_thread(pipe.recv)
             return time.process_time() - began
 
-    pipe.send(asyncio.run(until_told()))
+    pipe.send(asyncio.run(until_stopped()))
 
 
 def measured(make: Callable[[], Simulator | Bare], requests: list[bytes]) -> Rate:
@@ -152,10 +152,10 @@ def main() -> None:
     clock = [stand_in.by_clock / bare.by_clock for stand_in, bare in rounds]
     cpu = [stand_in.by_cpu / bare.by_cpu for stand_in, bare in rounds]
     print(
-        f"stand-in {told([stand_in.by_clock for stand_in, _ in rounds], ',.0f')} requests/s, bodies of "
-        f"{rounds[0][0].size:,} bytes; bare aiohttp {told([bare.by_clock for _, bare in rounds], ',.0f')}"
+        f"stand-in {in_words([stand_in.by_clock for stand_in, _ in rounds], ',.0f')} requests/s, bodies of "
+        f"{rounds[0][0].size:,} bytes; bare aiohttp {in_words([bare.by_clock for _, bare in rounds], ',.0f')}"
     )
-    print(f"    stand-in / bare aiohttp: {told(clock)} by the clock, {told(cpu)} a CPU second")
+    print(f"    stand-in / bare aiohttp: {in_words(clock)} by the clock, {in_words(cpu)} a CPU second")
     told_rounds = [{"stand_in": a._asdict(), "bare": b._asdict()} for a, b in rounds]
     keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": told_rounds})
 

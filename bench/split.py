@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pages import Served, served
 from place import new_folder
-from spread import keep, spread, told
+from spread import in_words, keep, spread
 from throughput import REQUESTS, Cost, crawler, machine, rate
 
 ROUNDS = 3
@@ -44,9 +44,11 @@ def main() -> None:
         ]
     speed = [two.requests_per_second / one.requests_per_second for one, two in rounds]
     cpu = [two.cpu_us / one.cpu_us for one, two in rounds]
-    print(f"one process {told([one.requests_per_second for one, _ in rounds], ',.0f')} requests/s")
-    print(f"two, each with half of the list {told([two.requests_per_second for _, two in rounds], ',.0f')}")
-    print(f"    two / one: {told(speed)} requests/s, {told(cpu)} CPU a request")
+    print(f"one process {in_words([one.requests_per_second for one, _ in rounds], ',.0f')} requests/s")
+    print(
+        f"two, each with half of the list {in_words([two.requests_per_second for _, two in rounds], ',.0f')}"
+    )
+    print(f"    two / one: {in_words(speed)} requests/s, {in_words(cpu)} CPU a request")
     told_rounds = [{"one": asdict(one), "two": asdict(two)} for one, two in rounds]
     about = {"server": pages.by, "requests": pages.requests, "machine": machine(), "load_before": load}
     keep("split", {**about, "speed_ratio": spread(speed), "cpu_ratio": spread(cpu), "rounds": told_rounds})

@@ -15,7 +15,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def told(values: Sequence[float], form: str = ".2f") -> str:
+def in_words(values: Sequence[float], form: str = ".2f") -> str:
     """The same in words."""
     found = spread(values)
     return f"{found['median']:{form}} ({found['min']:{form}} to {found['max']:{form}})"

@@ -87,7 +87,7 @@ def measured(command: list[str], settings: dict[str, str], requests: Callable[[b
 
 
 def environ(pages: Served) -> dict[str, str]:
-    """How the crawler is told of the server."""
+    """The environment that names the server to the crawler."""
     return {"KEYAPI_API_KEY": pages.key, "CRAWLER_API_URL": pages.url}
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _PAID = "what was paid for is published, a later run goes on"
+_PAID_OR_HELD = (
+    "what was paid for is published, or held back if the night is implausible; a later run goes on"
+)
 _UNTOUCHED = "untouched"
 
 
@@ -19,7 +22,7 @@ class ExitCode(NamedTuple):
     verdict: str
     meaning: str
     advice: str = "run again"
-    published: str = _PAID
+    published: str = _PAID_OR_HELD
 
 
 COMPLETE = ExitCode(
@@ -49,6 +52,7 @@ BUDGET_SPENT = ExitCode(
     "our own credit budget ran out",
     "raise the budget that the message names and go on with the same date, or leave it; "
     "the rest is `partial` or `pending` in `sellers/`",
+    _PAID,
 )
 SELLERS_FAILED = ExitCode(
     4,
@@ -88,10 +92,10 @@ API_DOWN = ExitCode(
 IMPLAUSIBLE = ExitCode(
     10,
     "implausible, held back",
-    "the night is implausible, and is not published (whatever else ended it)",
+    "the night is implausible, and none of 1, 8, 130, 143, 5, 6 and 9 holds as well",
     "read the reasons in the report, and look at the API; then run the same command again, which asks again "
     "for what was implausible, or publish the night as it is with `crawler publish --crawl-date D --accept`",
-    "held back in the journal; the last good snapshot stays the newest",
+    "nothing: the night is held back in the journal, the last good snapshot stays the newest",
 )
 INTERRUPTED = ExitCode(
     130,

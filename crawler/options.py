@@ -189,7 +189,7 @@ class RunSettings:
         "history",
         Choice(("off", "history", "gallop")),
         "Ask for a deep seller's pages concurrently",
-        more="history: as many as the last snapshot had (one request more at most); "
+        more="history: as many as the seller had when it was last read (one request more at most); "
         "gallop: by leaps too where nothing is known",
     )
     lookahead_pages: int = _setting(
@@ -223,7 +223,8 @@ class RunSettings:
         "Share of the credits that tries the page after a short one, to audit the short-page rule",
     )
     carry_forward: bool = _switch(
-        _AGAIN, "Take a seller's other rows from the last snapshot where its first page is as it was then"
+        _AGAIN,
+        "Take a seller's other rows from the newest snapshot that has the seller, if its first page is unchanged",
     )
     max_age: int = _flag(
         _AGAIN, 7, _count("days", 1, 365, metavar="DAYS"), "Carry no row that is older, in days"

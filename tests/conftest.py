@@ -34,12 +34,12 @@ settings.load_profile("suite")
 @pytest.fixture(autouse=True, scope="session")
 def _hangups_are_not_ignored() -> Iterator[None]:
     """Let the programs under test get SIGHUP as usual, though `nohup` has it ignored here."""
-    former = signal.getsignal(signal.SIGHUP)
-    if former is signal.SIG_IGN:
+    handler = signal.getsignal(signal.SIGHUP)
+    if handler is signal.SIG_IGN:
         # A handler, unlike SIG_IGN, is not inherited by what is started.
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     yield
-    signal.signal(signal.SIGHUP, former)
+    signal.signal(signal.SIGHUP, handler)
 
 
 def as_printed() -> list[str]:
@@ -52,12 +52,12 @@ def as_printed() -> list[str]:
 def stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
     """Serve the stand-in from a thread of its own."""
     ready = threading.Event()
-    told: list[Any] = []
+    served: list[Any] = []
 
     async def serve() -> None:
         async with Simulator(options) as simulator:
             stopped = asyncio.Event()
-            told[:] = [simulator, asyncio.get_running_loop(), stopped]
+            served[:] = [simulator, asyncio.get_running_loop(), stopped]
             ready.set()
             await stopped.wait()
 
@@ -65,9 +65,9 @@ def stand_in(options: SimulatorOptions) -> Iterator[Simulator]:
     thread.start()
     assert ready.wait(10)
     try:
-        yield told[0]
+        yield served[0]
     finally:
-        told[1].call_soon_threadsafe(told[2].set)
+        served[1].call_soon_threadsafe(served[2].set)
         thread.join()
 
 

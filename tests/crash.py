@@ -79,8 +79,8 @@ class Trial:
             assert self._check_runs(night), "nothing is in changes/"
             self._check_rows(night, simulator, ids)
             self._count_repaid(simulator)
-            bound = WORKERS * sum(self.killed.values())
-            assert self.repaid <= bound, f"{self.repaid} pages paid twice, {bound} were in flight"
+            limit = WORKERS * sum(self.killed.values())
+            assert self.repaid <= limit, f"{self.repaid} pages paid twice, {limit} were in flight"
             assert report["exit_code"] == 0
 
     def _choose(self, night: Night, source: Path) -> None:
@@ -120,8 +120,8 @@ class Trial:
         sent = simulator.stats.requests
         if (night.data / "state" / "ledger.sqlite").exists():
             with Ledger(night.data) as ledger:
-                told = sum(run.reserved for run in ledger.runs())
-            assert told >= sent + before, f"the ledger says {told}, {sent + before} were sent"
+                counted = sum(run.reserved for run in ledger.runs())
+            assert counted >= sent + before, f"the ledger says {counted}, {sent + before} were sent"
         assert budget is None or sent <= budget, f"{sent} requests under a budget of {budget}"
 
     def _check_runs(self, night: Night) -> bool:
@@ -151,7 +151,7 @@ class Trial:
 
 
 class Reader(threading.Thread):
-    """Reads the dataset in a loop; a snapshot's files all bear its run's name, and never change."""
+    """Reads the dataset in a loop; a snapshot's files all have its run's name, and never change."""
 
     def __init__(self, data: Path) -> None:
         super().__init__()

@@ -99,10 +99,10 @@ class Campaign:
         spent = self.sent[start] + self.simulator.stats.requests - before
         if not (harm == "gone" and "ledger" in file.name):
             with Ledger(night.data) as ledger:
-                told = sum(run.reserved for run in ledger.runs())
+                counted = sum(run.reserved for run in ledger.runs())
                 # A journal does not know what was in flight at a kill: a ledger that was destroyed did.
                 unknown = WORKERS if "ledger" in file.name and code_at_first == 8 else 0
-                assert told >= spent - unknown, f"{what}: the ledger says {told}, {spent} were sent"
+                assert counted >= spent - unknown, f"{what}: the ledger says {counted}, {spent} were sent"
         self.seen[end] += 1
 
     def _run(self, night: Night, source: Path, *options: str) -> tuple[int, str]:
@@ -165,7 +165,7 @@ def campaign(trials: int, seed: int, jobs: int, first: int = 0) -> int:
             for number in numbers:
                 try:
                     own.trial(number, Random(f"{seed} {number}"))
-                except Exception as error:  # noqa: BLE001 - each trial is told of
+                except Exception as error:  # noqa: BLE001 - each trial is reported
                     failures.append(f"trial {number} of seed {seed}: {error!r}")
                     print(failures[-1], flush=True)
             seen.update(own.seen)

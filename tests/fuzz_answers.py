@@ -97,11 +97,11 @@ def _check_row(row: dict[str, Any], result: PageRows, index: int) -> None:
         name: row[name] for name in row.keys() - known
     }
     assert extra.keys() <= row.keys()
-    told = row.get("seller_id")
+    named = row.get("seller_id")
     same = (SELLER, int(SELLER), float(SELLER), int(float(SELLER)), int(Decimal(repr(float(SELLER)))))
-    usable = isinstance(told, str | int | float) and not isinstance(told, bool)
-    assert not usable or told == 0 or str(told).strip("0 ") in ("", SELLER) or told in same
-    assert told is None or str(told) == SELLER or extra["seller_id"] == told
+    usable = isinstance(named, str | int | float) and not isinstance(named, bool)
+    assert not usable or named == 0 or str(named).strip("0 ") in ("", SELLER) or named in same
+    assert named is None or str(named) == SELLER or extra["seller_id"] == named
 
 
 def _says(kind: str, kept: Any, value: Any) -> bool:
@@ -116,7 +116,7 @@ def _says(kind: str, kept: Any, value: Any) -> bool:
 
 
 def _one_input(data: bytes) -> None:
-    """The first byte tells what the rest is: a page's rows, a header, an error's body, or a whole answer."""
+    """The first byte says what the rest is: a page's rows, a header, an error's body, or a whole answer."""
     kind, rest = data[:1], data[1:]
     try:
         if kind == b"r":

@@ -80,7 +80,7 @@ MOST_PROBES = 25
 
 
 TELL = bool(os.environ.get("TELL_NIGHTS"))
-"""Whether each run is told, for a replay."""
+"""Whether each run is printed, for a replay."""
 
 
 class Crash(BaseException):
@@ -235,8 +235,8 @@ class Night:
 
     def digest(self) -> str:
         """Equal for two nights that went the same way."""
-        told = repr([(r.run, r.at, r.seller_id, r.page_num, r.failed) for r in self.requests])
-        return blake2b(told.encode(), digest_size=8).hexdigest()
+        requests = repr([(r.run, r.at, r.seller_id, r.page_num, r.failed) for r in self.requests])
+        return blake2b(requests.encode(), digest_size=8).hexdigest()
 
 
 class FakeApi:
@@ -555,10 +555,10 @@ class Runner:
         failpoints.reached("publish.videos")
         counts.written = len(kept)
         counts.duplicate = counts.received - len(kept)
-        told = {"received": counts.received, "duplicate": counts.duplicate, "rejected": 0}
+        rows = {"received": counts.received, "duplicate": counts.duplicate, "rejected": 0}
         journal.note(
             published_mark=journal.reader.mark(),
-            published_rows=orjson.dumps({**told, "written": len(kept)}).decode(),
+            published_rows=orjson.dumps({**rows, "written": len(kept)}).decode(),
         )
         failpoints.reached("publish.noted")
         return counts
@@ -644,7 +644,7 @@ def play(seed: int, folder: Path) -> Night:
         runner.go()
         night.clean &= runner.report is not None and runner.report.exit_code != 8
         if TELL:
-            tell(runner, before)
+            print_run(runner, before)
         check(runner, before)
         if runner.report is not None and some == listed and is_over(runner, runner.report):
             return night
@@ -672,7 +672,7 @@ def unended(runner: Runner) -> set[str]:
         return set(runner.listed) - {seller for ids in journal.sellers.ended() for seller in ids.to_pylist()}
 
 
-def tell(runner: Runner, before: Before) -> None:
+def print_run(runner: Runner, before: Before) -> None:
     """Say what a run met and how it ended."""
     usual = Weather()
     met = {k: v for k, v in asdict(runner.weather).items() if v != getattr(usual, k)}
@@ -854,9 +854,12 @@ def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bo
     """No seller moved on to a page while the one before it was not in the journal."""
     with Journal(Layout(data).latest_journal(DATE)) as journal:
         if night.clean:
-            told = {s.seller_id: s.credits for s in journal.reader.summaries()}
+            reported = {s.seller_id: s.credits for s in journal.reader.summaries()}
             paid = Counter(request.seller_id for request in night.requests)
-            expect(all(told[s] == paid[s] for s in told), f"credits of sellers: told {told}, paid {paid}")
+            expect(
+                all(reported[s] == paid[s] for s in reported),
+                f"credits of sellers: reported {reported}, paid {paid}",
+            )
         kept = defaultdict(set)
         for seller, number in pages_of(journal):
             kept[seller].add(number)
@@ -875,11 +878,11 @@ def check_durability(night: Night, data: Path, sent: list[Request], *, ahead: bo
 def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: int, before: Before) -> None:
     """The report says what the API saw, and the exit code what happened."""
     night, weather, code = runner.night, runner.weather, report.exit_code
-    expect(report.requests.sent == len(sent), f"told {report.requests.sent}, sent {len(sent)}")
+    expect(report.requests.sent == len(sent), f"reported {report.requests.sent}, sent {len(sent)}")
     expect(sum(report.requests.by_status.values()) == len(sent), "by_status does not sum up")
-    told = report.sellers
-    counted = sum(told[status] for status in ("complete", "partial", "failed", "pending"))
-    expect(counted == told["total"] == len(runner.listed), f"sellers do not sum up: {told}")
+    sellers = report.sellers
+    counted = sum(sellers[status] for status in ("complete", "partial", "failed", "pending"))
+    expect(counted == sellers["total"] == len(runner.listed), f"sellers do not sum up: {sellers}")
     expect(code != 10, f"a false alarm: {report.message}")
     if code != 8:
         expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
@@ -892,11 +895,11 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
         # Sellers of the list that the crawl was begun with were dropped before they ended.
         expect(len(runner.listed) < len(night.sizes), "exit 0, and nothing is published")
     elif code == 0 and (run.top is not None or run.min_value is not None):
-        expect(told["failed"] == told["pending"] == 0, f"exit 0 with {told}")
+        expect(sellers["failed"] == sellers["pending"] == 0, f"exit 0 with {sellers}")
         if not night.false_ends:
             check_best(runner)
     elif code == 0:
-        expect(told["complete"] == len(runner.listed), f"exit 0 with {told}")
+        expect(sellers["complete"] == len(runner.listed), f"exit 0 with {sellers}")
         if not night.false_ends:
             missing = night.truth(runner.listed) - night.published.keys()
             expect(not missing, f"exit 0, and {len(missing)} rows are missing: {sorted(missing)[:3]}")
@@ -951,7 +954,7 @@ def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:
     folder = Path(tempfile.mkdtemp(prefix="night-", dir=base))
     try:
         night = play(seed, folder)
-    except Exception as error:  # noqa: BLE001 - whatever broke is told with its seed
+    except Exception as error:  # noqa: BLE001 - whatever broke is reported with its seed
         return seed, f"{type(error).__name__}: {error}", "", 0, 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -961,7 +964,7 @@ def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:
 def quiet_down() -> None:
     """Abandoned tasks of crashed runs are expected; their complaints are not."""
     logging.disable(logging.CRITICAL)
-    sys.unraisablehook = lambda _told: None
+    sys.unraisablehook = lambda _error: None
     gc.freeze()
 
 

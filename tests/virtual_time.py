@@ -47,7 +47,7 @@ class _Selector(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop on virtual time, for one thread; `stall` moves the clock as a blocked process would.
 
-    The clock starts at 1000.0 and is good for three months: beyond, a float no longer tells nanoseconds.
+    The clock starts at 1000.0 and is good for three months: later times leave a float no nanoseconds.
     `lateness`: seconds by which its timers fire late.
     """
 

@@ -33,7 +33,7 @@ def no_match(_page: Page) -> Match | None:
 
 
 def matcher(opened: Opened) -> FirstPageMatch:
-    """What compares first pages with the last snapshot, where sellers may be carried forward."""
+    """What compares a seller's first page with its last snapshot, where sellers may be carried forward."""
     night, run = opened.night, opened.night.run
     if not run.carry_forward:
         return no_match

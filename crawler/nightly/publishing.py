@@ -205,7 +205,7 @@ class _Publishing:
         if audit.wrong:
             notes.add(
                 f"of {audit.audited} sellers that could have been carried but were crawled in full, "
-                f"{audit.wrong} differ from the last snapshot: {audit.missed} videos would have been "
+                f"{audit.wrong} differ from their last snapshots: {audit.missed} videos would have been "
                 f"missing, {audit.gone} too many, {audit.changed} with old counts"
             )
 

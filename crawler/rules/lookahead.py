@@ -27,7 +27,7 @@ _FULL_PAGES_BEFORE_LEAPS = 4
 class LookaheadRule:
     """Which sellers are read ahead, none of fewer than `min_pages` pages.
 
-    `depths`: how many full pages each had in the last snapshot.
+    `depths`: how many full pages each had in its last snapshot.
     """
 
     mode: Mode = "off"
@@ -54,7 +54,7 @@ class Ahead:
 
     A full page is known to exist once a later one differs from it: past its end an API may repeat its
     last page for ever. Up to the last page known to exist all are free to be asked for. How far
-    that is, jumps find out, one at a time: towards the `depth` known from the last snapshot, of which one
+    that is, jumps find out, one at a time: towards the `depth` known from its last snapshot, of which one
     at most misses; or, to `gallop`, each twice as far as the one before, and then between the last hit
     and the first miss.
 
@@ -151,7 +151,7 @@ class Ahead:
         return next((rung for rung in rungs if rung > known and rung not in self._jumps), None)
 
     def _leap(self, read: int) -> int | None:
-        """Twice as far as the last page known, or as the growth since the last snapshot."""
+        """Twice as far as the last page known, or as the growth since its last snapshot."""
         furthest = max([read, *self._jumps])
         if self._depth and read - self._depth < _FULL_PAGES_BEFORE_LEAPS:
             return None

@@ -481,7 +481,7 @@ def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Non
     time.tzset()
 
 
-def test_retry_after_reaches_the_caller_however_the_429_was_told() -> None:
+def test_retry_after_reaches_the_caller_however_the_429_was_sent() -> None:
     for status, body in ((429, b""), (200, b'{"code":"429"}')):
         with pytest.raises(ThrottledError) as caught:
             read(body, status, "120")

@@ -17,7 +17,7 @@ def faults(page: str) -> list[str]:
     parts = re.split(r"^\*\*(\d+\.\d+)\*\*", page, flags=re.MULTILINE)[1:]
     numbers = parts[::2]
     found += [
-        f"promise {number} stands twice" for number in sorted({n for n in numbers if numbers.count(n) > 1})
+        f"promise {number} is there twice" for number in sorted({n for n in numbers if numbers.count(n) > 1})
     ]
     for number, text in zip(numbers, parts[1::2], strict=True):
         for label, folder in (("kept by", "crawler/"), ("held by", "tests/")):
@@ -47,7 +47,7 @@ def test_each_promise_has_a_module_and_a_test_that_exist() -> None:
 def test_what_is_missing_is_named() -> None:
     page = PAGE.read_text()
     assert faults("") == [f"promise {number} is missing" for number in sorted(FIRST_PARTS)]
-    assert faults(f"{page}\n**2.1** Again.\n")[:1] == ["promise 2.1 stands twice"]
+    assert faults(f"{page}\n**2.1** Again.\n")[:1] == ["promise 2.1 is there twice"]
     for harmed, what in (
         (
             page.replace("crawler/rules/recovery.py", "crawler/rules/again.py"),

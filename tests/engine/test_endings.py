@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
+from signal import SIGTERM
 
 from test_ahead import Api, Journal, crawl
 from test_outage import gone, sizes
 
 from crawler.engine.seller import Policies
+from crawler.engine.stop import weightiest
 from crawler.models.api import PAGE_SIZE
-from crawler.models.errors import InterruptedRunError, OutputError, UnavailableError
+from crawler.models.errors import (
+    ApiDownError,
+    BudgetSpentError,
+    ImplausibleError,
+    InterruptedRunError,
+    KeyRefusedError,
+    OutputError,
+    QuotaUsedUpError,
+    UnavailableError,
+)
 from crawler.models.page import Page
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.ports import Departure
 from crawler.rules.best_first import Top
 from crawler.rules.lookahead import LookaheadRule
+
+
+def test_of_several_reasons_the_first_of_the_order_is_reported() -> None:
+    order = [
+        OutputError("8"),
+        InterruptedRunError(SIGTERM),
+        KeyRefusedError("5"),
+        QuotaUsedUpError("6"),
+        ApiDownError("9"),
+        ImplausibleError("10"),
+        BudgetSpentError("3"),
+    ]
+    assert [error.exit_code for error in order] == [8, 143, 5, 6, 9, 10, 3]
+    for first, second in combinations(order, 2):
+        assert weightiest(first, second) is weightiest(second, first) is first
+    assert weightiest(None, order[-1]) is order[-1]
 
 
 def test_a_journal_that_fails_while_sellers_are_given_up_stops_the_run() -> None:

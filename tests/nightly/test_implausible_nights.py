@@ -86,9 +86,9 @@ def test_a_held_night_is_published_once_it_is_accepted(tmp_path: Path) -> None:
     job = Night(tmp_path, "http://127.0.0.1:1")
     (line,) = orjson.loads(job.call("status", "--json").stdout)["dates"]
     assert (line["crawl_date"], line["state"]) == (THIRD.isoformat(), "held")
-    told = job.call("status").stdout
-    assert f"{THIRD} held (implausible, held back: " in told
-    assert "publish it as it is by: " in told
+    printed = job.call("status").stdout
+    assert f"{THIRD} held (implausible, held back: " in printed
+    assert "publish it as it is by: " in printed
     refused = job.call("publish", "--crawl-date", THIRD.isoformat())
     assert (refused.returncode, snapshot(tmp_path, THIRD)) == (2, [])
     words = shlex.split(line["accept"])

@@ -67,7 +67,7 @@ def test_second_run_of_a_date_sends_nothing_and_leaves_the_snapshot(night: Begin
 def test_a_run_with_nothing_to_do_counts_no_seller_again(
     night: Begin, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """It tells what was counted when the date was published, unless the journal has moved on since."""
+    """It has what was counted when the date was published, unless the journal has moved on since."""
     job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("status=400@5")))
     source = job.sellers(simulator.catalogue.seller_ids(20))
     first = job.run(source, code=4)

@@ -101,7 +101,7 @@ def test_a_lone_429_costs_two_seconds_of_the_night(qps: float, latency: tuple[fl
 def test_a_lower_ceiling_of_the_server_is_found_and_kept(
     server: Callable[[float], Admits], qps: float, api_limit: int
 ) -> None:
-    """Few 429s after the first minutes, and most of what the server would bear."""
+    """Few 429s after the first minutes, and most of what the server allows."""
     night = Night(qps, server(api_limit), SLOW, QUICK)
     night.run(400)
     assert sum(at > 100 for at in night.refused) <= 8

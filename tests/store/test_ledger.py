@@ -343,7 +343,7 @@ def test_format_1_counts_for_the_days_on_which_its_runs_began(tmp_path: Path) ->
         assert account(ledger, "2026-11-03T02:00:00", monthly_budget=9).reserve(all_of(99)) == 4
 
 
-# where the interpreter tells of connections that nobody closed
+# where the interpreter warns of connections that nobody closed
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_format_1_is_left_whole_where_it_cannot_be_changed(tmp_path: Path) -> None:
     path = old_ledger(tmp_path)

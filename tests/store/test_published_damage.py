@@ -67,7 +67,7 @@ def first_page(seller_id: str) -> Page:
     return Page(seller_id, 1, body, 10, 0, 0, "r")
 
 
-def former_of(journal: Journal, data: Path) -> CarryMatcher:
+def matcher_of(journal: Journal, data: Path) -> CarryMatcher:
     return CarryMatcher(journal, data, RULE, "views desc", read_rows)
 
 
@@ -77,11 +77,11 @@ def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: 
     deep = [seller_id for seller_id, videos in sizes.items() if videos > 10][:8]
     rng = random.Random(7)
     with Journal(tmp_path / "j.sqlite") as journal:
-        former_of(journal, data)
+        matcher_of(journal, data)
         carried = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
         notes = [PageNotes(match=Match(FIRST, sizes[seller_id], carried=True)) for seller_id in deep]
-        told = zip(deep, notes, strict=True)
-        journal.write([Record(s, "run", 1, first_page(s), carried, note) for s, note in told])
+        noted = zip(deep, notes, strict=True)
+        journal.write([Record(s, "run", 1, first_page(s), carried, note) for s, note in noted])
 
         def read() -> tuple[list[str], pa.Table]:
             found = PinnedRows(journal, data, RULE.crawl_date)
@@ -105,11 +105,11 @@ def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: 
             for at in places[::15]:
                 flip(path, at, 1)
                 lost, rows = read()
-                former = former_of(journal, data)
-                assert former.warnings, (path, at)
+                matcher = matcher_of(journal, data)
+                assert matcher.warnings, (path, at)
                 own: Any = pc.field("seller_id").isin(pa.array(lost, pa.string()))
                 assert rows.equals(whole.filter(~own)), (path, at)
-                matches = [former.match(first_page(seller_id)) for seller_id in deep]
+                matches = [matcher.match(first_page(seller_id)) for seller_id in deep]
                 assert {m.rows for m in matches if m} <= {
                     sizes[s] for s, m in zip(deep, matches, strict=True) if m
                 }
@@ -148,10 +148,10 @@ def test_whatever_is_at_a_published_file_s_place_costs_its_rows_only(
     hit = {row["seller_id"] for row in pq.ParquetFile(path).read(["seller_id"]).to_pylist()}
     HARMS[harm](path)
     with Journal(tmp_path / "j.sqlite") as journal:
-        former = former_of(journal, data)
-        matched = {seller_id for seller_id in ids if former.match(first_page(seller_id)) is not None}
+        matcher = matcher_of(journal, data)
+        matched = {seller_id for seller_id in ids if matcher.match(first_page(seller_id)) is not None}
     assert not matched & hit
-    assert any(f"{path.parent.name}/{path.name}" in warning for warning in former.warnings)
+    assert any(f"{path.parent.name}/{path.name}" in warning for warning in matcher.warnings)
     if kind == "videos":
         assert matched == set(ids) - hit
     history = History(data, RULE.crawl_date)
@@ -167,9 +167,9 @@ def test_a_snapshot_without_digests_is_not_carried_and_said_so(base: Path, tmp_p
     data = copy_of(base, tmp_path) / "data"
     shutil.rmtree(data / "state")
     with Journal(tmp_path / "j.sqlite") as journal:
-        former = former_of(journal, data)
-        assert all(former.match(first_page(seller_id)) is None for seller_id in ids_of(60))
-    (warning,) = former.warnings
+        matcher = matcher_of(journal, data)
+        assert all(matcher.match(first_page(seller_id)) is None for seller_id in ids_of(60))
+    (warning,) = matcher.warnings
     assert on(0) in warning
     assert "no digests" in warning
 
@@ -179,7 +179,7 @@ def test_a_file_that_changes_while_it_is_published_from_is_noticed(base: Path, t
     path = published(tmp_path, "videos")[0]
     (deep, *_) = [s for s, row in sellers_of(tmp_path, 0).items() if row["videos"] > 10]
     with Journal(tmp_path / "j.sqlite") as journal:
-        former_of(journal, data)
+        matcher_of(journal, data)
         notes = PageNotes(match=Match(FIRST, sellers_of(tmp_path, 0)[deep]["videos"], carried=True))
         carried = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
         journal.write([Record(deep, "run", 1, first_page(deep), carried, notes)])
