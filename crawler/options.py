@@ -224,7 +224,7 @@ class RunSettings:
     )
     carry_forward: bool = _switch(
         _AGAIN,
-        "Take a seller's other rows from the newest snapshot that has the seller, if its first page is unchanged",
+        "Take a seller's other rows from the newest snapshot that has it, if its first page is unchanged",
     )
     max_age: int = _flag(
         _AGAIN, 7, _count("days", 1, 365, metavar="DAYS"), "Carry no row that is older, in days"

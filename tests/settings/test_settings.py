@@ -59,7 +59,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
         ({}, {}, "[run", "TOML"),
         ({}, {"api.url": "http://example.com"}, "", "allow_http"),
         ({}, {"api.url": "ftp://example.com"}, "", "api.url"),
-        ({}, {"api.url": "https://u:p@example.com"}, "", "no user"),
+        ({}, {"api.url": "https://u:p@example.com"}, "", "not allowed in the address"),
         ({"CRAWLER_RUN_TIMEZONE": "Mars/Base"}, {}, "", "time zone"),
         ({}, {"run.top": "5", "run.carry_forward": True}, "", "cannot go with top"),
         ({}, {"run.resume": True, "run.fresh": True}, "", "contradict"),
