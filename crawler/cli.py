@@ -12,7 +12,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from crawler import __version__
-from crawler.endings import broken_pipe_named, exit_code_of
+from crawler.endings import broken_pipe_named, code_and_message, exit_code_of
 from crawler.exit_codes import EXIT_CODES
 from crawler.flags import Decorator, GroupedCommand, config_option, given, option_of, settings_options
 from crawler.options import OPTIONS
@@ -52,6 +52,10 @@ def _number(flag: str, kind: click.ParamType[Any], default: float, text: str) ->
     return click.option(flag, metavar="N", type=kind, default=default, show_default=True, help=text)
 
 
+_NO_SELLERS = click.UsageError(
+    "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input "
+    "(only --resume goes without)."
+)
 _sellers_argument = click.argument("sellers", required=False, type=click.Path(allow_dash=True))
 
 
@@ -70,15 +74,21 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
     SELLERS is a CSV, a plain list or a Parquet file, or - for standard input. With --resume it may be
     left out: the list of the run that is gone on with is read again.
     """
-    if sellers is None and not options["run__resume"]:
-        raise click.UsageError(
-            "Missing argument 'SELLERS': a CSV file of seller IDs, or - for standard input "
-            "(only --resume goes without)."
-        )
-    loaded = _load(config, options)
-    from crawler.commands.run import run_command  # noqa: PLC0415 - help and faulty settings stay light
+    from crawler.commands.telling import told  # noqa: PLC0415 - help stays light
+    from crawler.settings.load import SettingsError  # noqa: PLC0415 - heavy
 
-    return run_command(loaded, sellers)
+    missing = sellers is None and not options["run__resume"]
+    try:
+        loaded = _load(config, options)
+    except SettingsError as error:
+        with told(error.usable.settings, code_and_message):
+            raise (_NO_SELLERS if missing else error) from None
+    with told(loaded.settings, code_and_message) as telling:
+        if missing:
+            raise _NO_SELLERS
+        from crawler.commands.run import run_command  # noqa: PLC0415 - faulty settings stay light
+
+        return run_command(loaded, sellers, telling)
 
 
 @cli.command(cls=GroupedCommand)

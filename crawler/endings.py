@@ -52,18 +52,41 @@ def _print_error(error: Exception) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return InputError.exit_code
-    if isinstance(error, CrawlerError):
-        sys.stderr.write(f"crawler: {error}\n")
-        return error.exit_code
     if isinstance(error, ReaderLeftError):
         return _leave_quietly()
+    code, message = code_and_message(error)
+    if code == CrawlerError.exit_code and not isinstance(error, CrawlerError):
+        return _print_bug(error, message)
+    sys.stderr.write(f"crawler: {message}\n")
+    if _is_of_standard_output(error):
+        _leave_quietly()
+    return code
+
+
+def code_and_message(error: Exception) -> tuple[int, str]:
+    """The exit code that an error becomes, and what is said of it."""
+    if isinstance(error, click.ClickException):
+        return InputError.exit_code, error.format_message()
+    if isinstance(error, CrawlerError):
+        return error.exit_code, str(error)
+    if isinstance(error, ReaderLeftError | BrokenPipeError):
+        return READER_LEFT.number, READER_LEFT.meaning
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return _print_disk_error(error)
+        where = error.filename or "standard output"
+        return (
+            OutputError.exit_code,
+            f"cannot write {where}: {error.strerror}; make room, then run it again",
+        )
     short = shortage(error)
     if short is not None:
-        sys.stderr.write(f"crawler: {short}, then run the same command again; the journal is kept\n")
-        return OutputError.exit_code
-    return _print_bug(error)
+        return OutputError.exit_code, f"{short}, then run the same command again; the journal is kept"
+    what = _without_key(" ".join(str(error).split()))[:200]
+    what = f"{type(error).__name__}: {what}" if what else type(error).__name__
+    return CrawlerError.exit_code, f"a fault of the program: {what}"
+
+
+def _is_of_standard_output(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None
 
 
 def shortage(error: BaseException) -> str | None:
@@ -90,15 +113,7 @@ def _leave_quietly() -> int:
     return READER_LEFT.number
 
 
-def _print_disk_error(error: OSError) -> int:
-    where = error.filename or "standard output"
-    sys.stderr.write(f"crawler: cannot write {where}: {error.strerror}; make room, then run it again\n")
-    if error.filename is None:
-        _leave_quietly()
-    return OutputError.exit_code
-
-
-def _print_bug(error: Exception) -> int:
+def _print_bug(error: Exception, message: str) -> int:
     import tempfile  # noqa: PLC0415 - slow to import, and bugs are rare
 
     trace = _without_key("".join(traceback.format_exception(error)))
@@ -110,11 +125,9 @@ def _print_bug(error: Exception) -> int:
             where = file.name
     except OSError:
         sys.stderr.write(trace)
-    what = _without_key(" ".join(str(error).split()))[:200]
     sys.stderr.write(
-        f"crawler: a fault of the program: {type(error).__name__}{f': {what}' if what else ''}; what was "
-        f"paid for is in the journal. Please report it with {where} (crawler {__version__}, "
-        f"Python {sys.version.split()[0]})\n"
+        f"crawler: {message}; what was paid for is in the journal. Please report it with {where} "
+        f"(crawler {__version__}, Python {sys.version.split()[0]})\n"
     )
     return CrawlerError.exit_code
 

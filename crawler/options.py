@@ -19,6 +19,8 @@ from crawler.models.kinds import Choice, Kind, Number, Switch, Text
 from crawler.models.seller import StopRule, Strategy
 
 PREFIX = "CRAWLER_"
+RESULT_PREFIX = f"{PREFIX}RESULT_"
+"""What the variables of `notify.command` begin with: a run's results, no settings."""
 
 GROUPS = (
     _CRAWLED := "What is crawled",
@@ -37,7 +39,7 @@ class Option:
 
     `default_words` says the default where its value does not, `more` is what docs/options.md says besides.
     `is_repeated`: commands that are printed to go on with a run have it again; `is_resumed`: `--resume`
-    restores it.
+    restores it. `is_secret`: who knows the value can use it, so it is shown nowhere.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Option:
     more: str = ""
     is_repeated: bool = True
     is_resumed: bool = True
+    is_secret: bool = False
 
     @property
     def section(self) -> str:
@@ -85,6 +88,8 @@ class Option:
         """The default for people; empty where nothing is set, and for switches."""
         if self.default_words or self.default is None or self.default is False:
             return self.default_words
+        if isinstance(self.default, tuple):
+            return f"[{', '.join(map(str, self.default))}]"
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
@@ -121,6 +126,7 @@ _SOME_SECONDS = Number(0, noun="a number of seconds", above=True, metavar="S")
 _CREDITS = _count("credits", 0, 10**15)
 _ONCE: dict[str, Any] = {"is_repeated": False, "is_resumed": False}
 _LOCAL: dict[str, Any] = {"is_resumed": False}
+_SECRET: dict[str, Any] = {"is_resumed": False, "is_secret": True}
 
 Lookahead = Literal["off", "history", "gallop"]
 
@@ -395,6 +401,55 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told how a run went; `timeout` in seconds."""
+
+    ping_url: str | None = _setting(
+        None,
+        Text("hook", "an address such as https://hc-ping.com/UUID"),
+        "Dead man's switch: gets a POST at the start of a run (with /start), after a success, and after a "
+        "failure (with /EXIT_CODE)",
+        example='"https://hc-ping.com/UUID"',
+        **_SECRET,
+    )
+    webhook_url: str | None = _setting(
+        None,
+        Text("hook", "an address such as https://example.org/hook"),
+        "Address that gets report.json at the end of a run",
+        example='"https://example.org/hook"',
+        **_SECRET,
+    )
+    template: str | None = _setting(
+        None,
+        Text("template", "JSON, or the path of a file of JSON"),
+        "What the webhook gets in the place of report.json: JSON, or the path of a file of it, with fields "
+        "of the report in braces",
+        example="""'{"text": "{head}"}'""",
+        **_LOCAL,
+    )
+    command: tuple[str, ...] | None = _setting(
+        None,
+        Text("words", 'a list of words such as ["mail", "-s", "crawl", "root"]'),
+        "Program and arguments that get report.json on standard input at the end of a run",
+        example='["mail", "-s", "crawl", "root"]',
+        **_SECRET,
+    )
+    ok: tuple[int, ...] = _setting(
+        (0, 3),
+        Text("codes", "a list of exit codes from 0 to 255, such as [0, 3]"),
+        "Exit codes that count as success",
+        **_LOCAL,
+    )
+    timeout: float = _setting(
+        10.0,
+        _SOME_SECONDS,
+        "Seconds that each message may take, all its attempts included; one attempt gets half of it",
+        **_LOCAL,
+    )
+    attempts: int = _setting(3, _whole(1, 10), "Attempts to deliver a message", **_LOCAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The value of every option, by section."""
 
@@ -405,6 +460,7 @@ class Settings:
     history: HistorySettings = HistorySettings()
     plausibility: PlausibilitySettings = PlausibilitySettings()
     log: LogSettings = LogSettings()
+    notify: NotifySettings = NotifySettings()
 
 
 SECTIONS: dict[str, type[Any]] = {section.name: type(section.default) for section in fields(Settings)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -65,3 +65,59 @@ class Ledger(Protocol):
 
         Where nothing is left it is 0, or a `BudgetSpentError` that says which budget is spent.
         """
+
+
+class CrawlFigures(Protocol):
+    """What a crawl has done so far; read while it goes on, from any thread."""
+
+    @property
+    def total(self) -> int:
+        """Listed sellers."""
+
+    @property
+    def ended(self) -> int:
+        """Those that have ended."""
+
+    @property
+    def rows(self) -> int:
+        """Rows received."""
+
+    @property
+    def budget(self) -> int | None:
+        """The crawl date's budget."""
+
+    @property
+    def spent_before(self) -> int:
+        """Credits that earlier runs have spent of it."""
+
+    @property
+    def sent(self) -> int:
+        """Requests sent."""
+
+    @property
+    def by_status(self) -> Mapping[str, int]:
+        """Requests sent, by how they ended."""
+
+
+class Observer(Protocol):
+    """Looks on while a run goes its way."""
+
+    def crawling(self, figures: CrawlFigures) -> None:
+        """A crawl begins, or goes on with other figures."""
+
+    def notes(self) -> Sequence[str]:
+        """What the report is to say of what the observer did."""
+
+
+class Unobserved:
+    """Nobody looks on."""
+
+    def crawling(self, _figures: CrawlFigures) -> None:
+        """Nothing is done."""
+
+    def notes(self) -> Sequence[str]:
+        """No notes."""
+        return ()
+
+
+UNOBSERVED = Unobserved()

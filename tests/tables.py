@@ -74,8 +74,9 @@ def settings_file() -> str:
 
 def setting_line(option: Option) -> str:
     key, default = option.name.partition(".")[2], option.default
-    is_number = isinstance(default, bool | int | float)
-    value = str(default).lower() if is_number else json.dumps(str(default))
+    is_bare = isinstance(default, bool | int | float | tuple)
+    plain = list(default) if isinstance(default, tuple) else default
+    value = str(plain).lower() if is_bare else json.dumps(str(default))
     assignment = f"{key} = {value}" if default is not None else f"# {key} = {option.example}"
     words = option.kind.allowed if isinstance(option.kind, Choice) else ""
     words = f"left out: {option.default_words or 'none'}" if default is None else words

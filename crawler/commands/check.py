@@ -16,10 +16,12 @@ from crawler.api.proxies import proxy_for
 from crawler.models.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
 from crawler.nightly.shell import quoted
+from crawler.notify.messages import read_template
 from crawler.options import OPTIONS, Settings, value_of
 from crawler.sellers.reading import read_sellers
-from crawler.settings.key import key_origin, mask, read_key, shown_key_file
+from crawler.settings.key import key_origin, mask, read_key
 from crawler.settings.load import Loaded
+from crawler.settings.values import displayed
 from crawler.store.files import free_bytes
 from crawler.store.layout import Layout
 from crawler.store.lock import holder_of
@@ -62,6 +64,7 @@ def check_command(
         found.tried(lambda: require_reached(crawl_date, datetime.now(UTC)))
     key = _look_at_key(settings, found)
     _look_at_proxy(settings.api.url, found)
+    _look_at_template(settings.notify.template, found)
     _look_at_folder(settings.run.data, found)
     _look_at_disk(settings, found)
     is_locked = _is_locked(settings.run.data, found)
@@ -83,12 +86,7 @@ def check_command(
 
 def _list_settings(loaded: Loaded, found: _Findings) -> None:
     for name in OPTIONS:
-        value = value_of(loaded.settings, name)
-        shown = "none" if value is None else str(value)
-        if isinstance(value, bool):
-            shown = shown.lower()
-        if name == "api.key_file" and value is not None:
-            shown = shown_key_file(value)
+        shown = displayed(name, value_of(loaded.settings, name))
         found.lines.append((name, shown, loaded.origins[name]))
 
 
@@ -110,6 +108,14 @@ def _look_at_proxy(url: str, found: _Findings) -> None:
     if len(found.problems) == before:
         shown = "none" if proxy is None else proxy.rpartition("@")[2].rpartition("/")[2]
         found.lines.append(("proxy", shown, "environment"))
+
+
+def _look_at_template(template: str | None, found: _Findings) -> None:
+    if template is not None:
+        try:
+            read_template(template)
+        except (OSError, ValueError, RecursionError) as error:
+            found.problems.append(f"notify.template cannot be used: {error}; correct it")
 
 
 def _look_at_folder(data: Path, found: _Findings) -> None:

@@ -20,6 +20,8 @@ from rich.table import Table
 
 from crawler.commands.changes import changes_command
 from crawler.commands.run import run_command
+from crawler.commands.telling import Telling
+from crawler.options import Settings
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -49,7 +51,7 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
             simulator.catalogue.day = night
             given = {**flags, "api.url": simulator.url, "run.crawl_date": night.isoformat()}
             loaded = load(given, Path(os.devnull), environ)
-            code = run_command(loaded, str(source))
+            code = run_command(loaded, str(source), Telling(Settings()))
             if code != 0:
                 return code
     _show(data, today)

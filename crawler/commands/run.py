@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crawler.api.proxies import proxy_for
+from crawler.commands.telling import Telling
 from crawler.nightly.night import Night
 from crawler.nightly.process import Signals, allow_connections
 from crawler.nightly.resuming import source_and_date
@@ -30,16 +31,18 @@ _GC_THRESHOLD = 50_000
 """Objects that may come to be before cycles are looked for among them: some hundred pages' worth."""
 
 
-def run_command(loaded: Loaded, sellers: str | None) -> int:
-    """Run the nightly job; returns its exit code.
+def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
+    """Run the nightly job, and tell of it; returns its exit code.
 
     Raises `CrawlerError` where nothing could be begun.
     """
     _share_one_heap()
     set_up_logging(loaded.settings.log, loaded.warnings)
+    telling.begun()
     loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
     settings = loaded.settings
     key = read_key(settings, os.environ)
+    telling.knows(crawl_date, key)
     proxy_for(settings.api.url)
     world = World(connections=_connections(settings))
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
@@ -48,11 +51,13 @@ def run_command(loaded: Loaded, sellers: str | None) -> int:
         # A pipe, as `<(…)` names one, can be read only once.
         kept = source if Path(source).is_file() else "-"
         flags, options = flags_of(loaded), options_of(loaded)
-        night = Night(settings, key, listed, kept, crawl_date, signals, world, flags, options)
+        night = Night(settings, key, listed, kept, crawl_date, signals, world, flags, options, telling)
         report = run_night(night)
-    if settings.run.json:
-        sys.stdout.buffer.write(report.as_json())
-        sys.stdout.flush()
+        if settings.run.json:
+            sys.stdout.buffer.write(report.as_json())
+            sys.stdout.flush()
+        signals.on_stop = telling.give_up
+        telling.ended(report)
     return report.exit_code
 
 

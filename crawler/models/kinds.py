@@ -76,7 +76,7 @@ class Number:
 class Text:
     """Text of a certain form."""
 
-    form: Literal["address", "file", "folder", "column", "zone", "date"]
+    form: Literal["address", "file", "folder", "column", "zone", "date", "hook", "template", "words", "codes"]
     allowed: str
     metavar: str = ""
 

@@ -34,6 +34,8 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
     variables = _more_of_the_month(opened, stop_reason)
     if night.run.fresh and not report.published:
         notes.add(f"go on with it by: {night.command(opened.ledger, opened.dates, variables=variables)}")
+    for note in night.observer.notes():
+        notes.add(note)
     report = _record(opened, replace(report, notes=notes.texts), variables)
     if report.exit_code == 0:
         LOG.info("%s", report.summary())

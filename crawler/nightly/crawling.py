@@ -134,6 +134,7 @@ class _Session:
         self._engine = wire(
             self._opened, choice, choice.rules, api, credit, journal, self._stop, before=self._engine
         )
+        self._opened.night.observer.crawling(self._engine.figures)
         await self._run_watched(self._engine, api)
 
     async def _run_watched(self, engine: Engine, api: Api) -> None:

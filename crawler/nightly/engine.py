@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crawler.engine.credits import Credits
@@ -38,6 +39,11 @@ class LiveFigures:
     def sent(self) -> int:
         """Requests sent so far."""
         return self.counts.sent
+
+    @property
+    def by_status(self) -> Mapping[str, int]:
+        """Requests sent so far, by how they ended."""
+        return self.counts.by_status
 
     def count_page(self, page: Page) -> None:
         """Count a page that was read."""

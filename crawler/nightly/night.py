@@ -14,6 +14,7 @@ from crawler.nightly.process import Signals
 from crawler.nightly.shell import close_command, place_of, run_command
 from crawler.nightly.world import World
 from crawler.options import RunSettings, Settings
+from crawler.ports import UNOBSERVED, Observer
 from crawler.report.progress import LOG
 from crawler.sellers.listing import SellerList
 from crawler.store.layout import Layout
@@ -45,7 +46,7 @@ class Night:
     """What one run is asked to do, and the world that it does it in.
 
     `flags` are what sets these settings again, for commands to be shown; `options` is the same for
-    `--resume`, kept in the journal.
+    `--resume`, kept in the journal. `observer` is told of the crawl, and has notes of its own.
     """
 
     settings: Settings
@@ -57,6 +58,7 @@ class Night:
     world: World
     flags: Sequence[str] = ()
     options: str = "{}"
+    observer: Observer = UNOBSERVED
 
     @property
     def run(self) -> RunSettings:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from crawler.models.encodings import decoded
 from crawler.models.errors import InputError
-from crawler.options import OPTIONS, PREFIX, SECTIONS, Settings
+from crawler.options import OPTIONS, PREFIX, RESULT_PREFIX, SECTIONS, Settings
 from crawler.settings.key import KEY_VARIABLE, without_key
 from crawler.settings.values import RefusedValueError, contradictions, read_value, shown
 
@@ -204,7 +204,7 @@ def from_environment(
     seen: dict[str, tuple[str, str]] = {}
     for variable, raw in sorted(environ.items()):
         value = raw.strip()
-        if not variable.startswith(PREFIX) or not value:
+        if not variable.startswith(PREFIX) or variable.startswith(RESULT_PREFIX) or not value:
             continue
         name = names.get(variable.replace("__", "_"))
         if name is None:

@@ -5,7 +5,9 @@ Open it to add a kind of value, or a rule between two values.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
@@ -18,7 +20,8 @@ from zoneinfo import ZoneInfo
 from crawler.models.api import SortOrder, is_loopback
 from crawler.models.kinds import Choice, Kind, Number, Switch
 from crawler.models.seller import Strategy
-from crawler.options import Option, Settings
+from crawler.options import OPTIONS, Option, Settings
+from crawler.settings.key import shown_key_file
 
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -66,7 +69,7 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
 
 def shown(name: str, value: Any) -> str:
     """A value as a message may show it: short, and without what may be a secret."""
-    if name == "api.key_file":
+    if name == "api.key_file" or OPTIONS[name].is_secret:
         return "(not shown)"
     text = value if isinstance(value, str) else repr(value)
     if name == "api.url":
@@ -74,6 +77,24 @@ def shown(name: str, value: Any) -> str:
         text = re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
     text = text if len(text) <= 80 else text[:79] + "…"
     return repr(text) if isinstance(value, str) else text
+
+
+def displayed(name: str, value: Any) -> str:
+    """A setting's value for a list of settings: of a secret one only what does not give it away."""
+    if value is None:
+        return "none"
+    if name == "api.key_file":
+        return shown_key_file(value)
+    if OPTIONS[name].is_secret:
+        return f"{value[0] if isinstance(value, tuple) else host_of(value)} …"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def host_of(url: str) -> str:
+    """The host that an address names, and its port where it has one: nothing else of it may be shown."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
@@ -124,18 +145,60 @@ def _whole(kind: Number, raw: Any) -> int | str | None:
     return int(raw) if isinstance(raw, str | int | float) and kind.holds(int(raw)) else None
 
 
-def _address(raw: Any) -> str | None:
+def _words(raw: Any) -> tuple[str, ...] | None:
+    words = shlex.split(raw) if isinstance(raw, str) else raw
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        return None
+    return tuple(words) if words[0] and not any("\0" in word for word in words) else None
+
+
+def _codes(raw: Any) -> tuple[int, ...] | None:
+    codes = [int(code) for code in re.split(r"[\s,]+", raw.strip("[()] "))] if isinstance(raw, str) else raw
+    if not isinstance(codes, list | tuple) or not codes:
+        return None
+    is_each_a_code = all(type(code) is int and 0 <= code <= 255 for code in codes)
+    return tuple(codes) if is_each_a_code else None
+
+
+def _template(raw: Any) -> str | None:
+    if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
+        return None
+    if is_json_text(raw):
+        try:
+            json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise RefusedValueError(f"it is no JSON: {error}") from None
+    return raw
+
+
+def is_json_text(template: str) -> bool:
+    """Whether a template is JSON itself, rather than the path of a file of it."""
+    return template.lstrip()[:1] in ("{", "[", '"')
+
+
+def _hook(raw: Any) -> str | None:
+    url = _url_of(raw)
+    if url is not None and "#" in url:
+        raise RefusedValueError("# is not allowed in the address")
+    return url
+
+
+def _url_of(raw: Any) -> str | None:
     if not isinstance(raw, str):
         return None
     # urlsplit drops line breaks in silence, and others read a backslash as a slash
     if not raw.isprintable() or " " in raw or "\\" in raw:
         raise RefusedValueError("blanks, control characters and \\ are not allowed in the address")
     parts = urlsplit(raw)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        return None
-    if "@" in parts.netloc or "?" in raw or "#" in raw:
+    is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    return raw if is_address else None
+
+
+def _address(raw: Any) -> str | None:
+    url = _url_of(raw)
+    if url is not None and ("@" in urlsplit(url).netloc or "?" in url or "#" in url):
         raise RefusedValueError("a user, a password, ? and # are not allowed in the address")
-    return raw
+    return url
 
 
 def _file(raw: Any) -> Path | None:
@@ -185,4 +248,8 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "column": _column,
     "zone": _zone,
     "date": _date,
+    "hook": _hook,
+    "words": _words,
+    "codes": _codes,
+    "template": _template,
 }

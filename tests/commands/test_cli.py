@@ -154,7 +154,7 @@ def test_flags_reach_the_settings_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crawler.commands.run.run_command", run_command)
     monkeypatch.setenv("CRAWLER_QUIET", "true")
     assert ended(monkeypatch, "run", "--resume", "--config", os.devnull, "--qps", "7.5", "--json") == 4
-    loaded, sellers = run_command.call_args.args
+    loaded, sellers, _telling = run_command.call_args.args
     assert sellers is None
     assert {name: origin for name, origin in loaded.origins.items() if origin != "default"} == {
         "run.resume": "flag --resume",

@@ -1,0 +1,121 @@
+"""Telling of a run whoever the settings name, from its first second to its exit code.
+
+Open it to add a way of telling. Whatever goes wrong here costs a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crawler.options import NotifySettings, Settings
+from crawler.ports import CrawlFigures
+from crawler.settings.key import KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from crawler.notify.notifier import Notifier
+    from crawler.report.run_report import RunReport
+
+
+class Telling:
+    """Tells of one run, once. It is the run's observer too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._crawl_date = settings.run.crawl_date
+        self._secrets = [os.environ.get(KEY_VARIABLE, "").strip()]
+        self._notifier = _notifier(settings.notify)
+        self._is_over = False
+
+    def begun(self) -> None:
+        """Tell that the run has begun; nothing is waited for."""
+        if self._notifier is not None:
+            self._notifier.start()
+
+    def knows(self, crawl_date: date, key: str) -> None:
+        """Note what the run is about, and what must not be told."""
+        self._crawl_date = crawl_date
+        self._secrets.append(key)
+
+    def crawling(self, figures: CrawlFigures) -> None:
+        """See `ports.Observer`."""
+
+    def notes(self) -> Sequence[str]:
+        """See `ports.Observer`: why the beginning could not be told."""
+        fault = None if self._notifier is None else self._notifier.fault_so_far()
+        return [] if fault is None else [fault]
+
+    def ended(self, report: RunReport) -> None:
+        """Tell how the run ended; returns within seconds."""
+        if self._take_turn():
+            from crawler.store.layout import RunFolder  # noqa: PLC0415 - a run that does not begin is light
+
+            path = RunFolder(self._settings.run.data, report.run_id).report
+            self._tell(report.as_json(), path if path.exists() else None)
+
+    def ended_early(self, exit_code: int, message: str) -> None:
+        """Tell that the run ended before it had a report."""
+        if self._take_turn() and self._notifier is not None:
+            from crawler.notify.messages import early_document  # noqa: PLC0415 - most runs tell nobody
+
+            day = None if self._crawl_date is None else self._crawl_date.isoformat()
+            self._tell(early_document(exit_code, message, day), None)
+
+    def give_up(self, _signal: int) -> None:
+        """Leave off telling."""
+        if self._notifier is not None:
+            self._notifier.give_up()
+
+    def close(self) -> None:
+        """End what still goes on."""
+        if self._notifier is not None:
+            self._notifier.close()
+
+    def _take_turn(self) -> bool:
+        is_over, self._is_over = self._is_over, True
+        return not is_over
+
+    def _tell(self, document: bytes, report: Path | None) -> None:
+        if self._notifier is None:
+            return
+        from crawler.notify.messages import outcome, proxy_passwords  # noqa: PLC0415 - most runs tell nobody
+
+        secrets = [*self._secrets, *proxy_passwords()]
+        for fault in self._notifier.end(outcome(document, self._settings.notify.ok, secrets, report)):
+            _warn(self._settings, fault)
+
+
+@contextmanager
+def told(settings: Settings, described: Callable[[Exception], tuple[int, str]]) -> Iterator[Telling]:
+    """Tell of what runs in the block, also where it raises: `described` says what that means."""
+    telling = Telling(settings)
+    try:
+        yield telling
+    except Exception as error:
+        telling.ended_early(*described(error))
+        raise
+    finally:
+        telling.close()
+
+
+def _notifier(settings: NotifySettings) -> Notifier | None:
+    if settings.ping_url is None and settings.webhook_url is None and settings.command is None:
+        return None
+    from crawler.notify.notifier import Notifier  # noqa: PLC0415 - most runs tell nobody
+
+    try:
+        return Notifier(settings)
+    except (RuntimeError, OSError):  # no thread, or no file, is to be had: the run will say so
+        return None
+
+
+def _warn(settings: Settings, text: str) -> None:
+    from crawler.report.progress import LOG, set_up_logging  # noqa: PLC0415 - a usage error stays light
+
+    if not LOG.handlers:
+        set_up_logging(settings.log, ())
+    LOG.warning("%s", text)

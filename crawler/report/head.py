@@ -1,0 +1,92 @@
+"""The report in a few lines of plain text: what somebody is told who has not asked. Open it to tell more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from crawler.exit_codes import EXIT_CODES, verdict_of
+from crawler.models.seller import SellerStatus
+from crawler.report.markup import listed, number, part, shown
+
+MAX_BYTES = 10_000
+_CUT = "\n…"
+_NOTES = 20
+"""Notes that are told at most: the report has all of them."""
+
+
+def as_head(report: Mapping[str, Any]) -> str:
+    """The report as lines, what matters most first; what it lacks is left out.
+
+    Each text stays on its line, and its control characters are spelled out.
+    """
+    return shortened("".join(f"{_printable(line)}\n" for line in _lines(report)), MAX_BYTES)
+
+
+def shortened(text: str, max_bytes: int) -> str:
+    """As much of the text as its UTF-8 may take."""
+    content = text.encode(errors="backslashreplace")
+    if len(content) <= max_bytes:
+        return content.decode()
+    return content[: max_bytes - len(_CUT.encode())].decode(errors="ignore") + _CUT
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    code = report.get("exit_code")
+    known = EXIT_CODES.get(code) if isinstance(code, int) else None
+    day = f"crawl date {report['crawl_date']}" if report.get("crawl_date") else "crawl"
+    yield f"{day}: {verdict_of(code) if isinstance(code, int) else 'unknown'}, exit code {shown(code)}"
+    if known is not None and code:
+        yield f"meaning: {_plain(known.meaning)}"
+    plausibility = part(report, "plausibility")
+    if plausibility.get("reasons"):
+        yield f"the night is {plausibility.get('verdict')}:"
+        yield from _items(plausibility["reasons"])
+    if report.get("message"):
+        yield from str(report["message"]).split("\n")
+    yield from _figures(report)
+    if known is not None and code:
+        yield f"what to do: {_plain(known.advice)}"
+    if report.get("go_on"):
+        yield f"go on with it by: {report['go_on']}"
+    yield from _items(listed(report, "notes")[:_NOTES])
+    if report.get("run_id"):
+        yield f"run {report['run_id']}, {report.get('started_at')} to {report.get('finished_at')}"
+
+
+def _items(texts: Iterable[Any]) -> Iterator[str]:
+    return (f"- {text}" for text in texts)
+
+
+def _figures(report: Mapping[str, Any]) -> Iterator[str]:
+    sellers, rows, credit = (part(report, key) for key in ("sellers", "rows", "credits"))
+    if sellers:
+        counted = [f"{shown(sellers[status])} {status}" for status in SellerStatus if sellers.get(status)]
+        yield f"sellers: {', '.join(counted) or 'none'}, of {shown(sellers.get('total'))}"
+    if rows:
+        unpublished = ", not published by this run" if report.get("published") is False else ""
+        yield f"rows: {shown(rows.get('written'))}{unpublished}"
+    if credit:
+        yield "credits: " + ", ".join(_spent(credit))
+    if pace := part(report, "qps"):
+        sent = shown(part(report, "requests").get("sent"))
+        yield f"requests: {sent}, {shown(pace.get('achieved'))} a second of {shown(pace.get('limit'))}"
+
+
+def _spent(credit: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{shown(credit.get('spent'))} spent"
+    for what, spent, limit in (
+        ("date", "spent_for_date", "budget"),
+        ("month", "spent_for_month", "monthly_budget"),
+    ):
+        of = f" of {shown(credit[limit])}" if credit.get(limit) is not None else ""
+        if of or number(credit.get(spent)):
+            yield f"{shown(credit.get(spent))}{of} for the {what}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
