@@ -156,8 +156,8 @@ def main() -> None:
         f"{rounds[0][0].size:,} bytes; bare aiohttp {in_words([bare.by_clock for _, bare in rounds], ',.0f')}"
     )
     print(f"    stand-in / bare aiohttp: {in_words(clock)} by the clock, {in_words(cpu)} a CPU second")
-    told_rounds = [{"stand_in": a._asdict(), "bare": b._asdict()} for a, b in rounds]
-    keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": told_rounds})
+    rounds_kept = [{"stand_in": a._asdict(), "bare": b._asdict()} for a, b in rounds]
+    keep("stand-in", {"clock_ratio": spread(clock), "cpu_ratio": spread(cpu), "rounds": rounds_kept})
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def main() -> None:
         f"two, each with half of the list {in_words([two.requests_per_second for _, two in rounds], ',.0f')}"
     )
     print(f"    two / one: {in_words(speed)} requests/s, {in_words(cpu)} CPU a request")
-    told_rounds = [{"one": asdict(one), "two": asdict(two)} for one, two in rounds]
+    rounds_kept = [{"one": asdict(one), "two": asdict(two)} for one, two in rounds]
     about = {"server": pages.by, "requests": pages.requests, "machine": machine(), "load_before": load}
-    keep("split", {**about, "speed_ratio": spread(speed), "cpu_ratio": spread(cpu), "rounds": told_rounds})
+    keep("split", {**about, "speed_ratio": spread(speed), "cpu_ratio": spread(cpu), "rounds": rounds_kept})
 
 
 if __name__ == "__main__":

@@ -285,7 +285,7 @@ def test_a_message_that_merely_speaks_of_credits_stops_nothing(message: str) -> 
 
 
 @pytest.mark.parametrize("message", [*QUOTA_MESSAGES, "too many requests", "apiKey is invalid"])
-def test_rows_are_an_answer_whatever_stands_beside_them(message: str) -> None:
+def test_rows_are_an_answer_whatever_is_beside_them(message: str) -> None:
     rows = [{"video_id": "1", "video_desc": "quota exceeded"}, 5]
     assert read({"code": 0, "message": message, "data": rows}).row_count == 2
     assert read({"code": 0, "detail": message, "error": {"x": message}, "data": rows}).rejected == 1

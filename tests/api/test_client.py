@@ -228,7 +228,7 @@ def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _told_of_what_leaks() -> Iterator[None]:
+def _warned_of_what_leaks() -> Iterator[None]:
     """What was left open warns when it is collected, and a warning is an error here."""
     yield
     gc.collect()
@@ -765,8 +765,8 @@ async def test_a_key_that_the_api_echoes_is_not_kept(echo: bytes) -> None:
     scripts = (saying(said, stay=False) for said in (refused, spent, page))
     async with serving(*scripts) as server, client(server.url) as api:
         for error, label in ((KeyRefusedError, "401"), (QuotaUsedUpError, "402")):
-            told_to_user = await fails(api, label, error)
-            assert "sk_live" not in told_to_user
+            shown = await fails(api, label, error)
+            assert "sk_live" not in shown
         found = await fetch(api)
         assert found.row_count == 1
         text = found.body.decode("unicode_escape") + found.request_id
@@ -784,7 +784,7 @@ async def test_a_simple_key_is_not_kept_either() -> None:
 @pytest.mark.parametrize(
     "said", [b"HTTP/1.1 200 OK\r\n%s\x00: b\r\n\r\n", b"HTTP/1.1 2%s\r\n\r\n", b"%s\r\n\r\n"]
 )
-async def test_a_key_in_broken_http_is_not_told(said: bytes) -> None:
+async def test_a_key_in_broken_http_is_not_shown(said: bytes) -> None:
     async with serving(saying(said % KEY.encode(), stay=False)) as server, client(server.url) as api:
         assert "sk_live" not in await fails(api, "connection")
 

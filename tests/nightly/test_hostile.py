@@ -131,7 +131,7 @@ def test_the_command_to_go_on_with_names_the_settings_that_the_date_was_begun_wi
     assert "--crawl-date 2026-11-20" in note
 
 
-def test_a_finished_date_whose_journal_was_thinned_is_not_paid_for_again(night: Begin) -> None:
+def test_a_finished_date_whose_journal_was_pruned_is_not_paid_for_again(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(10))
     unfinished = ("--crawl-date", "2026-11-20", "--budget", "1")

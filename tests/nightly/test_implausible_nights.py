@@ -61,7 +61,9 @@ def test_a_fresh_crawl_in_an_outage_keeps_the_good_snapshot(
     assert served(tmp_path, FIRST, None, 40, code=0)["requests"]["sent"] == 0
 
 
-def test_a_good_snapshot_stands_until_all_that_was_implausible_is_asked_again(tmp_path: Path) -> None:
+def test_a_good_snapshot_stays_published_until_all_that_was_implausible_is_asked_again(
+    tmp_path: Path,
+) -> None:
     served(tmp_path, FIRST, None, 40, code=0)
     good = snapshot(tmp_path, FIRST)
     served(tmp_path, FIRST, "zeros", 40, "--fresh", code=10)

@@ -444,11 +444,11 @@ def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: P
         "--crawl-date",
         str(max(day for day, _ in dated_folders(folder / "data/demo", "videos")) + timedelta(days=1)),
     ]
-    foreseen = subprocess.run([*command[:3], *plan], cwd=folder, capture_output=True, text=True, check=False)
-    assert foreseen.returncode == 0, foreseen.stderr
+    planned = subprocess.run([*command[:3], *plan], cwd=folder, capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stderr
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     shown = readme.partition("`make demo` installs")[2].split("```")
-    for lines, output in ((shown[1], printed), (shown[3], set(foreseen.stdout.splitlines()))):
+    for lines, output in ((shown[1], printed), (shown[3], set(planned.stdout.splitlines()))):
         assert len(lines.splitlines()) > 8
         assert {without_what_varies(line) for line in lines.splitlines() if line} <= output
     suggested = [line.strip() for line in job.stdout.partition("Go on with:")[2].splitlines() if line.strip()]

@@ -84,7 +84,7 @@ def test_the_flags_to_be_shown_set_a_default_again_that_the_file_does_not(tmp_pa
     ]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(
             {"run.qps": "-1", "run.stop": "never"},
@@ -367,7 +367,7 @@ def test_a_key_is_read_without_what_surrounds_it(tmp_path: Path, content: str) -
     assert "sk_live" not in faults_of({"run.stop": "sk_live_0123456789"}, environ)
 
 
-def test_contradictions_are_told_beside_refused_values() -> None:
+def test_contradictions_are_named_beside_refused_values() -> None:
     flags = {"api.url": "http://example.com", "run.fresh": True, "run.resume": True, "run.qps": "x"}
     message = faults_of({**flags, "run.crawl_date": "2026-11-23"}, {})
     assert len(message.splitlines()) == 5

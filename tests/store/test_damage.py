@@ -130,7 +130,7 @@ def test_a_lost_ledger_learns_what_other_dates_cost(night: Begin) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.sqlite", f"journal/{DATE}.1.sqlite"])
-def test_a_damaged_database_is_told_without_a_traceback(night: Begin, name: str) -> None:
+def test_a_damaged_database_is_named_without_a_traceback(night: Begin, name: str) -> None:
     job, simulator, _, source = begun(night)
     job.run(source, "--budget", "20", code=3)
     path = job.data / "state" / name
@@ -210,7 +210,7 @@ def test_a_list_of_the_same_length_is_another_list(night: Begin) -> None:
     assert job.seller_rows()[other]["status"] == "pending"
 
 
-def test_sellers_that_stop_for_another_reason_are_told_anew(night: Begin) -> None:
+def test_sellers_that_stop_for_another_reason_are_reported_anew(night: Begin) -> None:
     """A run that only ends sellers for another reason says so in the report and in sellers/."""
     job, _, _, source = begun(night)
     job.run(source, "--top", "5")
@@ -240,7 +240,7 @@ def test_the_latest_run_is_the_one_that_began_last_whatever_the_clock_said(tmp_p
         assert (str(day.crawl_date), day.latest.run_id, day.leaves_work) == (DATE, "b", True)
 
 
-def test_thinning_leaves_no_journal_without_its_segments(tmp_path: Path) -> None:
+def test_pruning_leaves_no_journal_without_its_segments(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "journal"
     for name in ("2026-01-01.1", "2026-01-02.1"):
         (folder / f"{name}.segments").mkdir(parents=True)

@@ -137,7 +137,7 @@ def test_sellers_and_pending(data: Path) -> None:
     assert (rows["99"]["status"], rows["99"]["pages"]) == ("pending", 0)
 
 
-def test_the_row_received_last_stands(tmp_path: Path) -> None:
+def test_the_row_received_last_is_kept(tmp_path: Path) -> None:
     first = [row(str(n), total_views_cnt=1) for n in range(10)]
     counts = published(
         tmp_path, [page("7", 1, first), page("7", 2, [row("9", total_views_cnt=2), row("10")])]
