@@ -27,10 +27,10 @@ from typing import Any
 import duckdb
 from conftest import DATE, Night, stand_in
 from launcher import LAUNCHER
+from steps import STEPS
 
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store import failpoints
 from crawler.store.ledger import Ledger
 
 WORKERS = 8
@@ -195,8 +195,8 @@ def watched(data: Path) -> Iterator[Reader]:
 def campaign(kills: int, seed: int, jobs: int) -> int:
     """Run trials until enough kills were planned, each named step at least once."""
     rng = Random(seed)
-    planned: list[str | None] = [*failpoints.STEPS]
-    planned += [rng.choice((None, rng.choice(failpoints.STEPS))) for _ in range(kills - len(planned))]
+    planned: list[str | None] = [*STEPS]
+    planned += [rng.choice((None, rng.choice(STEPS))) for _ in range(kills - len(planned))]
     rng.shuffle(planned)
     parts = [planned[i : i + KILLS_A_TRIAL] for i in range(0, len(planned), KILLS_A_TRIAL)]
     # A date's journal pins a snapshot once.
@@ -210,7 +210,7 @@ def campaign(kills: int, seed: int, jobs: int) -> int:
                 broken += 1
                 print(f"trial {trial.number} of seed {seed}, kills {trial.kills}: {error!r}", flush=True)
     killed = sum((trial.killed for trial in trials), Counter())
-    missed = set(failpoints.STEPS) - killed.keys()
+    missed = set(STEPS) - killed.keys()
     print(
         f"{killed.total()} kills ({killed['random']} at random moments), steps never hit: {sorted(missed)}; "
         f"{sum(t.repaid for t in trials)} pages paid twice; {sum(t.reads for t in trials)} reads; "

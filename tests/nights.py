@@ -35,6 +35,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from steps import STEPS
 from virtual_time import VirtualLoop
 
 from crawler.api.columns import read_batch
@@ -403,7 +404,7 @@ def weather_of(rng: Random, number: int, *, deep: bool) -> Weather:
 
 
 def _crash_point(w: Weather, rng: Random) -> None:
-    w.crash_at_point = (rng.choice(failpoints.STEPS), rng.choice((1, 1, 2, 3, 7)))
+    w.crash_at_point = (rng.choice(STEPS), rng.choice((1, 1, 2, 3, 7)))
 
 
 def _setter(**choices: tuple[Any, ...]) -> Callable[[Weather, Random], None]:
@@ -557,7 +558,7 @@ class Runner:
         counts.duplicate = counts.received - len(kept)
         rows = {"received": counts.received, "duplicate": counts.duplicate, "rejected": 0}
         journal.note(
-            published_mark=journal.reader.mark(),
+            published_mark=journal.mark(),
             published_rows=orjson.dumps({**rows, "written": len(kept)}).decode(),
         )
         failpoints.reached("publish.noted")
@@ -731,7 +732,7 @@ class Before:
 
 def pages_of(journal: Journal) -> set[tuple[str, int]]:
     """Seller and number of every page that is journaled."""
-    return set(journal.database.connection.execute("SELECT seller_id, page_num FROM page").fetchall())
+    return set(journal.connection.execute("SELECT seller_id, page_num FROM page").fetchall())
 
 
 def check(runner: Runner, before: Before) -> None:
@@ -809,7 +810,7 @@ def check_wrong_path(runner: Runner) -> None:
     data = runner.settings.run.data
     query = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
     with Journal(Layout(data).latest_journal(DATE)) as journal:
-        failed = {row[0] for row in journal.database.connection.execute(query)}
+        failed = {row[0] for row in journal.connection.execute(query)}
     expect(failed <= runner.night.bad, f"failed for good by a wrong path: {sorted(failed)}")
 
 

@@ -20,7 +20,7 @@ from crawler.store.digests import damage_of_published, digests_of
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
-from crawler.store.records import PublishedSeller
+from crawler.store.records import SellerSummary
 from crawler.store.schema import SELLER_SCHEMA
 
 _NEEDED = columns_of(SELLER_SCHEMA, "seller_id", "status", "stop_reason", "pages", "videos", "credits")
@@ -68,7 +68,7 @@ class PublishedDate:
         runs = {path.stem for path in SnapshotFiles.published(self.data, VIDEOS, self.day).paths}
         rows = (row for table in self._sellers(SELLER_SCHEMA) for row in table.to_pylist())
         sellers = (_seller(row, self.day) for row in rows if row["pages"] or row["videos"])
-        journal.previous.take_over(sellers, publishing=" ".join(sorted(runs)))
+        journal.previous.take_over(sellers, self.day, publishing=" ".join(sorted(runs)))
 
     def _sellers(self, schema: pa.Schema) -> Iterator[pa.Table]:
         with _usable(self.data, self.day):
@@ -89,27 +89,32 @@ def _usable(data: Path, day: date) -> Iterator[None]:
         ) from None
 
 
-def _seller(row: dict[str, Any], day: date) -> PublishedSeller:
+def _seller(row: dict[str, Any], day: date) -> tuple[SellerSummary, bool]:
+    """A seller of the snapshot, and whether it needs no further page."""
     # A seller whose crawl failed kept the rows of the one before.
     kept = row["kept_status"]
-    status = kept or row["status"]
-    return PublishedSeller(
+    status, reason = (kept, None) if kept else (row["status"], row["stop_reason"])
+    is_final = not kept and (status == SellerStatus.COMPLETE or reason in _FINAL)
+    summary = SellerSummary(
         seller_id=str(row["seller_id"]),
-        final=not kept and (status == SellerStatus.COMPLETE or row["stop_reason"] in _FINAL),
-        status=status,
-        stop_reason=None if kept else row["stop_reason"],
+        status=SellerStatus(status),
+        stop_reason=None if reason is None else StopReason(reason),
         pages=row["pages"],
         credits=row["credits"],
         error=None if kept else row["error"],
-        first=_milliseconds(row["first_crawled_at"]),
-        last=_milliseconds(row["last_crawled_at"]),
+        first_crawled_at=_milliseconds(row["first_crawled_at"]),
+        last_crawled_at=_milliseconds(row["last_crawled_at"]),
         run_id=row["run_id"],
         rows=row["videos"] - (row["carried"] or 0),
+        size=0,
+        max_remaining_value=None,
         overlap=row["overlap"] or 0,
         drift=row["drift"] or 0,
-        source=day.isoformat(),
-        videos=row["videos"],
+        matched=day,
+        matched_videos=row["videos"],
+        missing=row["pages"] + 1,
     )
+    return summary, is_final
 
 
 def _milliseconds(moment: Any) -> int | None:

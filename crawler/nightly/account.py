@@ -114,7 +114,7 @@ def _count_other_dates(ledger: Ledger, night: Night, run_id: str) -> int:
                 continue
             with Journal(path, only_read=True) as journal:
                 moment, unknown = journal.reader.last_received, journal.reader.credits()
-                is_published = journal.meta("published_mark") == journal.reader.mark()
+                is_published = journal.meta("published_mark") == journal.mark()
             if moment is not None:
                 name = f"{run_id}-recovered-{path.stem}"
                 _count_again(ledger, name, day, moment, unknown, exit_code=0 if is_published else 1)

@@ -139,7 +139,7 @@ def _publish_the_rest(opened: _OpenDate, journal: Journal) -> int | None:
             f"the previous snapshot stays published for the {hidden} sellers of a --fresh crawl that is "
             f"not complete; {kept}"
         )
-    if not journal.has_pages or journal.meta("published_mark") == journal.reader.mark():
+    if not journal.has_pages or journal.meta("published_mark") == journal.mark():
         return None
     if not ReplaceGuard(journal, data, crawl_date).is_ours:
         notes.append(

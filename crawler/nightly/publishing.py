@@ -96,7 +96,7 @@ class _Publishing:
             return
         require_begun(night.crawl_date, night.world.now(), outcome.clock_offset)
         journal.previous.replace()
-        mark, rows = journal.reader.mark(), journal.meta("published_rows")
+        mark, rows = journal.mark(), journal.meta("published_rows")
         hidden = self._note_hidden()
         is_same_list = hidden or journal.meta("published_list") == self._list_digest()
         if rows is not None and is_same_list and mark == journal.meta("published_mark") and self._is_whole():
@@ -111,7 +111,7 @@ class _Publishing:
             )
         elif _has_answers(journal):
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
-            counts = f"{journal.reader.mark()}\n{self.counted().counts.as_json()}"
+            counts = f"{journal.mark()}\n{self.counted().counts.as_json()}"
             journal.note(published_list=self._list_digest(), published_counts=counts)
             release(journal)
             self.is_published = not hidden

@@ -92,7 +92,7 @@ def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> Non
                 f"what the crawl before had paid for is implausible and is not published: {' '.join(reasons)}"
             )
             return
-        is_changed = journal.meta("published_mark") != journal.reader.mark()
+        is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
             segments = night.world.staging(journal)
             plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None)

@@ -49,7 +49,13 @@ class Held:
 
     def note(self, journal: Journal, to_recheck: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
         """Hold a night back. `to_recheck` are to be asked again, `pending` are listed and not known to it."""
-        _write(journal, to_recheck, pending)
+        ids = pa.chunked_array([*to_recheck], pa.string()).unique()
+        sellers = pa.chunked_array([ids, pending], pa.string())
+        is_to_recheck = pa.array([True] * len(ids) + [False] * len(pending))
+        sink, path = pa.BufferOutputStream(), JournalFiles(journal.path).held_sellers
+        pq.write_table(pa.table({"seller_id": sellers, _IS_TO_RECHECK: is_to_recheck}), sink)
+        with output_errors(str(path)):
+            write_whole(path, memoryview(sink.getvalue()), private=True)
         journal.note(**{_NOTE: orjson.dumps(asdict(self)).decode()})
 
 
@@ -77,18 +83,6 @@ def to_recheck(journal: Journal) -> pa.Array[Any]:
 def pending(journal: Journal) -> pa.Array[Any]:
     """The listed sellers of which the journal knew nothing when the night was held back."""
     return _read(journal, is_to_recheck=False)
-
-
-def _write(journal: Journal, to_recheck: Iterable[pa.Array[Any]], pending: pa.Array[Any]) -> None:
-    ids = pa.chunked_array([*to_recheck], pa.string()).unique()
-    sellers = pa.chunked_array([ids, pending], pa.string())
-    is_to_recheck = pa.chunked_array(
-        [pa.repeat(pa.scalar(True), len(ids)), pa.repeat(pa.scalar(False), len(pending))]
-    )
-    sink, path = pa.BufferOutputStream(), JournalFiles(journal.path).held_sellers
-    pq.write_table(pa.table({"seller_id": sellers, _IS_TO_RECHECK: is_to_recheck}), sink)
-    with output_errors(str(path)):
-        write_whole(path, memoryview(sink.getvalue()), private=True)
 
 
 def _read(journal: Journal, *, is_to_recheck: bool) -> pa.Array[Any]:

@@ -27,7 +27,7 @@ _JOINED_BYTES = 1024 * 1024
 _CODEC = pa.Codec("lz4")
 
 
-class Journal:
+class Journal(JournalDatabase):
     """One SQLite file for a crawl date and generation; used by one thread at a time.
 
     `guard` is called before anything is written by a path beside it, and raises where that must not be.
@@ -35,25 +35,24 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, survive_power_loss: bool = True, only_read: bool = False) -> None:
-        self.path = path
-        self.database = JournalDatabase(path, survive_power_loss=survive_power_loss, only_read=only_read)
+        super().__init__(path, survive_power_loss=survive_power_loss, only_read=only_read)
         self.guard: Callable[[], None] = lambda: None
-        self.sellers = SellerStates(self.database)
-        self.carried = CarriedSellers(self.database)
-        self.previous = PreviousCrawls(self.database)
-        self.reader = JournalReader(self.database, self.previous)
+        self.sellers = SellerStates(self)
+        self.carried = CarriedSellers(self)
+        self.previous = PreviousCrawls(self)
+        self.reader = JournalReader(self, self.previous)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.database.connection.close()
+        self.connection.close()
 
     def write(self, records: Iterable[Record]) -> list[StoredPage]:
         """Write a group of records: all are durable on return, or none is. Returns their pages as stored."""
         records = list(records)
         pages = [(r, r.page) for r in records if r.page is not None]
-        numbered = list(enumerate(pages, start=self.database.last_seq + 1))
+        numbered = list(enumerate(pages, start=self.last_seq + 1))
         page_rows = [_page_row(seq, record, page) for seq, (record, page) in numbered]
         stored = [_stored_page(seq, record, page) for seq, (record, page) in numbered]
         bodies = [
@@ -64,7 +63,7 @@ class Journal:
         costs = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
         noted = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
-        with self.database.changing() as db:
+        with self.changing() as db:
             db.executemany(sql.INSERT_PAGE, page_rows)
             db.executemany(sql.INSERT_BODY, bodies)
             db.executemany(sql.END_SELLER, endings)
@@ -73,12 +72,12 @@ class Journal:
                 _write_notes(db, record.seller_id, record.notes)
             reached("commit.written")
         reached("commit.durable")
-        self.database.last_seq += len(stored)
+        self.last_seq += len(stored)
         return stored
 
     def waiting(self) -> Iterator[StoredPage]:
         """Pages that are in no segment, in the order received; the journal may be written meanwhile."""
-        db, last = self.database.connection, self.database.one(sql.LAST_SEGMENT)
+        db, last = self.connection, self.one(sql.LAST_SEGMENT)
         while body := db.execute(sql.NEXT_BODY, (last,)).fetchone():
             pages = db.execute(sql.PAGES_OF_BODY, (last, body[0])).fetchall()
             joined = decompressed(body[1], sum(page[-1] for page in pages))
@@ -90,32 +89,23 @@ class Journal:
 
     def adopt(self, segment: Segment) -> None:
         """Let a durable segment take the place of its pages' bodies."""
-        with self.database.changing() as db:
+        with self.changing() as db:
             db.execute(sql.INSERT_SEGMENT, with_checksum(segment))
             db.execute(sql.DELETE_BODIES, (segment.last_seq,))
 
     def segments(self) -> list[Segment]:
         """Every segment, the oldest first."""
-        return [Segment(*row) for row in self.database.connection.execute(sql.SEGMENTS)]
-
-    @property
-    def last_seq(self) -> int:
-        """How many pages were received so far."""
-        return self.database.last_seq
+        return [Segment(*row) for row in self.connection.execute(sql.SEGMENTS)]
 
     @property
     def has_pages(self) -> bool:
         """Whether any page was received."""
-        return self.database.last_seq > 0
-
-    def meta(self, name: str) -> str | None:
-        """A value noted beside the pages; None where there is none, or damage left none."""
-        return self.database.meta(name)
+        return self.last_seq > 0
 
     def note(self, **values: str) -> None:
         """Note values beside the pages, durably."""
-        with self.database.changing():
-            self.database.set_meta(values)
+        with self.changing():
+            self.set_meta(values)
 
     def require(self, **expected: str) -> None:
         """Hold a resumed crawl to the sorting that its pages were asked for with.

@@ -211,7 +211,3 @@ class JournalReader:
         """When the last page came, as an ISO time; None where there is no page."""
         found = self._database.one(sql.LAST_RECEIVED)
         return None if found < 0 else datetime.fromtimestamp(found / 1000, UTC).isoformat()
-
-    def mark(self) -> str:
-        """A text that differs where what is to be published differs: equal marks, equal snapshot."""
-        return self._database.mark()

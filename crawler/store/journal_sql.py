@@ -126,6 +126,9 @@ ORDER BY seller_id"""
 
 ALL_SUMMARIES = _SUMMARIES.format(sellers="known", pages="")
 
+_OF_CRAWL = ("page", "seller", "outlay", "seam", "matched")
+"""The tables that hold a seller's crawl under way."""
+
 # `listed` are the sellers to crawl anew; those of them that have no previous crawl yet are `moved`.
 _OF_MOVED = _SUMMARIES.format(sellers="moved", pages="WHERE seller_id IN (SELECT seller_id FROM moved)")
 _MOVE = """INSERT INTO former
@@ -148,10 +151,7 @@ RENEW = (
             (SELECT seller_id, former.credits + coalesce(anew.credits, 0) AS spent
             FROM moved JOIN former USING (seller_id) LEFT JOIN anew USING (seller_id))""",
     "INSERT INTO former_page SELECT * FROM page WHERE seller_id IN (SELECT seller_id FROM moved)",
-    *(
-        f"DELETE FROM {table} WHERE seller_id IN (SELECT seller_id FROM moved)"
-        for table in ("page", "seller", "outlay", "seam", "matched")
-    ),
+    *(f"DELETE FROM {table} WHERE seller_id IN (SELECT seller_id FROM moved)" for table in _OF_CRAWL),
     """INSERT OR IGNORE INTO former
         SELECT seller_id, :batch, 0, 0, 0, 'pending', NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0,
             NULL, 0, 0
@@ -167,11 +167,7 @@ FORGET = (
                 + coalesce((SELECT sum(credits) FROM page WHERE page.seller_id = listed.seller_id), 0)
                 AS spent
         FROM listed LEFT JOIN anew USING (seller_id) LEFT JOIN outlay USING (seller_id))""",
-    "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM listed)",
-    "DELETE FROM seller WHERE seller_id IN (SELECT seller_id FROM listed)",
-    "DELETE FROM outlay WHERE seller_id IN (SELECT seller_id FROM listed)",
-    "DELETE FROM seam WHERE seller_id IN (SELECT seller_id FROM listed)",
-    "DELETE FROM matched WHERE seller_id IN (SELECT seller_id FROM listed)",
+    *(f"DELETE FROM {table} WHERE seller_id IN (SELECT seller_id FROM listed)" for table in _OF_CRAWL),
 )
 
 FORGET_PREVIOUS = "DELETE FROM former WHERE seller_id IN (SELECT seller_id FROM listed)"
@@ -190,8 +186,8 @@ REPLACE_PREVIOUS = (
 )
 
 TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 1, 0, :status, :stop_reason,
-    :pages, :credits, :error, :first, :last, :run_id, :rows, 0, NULL, :overlap,
-    :drift, :source, :videos, 0)"""
+    :pages, :credits, :error, :first_crawled_at, :last_crawled_at, :run_id, :rows, 0, NULL, :overlap,
+    :drift, :source, :matched_videos, 0)"""
 
 # Follows each change of that table.
 SET_PREVIOUS_CHECKSUMS = """UPDATE former SET checksum = row_checksum(

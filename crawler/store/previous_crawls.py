@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +13,7 @@ import pyarrow as pa
 from crawler.store import journal_sql as sql
 from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
-from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, PublishedSeller, SellerSummary
+from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, SellerSummary
 
 
 class PreviousCrawls:
@@ -34,12 +37,7 @@ class PreviousCrawls:
 
         Every page must be in a segment. A seller whose new crawl has not succeeded yet goes on with that.
         """
-        self._database.sort_pages()
-        with self._database.changing() as db:
-            for name in ("listed", "moved"):
-                db.execute(f"CREATE TEMP TABLE {name} (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
-            for ids in listed:
-                db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+        with self._changing(listed) as db:
             is_published = self._database.meta("published_mark") == self._database.mark()
             batch = self._database.one(sql.NEWEST_BATCH) + 1
             for statement in sql.RENEW:
@@ -47,8 +45,6 @@ class PreviousCrawls:
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
             if is_published:
                 self._database.set_meta({"published_mark": self._database.mark()})
-            for name in ("listed", "moved"):
-                db.execute(f"DROP TABLE {name}")
 
     def forget(self, sellers: Iterable[pa.Array[Any]], wholly: Sequence[str] = (), **facts: str) -> None:
         """Forget the crawl under way of sellers that are not believed; note facts beside that.
@@ -56,18 +52,25 @@ class PreviousCrawls:
         They are asked again; what they cost stays counted. Of the sellers `wholly`, which are to be among
         them, the previous crawl is forgotten too. Every page must be in a segment.
         """
-        self._database.sort_pages()
-        with self._database.changing() as db:
-            db.execute("CREATE TEMP TABLE listed (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
-            db.executemany("INSERT INTO listed VALUES (?)", ((i,) for i in wholly))
+        with self._changing([pa.array(wholly, pa.string())]) as db:
             db.execute(sql.FORGET_PREVIOUS)
             db.execute(sql.DELETE_PREVIOUS_PAGES)
-            for ids in sellers:
-                db.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))
+            _list(db, sellers)
             for statement in sql.FORGET:
                 db.execute(statement, {"last_seq": self._database.last_seq})
-            db.execute("DROP TABLE listed")
             self._database.set_meta(facts)
+
+    @contextmanager
+    def _changing(self, listed: Iterable[pa.Array[Any]]) -> Iterator[sqlite3.Connection]:
+        """A transaction with the tables `listed`, of these sellers, and `moved`, of none."""
+        self._database.sort_pages()
+        with self._database.changing() as db:
+            for name in ("listed", "moved"):
+                db.execute(f"CREATE TEMP TABLE {name} (seller_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            _list(db, listed)
+            yield db
+            for name in ("listed", "moved"):
+                db.execute(f"DROP TABLE {name}")
 
     def replace(self) -> None:
         """Let crawls that have ended take the place of the previous ones; where one failed, those stay."""
@@ -88,11 +91,15 @@ class PreviousCrawls:
                     differing.add(seller_id)
         return differing, ended
 
-    def take_over(self, sellers: Iterable[PublishedSeller], **facts: str) -> None:
-        """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them."""
+    def take_over(self, sellers: Iterable[tuple[SellerSummary, bool]], source: date, **facts: str) -> None:
+        """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them.
+
+        Each comes with whether it is final: it needs no further page. `source` is the snapshot's date.
+        """
         with self._database.changing() as db:
-            for seller in sellers:
-                db.execute(sql.TAKE_OVER, {**seller._asdict(), "batch": TAKEN_BATCH})
+            of_all = {"batch": TAKEN_BATCH, "source": source.isoformat()}
+            for seller, is_final in sellers:
+                db.execute(sql.TAKE_OVER, {**seller._asdict(), **of_all, "final": is_final})
                 db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
             self._database.set_meta(facts)
@@ -121,3 +128,8 @@ class PreviousCrawls:
         begun, after = self._database.connection.execute(sql.SHOWN_RANGE, {"id": seller_id}).fetchone()
         begun = begun or 0
         return last_seq > begun if after is None else after < last_seq <= begun
+
+
+def _list(db: sqlite3.Connection, sellers: Iterable[pa.Array[Any]]) -> None:
+    for ids in sellers:
+        db.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((i,) for i in ids.to_pylist()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from crawler.store.layout import (
     parquet_files,
 )
 from crawler.store.parts import CarriedRows
-from crawler.store.records import Segment
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan, build_files
@@ -81,7 +80,7 @@ def publish(
         _exchange(journal, plan, staged, wait)
         forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
-    journal.note(published_mark=journal.reader.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
+    journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
     return counts
 
@@ -165,21 +164,12 @@ def _announce_regions(staged: Path, live: Path, folder: Path) -> bool:
 def _copy_rejects(journal: Journal, run: RunFolder) -> int:
     """Write the rejected rows of the published crawls beside the report; returns how many they are."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    count = 0
+    count, has_renewed, is_shown = 0, journal.previous.has_renewed, journal.previous.is_shown
     for number, (segment, part) in enumerate(reject_files(journal)):
         with part.open("rb") as rejected, run.rejects.open("ab" if number else "wb") as kept:
-            if journal.previous.has_renewed:
-                for line in _published_rejects(journal, segment, rejected):
+            for line in rejected:
+                if not has_renewed or is_shown(orjson.loads(line)["seller_id"], segment.last_seq):
                     kept.write(line)
                     count += 1
-            else:
-                shutil.copyfileobj(rejected, kept)
-                count += segment.rejected
     fsync_tree(run.folder)
     return count
-
-
-def _published_rejects(journal: Journal, segment: Segment, lines: Iterable[bytes]) -> Iterator[bytes]:
-    return (
-        line for line in lines if journal.previous.is_shown(orjson.loads(line)["seller_id"], segment.last_seq)
-    )

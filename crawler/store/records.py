@@ -151,26 +151,6 @@ class Attempt(NamedTuple):
     error: str | None
 
 
-class PublishedSeller(NamedTuple):
-    """A seller of the date's snapshot, of which the journal is lost; `final`: it needs no further page."""
-
-    seller_id: str
-    final: bool
-    status: str
-    stop_reason: str | None
-    pages: int
-    credits: int
-    error: str | None
-    first: int | None
-    last: int | None
-    run_id: str | None
-    rows: int
-    overlap: int
-    drift: int
-    source: str
-    videos: int
-
-
 class PageFacts(NamedTuple):
     """Sellers by their first pages, each as how many of how many.
 

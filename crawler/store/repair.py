@@ -112,7 +112,7 @@ class _Damage:
 
     @property
     def db(self) -> sqlite3.Connection:
-        return self.journal.database.connection
+        return self.journal.connection
 
     def add(self, pages: Iterable[_Page]) -> None:
         for page in pages:

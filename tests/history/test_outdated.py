@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
+from steps import REWRITE_STEPS
 
 from crawler.history.outdated import (
     NewSnapshot,
@@ -150,7 +151,7 @@ def test_an_empty_folder_is_left_as_it_is(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("step", failpoints.REWRITE_STEPS)
+@pytest.mark.parametrize("step", REWRITE_STEPS)
 def test_a_kill_while_changes_are_made_anew_leaves_what_belongs_together(
     folder: Folder, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +170,7 @@ def test_a_kill_while_changes_are_made_anew_leaves_what_belongs_together(
 
 
 @pytest.mark.parametrize(
-    "step", [s for s in failpoints.REWRITE_STEPS if s not in {"rewrite.withdrawn", "rewrite.changes"}]
+    "step", [s for s in REWRITE_STEPS if s not in {"rewrite.withdrawn", "rewrite.changes"}]
 )
 def test_older_sellers_files_get_their_columns_once_whatever_a_kill_leaves(
     folder: Folder, step: str, monkeypatch: pytest.MonkeyPatch

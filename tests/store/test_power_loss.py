@@ -56,7 +56,7 @@ def recovered(folder: Path, main: bytes, log: bytes) -> int:
     path.write_bytes(main)
     path.with_name("after.sqlite-wal").write_bytes(log)
     with Journal(path) as journal:
-        assert journal.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert journal.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         numbers = [page.page_num for page in journal.waiting()]
         assert numbers == list(range(len(numbers)))
         for page in journal.waiting():
@@ -80,7 +80,7 @@ def journal_path(tmp_path: Path) -> Path:
 def test_every_prefix_of_the_log_holds_whole_commits(journal_path: Path, tail: str) -> None:
     rng = Random(tail)
     with Journal(journal_path) as journal:
-        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         marks = written(journal, 14, rng)
         main = journal_path.read_bytes()
         log = journal_path.with_name("journal.sqlite-wal").read_bytes()
@@ -96,11 +96,11 @@ def test_every_prefix_of_the_log_holds_whole_commits(journal_path: Path, tail: s
 def test_a_half_done_checkpoint_is_done_again(journal_path: Path) -> None:
     rng = Random(1)
     with Journal(journal_path) as journal:
-        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         marks = written(journal, 12, rng)
         before = journal_path.read_bytes()
         log = journal_path.with_name("journal.sqlite-wal").read_bytes()
-        journal.database.connection.execute("PRAGMA wal_checkpoint(FULL)")
+        journal.connection.execute("PRAGMA wal_checkpoint(FULL)")
         after = journal_path.read_bytes()
     for _ in range(60):
         mixed = bytearray(after)
@@ -117,7 +117,7 @@ def test_a_log_begun_anew_is_not_confused_by_its_earlier_frames(journal_path: Pa
     with Journal(journal_path) as journal:
         known = written(journal, 12, rng)[-1][1]
         earlier = journal_path.with_name("journal.sqlite-wal").read_bytes()
-        journal.database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        journal.connection.execute("PRAGMA wal_checkpoint(RESTART)")
         main = journal_path.read_bytes()
         ends = []
         for number in range(known, known + 3):
@@ -146,7 +146,7 @@ def test_files_are_synced_before_anything_relies_on_them(
     monkeypatch.setattr(os, "fsync", recording)
     monkeypatch.setattr(failpoints, "on_reach", lambda step: at_step.setdefault(step, set(synced)))
     with Journal(tmp_path / "state" / "journal" / "j.sqlite") as journal:
-        assert journal.database.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert journal.connection.execute("PRAGMA synchronous").fetchone() == (2,)
         staging = SegmentWriter(journal, read_batch)
         rows = b'{"data":[{"video_id":"1","region":"MY"},{"no":"id"}]}'
         staging.write([Record("7", "run", 1, Page("7", 1, rows, 2, 1, 5, "r"), None)])

@@ -75,7 +75,7 @@ def repaired(path: Path) -> tuple[str, set[tuple[str, int]], int]:
     with Journal(path) as journal:
         staging = SegmentWriter(journal, read_batch)
         said = str(staging.repairs)
-        pages = set(journal.database.connection.execute("SELECT seller_id, page_num FROM page"))
+        pages = set(journal.connection.execute("SELECT seller_id, page_num FROM page"))
         ended = {seller for ids in journal.sellers.ended() for seller in ids.to_pylist()}
         assert not {seller for seller, _ in everything - pages} & ended
         staging.flush()
@@ -209,7 +209,7 @@ def test_a_ledger_with_one_flipped_bit_is_corrected(tmp_path: Path) -> None:
 def test_commits_that_a_damaged_log_hides_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     with Journal(path) as journal:
-        journal.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for page_num in range(1, PAGES + 1):
             journal.write([record("7001", page_num)])
         log = bytearray(path.with_name("j.sqlite-wal").read_bytes())
@@ -237,7 +237,7 @@ def test_what_is_left_of_a_log_s_earlier_round_is_not_counted(tmp_path: Path) ->
     with Journal(path) as journal:
         for page_num in range(1, PAGES):
             journal.write([record("7001", page_num)])
-        journal.database.connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        journal.connection.execute("PRAGMA wal_checkpoint(RESTART)")
         journal.write([record("7001", PAGES)])
         assert unread_commits(path) == 0
 

@@ -1,0 +1,39 @@
+"""The named steps of `crawler/store/failpoints.py`, at each of which a test stops the program."""
+
+from __future__ import annotations
+
+STEPS = (
+    "pins.built",
+    "lease.reserve",
+    "lease.reserved",
+    "commit.begin",
+    "commit.written",
+    "commit.durable",
+    "segment.begin",
+    "segment.written",
+    "segment.adopted",
+    "publish.begin",
+    "publish.built",
+    "publish.judged",
+    "publish.staged",
+    "publish.synced",
+    "publish.digests",
+    "publish.announced",
+    "publish.withdrawn",
+    "publish.videos",
+    "publish.sellers",
+    "publish.changes",
+    "publish.noted",
+    "ledger.settle",
+    "ledger.finish",
+    "report.written",
+)
+"""Every step, in the order in which a run first comes to them."""
+REWRITE_STEPS = (
+    "rewrite.synced",
+    "rewrite.digests",
+    "rewrite.withdrawn",
+    "rewrite.sellers",
+    "rewrite.changes",
+)
+"""The steps of writing published files anew under their own names, which few runs do."""
