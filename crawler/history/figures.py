@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -30,9 +30,7 @@ COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 READ = pc.field("pages") > 0
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
 _PENDING = pc.field("status") == SellerStatus.PENDING.value
-_ENDED: Any = pc.field("stop_reason").isin(
-    [reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE]
-)
+_ENDED = pa.array([reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE])
 
 
 def seller_figures(files: SnapshotFiles) -> pa.Table:
@@ -42,11 +40,6 @@ def seller_figures(files: SnapshotFiles) -> pa.Table:
     own: Any = pc.subtract(table["credits"], other)
     place = _FIGURES.get_field_index("credits")
     return _within_limits(table.select(_FIGURES.names).set_column(place, _FIGURES.field(place), own))
-
-
-def _figures_read(files: SnapshotFiles, size: int) -> Iterator[pa.Table]:
-    """The figures of sellers with pages, of so many sellers at a time."""
-    return (_within_limits(table).filter(READ) for table in files.batches(_FIGURES, size=size))
 
 
 def _within_limits(table: pa.Table) -> pa.Table:
@@ -146,26 +139,19 @@ def _pair(newer: pa.Table, older: pa.Table, days: int) -> Pair | None:
     return Pair(days, len(old), int(total), int(grown), squares, scatter, deep, shrunk)
 
 
-def filled_videos(ids: pa.Array[Any], known: pa.Array[Any], files: SnapshotFiles) -> pa.Array[Any]:
-    """The `known` videos of sellers, and where they are null those that the files have."""
+def filled_videos(
+    ids: pa.Array[Any], known: pa.Array[Any], is_end_certain: bool, files: SnapshotFiles
+) -> pa.Array[Any]:
+    """The `known` videos of sellers, and where they are null those that the files have; see `History`."""
     # Each part is looked for in the whole list: a long one takes fewer and larger ones.
-    for read in _figures_read(files, max(BATCH_ROWS, len(ids) // 16)):
-        known = pc.coalesce(known, _aligned(ids, read, column_of(read, "videos")))
+    for part in files.batches(_FIGURES, size=max(BATCH_ROWS, len(ids) // 16)):
+        read = _within_limits(part).filter(READ)
+        videos = column_of(read, "videos")
+        if is_end_certain:
+            is_certain = pc.is_in(column_of(read, "stop_reason"), value_set=_ENDED)
+            videos = pc.if_else(is_certain, videos, pa.scalar(0, pa.int64()))
+        known = pc.coalesce(known, _aligned(ids, read, videos))
     return known
-
-
-def depths_in(min_pages: int, known: Mapping[str, int], files: SnapshotFiles) -> dict[str, int]:
-    """Full pages of sellers that are deep in a snapshot, and 0 of known ones that no longer are."""
-    depths: dict[str, int] = {}
-    deep: Any = (pc.field("videos") >= min_pages * PAGE_SIZE) & _ENDED
-    earlier = pa.array(known, pa.string())
-    for read in _figures_read(files, BATCH_ROWS):
-        fallen = read.filter(pc.is_in(read["seller_id"], value_set=earlier))["seller_id"]
-        depths |= dict.fromkeys(map(str, fallen.to_pylist()), 0)
-        found = read.filter(deep)
-        videos = zip(*(found[name].to_pylist() for name in ("seller_id", "videos")), strict=True)
-        depths |= {str(seller_id): (count or 0) // PAGE_SIZE for seller_id, count in videos}
-    return depths
 
 
 def pending_in(data: Path, day: date) -> pa.Array[Any]:

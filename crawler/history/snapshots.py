@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
-from crawler.history.figures import READ, column_of, depths_in, filled_videos, seller_figures
+from crawler.history.figures import READ, column_of, filled_videos, seller_figures
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates, reading
 from crawler.models.api import MAX_PAGE_NUM, SORT_COLUMNS, SortField
 from crawler.store.layout import SELLERS, VIDEOS, Layout
@@ -95,33 +95,21 @@ class History:
                 seen = pa.concat_arrays([seen, column_of(read, "seller_id")])
         return values
 
-    def videos(self, ids: pa.Array[Any]) -> pa.Array[Any]:
-        """How many videos each seller of an Arrow string array had when it was last read; null: never."""
+    def videos(self, ids: pa.Array[Any], *, is_end_certain: bool = False) -> pa.Array[Any]:
+        """How many videos each seller of an Arrow string array had when it was last read; null: never.
+
+        Of the newest `DEPTH` snapshots whose files can be opened, and have rows. With `is_end_certain` 0
+        where a seller's list ended in a page that came again: past its end an API may repeat it.
+        """
         videos: pa.Array[Any] = pa.nulls(len(ids), pa.int64())
-        for day in self._openable():
+        with_rows = (day for day in self.dates if self._read(SELLERS, day, lambda files: files.row_count))
+        for day in islice(with_rows, DEPTH):
             if not videos.null_count:
                 break
-            newer = self._read(SELLERS, day, partial(filled_videos, ids, videos))
+            newer = self._read(SELLERS, day, partial(filled_videos, ids, videos, is_end_certain))
             videos = videos if newer is None else newer
         pa.default_memory_pool().release_unused()
         return videos
-
-    def depths(self, min_pages: int) -> dict[str, int]:
-        """How many full pages each seller had in its newest snapshot, of those with at least so many.
-
-        Sellers whose list ended in a page that came again are left out: past its end an API may repeat it.
-        """
-        depths: dict[str, int] = {}
-        # The oldest first, a part at a time: a week of snapshots weighs far more than its deep sellers.
-        for day in reversed(self._openable()):
-            depths |= self._read(SELLERS, day, partial(depths_in, min_pages, depths)) or {}
-        pa.default_memory_pool().release_unused()
-        return {seller_id: depth for seller_id, depth in depths.items() if depth}
-
-    def _openable(self) -> list[date]:
-        """The newest `DEPTH` snapshots whose files can be opened, and have rows."""
-        with_rows = (day for day in self.dates if self._read(SELLERS, day, lambda files: files.row_count))
-        return list(islice(with_rows, DEPTH))
 
     def _read(self, kind: str, day: date, read: Callable[[SnapshotFiles], _T]) -> _T | None:
         """What `read` makes of a snapshot's files; None, and a warning once, where they cannot be read."""

@@ -72,10 +72,16 @@ class Advice:
         nothing: dict[str, array[float]] = {}
         return self._read(lambda: self._history.page_values(sort), nothing)
 
-    def depths(self, min_pages: int) -> dict[str, int]:
+    def depths(self, listed: SellerList, min_pages: int) -> dict[str, int]:
         """How many full pages each seller had, of those with at least so many."""
         nothing: dict[str, int] = {}
-        return self._read(lambda: self._history.depths(min_pages), nothing)
+        return self._read(lambda: self._depths(listed, min_pages), nothing)
+
+    def _depths(self, listed: SellerList, min_pages: int) -> dict[str, int]:
+        videos = self._history.videos(listed.ids, is_end_certain=True)
+        is_deep = pc.greater_equal(videos, pa.scalar(min_pages * PAGE_SIZE, pa.int64()))
+        pages: Any = pc.divide(videos.filter(is_deep), pa.scalar(PAGE_SIZE, pa.int64()))
+        return dict(zip(listed.ids.filter(is_deep).to_pylist(), pages.to_pylist(), strict=True))
 
     def deepest_first(self, fresh: SellerList, unknown_pages: int) -> SellerList:
         """The deepest first, so that no seller is left to be read page after page when all else is done.

@@ -98,7 +98,7 @@ def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Ru
         return Rules(BestFirst(fresh, begun, advice.page_values(run.sort), spread=spread), match=match)
     if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
         return Rules(Frontier(fresh, begun, run.strategy, spread), match=match)
-    depths = advice.depths(run.lookahead_pages) if run.lookahead != "off" else {}
+    depths = advice.depths(opened.night.listed, run.lookahead_pages) if run.lookahead != "off" else {}
     ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
     # Where credits may run out, the list's own order says who comes first.
     limits = opened.night.settings.credits

@@ -156,7 +156,7 @@ def test_whatever_is_at_a_published_file_s_place_costs_its_rows_only(
         assert matched == set(ids) - hit
     history = History(data, RULE.crawl_date)
     history.page_values(SortField.VIEWS)
-    history.depths(2)
+    history.videos(pa.array(ids), is_end_certain=True)
     history.videos(pa.array(ids))
     UnchangedSellers(history, "views desc", compares=True).may_carry(RULE)
     assert harm == "gone" or all(str(path) in warning for warning in history.warnings)
