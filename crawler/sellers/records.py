@@ -119,29 +119,26 @@ class Records:
             self._block, self._at = block, 0
         return True
 
-    def ahead(self) -> list[str]:
-        """What is left of the lines at hand."""
-        return self._block[self._at :]
-
     def find_delimiter(self, column: str | None) -> None:
         """Choose the separator by the first lines."""
         # Lines that cannot be read are refused later, when their number is known.
         with suppress(csv.Error):
-            self.delimiter = _likely_delimiter(self.ahead()[:_SAMPLE] if self.more() else [], column)
-
-    def skip(self, count: int) -> None:
-        """Count lines at hand as read."""
-        self._at += count
-        self.line += count
+            self.delimiter = _likely_delimiter(
+                self._block[self._at :][:_SAMPLE] if self.more() else [], column
+            )
 
     def _reader(self, lines: Iterable[str]) -> Any:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
 
     def at_hand(self) -> Iterator[tuple[int, list[str]]]:
         """The records that begin in the lines at hand; the last may end beyond them."""
-        first = self.line
+        first, lines = self.line, self._block[self._at :]
         self._between = True
-        reader = self._reader(self._feed())
+        is_plain = not (self.has_comments or any('"' in line for line in lines))
+        if is_plain:
+            # Each line is a record: to watch them one by one takes twice the time.
+            self.physical, self._at = [], len(self._block)
+        reader = self._reader(lines if is_plain else self._feed())
         try:
             for row in reader:
                 begun, self.line = self.line, first + reader.line_num

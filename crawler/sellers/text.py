@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crawler.models.errors import InputError
@@ -35,16 +34,9 @@ class TextList:
 
     def read(self) -> None:
         """Read it to its end."""
-        records = self._records
         self._begin()
-        while records.more():
-            lines = records.ahead()
-            values = self._quick(lines)
-            if values is None:
-                self._careful()
-            else:
-                self._entries.add(values, range(records.line, records.line + len(values)))
-                records.skip(len(lines))
+        while self._records.more():
+            self._add_at_hand()
 
     def _begin(self) -> None:
         records = self._records
@@ -91,21 +83,7 @@ class TextList:
             )
         self._entries.add([cells[self._index]], [line])
 
-    def _quick(self, lines: list[str]) -> list[str] | None:
-        """The cells of lines without quotes and irregularities; None where there are any."""
-        text = "".join(lines)
-        if '"' in text or (self._alone and self._width > 1):
-            return None
-        delimiter, width, index = self._records.delimiter, self._width, self._index
-        if width == 1:
-            values = [] if delimiter in text else list(map(str.strip, lines))
-        else:
-            # Without quotes this is what the CSV reader does, in a third of its time.
-            rows = map(str.split, lines, repeat(delimiter))
-            values = [row[index].strip() for row in rows if len(row) == width]
-        return values if len(values) == len(lines) and all(values) else None
-
-    def _careful(self) -> None:
+    def _add_at_hand(self) -> None:
         regular = -1 if self._alone and self._width > 1 else self._width
         values: list[str] = []
         lines: list[int] = []
