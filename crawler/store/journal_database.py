@@ -22,7 +22,11 @@ class JournalDatabase:
 
     def __init__(self, path: Path, *, survive_power_loss: bool, only_read: bool) -> None:
         self.path = path
-        self.connection = _read(path) if only_read else _open(path, survive_power_loss)
+        self.connection: sqlite3.Connection = (
+            read_database(path, sql.DATABASE)
+            if only_read
+            else open_database(path, sql.DATABASE, survive_power_loss=survive_power_loss)
+        )
         self._is_sorted = only_read
         self.last_seq = self.one(sql.LAST_SEQ)
 
@@ -66,26 +70,3 @@ class JournalDatabase:
         sellers = sorted(self.connection.execute(sql.ENDINGS_SHOWN).fetchall())
         previous = self.connection.execute(sql.PREVIOUS_BATCHES).fetchall()
         return f"{last_seq} {self.one(sql.COSTS_SHOWN)} {sellers}" + (f" {previous}" if previous else "")
-
-
-def _open(path: Path, survive_power_loss: bool) -> sqlite3.Connection:
-    return open_database(
-        path,
-        sql.SCHEMA,
-        sql.FORMAT,
-        oldest=sql.OLDEST_FORMAT,
-        upgrades=sql.UPGRADES,
-        survive_power_loss=survive_power_loss,
-    )
-
-
-def _read(path: Path) -> sqlite3.Connection:
-    return read_database(
-        path,
-        sql.SCHEMA,
-        sql.FORMAT,
-        oldest=sql.OLDEST_FORMAT,
-        # It lacks only a column that whoever only reads does not ask for.
-        readable=sql.OLDEST_FORMAT,
-        upgrades=sql.UPGRADES,
-    )

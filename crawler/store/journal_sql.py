@@ -9,10 +9,12 @@ They stay, so that a date that an earlier build began can be gone on with.
 
 from __future__ import annotations
 
+from crawler.store.sqlite import Format
+
 FORMAT = 6
-OLDEST_FORMAT = 5
+_OLDEST_FORMAT = 5
 """The first format that is brought up to the present one; earlier ones are refused with the way out."""
-UPGRADES = {
+_UPGRADES = {
     5: """ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
         UPDATE body SET checksum = blob_checksum(lz4)"""
 }
@@ -24,7 +26,7 @@ _PAGE_COLUMNS = """
     checksum INTEGER NOT NULL
 """
 # The last column of each table is the checksum of the others in their order.
-SCHEMA = f"""
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS page ({_PAGE_COLUMNS});
 CREATE TABLE IF NOT EXISTS body (
@@ -65,6 +67,9 @@ CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
     UNION SELECT seller_id FROM former
 """
+
+# A file of the oldest format lacks only a column that whoever only reads does not ask for.
+DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES, oldest=_OLDEST_FORMAT, readable=_OLDEST_FORMAT)
 
 # Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
 INDEX_PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"

@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self, data: Path, *, only_read: bool = False) -> None:
         self.path = Layout(data).ledger
         opening = read_database if only_read else open_database
-        self._db = opening(self.path, sql.SCHEMA, sql.FORMAT, upgrades=sql.UPGRADES)
+        self._db = opening(self.path, sql.DATABASE)
         _correct_rows(self.path, self._db, repair=not only_read)
 
     def __enter__(self) -> Self:

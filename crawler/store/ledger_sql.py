@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from crawler.store.sqlite import Format
+
 FORMAT = 3
-SCHEMA = """
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
     reserved INTEGER NOT NULL DEFAULT 0, finished_at TEXT, exit_code INTEGER,
@@ -34,7 +36,8 @@ _CHECKED_LEASES = """
 ALTER TABLE lease ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE lease SET checksum = row_checksum(run_id, day, credits)
 """
-UPGRADES = {1: _CHECKED_RUNS, 2: f"{_CHECKED_RUNS};{_CHECKED_LEASES}"}
+_UPGRADES = {1: _CHECKED_RUNS, 2: f"{_CHECKED_RUNS};{_CHECKED_LEASES}"}
+DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES)
 
 # Never an earlier day than one that is there: a clock that was set back over a month's border would
 # otherwise charge the month that is over, and leave the new one its whole budget. Days that lie far ahead

@@ -7,6 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 from zlib import crc32
@@ -26,19 +27,24 @@ _DAMAGE = {
 _LOG_MAGIC, _LOG_HEADER, _FRAME_HEADER = 0x377F0682, 32, 24
 
 
-def open_database(
-    path: Path,
-    schema: str,
-    version: int,
-    *,
-    oldest: int = 1,
-    upgrades: Mapping[int, str],
-    survive_power_loss: bool = True,
-) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A database's tables; files from `oldest` on are brought up to them by `upgrades`, and then by `schema`.
+
+    One from `readable` on (by default only one of this version) can be read as it is. The queries may call
+    `row_checksum` and `blob_checksum`.
+    """
+
+    version: int
+    schema: str
+    upgrades: Mapping[int, str]
+    oldest: int = 1
+    readable: int | None = None
+
+
+def open_database(path: Path, wanted: Format, *, survive_power_loss: bool = True) -> sqlite3.Connection:
     """Open or create a database of this format; one that exists is checked for damage.
 
-    One from `oldest` on is brought up to it by its `upgrades`, and then by `schema`. The queries of both may
-    call `row_checksum` and `blob_checksum`.
     Raises `InputError` where the file was written by a newer program or is too old, `OutputError` where it
     is damaged, or cannot be opened or written.
     """
@@ -48,10 +54,10 @@ def open_database(
         connection = _connect(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if survive_power_loss else 'NORMAL'}")
-        found = _require_known_format(connection, path, oldest, version)
+        found = _require_known_format(connection, path, wanted)
         if found:
-            _require_sound(connection, path, schema if found == version else None)
-        _bring_up(connection, schema, version, upgrades.get(found, ""))
+            _require_sound(connection, path, wanted.schema if found == wanted.version else None)
+        _bring_up(connection, found, wanted)
         connection.execute("PRAGMA wal_checkpoint")
     return connection
 
@@ -64,24 +70,23 @@ def _connect(database: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def _require_known_format(connection: sqlite3.Connection, path: Path, oldest: int, version: int) -> int:
+def _require_known_format(connection: sqlite3.Connection, path: Path, wanted: Format) -> int:
     """The format of a database, 0 where it is empty. Raises `InputError` where it is too old or too new."""
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if not found or oldest <= found <= version:
+    if not found or wanted.oldest <= found <= wanted.version:
         return found
     connection.close()
-    if found > version:
-        raise InputError(
-            f"{path} has format {found}, this program knows up to {version}: use the newer program"
-        )
+    if found > wanted.version:
+        known = f"this program knows up to {wanted.version}"
+        raise InputError(f"{path} has format {found}, {known}: use the newer program")
     raise InputError(
         f"{path} has format {found}, which this program no longer reads: finish its crawl date with "
         "the older program, or crawl it anew with --fresh"
     )
 
 
-def _bring_up(connection: sqlite3.Connection, schema: str, version: int, upgrade: str) -> None:
-    steps = f"{upgrade};{schema};PRAGMA user_version={version}"
+def _bring_up(connection: sqlite3.Connection, found: int, wanted: Format) -> None:
+    steps = f"{wanted.upgrades.get(found, '')};{wanted.schema};PRAGMA user_version={wanted.version}"
     connection.executescript(f"BEGIN IMMEDIATE;{steps};COMMIT;")
 
 
@@ -110,19 +115,10 @@ def _row_checksum(*values: object) -> int:
     return row_checksum(values)
 
 
-def read_database(
-    path: Path,
-    schema: str,
-    version: int,
-    *,
-    oldest: int = 1,
-    readable: int | None = None,
-    upgrades: Mapping[int, str],
-) -> sqlite3.Connection:
+def read_database(path: Path, wanted: Format) -> sqlite3.Connection:
     """Open a database only to read it, maybe beside a run that writes it; the file stays as it is.
 
-    One of a format from `readable` on (without it: of this format) is read in place. An earlier one is read
-    from a copy in memory, which is brought up to this format.
+    One that cannot be read as it is is read from a copy in memory, which is brought up to this format.
     Raises `InputError` as `open_database` does, `OutputError` where it cannot be read.
     """
     address = f"file:{quote(bytes(path.absolute()))}?mode=ro"
@@ -132,13 +128,13 @@ def read_database(
         except sqlite3.OperationalError:
             # A read-only folder has no room for the index of a write-ahead log: without a log none is needed.
             connection = _connect_to_read(f"{address}&immutable=1")
-        found = _require_known_format(connection, path, oldest, version)
-        if found >= (version if readable is None else readable):
+        found = _require_known_format(connection, path, wanted)
+        if found >= (wanted.readable or wanted.version):
             return connection
         copy = _connect(":memory:")
         with closing(connection):
             connection.backup(copy)
-        _bring_up(copy, schema, version, upgrades.get(found, ""))
+        _bring_up(copy, found, wanted)
     return copy
 
 

@@ -46,7 +46,7 @@ def test_a_newer_format_is_not_read(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {ledger_sql.FORMAT + 1}")
     with pytest.raises(InputError, match="use the newer program"):
-        read_database(path, ledger_sql.SCHEMA, ledger_sql.FORMAT, upgrades={})
+        read_database(path, ledger_sql.DATABASE)
 
 
 @pytest.mark.parametrize("ends_itself", [False, True])
