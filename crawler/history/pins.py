@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from crawler.history.reader import reading
-from crawler.store.digests import as_text, damage_of, published_digests, read_digests
+from crawler.store.digests import as_text, of_kinds, published_digests, read_digests, verified
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync, fsync_tree, make_private_folder, output_errors
 from crawler.store.journal import Journal
@@ -47,17 +48,8 @@ class Pin:
             digests = read_digests(pinned_digests(self.folder), self.day)
         except (OSError, ValueError) as error:
             return {}, [f"{self.folder} is missing or damaged: {error}"]
-        good: dict[Path, str] = {}
-        damages: list[str] = []
-        for name, digest in sorted(digests.items()):
-            if name.startswith(f"{kind}/"):
-                path = pinned_file(self.folder, name)
-                damage = damage_of(path, digest, name)
-                if damage is None:
-                    good[path] = digest
-                else:
-                    damages.append(damage)
-        return good, damages
+        of_kind = of_kinds({kind}, dict(sorted(digests.items())))
+        return verified(of_kind, partial(pinned_file, self.folder))
 
 
 def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | None = None) -> Pin | None:
@@ -72,8 +64,7 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
     if not all(Layout(data).snapshot(kind, day).is_dir() for kind in SNAPSHOT_KINDS):
         return None
     with reading(f"the digests of {day}"):
-        digests = published_digests(data, day) if known is None else known
-    digests = {name: digest for name, digest in digests.items() if name.partition("/")[0] in SNAPSHOT_KINDS}
+        digests = of_kinds(SNAPSHOT_KINDS, published_digests(data, day) if known is None else known)
     if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
     half = half_made(folder)
@@ -99,14 +90,9 @@ def intact_files(data: Path, day: date, runs: Collection[str], kind: str) -> dic
     Raises `UnreadableError` where the digests cannot be read.
     """
     with reading(f"the digests of {day}"):
-        digests = published_digests(data, day)
-    return {
-        published_file(data, name): digest
-        for name, digest in digests.items()
-        if name.startswith(f"{kind}/")
-        and Path(name).stem in runs
-        and damage_of(published_file(data, name), digest, name) is None
-    }
+        digests = of_kinds({kind}, published_digests(data, day))
+    own = {name: digest for name, digest in digests.items() if Path(name).stem in runs}
+    return verified(own, partial(published_file, data))[0]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ While a file is written anew under its own name, the list has two digests of it,
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import date
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
@@ -58,7 +58,7 @@ def published_digests(data: Path, day: date) -> dict[str, str]:
     lists = [read_digests(path, day) for path in digests_files(_folder(data, day))]
     found: dict[str, str] = {}
     for kind in PUBLISHED_KINDS:
-        of_kind = [{p: d for p, d in listed.items() if p.startswith(f"{kind}/")} for listed in lists]
+        of_kind = [of_kinds({kind}, listed) for listed in lists]
         live = [some for some in of_kind if any(published_file(data, path).exists() for path in some)]
         found |= (live or of_kind or [{}])[-1]
     return found
@@ -127,6 +127,18 @@ def damage_of(path: Path, digest: str, name: str) -> str | None:
     return f"{name} is damaged and cannot be read: its content has changed since it was published"
 
 
+def of_kinds(kinds: Container[str], digests: Mapping[str, str]) -> dict[str, str]:
+    """The digests of the files of some kinds."""
+    return {name: digest for name, digest in digests.items() if name.partition("/")[0] in kinds}
+
+
+def verified(digests: Mapping[str, str], path_of: Callable[[str], Path]) -> tuple[dict[Path, str], list[str]]:
+    """Verify files; returns those that are right, each with its digest, and what is wrong with the others."""
+    damages = {name: damage_of(path_of(name), digest, name) for name, digest in digests.items()}
+    good = {path_of(name): digest for name, digest in digests.items() if damages[name] is None}
+    return good, [damage for damage in damages.values() if damage is not None]
+
+
 def stamp_of(path: Path) -> tuple[int, ...] | None:
     """What differs once a file was written, replaced or linked; None where nothing can be seen there.
 
@@ -142,14 +154,10 @@ def stamp_of(path: Path) -> tuple[int, ...] | None:
 def damage_of_published(data: Path, day: date, kinds: Container[str] = PUBLISHED_KINDS) -> str | None:
     """The first damage of a date's published files; None where there is none, or no list to compare with."""
     try:
-        digests = published_digests(data, day)
+        digests = of_kinds(kinds, published_digests(data, day))
     except (OSError, ValueError) as error:
         return str(error)
-    paths = {
-        published_file(data, name): digest
-        for name, digest in digests.items()
-        if name.partition("/")[0] in kinds
-    }
+    paths = {published_file(data, name): digest for name, digest in digests.items()}
     found = (damage_of(path, digest, str(path)) for path, digest in paths.items())
     return next(filter(None, found), None)
 
