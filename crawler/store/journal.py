@@ -34,6 +34,9 @@ class Journal(JournalDatabase):
     Raises `OutputError` where it cannot be written, `InputError` where it is of a format that is not read.
     """
 
+    last_seq: int
+    """How many pages were received so far."""
+
     def __init__(self, path: Path, *, survive_power_loss: bool = True, only_read: bool = False) -> None:
         super().__init__(path, survive_power_loss=survive_power_loss, only_read=only_read)
         self.guard: Callable[[], None] = lambda: None

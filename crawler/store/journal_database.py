@@ -18,7 +18,7 @@ _IDS_AT_A_TIME = 65_536
 
 
 class JournalDatabase:
-    """The connection; `last_seq` is how many pages were received so far. Used by one thread at a time."""
+    """The connection, and the number of the page received last; used by one thread at a time."""
 
     def __init__(self, path: Path, *, survive_power_loss: bool, only_read: bool) -> None:
         self.path = path
