@@ -370,6 +370,8 @@ class PlausibilitySettings:
     fallen_ceiling: float = _ceiling(0.3, "Sellers whose rows or counts fell by more than a tenth")
     risen_floor: float = _floor(0.05, "Sellers whose rows or counts rose more than tenfold")
     risen_ceiling: float = _ceiling(0.3, "Sellers whose rows or counts rose more than tenfold")
+    lost_floor: float = _floor(0.1, "Sellers that lost one of two videos picked by chance")
+    lost_ceiling: float = _ceiling(0.3, "Sellers that lost one of two videos picked by chance")
     still_floor: float = _floor(0.25, "Sellers with the same figures as on the night before")
     still_ceiling: float = _ceiling(0.9, "Sellers with the same figures as on the night before")
     shared_floor: float = _floor(0.02, "Sellers with another seller's first page")

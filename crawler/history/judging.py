@@ -25,7 +25,7 @@ from crawler.store.schema import PLAUSIBILITY
 from crawler.store.snapshot import Judged, RowCounts, SnapshotPlan
 
 _NIGHTS = 30
-_BY_SELLER = frozenset({"emptied", "fallen", "risen", "still", "repeated"})
+_BY_SELLER = frozenset({"emptied", "fallen", "risen", "lost", "still", "repeated"})
 """Measures that say of each seller whether it is as it should be."""
 _SHARED = "shared"
 
@@ -126,7 +126,7 @@ def _measures_of(known: dict[str, Any]) -> Measures:
 
 def _comparison_of(known: dict[str, Any]) -> Comparison:
     fields: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(("emptied", "still"), _share),
+        **dict.fromkeys(("emptied", "lost", "still"), _share),
         **dict.fromkeys(("regions", "fallen", "risen"), _shares),
     }
     return Comparison(**{name: fields.get(name, _same)(value) for name, value in known.items()})

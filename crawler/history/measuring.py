@@ -30,7 +30,7 @@ from crawler.history.earlier import (
 from crawler.history.reader import SnapshotFiles, columns_of, reading
 from crawler.history.seller_sums import added
 from crawler.history.yardsticks import Baselines, Readings, one_chunk
-from crawler.models.api import API_COLUMNS, COUNT_COLUMNS
+from crawler.models.api import API_COLUMNS, COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.seller import StopReason
 from crawler.rules.plausibility import FIGURES, ROWS, STILL_HOURS, Comparison, Measures, Share
 from crawler.store.layout import SELLERS
@@ -39,11 +39,14 @@ from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
 _SELLERS_AT_A_TIME = 8192
 _FALLEN, _RISEN = 0.9, 10.0
+_LOST_HOURS = 72.0
+"""Readings further apart differ by too many videos that were taken down."""
 _MAX_REGIONS = 50
 _MAX_FIELDS = 100
 _SAMPLED = 200
 _HOUR = 3_600_000
 _KEYS = ["seller_id", "region"]
+_MULTIPLIER: Any = pa.scalar(0x9E3779B97F4A7C15, pa.uint64())
 _EXTRA = columns_of(VIDEO_SCHEMA, "extra")
 _FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id", "region")]
 """The columns of which nulls are counted."""
@@ -105,12 +108,16 @@ def _sorting(data: Path, day: date) -> str:
 
 
 class _Pair(NamedTuple):
-    """Sellers on two nights: figures before and now (rows, then the counters), and hours between."""
+    """Sellers on two nights: figures before and now (rows, then the counters), and hours between.
+
+    `lost`: whether a sampled video of before is gone; null where there is none.
+    """
 
     ids: pa.Array[Any]
     regions: pa.Array[Any]
     before: list[Any]
     now: list[Any]
+    lost: Any
     hours: Any
 
 
@@ -131,6 +138,8 @@ class _Found:
     judged: Counter[str] = field(default_factory=Counter)
     fallen: Counter[str] = field(default_factory=Counter)
     risen: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    sampled: int = 0
     still: int = 0
     old_enough: int = 0
     hours: list[float] = field(default_factory=list)
@@ -169,7 +178,8 @@ class _Found:
         for name, before, now in zip(FIGURES, pair.before, pair.now, strict=True):
             self.before[name] += pc.sum(before).as_py() or 0
             self.now[name] += pc.sum(now).as_py() or 0
-            known: Any = pc.greater(before, zero)
+            # A tenth of fewer rows than a page has is less than one.
+            known: Any = pc.greater(before, zero if name != ROWS else pa.scalar(PAGE_SIZE - 0.5))
             fallen = pc.and_(known, pc.less(now, pc.multiply(before, pa.scalar(_FALLEN))))
             risen = pc.and_(known, pc.greater(now, pc.multiply(before, pa.scalar(_RISEN))))
             self.judged[name] += _count(known)
@@ -182,6 +192,11 @@ class _Found:
         self.old_enough += _count(is_old)
         self.still += _count(pc.and_(same, is_old))
         self._hit("still", pair.ids, pc.and_(same, is_old))
+        is_sampled: Any = pc.and_(pc.is_valid(pair.lost), pc.less_equal(pair.hours, pa.scalar(_LOST_HOURS)))
+        is_lost: Any = pc.and_(is_sampled, pc.fill_null(pair.lost, False))
+        self.sampled += _count(is_sampled)
+        self.lost += _count(is_lost)
+        self._hit("lost", pair.ids, is_lost)
         self.hours += pair.hours.to_pylist()
 
     def _hit(self, name: str, ids: Any, which: Any) -> None:
@@ -202,6 +217,7 @@ class _Found:
             now={name: float(self.now[name]) for name in FIGURES},
             fallen={name: Share(self.fallen[name], self.judged[name]) for name in FIGURES},
             risen={name: Share(self.risen[name], self.judged[name]) for name in FIGURES},
+            lost=Share(self.lost, self.sampled),
             still=Share(self.still, self.old_enough),
             hours=median(self.hours),
         )
@@ -234,11 +250,15 @@ def _pairs(
         between: Any = pc.subtract(readings.first, baselines.last).filter(of_source).filter(had_rows)
         today = pc.index_in(ids, value_set=one_chunk(now["seller_id"]))
         zero: Any = pa.scalar(0.0)
+        low, high = (one_chunk(before[name]).take(place) for name in ("low", "high"))
+        low_now, high_now = (one_chunk(now[name]).take(today) for name in ("low", "high"))
         yield _Pair(
             ids,
             one_chunk(before["region"]).take(place),
             [one_chunk(before[name]).take(place) for name in FIGURES],
             [pc.coalesce(one_chunk(now[name]).take(today), zero) for name in FIGURES],
+            # New videos only widen this range.
+            pc.or_(pc.greater(low_now, low), pc.less(high_now, high)),
             pc.divide(between.cast(pa.float64()), pa.scalar(float(_HOUR))),
         )
 
@@ -249,12 +269,22 @@ _FIGURES = pa.schema(
 )
 
 
+_SAMPLES = pa.schema(
+    [pa.field("seller_id", pa.string())] + [pa.field(name, pa.uint64()) for name in ("low", "high")]
+)
+
+
 def _figures(read: Callable[[str, str, Keep], pa.Table], ids: pa.Array[Any]) -> pa.Table:
-    """How many rows each of some sellers has, the sums of their counters, and the region of most of them."""
-    parts = [_FIGURES.empty_table()]
+    """How many rows each of some sellers has, the sums of their counters, and the region of most of them.
+
+    `low` and `high` are the ends of the range of its videos' hashes: two that are picked by chance.
+    """
+    parts, samples = [_FIGURES.empty_table()], [_SAMPLES.empty_table()]
 
     def keep(rows: pa.Table) -> pa.Table:
+        rows = rows.filter(pc.is_null(rows["carried_from"]))
         parts.append(_summed(rows))
+        samples.append(_sampled(rows))
         return rows.slice(0, 0)
 
     if len(ids):
@@ -264,17 +294,35 @@ def _figures(read: Callable[[str, str, Keep], pa.Table], ids: pa.Array[Any]) -> 
     by_rows = found.take(pc.sort_indices(found, sort_keys=[(ROWS, "descending")]))
     sums = added(found.drop_columns(["region"]), "seller_id")
     of_most = pc.index_in(one_chunk(sums["seller_id"]), value_set=one_chunk(by_rows["seller_id"]))
+    sampled = _ends(pa.concat_tables(samples))
+    place = pc.index_in(one_chunk(sums["seller_id"]), value_set=one_chunk(sampled["seller_id"]))
+    for name in ("low", "high"):
+        sums = sums.append_column(name, one_chunk(sampled[name]).take(place))
     return sums.append_column("region", one_chunk(by_rows["region"]).take(of_most))
 
 
 def _summed(rows: pa.Table) -> pa.Table:
-    """The sums of a batch's rows that were received, by seller and region."""
-    rows = rows.filter(pc.is_null(rows["carried_from"]))
+    """The sums of a batch's rows, by seller and region."""
     zero: Any = pa.scalar(0.0)
     columns: dict[str, Any] = {name: rows[name] for name in _KEYS}
     columns[ROWS] = pa.repeat(pa.scalar(1.0), len(rows))
     columns |= {name: pc.coalesce(rows[name].cast(pa.float64()), zero) for name in COUNT_COLUMNS}
     return added(pa.table(columns), *_KEYS)
+
+
+def _sampled(rows: pa.Table) -> pa.Table:
+    """The ends of the range of the hashes of a batch's videos, by seller; of IDs that are numbers."""
+    ids: Any = one_chunk(rows["video_id"])
+    is_number: Any = pc.match_substring_regex(ids, "^[0-9]{1,19}$")
+    numbers: Any = pc.if_else(is_number, ids, pa.scalar(None, pa.string())).cast(pa.uint64())
+    # Products wrap around, so that the order is not the one of the IDs, which is that of creation.
+    hashes: Any = pc.multiply(numbers, _MULTIPLIER)
+    return _ends(pa.table({"seller_id": rows["seller_id"], "low": hashes, "high": hashes}))
+
+
+def _ends(samples: pa.Table) -> pa.Table:
+    found = samples.group_by("seller_id").aggregate([("low", "min"), ("high", "max")])
+    return found.select(["seller_id", "low_min", "high_max"]).rename_columns(_SAMPLES.names)
 
 
 def _nulls(videos: SnapshotFiles) -> dict[str, Share]:

@@ -56,13 +56,14 @@ class Comparison:
     A seller is compared if both nights read it whole, under the same sort and order, and the earlier one
     has at least one row of it. Carried rows are no reading.
 
-    `emptied`: compared sellers without a row tonight, of all compared. `regions`: the same by the region
-    of most of the seller's earlier rows. `before`, `now`: sums over all rows of the compared sellers, by
-    the names in `FIGURES` (a null counter is 0). `fallen`, `risen`, by the same names: sellers whose own
-    sum is now less than nine tenths of the earlier one, and more than ten times it; of those whose earlier
-    sum is above 0. `still`: sellers with the same videos on both nights, all six counters equal; of those
-    with rows on both nights whose readings are `STILL_HOURS` or more apart. `hours`: the median time between
-    the two readings of a seller.
+    `emptied`: compared sellers without a row tonight, of all compared. `regions`: the same by the region of
+    most of the seller's earlier rows. `before`, `now`: sums over all rows of the compared sellers, by the
+    names in `FIGURES` (a null counter is 0). `fallen`, `risen`, by the same names: sellers whose own sum is
+    now less than nine tenths of the earlier one, and more than ten times it; of those whose earlier sum is
+    above 0, of rows those that had a full page. `lost`: sellers of which one of two videos that are picked by
+    chance is gone; of those with rows on both nights, three days apart at most. `still`: sellers with the
+    same videos on both nights, all six counters equal; of those with rows on both nights whose readings are
+    `STILL_HOURS` or more apart. `hours`: the median time between the two readings of a seller.
     """
 
     emptied: Share
@@ -71,6 +72,7 @@ class Comparison:
     now: Mapping[str, float]
     fallen: Mapping[str, Share] = field(default_factory=dict)
     risen: Mapping[str, Share] = field(default_factory=dict)
+    lost: Share = _NONE
     still: Share = _NONE
     hours: float = 24.0
 
@@ -122,6 +124,7 @@ class Limits(NamedTuple):
     empty: Range = Range(0.5, 0.8)
     fallen: Range = Range(0.1, 0.3)
     risen: Range = Range(0.05, 0.3)
+    lost: Range = Range(0.1, 0.3)
     still: Range = Range(0.25, 0.9)
     shared: Range = Range(0.02, 0.2)
     rejected: Range = Range(0.02, 0.2)
@@ -227,6 +230,7 @@ _SENTENCES = {
     "emptied": "{part} of {whole} sellers{of} that had videos in the snapshot before have none",
     "fallen": "{of} fell by more than a tenth at {part} of {whole} sellers, {sums} in all",
     "risen": "{of} rose more than tenfold at {part} of {whole} sellers, {sums} in all",
+    "lost": "{part} of {whole} sellers no longer have one of two videos that were picked by chance",
     "still": "{part} of {whole} sellers have the same figures to the last digit as {of} hours before",
 }
 
@@ -280,6 +284,7 @@ def _measured(measures: Measures) -> Iterator[_Measured]:
     for name, shares in (("fallen", compared.fallen), ("risen", compared.risen)):
         for of, share in shares.items():
             yield _Measured(name, of, share, share.whole, len(shares))
+    yield _Measured("lost", "", compared.lost, compared.lost.whole)
     if compared.hours >= STILL_HOURS:
         yield _Measured("still", "", compared.still, compared.still.whole)
 

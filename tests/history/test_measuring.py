@@ -9,7 +9,7 @@ from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
 
 from crawler.history.measuring import Measured, measure
 from crawler.history.reader import SnapshotFiles
-from crawler.rules.plausibility import Measures, Plausibility, Share, judge
+from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, judge
 from crawler.store.layout import SELLERS, VIDEOS
 from crawler.store.records import PageFacts
 
@@ -87,3 +87,51 @@ def test_a_damaged_snapshot_is_left_out(tmp_path: Path) -> None:
     assert found.measures.compared is not None
     assert found.measures.compared.hours == 48
     assert len(found.warnings) == 1
+
+
+def listing(night: int, ids: list[int], count: int = 30) -> list[Seller]:
+    """Sellers each of which has videos with IDs of its own."""
+    at = START + night * DAY
+    shops = []
+    for number in range(count):
+        videos = [Video(str(7 * 10**18 + 10**6 * number + each), 1000, at) for each in ids]
+        shops.append(Seller(f"{number:03}", videos, at))
+    return shops
+
+
+def compared(data: Path, night: int, shops: list[Seller]) -> Comparison:
+    found = measured(data, night, shops).measures.compared
+    assert found is not None
+    return found
+
+
+def test_videos_with_other_ids_are_lost(tmp_path: Path) -> None:
+    measured(tmp_path, 0, listing(0, [1, 2, 3]))
+    found = measured(tmp_path, 1, listing(1, [11, 12, 13]))
+    assert found.measures.compared is not None
+    assert found.measures.compared.lost.part >= 15
+    assert found.measures.compared.lost.whole == 30
+    assert judge(found.measures, [found.measures]).kind is Plausibility.PLAUSIBLE
+    assert "lost" in judge(found.measures, ()).measures
+    assert sum(map(len, found.hits["lost"])) == found.measures.compared.lost.part
+
+
+def test_new_videos_hide_none_that_is_there(tmp_path: Path) -> None:
+    measured(tmp_path, 0, listing(0, [1, 2, 3]))
+    assert compared(tmp_path, 1, listing(1, list(range(1, 99)))).lost == Share(0, 30)
+
+
+def test_videos_are_lost_within_three_days_and_of_ids_that_are_numbers(tmp_path: Path) -> None:
+    measured(tmp_path, 0, listing(0, [1, 2, 3]))
+    assert compared(tmp_path, 4, listing(4, [11, 12, 13])).lost == Share(0, 0)
+    measured(tmp_path, 10, [shop(n, 100, START + 10 * DAY) for n in range(9)])
+    assert compared(tmp_path, 11, [shop(n, 100, START + 11 * DAY, count=1) for n in range(9)]).lost.whole == 0
+
+
+def test_rows_fall_of_sellers_that_had_a_full_page(tmp_path: Path) -> None:
+    """Pages of five: sellers with fewer videos are as before."""
+    few = shop(99, 100, START, count=9)
+    measured(tmp_path, 0, [*listing(0, list(range(10)), count=9), few])
+    later = shop(99, 100, START + DAY, count=5)
+    found = compared(tmp_path, 1, [*listing(1, list(range(5)), count=9), later])
+    assert found.fallen["rows"] == Share(9, 9)

@@ -129,6 +129,8 @@ class Project:
             now={name: sum(new[place] for _, new in figures) for place, name in enumerate(FIGURES)},
             fallen=fallen,
             risen=risen,
+            # New first pages come from random numbers: 2 % lost a video.
+            lost=Share(sum(old.ids != new.ids and new.ids % 50 == 0 for old, new in both), len(both)),
             still=Share(sum(old.figures == new.figures for old, new in both), len(both)),
         )
 

@@ -81,6 +81,14 @@ def test_sellers_that_became_empty() -> None:
     assert judge(beside(emptied=Share(3, 100)), PAST).kind is PLAUSIBLE
 
 
+def test_sellers_that_lost_videos() -> None:
+    assert "41 of 60 sellers no longer have one of two videos" in reason(
+        beside(lost=Share(41, 60)), IMPLAUSIBLE
+    )
+    reason(beside(lost=Share(25, 100)), ODD)
+    assert judge(beside(lost=Share(12, 100)), PAST).kind is PLAUSIBLE
+
+
 def test_one_region_that_became_empty() -> None:
     regions = {"MY": Share(0, 900), "TH": Share(20, 20)}
     assert "20 of 20 sellers of TH" in reason(beside(emptied=Share(20, 920), regions=regions), IMPLAUSIBLE)
