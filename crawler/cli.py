@@ -18,6 +18,8 @@ from crawler.flags import Decorator, GroupedCommand, config_option, given, optio
 from crawler.options import OPTIONS
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from crawler.settings.load import Loaded
 
 _CODES = ", ".join(f"{code.number} {code.verdict}" for code in EXIT_CODES.values())
@@ -50,6 +52,19 @@ class _FrontDoor(click.Group):
 
 def _number(flag: str, kind: click.ParamType[Any], default: float, text: str) -> Decorator:
     return click.option(flag, metavar="N", type=kind, default=default, show_default=True, help=text)
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    from crawler.models.duration import read_duration  # noqa: PLC0415 - only status needs it
+
+    length = read_duration(text)
+    if length is None:
+        raise click.BadParameter(
+            f"{text!r} is refused: a length of time such as 26h is wanted (ms, s, m, h, d)"
+        )
+    return length
 
 
 _NO_SELLERS = click.UsageError(
@@ -136,11 +151,25 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_number("--limit", click.IntRange(1), 20, "How many runs to list, the latest first.")
-def status(config: str | None, limit: int, *, as_json: bool, **options: Any) -> int:
+@click.option(
+    "--max-age",
+    metavar="26h",
+    callback=_duration,
+    help="Only say whether the newest published snapshot is that old at most (ms, s, m, h, d): exit code 0, "
+    "or 1 where it is older or there is none.",
+)
+def status(
+    config: str | None, limit: int, max_age: timedelta | None, *, as_json: bool, **options: Any
+) -> int:
     """List past runs, credits spent, and what is unfinished, with the commands that go on."""
+    loaded = _load(config, options)
+    if max_age is not None:
+        from crawler.commands.freshness import freshness_command  # noqa: PLC0415 - heavy
+
+        return freshness_command(loaded.settings.run.data, max_age, as_json=as_json)
     from crawler.commands.status import status_command  # noqa: PLC0415 - heavy
 
-    return status_command(_load(config, options), as_json=as_json, limit=limit)
+    return status_command(loaded, as_json=as_json, limit=limit)
 
 
 @cli.command()
