@@ -167,8 +167,8 @@ def _is_locked(data: Path, found: _Findings) -> bool:
     if holder is None:
         found.lines.append(("lock", "free", str(path)))
         return False
-    found.problems.append(f"{data} is held by {holder}: wait for it to end, or stop it with SIGTERM")
-    found.lines.append(("lock", "held", str(holder)))
+    found.problems.append(f"{data} is in use by {holder}: wait for it to end, or stop it with SIGTERM")
+    found.lines.append(("lock", "in use", str(holder)))
     return True
 
 

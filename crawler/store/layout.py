@@ -7,13 +7,13 @@
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `state/` | all below it: private, for the owner alone | |
-| `state/lock` | held by the run under way | ever |
+| `state/lock` | locked by the run under way | ever |
 | `state/ledger.sqlite` | credits, runs and dates | ever |
 | `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
 | `state/journal/D.G.segments/` | the pages as rows | as long as the journal |
 | `state/journal/D.G.carried/crawl_date=E/` | pinned files of an earlier snapshot | as long as the journal |
 | `state/journal/D.G.sqlite.list` | sellers to end before it replaces a snapshot | as the journal |
-| `state/journal/D.G.sqlite.held.parquet` | sellers to ask again of a held night | as the journal |
+| `state/journal/D.G.sqlite.held.parquet` | sellers to recheck of a night that is held back | as the journal |
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |

@@ -108,7 +108,7 @@ def _replace(data: Path, handle: int) -> None:
 
 
 def _held(data: Path, holder: Holder) -> DataLockedError:
-    return DataLockedError(f"{data} is held by {holder}; wait for it to end, or stop it with SIGTERM")
+    return DataLockedError(f"{data} is in use by {holder}; wait for it to end, or stop it with SIGTERM")
 
 
 def holder_of(data: Path) -> Holder | None:

@@ -333,13 +333,13 @@ def test_the_rate_climbs_back_by_itself(qps: float, bursts: int) -> None:
     assert_ceiling(places, qps)
 
 
-@pytest.mark.parametrize(("asked", "held"), [(7.0, 7.0), (0.2, 0.2), (3600.0, CAP)])
-def test_a_retry_after_holds_everyone(asked: float, held: float) -> None:
+@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.2, 0.2), (3600.0, CAP)])
+def test_a_retry_after_stops_everyone(asked: float, waited: float) -> None:
     load = Load(Pace(50, CAP, Stop()), latency=0.3, storms=[(1000.0, 1000.1, asked)])
     used = run_virtual(load.run(200, 70))
     last = max(place for place in used if place < 1000.4) + 0.3
-    assert not [place for place in used if 1000.301 < place < 1000.3 + held]
-    assert any(place < last + held + 0.5 for place in used if place > 1000.31)
+    assert not [place for place in used if 1000.301 < place < 1000.3 + waited]
+    assert any(place < last + waited + 0.5 for place in used if place > 1000.31)
 
 
 def test_the_longest_retry_after_of_a_burst_holds() -> None:

@@ -92,9 +92,9 @@ def test_a_check_sends_nothing_while_a_run_holds_the_folder(night: Begin) -> Non
     (job.data / "state").mkdir(parents=True)
     with (job.data / "state" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        held = check(job)
-    assert held.returncode == 7
-    assert "is held by another run" in held.stdout
+        taken = check(job)
+    assert taken.returncode == 7
+    assert "is in use by another run" in taken.stdout
     assert simulator.stats.requests == 0
     dead = check(job, "--api-url", "http://127.0.0.1:1")
     assert dead.returncode == 2

@@ -88,7 +88,7 @@ def test_a_removed_lock_lets_no_second_run_in(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_a_lock_that_another_run_takes_while_it_is_replaced_is_held(
+def test_a_lock_that_another_run_takes_while_it_is_replaced_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One with a second name is replaced; of two runs that do so at once one gets the new file's lock."""
@@ -110,7 +110,7 @@ def test_a_lock_that_another_run_takes_while_it_is_replaced_is_held(
         return openings.pop()(path)
 
     monkeypatch.setattr(lock, "open_private", next_opening)
-    with pytest.raises(DataLockedError, match=r"held by run two \(process 2\)"), hold_lock(tmp_path, "one"):
+    with pytest.raises(DataLockedError, match=r"in use by run two \(process 2\)"), hold_lock(tmp_path, "one"):
         pass
 
 
