@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -134,32 +134,29 @@ class CarryMatcher:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
         good, damages = pin.check(VIDEOS)
         self.warnings += [f"{damage}: {_COST}" for damage in damages]
-        known: dict[str, _FirstPage] = {}
         ordered = sellers.sort_by("seller_id")
         for start in range(0, len(ordered), _RANGE_SELLERS):
             of_range = ordered.slice(start, _RANGE_SELLERS)
             ids = of_range["seller_id"].combine_chunks()
-            firsts, counted = _read_first_pages(SnapshotFiles(tuple(good)), pin.day, ids, oldest)
+            counted = Counter[str]()
+            rows = SnapshotFiles(tuple(good)).rows_of(ids, _ROWS_SCHEMA, use_threads=True)
+            digests = first_pages(_counting(rows, pin.day, oldest, counted))
             videos = dict(zip(ids.to_pylist(), of_range["videos"].to_pylist(), strict=True))
-            for seller_id, digest in first_page_digests(firsts).items():
+            for seller_id, digest in digests.items():
                 # Fewer rows than its seller is said to have: too old in part, in a damaged file, or missing.
                 if counted[seller_id] == videos[seller_id]:
-                    known[seller_id] = _FirstPage(digest, counted[seller_id], pin.day)
-        self._known |= known
+                    self._known[seller_id] = _FirstPage(digest, counted[seller_id], pin.day)
 
 
-def _read_first_pages(
-    files: SnapshotFiles, day: date, sellers: pa.Array[Any], oldest: date
-) -> tuple[pa.Table, Counter[str]]:
-    """First pages' rows in their order, and how many rows each seller has that may still be carried."""
-    parts, counted = [_ROWS_SCHEMA.empty_table()], Counter[str]()
-    for rows in files.rows_of(sellers, _ROWS_SCHEMA, use_threads=True):
+def _counting(
+    parts: Iterable[pa.Table], day: date, oldest: date, counted: Counter[str]
+) -> Iterator[pa.Table]:
+    """Rows as they come; `counted` learns how many each seller has that may still be carried."""
+    for rows in parts:
         crawled_for = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
         is_young: Any = pc.greater_equal(crawled_for, pa.scalar(oldest, pa.date32()))
         counted.update(rows_by_seller(rows.filter(is_young)))
-        parts.append(rows.filter(pc.field("page_num") == 1))
-    firsts = pa.concat_tables(parts)
-    return firsts.sort_by([("seller_id", "ascending"), ("position", "ascending")]), counted
+        yield rows.select(FIRST_PAGE_SCHEMA.names)
 
 
 def page_digest(seller_id: str, rows: PageRows) -> int | None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
 from crawler.history.figures import READ, column_of, filled_videos, seller_figures
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates, reading
+from crawler.history.seller_sums import added
 from crawler.models.api import MAX_PAGE_NUM, SORT_COLUMNS, SortField
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 from crawler.store.schema import VIDEO_SCHEMA
@@ -137,12 +138,8 @@ def _page_sums(column: str, files: SnapshotFiles) -> pa.Table:
     """The `total` of a column for each `seller_id` and `page_num`."""
     schema = columns_of(VIDEO_SCHEMA, *_SUMS.names[:2], column)
     batches = (rows.rename_columns(_SUMS.names) for rows in files.batches(schema, size=_SUMMED_ROWS))
-    parts = [_summed(rows.cast(_SUMS, safe=False)) for rows in batches]
-    return _summed(pa.concat_tables([_SUMS.empty_table(), *parts]))
-
-
-def _summed(rows: pa.Table) -> pa.Table:
-    return rows.group_by(_SUMS.names[:2]).aggregate([("total", "sum")]).rename_columns(_SUMS.names)
+    parts = [added(rows.cast(_SUMS, safe=False), *_SUMS.names[:2]) for rows in batches]
+    return added(pa.concat_tables([_SUMS.empty_table(), *parts]), *_SUMS.names[:2])
 
 
 def _add_pages(values: dict[str, array[float]], read: pa.Table, sums: pa.Table) -> None:
