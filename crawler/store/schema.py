@@ -66,17 +66,11 @@ _SELLER_FIELDS: list[pa.Field[Any]] = [
 ]
 SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
 
+_SUMS: dict[str, pa.DataType] = {"views": pa.int64(), "sales": pa.int64(), "gmv": pa.float64()}
 _SUM_FIELDS: list[pa.Field[Any]] = [
-    pa.field("views", pa.int64()),
-    pa.field("sales", pa.int64()),
-    pa.field("gmv", pa.float64()),
-    pa.field("views_gain", pa.int64()),
-    pa.field("sales_gain", pa.int64()),
-    pa.field("gmv_gain", pa.float64()),
-    pa.field("published", pa.int64()),
-    pa.field("discovered", pa.int64()),
-    pa.field("gone", pa.int64()),
-    pa.field("changed", pa.int64()),
+    *(pa.field(name, kind) for name, kind in _SUMS.items()),
+    *(pa.field(gain_of(name), kind) for name, kind in _SUMS.items()),
+    *(pa.field(name, pa.int64()) for name in ("published", "discovered", "gone", "changed")),
 ]
 SUMMED_SELLER_SCHEMA = pa.schema([*_SELLER_FIELDS, *_SUM_FIELDS])
 """The columns of a `sellers/` file with the sums of its videos and of their changes."""
