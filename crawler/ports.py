@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -67,36 +68,36 @@ class Ledger(Protocol):
         """
 
 
-class CrawlFigures(Protocol):
-    """What a crawl has done so far; read while it goes on, from any thread."""
+@dataclass(slots=True)
+class CrawlFigures:
+    """What a crawl has done so far; read while it goes on, from any thread.
 
-    @property
-    def total(self) -> int:
-        """Listed sellers."""
+    Of the `total` listed sellers `ended` have ended. Earlier runs have spent `spent_before` credits of the
+    crawl date's `budget`. `by_status`: requests sent, by how they ended.
+    """
 
-    @property
-    def ended(self) -> int:
-        """Those that have ended."""
-
-    @property
-    def rows(self) -> int:
-        """Rows received."""
-
-    @property
-    def budget(self) -> int | None:
-        """The crawl date's budget."""
-
-    @property
-    def spent_before(self) -> int:
-        """Credits that earlier runs have spent of it."""
+    total: int
+    ended: int
+    budget: int | None
+    spent_before: int
+    by_status: Mapping[str, int]
+    count_sent: Callable[[], int]
+    pages: int = 0
+    rows: int = 0
 
     @property
     def sent(self) -> int:
         """Requests sent."""
+        return self.count_sent()
 
-    @property
-    def by_status(self) -> Mapping[str, int]:
-        """Requests sent, by how they ended."""
+    def count_page(self, page: Page) -> None:
+        """Count a page that was read."""
+        self.pages += 1
+        self.rows += page.row_count or 0
+
+    def count_end(self, _seller_id: str, _ending: Ending) -> None:
+        """Count a seller that has ended."""
+        self.ended += 1
 
 
 class Observer(Protocol):

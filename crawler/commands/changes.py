@@ -21,7 +21,7 @@ from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.models.errors import InputError, OutputError
 from crawler.nightly.rebuilding import Rebuilt, rebuild
-from crawler.nightly.shell import rebuild_command
+from crawler.nightly.shell import Commands
 from crawler.nightly.world import World
 from crawler.rules.dates import stamp
 from crawler.settings.load import Loaded
@@ -44,7 +44,7 @@ def changes_command(loaded: Loaded, crawl_date: str | None, by: str, top: int, f
     """
     data = loaded.settings.run.data
     _require_folder(data)
-    anew = rebuild_command(flags_of(loaded, ["run.data"]), data)
+    anew = Commands(data, flags_of(loaded, ["run.data"])).rebuild()
     day = _night(data, None if crawl_date is None else read_crawl_date(crawl_date), anew)
     try:
         found = night_changes(data, day, SortField(by), top)

@@ -14,7 +14,7 @@ import orjson
 from crawler.exit_codes import IMPLAUSIBLE, verdict_of
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
-from crawler.nightly.shell import accept_command, close_command, run_command
+from crawler.nightly.shell import Commands
 from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.settings.load import Loaded
@@ -58,8 +58,8 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         month = month_of(ledger, settings.credits, now)
         rule = DateRule(now, settings.run.late_after)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
-        place = flags_of(loaded, ["run.data"])
-        dates = [_date_line(ledger, data, rule, day, holder, place) for day in listed]
+        commands = Commands(data, flags_of(loaded, ["run.data"]))
+        dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
     shown = [_run_line(run, holder, now) for run in runs[:limit]]
     if as_json:
         figures = {
@@ -122,7 +122,7 @@ class _DateLine:
 
 
 def _date_line(
-    ledger: Ledger, data: Path, rule: DateRule, day: DateRecord, holder: Holder | None, place: Sequence[str]
+    ledger: Ledger, rule: DateRule, day: DateRecord, holder: Holder | None, commands: Commands
 ) -> _DateLine:
     reason, is_closed = what_is_left(day), rule.is_closed(day)
     if holder is not None and holder.run_id == day.latest.run_id:
@@ -132,16 +132,16 @@ def _date_line(
     else:
         state = "unfinished" if day.leaves_work else "finished"
     go_on = close = accept = None
-    reasons = _held_for(data, day) if state != "running" else []
+    reasons = _held_for(commands.data, day) if state != "running" else []
     if reasons:
         state, reason = "held", f"{IMPLAUSIBLE.verdict}: {' '.join(reasons)}"
-        accept = accept_command(day.crawl_date, place, data)
+        accept = commands.accept(day.crawl_date)
     if state != "running" and (day.leaves_work or day.refused):
         extra = ["--late"] if is_closed else []
         extra += ["--retry-failed"] if day.refused and not day.retriable else []
-        go_on = run_command(ledger, data, day.crawl_date, place, extra=extra)
+        go_on = commands.run(ledger, day.crawl_date, extra=extra)
     if state in {"unfinished", "held"}:
-        close = close_command(day.crawl_date, place, data)
+        close = commands.close(day.crawl_date)
     failed, refused = day.latest.failed, day.latest.refused
     return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close, accept)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import compress
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from crawler.api.rows import read_rows
 from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.snapshots import History
-from crawler.models.api import PAGE_SIZE, SORT_COLUMNS, SortField
+from crawler.models.api import PAGE_SIZE, SORT_COLUMNS
 from crawler.models.page import Match, Page
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
@@ -27,16 +26,11 @@ _T = TypeVar("_T")
 FirstPageMatch = Callable[[Page], Match | None]
 
 
-def no_match(_page: Page) -> Match | None:
-    """No first page is compared with anything."""
-    return None
-
-
 def matcher(opened: Opened) -> FirstPageMatch:
-    """What compares a seller's first page with its last snapshot, where sellers may be carried forward."""
+    """What compares first pages with the last snapshot; with nothing where no seller may be carried."""
     night, run = opened.night, opened.night.run
-    if not run.carry_forward:
-        return no_match
+    if not run.carry_forward or run.top is not None:
+        return lambda _page: None
     rule = CarryRule(night.crawl_date, run.max_age, run.audit)
     found = CarryMatcher(opened.journal, night.data, rule, night.sorting, read_rows)
     for warning in found.warnings:
@@ -60,52 +54,34 @@ def best_so_far(opened: Opened, size: int) -> Top:
     return top
 
 
-class Advice:
-    """Reads earlier snapshots; where that fails it notes so and advises nothing: no night depends on it."""
+def advised(history: History, notes: Notes, read: Callable[[], _T], otherwise: _T) -> _T:
+    """What `read` makes of earlier snapshots; where that fails it is noted: no night depends on it."""
+    try:
+        found = read()
+    except Exception as error:  # noqa: BLE001 - whatever damage does to statistics
+        notes.add(f"earlier snapshots are not used to order this run: {type(error).__name__}: {error}")
+        return otherwise
+    for warning in history.warnings:
+        notes.add(warning)
+    return found
 
-    def __init__(self, history: History, notes: Notes) -> None:
-        self._history = history
-        self._notes = notes
 
-    def page_values(self, sort: SortField) -> dict[str, array[float]]:
-        """What each page of each seller was worth."""
-        nothing: dict[str, array[float]] = {}
-        return self._read(lambda: self._history.page_values(sort), nothing)
+def depths(history: History, listed: SellerList, min_pages: int) -> dict[str, int]:
+    """How many full pages each seller had, of those with at least so many."""
+    videos = history.videos(listed.ids, is_end_certain=True)
+    is_deep = pc.greater_equal(videos, pa.scalar(min_pages * PAGE_SIZE, pa.int64()))
+    pages: Any = pc.divide(videos.filter(is_deep), pa.scalar(PAGE_SIZE, pa.int64()))
+    return dict(zip(listed.ids.filter(is_deep).to_pylist(), pages.to_pylist(), strict=True))
 
-    def depths(self, listed: SellerList, min_pages: int) -> dict[str, int]:
-        """How many full pages each seller had, of those with at least so many."""
-        nothing: dict[str, int] = {}
-        return self._read(lambda: self._depths(listed, min_pages), nothing)
 
-    def _depths(self, listed: SellerList, min_pages: int) -> dict[str, int]:
-        videos = self._history.videos(listed.ids, is_end_certain=True)
-        is_deep = pc.greater_equal(videos, pa.scalar(min_pages * PAGE_SIZE, pa.int64()))
-        pages: Any = pc.divide(videos.filter(is_deep), pa.scalar(PAGE_SIZE, pa.int64()))
-        return dict(zip(listed.ids.filter(is_deep).to_pylist(), pages.to_pylist(), strict=True))
+def deepest_first(history: History, fresh: SellerList, unknown_pages: int) -> SellerList:
+    """The deepest first, so that no seller is left to be read page after page when all else is done.
 
-    def deepest_first(self, fresh: SellerList, unknown_pages: int) -> SellerList:
-        """The deepest first, so that no seller is left to be read page after page when all else is done.
-
-        One that was never read may be deep: it counts as `unknown_pages` deep.
-        """
-        return self._read(lambda: self._deepest_first(fresh, unknown_pages), fresh)
-
-    def _deepest_first(self, fresh: SellerList, unknown_pages: int) -> SellerList:
-        known = self._history.videos(fresh.ids)
-        if known.null_count == len(fresh):
-            return fresh
-        depth: Any = pc.divide(known, pa.scalar(PAGE_SIZE, pa.int64()))
-        order = pc.sort_indices(pc.negate(pc.fill_null(depth, pa.scalar(unknown_pages, pa.int64()))))
-        return replace(fresh, ids=fresh.ids.take(order))
-
-    def _read(self, read: Callable[[], _T], otherwise: _T) -> _T:
-        try:
-            found = read()
-        except Exception as error:  # noqa: BLE001 - whatever damage does to statistics
-            self._notes.add(
-                f"earlier snapshots are not used to order this run: {type(error).__name__}: {error}"
-            )
-            return otherwise
-        for warning in self._history.warnings:
-            self._notes.add(warning)
-        return found
+    One that was never read may be deep: it counts as `unknown_pages` deep.
+    """
+    known = history.videos(fresh.ids)
+    if known.null_count == len(fresh):
+        return fresh
+    depth: Any = pc.divide(known, pa.scalar(PAGE_SIZE, pa.int64()))
+    order = pc.sort_indices(pc.negate(pc.fill_null(depth, pa.scalar(unknown_pages, pa.int64()))))
+    return replace(fresh, ids=fresh.ids.take(order))

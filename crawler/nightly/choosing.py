@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress
 
 import pyarrow as pa
 
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.nightly.advice import Advice, FirstPageMatch, best_so_far, matcher, no_match
+from crawler.nightly.advice import FirstPageMatch, advised, best_so_far, deepest_first, depths, matcher
 from crawler.nightly.opening import Opened
 from crawler.nightly.watching import Watch
 from crawler.report.progress import LOG
@@ -26,9 +28,9 @@ class Rules:
     """By which rules sellers are asked for, and in which order; see `Crawl`."""
 
     frontier: Frontier | BestFirst
+    match: FirstPageMatch
     top: Top | None = None
     lookahead: LookaheadRule = field(default_factory=LookaheadRule)
-    match: FirstPageMatch = no_match
     watch: Watch = field(default_factory=Watch)
 
 
@@ -89,19 +91,23 @@ def is_address_proven(journal: Journal, url: str) -> bool:
 def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:
     run = opened.night.run
     spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
+    match = matcher(opened)
     if run.top is not None:
         frontier = BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread)
-        return Rules(frontier, best_so_far(opened, run.top))
-    match = matcher(opened)
-    advice = Advice(History(run.data, opened.night.crawl_date), opened.notes)
+        return Rules(frontier, match, best_so_far(opened, run.top))
+    history, notes = History(run.data, opened.night.crawl_date), opened.notes
     if run.strategy is Strategy.BEST_FIRST:
-        return Rules(BestFirst(fresh, begun, advice.page_values(run.sort), spread=spread), match=match)
+        values: dict[str, array[float]] = {}
+        values = advised(history, notes, partial(history.page_values, run.sort), values)
+        return Rules(BestFirst(fresh, begun, values, spread=spread), match)
     if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
-        return Rules(Frontier(fresh, begun, run.strategy, spread), match=match)
-    depths = advice.depths(opened.night.listed, run.lookahead_pages) if run.lookahead != "off" else {}
-    ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths)
+        return Rules(Frontier(fresh, begun, run.strategy, spread), match)
+    pages, known = run.lookahead_pages, dict[str, int]()
+    if run.lookahead != "off":
+        known = advised(history, notes, partial(depths, history, opened.night.listed, pages), known)
     # Where credits may run out, the list's own order says who comes first.
     limits = opened.night.settings.credits
     if limits.budget is None and limits.monthly_budget is None:
-        fresh = advice.deepest_first(fresh, run.lookahead_pages)
-    return Rules(Frontier(fresh, begun, run.strategy, spread), None, ahead, match)
+        fresh = advised(history, notes, partial(deepest_first, history, fresh, pages), fresh)
+    ahead = LookaheadRule(run.lookahead, pages, run.max_pages, known)
+    return Rules(Frontier(fresh, begun, run.strategy, spread), match, lookahead=ahead)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crawler.engine.credits import Credits
@@ -12,47 +11,14 @@ from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.page import Page
-from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.opening import Opened
-from crawler.ports import Api
+from crawler.ports import Api, CrawlFigures
 from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule, ShortPageProbes
 from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
 from crawler.store.group_commit import GroupCommit
-
-
-@dataclass(slots=True)
-class LiveFigures:
-    """What the progress display reads."""
-
-    total: int
-    ended: int
-    budget: int | None
-    spent_before: int
-    counts: RequestCounts
-    pages: int = 0
-    rows: int = 0
-
-    @property
-    def sent(self) -> int:
-        """Requests sent so far."""
-        return self.counts.sent
-
-    @property
-    def by_status(self) -> Mapping[str, int]:
-        """Requests sent so far, by how they ended."""
-        return self.counts.by_status
-
-    def count_page(self, page: Page) -> None:
-        """Count a page that was read."""
-        self.pages += 1
-        self.rows += page.row_count or 0
-
-    def count_end(self, _seller_id: str, _ending: Ending) -> None:
-        """Count a seller that has ended."""
-        self.ended += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +27,7 @@ class Engine:
 
     crawl: Crawl
     counts: RequestCounts
-    figures: LiveFigures
+    figures: CrawlFigures
     probes: ShortPageProbes
 
 
@@ -85,7 +51,9 @@ def wire(
     if before is not None:
         gates.counts = before.counts
     budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
-    figures = LiveFigures(len(night.listed), choice.ended, budget, spent, gates.counts)
+    figures = CrawlFigures(
+        len(night.listed), choice.ended, budget, spent, gates.counts.by_status, lambda: gates.counts.sent
+    )
     paging = PagingRule(run.stop, run.max_pages, run.min_value)
     probes = ShortPageProbes(run.probe, lambda: gates.counts.sent) if before is None else before.probes
 

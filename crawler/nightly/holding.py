@@ -1,6 +1,6 @@
 """Holding a night back: open it to change what is noted of a night that is not published.
 
-`rechecking` asks its sellers again, `accepting` publishes it as it is, `suspicion` says what else is held.
+`rechecking` asks its sellers again, `by_hand` publishes it as it is, `suspicion` says what else is held.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import CrawlerError, ImplausibleError
 from crawler.nightly.opening import Opened
-from crawler.nightly.shell import accept_command, place_of
 from crawler.nightly.suspicion import Suspicion
 from crawler.nightly.tally import Tally
 from crawler.store.held import Held, to_recheck
@@ -40,7 +39,7 @@ def hold_back(
     sums = (sellers["total"], sellers["complete"], sellers["failed"])
     held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums)
     held.note(opened.journal, to_recheck, counted.pending.ids)
-    accept = accept_command(night.crawl_date, place_of(night.flags), night.data)
+    accept = night.commands.accept(night.crawl_date)
     return weightiest(
         reason, ImplausibleError(f"the night is not published; publish it as it is by: {accept}")
     )

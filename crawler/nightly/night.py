@@ -11,7 +11,7 @@ from pathlib import Path
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.process import Signals
-from crawler.nightly.shell import close_command, place_of, run_command
+from crawler.nightly.shell import Commands
 from crawler.nightly.world import World
 from crawler.options import RunSettings, Settings
 from crawler.ports import UNOBSERVED, Observer
@@ -80,6 +80,11 @@ class Night:
         """What pages are sorted by, and which way, as snapshots note it."""
         return f"{self.run.sort} {self.run.order}"
 
+    @property
+    def commands(self) -> Commands:
+        """The commands of this data folder, by the run's flags."""
+        return Commands.of(self.data, self.flags)
+
     def command(
         self, ledger: Ledger, dates: DateRule, extra: Sequence[str] = (), variables: Sequence[str] = ()
     ) -> str:
@@ -91,8 +96,7 @@ class Night:
         if day is not None and dates.is_closed(day):
             extra = (*extra, "--late")
         own = (self.source, self.flags)
-        place = place_of(self.flags)
-        command = run_command(ledger, self.data, self.crawl_date, place, own, extra, variables)
+        command = self.commands.run(ledger, self.crawl_date, own, extra, variables)
         return command.replace(self.key, "***") if len(self.key) >= _SECRET_LENGTH else command
 
     def require_open(self, ledger: Ledger, dates: DateRule) -> None:
@@ -111,10 +115,10 @@ class Night:
         days = [day for day in dates.unfinished(ledger.dates()) if day.crawl_date < self.crawl_date]
         if not days:
             return
-        newest, oldest, place = days[0], days[-1], place_of(self.flags)
+        newest, oldest = days[0], days[-1]
         text = f"crawl date {newest.crawl_date} is unfinished ({what_is_left(newest)})"
         if len(days) > 1:
             text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
-        close = close_command(newest.crawl_date, place, self.data)
-        go_on = run_command(ledger, self.data, newest.crawl_date, place)
+        close = self.commands.close(newest.crawl_date)
+        go_on = self.commands.run(ledger, newest.crawl_date)
         notes.add(f"{text}; end it as it is by: {close}; go on with it by: {go_on}", logging.INFO)

@@ -20,7 +20,6 @@ from crawler.nightly.dates import require_begun
 from crawler.nightly.holding import STAYS_HELD, disbelieve, hold_back, still_held
 from crawler.nightly.opening import Opened
 from crawler.nightly.replace_guard import build, give_up_lost
-from crawler.nightly.shell import place_of, rebuild_command
 from crawler.report.run_report import Counts
 from crawler.rules.plausibility import Plausibility
 from crawler.store.digests import damage_of_published
@@ -70,7 +69,7 @@ def _note_outdated(opened: Opened) -> None:
     if days := outdated_dates(night.data):
         opened.notes.add(
             f"the changes of {', '.join(map(str, days))} are out of date, as an earlier night was published "
-            f"after them; make them anew by: {rebuild_command(place_of(night.flags), night.data)}"
+            f"after them; make them anew by: {night.commands.rebuild()}"
         )
 
 

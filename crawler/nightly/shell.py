@@ -9,8 +9,10 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Self
 
 from crawler.models.encodings import as_name
 from crawler.models.errors import CrawlerError
@@ -22,53 +24,73 @@ _ANY_LIST = "SELLERS"
 """What a command names where no journal says which list its date was begun with."""
 
 
-def run_command(
-    ledger: Ledger,
-    data: Path,
-    crawl_date: date,
-    place: Sequence[str],
-    own: tuple[str, Sequence[str]] | None = None,
-    extra: Sequence[str] = (),
-    variables: Sequence[str] = (),
-) -> str:
-    """The command that goes on with a crawl date.
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands of one data folder; `place` is the flags that lead to it and to its settings."""
 
-    By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
-    `place` is the flags that lead to this data folder and its settings, `variables` are set for the command
-    alone. Where the budget in the flags is spent, it is raised by as much again.
-    """
-    source, flags = _noted(data, crawl_date, place) if own is None else own
-    if source == "-":
-        kept = JournalFiles(Layout(data).latest_journal(crawl_date)).piped_list
-        # A run that was refused has kept none: then the list must be piped in again.
-        source = whole_path(str(kept)) if kept.is_file() else source
-    elif source != _ANY_LIST:
-        source = whole_path(source)
-    flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), data)
-    words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
-    words += [flag for flag in extra if flag not in flags]
-    return " ".join([*variables, quoted(words)])
+    data: Path
+    place: Sequence[str]
 
+    @classmethod
+    def of(cls, data: Path, flags: Sequence[str]) -> Self:
+        """Those of a run with such flags."""
+        return cls(data, [*_pair("--config", flags), *_pair("--data", flags)])
 
-def close_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
-    """The command that closes a crawl date of this data folder."""
-    return quoted([*program(), "close", crawl_date.isoformat(), *with_whole_paths(place, data)])
+    def close(self, crawl_date: date) -> str:
+        """Closes a crawl date."""
+        return self._command("close", crawl_date.isoformat())
 
+    def rebuild(self) -> str:
+        """Makes changes anew."""
+        return self._command("changes", "--rebuild")
 
-def rebuild_command(place: Sequence[str], data: Path) -> str:
-    """The command that makes changes of this data folder anew."""
-    return quoted([*program(), "changes", "--rebuild", *with_whole_paths(place, data)])
+    def accept(self, crawl_date: date) -> str:
+        """Publishes a night that is held back, as it is."""
+        return self._command("publish", "--crawl-date", crawl_date.isoformat(), "--accept")
 
+    def _command(self, *words: str) -> str:
+        return quoted([*program(), *words, *with_whole_paths(self.place, self.data)])
 
-def accept_command(crawl_date: date, place: Sequence[str], data: Path) -> str:
-    """The command that publishes a night that is held back, as it is."""
-    words = ["publish", "--crawl-date", crawl_date.isoformat(), "--accept"]
-    return quoted([*program(), *words, *with_whole_paths(place, data)])
+    def run(
+        self,
+        ledger: Ledger,
+        crawl_date: date,
+        own: tuple[str, Sequence[str]] | None = None,
+        extra: Sequence[str] = (),
+        variables: Sequence[str] = (),
+    ) -> str:
+        """Goes on with a crawl date; where the budget in the flags is spent, it is raised by as much again.
 
+        By the seller list and the flags that its journal notes, or by `own`, those of the run that asks;
+        `variables` are set for the command alone.
+        """
+        source, flags = self._noted(crawl_date) if own is None else own
+        if source == "-":
+            kept = JournalFiles(Layout(self.data).latest_journal(crawl_date)).piped_list
+            # A run that was refused has kept none: then the list must be piped in again.
+            source = whole_path(str(kept)) if kept.is_file() else source
+        elif source != _ANY_LIST:
+            source = whole_path(source)
+        flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), self.data)
+        words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
+        words += [flag for flag in extra if flag not in flags]
+        return " ".join([*variables, quoted(words)])
 
-def place_of(flags: Sequence[str]) -> list[str]:
-    """Of a run's flags those that lead to its data folder and its settings file."""
-    return [*_pair("--config", flags), *_pair("--data", flags)]
+    def _noted(self, crawl_date: date) -> tuple[str, list[str]]:
+        """The list and the flags that the date's journal notes; the data folder is where it is now."""
+        from crawler.store.journal import Journal  # noqa: PLC0415 - heavy
+
+        path = Layout(self.data).latest_journal(crawl_date)
+        source, flags = _ANY_LIST, list(self.place)
+        if path.exists():
+            with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:
+                source = as_name(journal.meta("source") or _ANY_LIST)
+                if (noted := journal.meta("flags")) is not None:
+                    flags = json.loads(noted)
+                    at = flags.index("--data") if "--data" in flags else len(flags)
+                    flags[at : at + 2] = []
+                    flags += _pair("--data", self.place)
+        return source, flags
 
 
 def _pair(name: str, flags: Sequence[str]) -> Sequence[str]:
@@ -89,23 +111,6 @@ def _with_credit(flags: Sequence[str], ledger: Ledger, crawl_date: date) -> list
         left = 0 if day is None else day.pending
         words[at] = str(spent + (budget or left or 1))
     return words
-
-
-def _noted(data: Path, crawl_date: date, place: Sequence[str]) -> tuple[str, list[str]]:
-    """The list and the flags that the date's journal notes; the data folder is where it is now."""
-    from crawler.store.journal import Journal  # noqa: PLC0415 - heavy
-
-    path = Layout(data).latest_journal(crawl_date)
-    source, flags = _ANY_LIST, list(place)
-    if path.exists():
-        with suppress(CrawlerError, ValueError), Journal(path, only_read=True) as journal:
-            source = as_name(journal.meta("source") or _ANY_LIST)
-            if (noted := journal.meta("flags")) is not None:
-                flags = json.loads(noted)
-                at = flags.index("--data") if "--data" in flags else len(flags)
-                flags[at : at + 2] = []
-                flags += _pair("--data", place)
-    return source, flags
 
 
 def program() -> list[str]:

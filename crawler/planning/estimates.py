@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean
@@ -62,20 +62,9 @@ def _measure(values: Sequence[float], errors: Sequence[float], mean: float, prio
     return Measure(mean, sqrt(variance + sum(error**2 for error in errors) / nights), nights)
 
 
-@dataclass(frozen=True, slots=True)
-class Chances:
-    """That a seller is unchanged tonight: after a night `unchanged`, after one `changed`, and of `any`."""
-
-    unchanged: Measure
-    changed: Measure
-    any: Measure
-
-    def of(self, unchanged: bool | None) -> Measure:
-        """The chance after what was last seen."""
-        return self.any if unchanged is None else self.unchanged if unchanged else self.changed
-
-
-ALL_UNCHANGED = Chances(*[Measure(1.0, 0.0, 0)] * 3)
+Chances = Mapping[bool | None, Measure]
+"""That a seller is unchanged tonight, by whether it was when last compared; None: of all sellers."""
+ALL_UNCHANGED: Chances = dict.fromkeys((True, False, None), Measure(1.0, 0.0, 0))
 
 
 class Tail(NamedTuple):

@@ -221,7 +221,7 @@ class Forecaster:
         carried = saved = 0.0
         for seller in sellers:
             if seller.may_carry and (cost := self._cost(seller)) is not None:
-                likely = self.chances.of(seller.unchanged).mean
+                likely = self.chances[seller.unchanged].mean
                 carried += likely
                 saved += likely * cost.saved * self.cost_per_page.mean
         return carried, saved
@@ -230,7 +230,7 @@ class Forecaster:
         cost = self._crawled(seller)
         if cost is None or not seller.may_carry:
             return cost
-        return cost.unless_carried(0.0 if self.chances is None else self.chances.of(seller.unchanged).mean)
+        return cost.unless_carried(0.0 if self.chances is None else self.chances[seller.unchanged].mean)
 
     def _crawled(self, seller: KnownSeller) -> _Cost | None:
         """The cost where the seller is read in full."""
@@ -248,7 +248,7 @@ class Forecaster:
         """The chance that a seller grows: the growth is that of those that are not unchanged."""
         if not unchanged:
             return 1.0
-        return 0.0 if self.chances is None else 1 - self.chances.unchanged.mean
+        return 0.0 if self.chances is None else 1 - self.chances[True].mean
 
     def _grown(self, videos: int, age: float) -> _Cost:
         pages = self.tariff.expected(videos, max(0.0, 1 + self.growth.mean * age))
@@ -264,8 +264,7 @@ class Forecaster:
         # Independent deviations add up in squares; a common error moves all sellers alike.
         common = (sums.slope * self.growth.sd) ** 2 + (pages * self.cost_per_page.sd) ** 2
         if self.chances is not None:
-            of = self.chances.of
-            common += sum((saved * of(unchanged).sd) ** 2 for unchanged, saved in sums.saved.items())
+            common += sum((saved * self.chances[key].sd) ** 2 for key, saved in sums.saved.items())
         firm = Z * sqrt(sums.firm_variance + common)
         whole = self.spread.whole
         shared = sums.guesses**2 * whole.variance / self.spread.ends if whole and self.spread.ends else 0.0

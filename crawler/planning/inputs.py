@@ -23,7 +23,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.records import SellerSummary
 
-_UNSEEN = (0.9, 0.1, 0.5)
+_UNSEEN = {True: 0.9, False: 0.1, None: 0.5}
 """Chances to be unchanged where no night shows them: after a night unchanged, after one changed, of all."""
 _LIKELY = 0.5
 
@@ -57,7 +57,7 @@ class PlanInputs:
     def is_carried(self, seller: KnownSeller) -> bool:
         """Whether a seller is more likely carried than not."""
         chances = self.forecaster.chances
-        return seller.may_carry and chances is not None and chances.of(seller.unchanged).mean >= _LIKELY
+        return seller.may_carry and chances is not None and chances[seller.unchanged].mean >= _LIKELY
 
 
 def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_date: date) -> PlanInputs:
@@ -68,15 +68,22 @@ def read_inputs(run: RunSettings, history: History, ids: pa.Array[Any], crawl_da
     if run.carry_forward:
         may_carry = unchanged.may_carry(CarryRule(crawl_date, run.max_age, run.audit))
         may_carry -= {seller_id for seller_id, has in today.items() if has.pages}
-    listed = list(map(str, ids.to_pylist()))
-    seen = last_seen(history.sellers(), crawl_date, ids).to_pylist()
-    sellers = [
-        KnownSeller(**row, unchanged=unchanged.unchanged.get(seller_id), may_carry=seller_id in may_carry)
-        for seller_id, row in zip(listed, seen, strict=True)
-    ]
+    sellers = {
+        seller_id: seller._replace(may_carry=seller_id in may_carry)
+        for seller_id, seller in _known(history, unchanged, ids, crawl_date)
+    }
     forecaster, shares = _learned(run, history, unchanged, crawl_date, today), unchanged.shares
     followed = max(len(shares[True]), len(shares[False]))
-    return PlanInputs(listed, sellers, today, forecaster, len(shares[None]), followed)
+    return PlanInputs([*sellers], [*sellers.values()], today, forecaster, len(shares[None]), followed)
+
+
+def _known(
+    history: History, unchanged: UnchangedSellers, ids: pa.Array[Any], crawl_date: date
+) -> Iterator[tuple[str, KnownSeller]]:
+    """What the snapshots say of each seller of an array."""
+    seen = last_seen(history.sellers(), crawl_date, ids).to_pylist()
+    for seller_id, row in zip(map(str, ids.to_pylist()), seen, strict=True):
+        yield seller_id, KnownSeller(**row, unchanged=unchanged.unchanged.get(seller_id))
 
 
 def _read_today(run: RunSettings, crawl_date: date) -> dict[str, Today]:
@@ -117,16 +124,11 @@ def _learned(
     errors = [sqrt(pair.scatter) / pair.before / pair.days for pair in compared]
     unrest = [pair.scatter / pair.squares / pair.days for pair in compared]
     rate, cost = growth(rates, errors), cost_per_page(costs_per_page(snapshots))
-    everyone = all_ids(snapshots)
-    ids = list(map(str, everyone.to_pylist()))
-    seen = last_seen(snapshots, crawl_date, everyone).to_pylist()
-    known = [
-        KnownSeller(**row, unchanged=unchanged.unchanged.get(seller_id)).with_today(today.get(seller_id))
-        for seller_id, row in zip(ids, seen, strict=True)
-    ]
+    everyone = dict(_known(history, unchanged, all_ids(snapshots), crawl_date))
+    known = [seller.with_today(today.get(seller_id)) for seller_id, seller in everyone.items()]
     alone = Forecaster(tariff, rate, 0.0, cost, spread([], []))
     ends = [pages for s in known if s.videos is not None and (pages := alone.pages(s)) is not None]
-    begun = [KnownSeller().with_today(today[seller_id]) for seller_id in today.keys() - set(ids)]
+    begun = [KnownSeller().with_today(today[seller_id]) for seller_id in today.keys() - everyone.keys()]
     cuts = [s.cut for s in [*known, *begun] if s.cut is not None]
     of_seller, costs = fmean(unrest) if unrest else 0.0, spread(ends, cuts, run.max_pages)
     detours = _detours(run, ends, compared)
@@ -146,8 +148,7 @@ def _chances(unchanged: UnchangedSellers) -> Chances | None:
     """The chances that sellers are unchanged; None where no two snapshots show it, or it does not matter."""
     if not unchanged.shares[None]:
         return None
-    found = {
-        before: chance([s.rate for s in shares], [s.error for s in shares], unseen)
-        for (before, shares), unseen in zip(unchanged.shares.items(), _UNSEEN, strict=True)
+    return {
+        before: chance([s.rate for s in shares], [s.error for s in shares], _UNSEEN[before])
+        for before, shares in unchanged.shares.items()
     }
-    return Chances(found[True], found[False], found[None])

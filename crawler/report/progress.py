@@ -7,32 +7,18 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import orjson
 
 from crawler.models.encodings import as_text
 from crawler.options import LogSettings
+from crawler.ports import CrawlFigures
 
 LOG = logging.getLogger("crawler")
 LINE_EVERY = 60.0
 _MEDIUM, _WIDE = 80, 110
 """Columns of a terminal from which on the budget is shown, and the bar."""
-
-
-class Figures(Protocol):
-    """What a progress display shows; read whenever it is drawn."""
-
-    total: int
-    ended: int
-    pages: int
-    rows: int
-    budget: int | None
-    spent_before: int
-
-    @property
-    def sent(self) -> int:
-        """Requests sent so far."""
 
 
 class _JsonLines(logging.Formatter):
@@ -74,7 +60,7 @@ class _Lines(logging.StreamHandler[Any]):
 class Progress:
     """Shows a run's figures while it goes on; `tick` is called several times a second."""
 
-    def __init__(self, figures: Figures, *, live: bool) -> None:
+    def __init__(self, figures: CrawlFigures, *, live: bool) -> None:
         self._figures = figures
         self._began = time.monotonic()
         self._next_line = self._began + LINE_EVERY

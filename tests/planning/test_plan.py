@@ -742,7 +742,7 @@ def test_the_share_that_stands_still_is_weighed_by_pages() -> None:
 
 
 def test_what_a_seller_costs_that_may_be_carried() -> None:
-    chances = Chances(Measure(0.75, 0.1, 2), Measure(0.25, 0.0, 2), Measure(0.5, 0.0, 2))
+    chances: Chances = {True: Measure(0.75, 0.1, 2), False: Measure(0.25, 0.0, 2), None: Measure(0.5, 0.0, 2)}
     still = Measure(0.0, 0.0, 9), Measure(1.0, 0.0, 9)
     known = Forecaster(Tariff(), still[0], 0.0, still[1], Spread(None, {}, 0), chances)
     unknown = replace(known, chances=None)

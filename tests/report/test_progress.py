@@ -11,13 +11,13 @@ import sys
 import termios
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from subprocess import DEVNULL, Popen
 
 import pyte
 import pytest
 from conftest import DATE, SMALL, Night
 
+from crawler.ports import CrawlFigures
 from crawler.report.progress import Progress
 from crawler.simulator.server import Simulator, SimulatorOptions
 
@@ -70,17 +70,16 @@ def test_one_line_holds_sellers_credits_pace_and_time_left(night: Begin, columns
     assert not any(SHOWN.search(line) for line in screens[-1])
 
 
-@dataclass
-class LargeFigures:
-    """A night of millions."""
-
-    total: int = 5_000_000
-    ended: int = 1_234_567
-    pages: int = 12_345_678
-    rows: int = 123_456_789
-    budget: int | None = 12_000_000
-    spent_before: int = 10_000_000
-    sent: int = 1_234_567
+MILLIONS = CrawlFigures(
+    total=5_000_000,
+    ended=1_234_567,
+    budget=12_000_000,
+    spent_before=10_000_000,
+    by_status={},
+    count_sent=lambda: 1_234_567,
+    pages=12_345_678,
+    rows=123_456_789,
+)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])
@@ -90,7 +89,7 @@ def test_the_figures_of_millions_fit(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("FORCE_COLOR", "1")
     screen = pyte.Screen(columns, LINES)
-    with Progress(LargeFigures(), live=True) as progress:
+    with Progress(MILLIONS, live=True) as progress:
         progress._began -= 3600
         progress.tick()
         progress._live.refresh()
