@@ -183,7 +183,7 @@ def close(crawl_date: str, config: str | None, **options: Any) -> int:
     with it but by --late. Nothing is sent, and no key is needed. Closing it again changes nothing.
     """
     loaded = _load(config, options)
-    from crawler.commands.close import close_command  # noqa: PLC0415 - heavy
+    from crawler.commands.by_hand import close_command  # noqa: PLC0415 - heavy
 
     return close_command(loaded.settings, crawl_date)
 
@@ -199,7 +199,7 @@ def publish(config: str | None, crawl_date: str, *, accept: bool, **options: Any
     The reasons are in its report. Nothing is sent, and no key is needed.
     """
     loaded = _load(config, options)
-    from crawler.commands.publish import publish_command  # noqa: PLC0415 - heavy
+    from crawler.commands.by_hand import publish_command  # noqa: PLC0415 - heavy
 
     return publish_command(loaded.settings, crawl_date, accept=accept)
 

@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from crawler.commands.close import read_crawl_date
 from crawler.history.movers import NightChanges, dates_with_changes, night_changes
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
@@ -26,6 +25,7 @@ from crawler.nightly.world import World
 from crawler.rules.dates import stamp
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
+from crawler.settings.values import read_crawl_date
 from crawler.store.schema import CHANGES_SCHEMA, gain_of
 
 _LONGEST_TEXT = 24

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from crawler.models.api import SortOrder, is_loopback
+from crawler.models.errors import InputError
 from crawler.models.kinds import Choice, Kind, Number, Switch
 from crawler.models.seller import Strategy
 from crawler.options import OPTIONS, Option, Settings
@@ -45,6 +46,15 @@ def read_value(option: Option, raw: Any, taken: Mapping[str, Any]) -> Any:
         raise RefusedValueError(f"{kind.allowed} is wanted")
     _require_compatible(option.name, value, taken)
     return value
+
+
+def read_crawl_date(text: str) -> date:
+    """A crawl date that a command is about; raises `InputError`."""
+    try:
+        found: date = read_value(OPTIONS["run.crawl_date"], text, {})
+    except RefusedValueError as error:
+        raise InputError(f"{text!r} is no crawl date: {error}") from None
+    return found
 
 
 def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
