@@ -104,7 +104,7 @@ class Observer(Protocol):
     """Looks on while a run goes its way."""
 
     def crawling(self, figures: CrawlFigures) -> None:
-        """A crawl begins, or goes on with other figures."""
+        """A crawl begins, or goes on with other sellers."""
 
     def notes(self) -> Sequence[str]:
         """What the report is to say of what the observer did."""

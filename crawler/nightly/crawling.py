@@ -18,7 +18,7 @@ from crawler.models.errors import CrawlerError, ImplausibleError, InterruptedRun
 from crawler.nightly.account import Account
 from crawler.nightly.choosing import Choice
 from crawler.nightly.dates import require_begun
-from crawler.nightly.engine import Engine, wire
+from crawler.nightly.engine import Engine
 from crawler.nightly.folders import check_room
 from crawler.nightly.opening import Opened
 from crawler.ports import Api, TellsTime
@@ -108,14 +108,15 @@ class _Session:
             journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
                 async with night.world.api(night.settings, night.key) as api:
-                    await self._crawl_choice(api, credit, journal)
+                    self._engine = engine = Engine(self._opened, api, credit, journal, stop)
+                    await self._crawl_choice(engine, api)
                     if self._then is not None and stop.reason is None:
                         try:
                             self._choice = self._then()
                         except ImplausibleError as error:
                             stop.set(error)
                         else:
-                            await self._crawl_choice(api, credit, journal)
+                            await self._crawl_choice(engine, api)
             except Exception:
                 # A fault of the program: nobody sends any more, so that what was sent is known all the same.
                 with suppress(CrawlerError):
@@ -127,25 +128,18 @@ class _Session:
                 self._busy = loop.time() - began
             await self._return_unused_credits(credit, counter)
 
-    async def _crawl_choice(self, api: Api, credit: Credits, journal: GroupCommit) -> None:
-        choice = self._choice
-        if choice.rules is None:
+    async def _crawl_choice(self, engine: Engine, api: Api) -> None:
+        if self._choice.rules is None:
             return
-        self._engine = wire(
-            self._opened, choice, choice.rules, api, credit, journal, self._stop, before=self._engine
-        )
-        self._opened.night.observer.crawling(self._engine.figures)
-        await self._run_watched(self._engine, api)
-
-    async def _run_watched(self, engine: Engine, api: Api) -> None:
-        log = self._opened.night.settings.log
+        crawl, log = engine.crawl_of(self._choice, self._choice.rules), self._opened.night.settings.log
+        self._opened.night.observer.crawling(engine.figures)
         live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
         try:
             with Progress(engine.figures, live=live) as progress:
                 async with asyncio.TaskGroup() as group:
                     watcher = group.create_task(self._watch(progress, api))
                     try:
-                        await engine.crawl.run()
+                        await crawl.run()
                     finally:
                         watcher.cancel()
         finally:
