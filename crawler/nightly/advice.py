@@ -23,10 +23,9 @@ from crawler.store.layout import StagedFolder
 from crawler.store.parts import deduplicated
 
 _T = TypeVar("_T")
-FirstPageMatch = Callable[[Page], Match | None]
 
 
-def matcher(opened: Opened) -> FirstPageMatch:
+def matcher(opened: Opened) -> Callable[[Page], Match | None]:
     """What compares first pages with the last snapshot; with nothing where no seller may be carried."""
     night, run = opened.night, opened.night.run
     if not run.carry_forward or run.top is not None:

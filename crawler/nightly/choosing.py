@@ -9,14 +9,15 @@ from itertools import compress
 
 import pyarrow as pa
 
+from crawler.engine.seller import Policies
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.nightly.advice import FirstPageMatch, advised, best_so_far, deepest_first, depths, matcher
+from crawler.nightly.advice import advised, best_so_far, deepest_first, depths, matcher
 from crawler.nightly.opening import Opened
 from crawler.nightly.watching import Watch
 from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
-from crawler.rules.best_first import BestFirst, Top
+from crawler.rules.best_first import BestFirst
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier, spread_places
 from crawler.sellers.listing import SellerList
@@ -28,9 +29,7 @@ class Rules:
     """By which rules sellers are asked for, and in which order; see `Crawl`."""
 
     frontier: Frontier | BestFirst
-    match: FirstPageMatch
-    top: Top | None = None
-    lookahead: LookaheadRule = field(default_factory=LookaheadRule)
+    policies: Policies
     watch: Watch = field(default_factory=Watch)
 
 
@@ -91,17 +90,17 @@ def is_address_proven(journal: Journal, url: str) -> bool:
 def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:
     run = opened.night.run
     spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
-    match = matcher(opened)
+    policies = Policies(match=matcher(opened))
     if run.top is not None:
         frontier = BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread)
-        return Rules(frontier, match, best_so_far(opened, run.top))
+        return Rules(frontier, replace(policies, top=best_so_far(opened, run.top)))
     history, notes = History(run.data, opened.night.crawl_date), opened.notes
     if run.strategy is Strategy.BEST_FIRST:
         values: dict[str, array[float]] = {}
         values = advised(history, notes, partial(history.page_values, run.sort), values)
-        return Rules(BestFirst(fresh, begun, values, spread=spread), match)
+        return Rules(BestFirst(fresh, begun, values, spread=spread), policies)
     if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
-        return Rules(Frontier(fresh, begun, run.strategy, spread), match)
+        return Rules(Frontier(fresh, begun, run.strategy, spread), policies)
     pages, known = run.lookahead_pages, dict[str, int]()
     if run.lookahead != "off":
         known = advised(history, notes, partial(depths, history, opened.night.listed, pages), known)
@@ -110,4 +109,4 @@ def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Ru
     if limits.budget is None and limits.monthly_budget is None:
         fresh = advised(history, notes, partial(deepest_first, history, fresh, pages), fresh)
     ahead = LookaheadRule(run.lookahead, pages, run.max_pages, known)
-    return Rules(Frontier(fresh, begun, run.strategy, spread), match, lookahead=ahead)
+    return Rules(Frontier(fresh, begun, run.strategy, spread), replace(policies, lookahead=ahead))

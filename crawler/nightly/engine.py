@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
 from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
-from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
 from crawler.models.page import Page
 from crawler.nightly.choosing import Choice, Rules
@@ -51,7 +52,7 @@ class Engine:
             self._journal,
             PoolSize(run.qps, None if run.workers == "auto" else run.workers, self._night.world.connections),
             run.grace,
-            Policies(paging, rules.lookahead, self.probes, rules.top, rules.match),
+            replace(rules.policies, paging=paging, probes=self.probes),
             to_repair=choice.to_repair,
             address=choice.address,
             on_page=on_page,
