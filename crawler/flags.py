@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from crawler.models.kinds import Choice, Kind, Number, Switch, Text
-from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Option
+from crawler.options import GROUPS, OPTIONS, PRINTED, WHERE, Choice, Kind, Number, Option, Switch, Text
 
 Decorator = Callable[[Callable[..., int]], Callable[..., int]]
 

@@ -15,6 +15,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -55,11 +56,10 @@ from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
 from crawler.nightly.world import World
-from crawler.options import Settings
+from crawler.options import OPTIONS, Settings
 from crawler.ports import Departure
 from crawler.report.run_report import RunReport
 from crawler.rules.outage import DOWN_SELLERS
-from crawler.rules.plausibility import Limits
 from crawler.rules.recovery import HARD_ATTEMPTS
 from crawler.rules.sizing import PRIOR_BUSY_S, PoolSize
 from crawler.sellers.listing import SellerList
@@ -696,7 +696,7 @@ def settings_of(
     values |= {"credits.budget": budgets[0], "credits.monthly_budget": budgets[1]}
     values |= {"log.quiet": True, "log.no_progress": True}
     # Nights of a few sellers, of which some repeat a page for ever, are no usual ones.
-    values |= {f"plausibility.{measure}_ceiling": 1.0 for measure in Limits._fields}
+    values |= {name: 1.0 for name in OPTIONS if re.fullmatch(r"plausibility\.\w+_ceiling", name)}
     given = {name: value for name, value in values.items() if value is not None}
     return load(given, Path(os.devnull), {}).settings
 

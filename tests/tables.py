@@ -13,8 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from crawler.exit_codes import EXIT_CODES
-from crawler.models.kinds import Choice, Switch
-from crawler.options import GROUPS, OPTIONS, SECTIONS, Option
+from crawler.options import GROUPS, OPTIONS, SECTIONS, Choice, Option, Switch
 
 ROOT = Path(__file__).parent.parent
 SETTINGS_HEAD = """\

@@ -187,31 +187,29 @@ def _require_success(document: dict[str, Any], retry_after: str | None, where: s
 
 def _failure(status: int, message: messages.Message, retry_after: str | None, where: str) -> _Failure:
     """The error that a status and a message mean; its label is the status."""
-    error = _meaning(status, message, retry_after, where)
-    error.label = str(status)
-    return error
-
-
-def _meaning(status: int, message: messages.Message, retry_after: str | None, where: str) -> _Failure:
     text = message.text
     if message.quota_text and not messages.message_of({"message": text}).quota_text:
         text = message.quota_text
     failure = f"{where}: {status}" + (f" ({text[:200]})" if text else "")
-    if status == 402 or message.quota_text:
-        return QuotaUsedUpError(
-            f"the provider's quota is used up: {failure}; top it up, then run the same command again"
-        )
     # A code of the API's own says nothing by itself: its message does.
     speaks_http = 400 <= status < 600
-    if status == 429 or (not speaks_http and message.says_too_fast):
-        return ThrottledError(failure, read_retry_after(retry_after))
-    if status in (401, 403) or (not speaks_http and message.says_key_refused):
-        return KeyRefusedError(
+    error: _Failure
+    if status == 402 or message.quota_text:
+        error = QuotaUsedUpError(
+            f"the provider's quota is used up: {failure}; top it up, then run the same command again"
+        )
+    elif status == 429 or (not speaks_http and message.says_too_fast):
+        error = ThrottledError(failure, read_retry_after(retry_after))
+    elif status in (401, 403) or (not speaks_http and message.says_key_refused):
+        error = KeyRefusedError(
             f"the API refused the key: {failure}; check KEYAPI_API_KEY, then run the same command again"
         )
-    if status in _OF_SELLER or status in _OF_ADDRESS:
-        return RefusedError(failure, str(status), of_address=status in _OF_ADDRESS)
-    return UnavailableError(failure + _ADVICE.get(status, ""))
+    elif status in _OF_SELLER or status in _OF_ADDRESS:
+        error = RefusedError(failure, str(status), of_address=status in _OF_ADDRESS)
+    else:
+        error = UnavailableError(failure + _ADVICE.get(status, ""))
+    error.label = str(status)
+    return error
 
 
 def _malformed(where: str, what: str, kind: str = "") -> UnavailableError:

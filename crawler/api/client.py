@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -69,9 +68,7 @@ class ApiClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._deadlines.close()
         self._idle.close()
         await self._connector.close()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from random import Random
-from typing import NamedTuple
 
 from crawler.engine.credits import Credits
 from crawler.engine.pace import Pace
@@ -18,6 +17,7 @@ from crawler.engine.stop import Stop
 from crawler.models.errors import (
     ApiDownError,
     KeyRefusedError,
+    LastError,
     QuotaUsedUpError,
     RefusedError,
     ThrottledError,
@@ -34,15 +34,6 @@ _BURSTS_WHEN_DOWN = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
 
-class RequestError(NamedTuple):
-    """An attempt that brought no page."""
-
-    seller_id: str
-    page_num: int
-    kind: str
-    reason: str
-
-
 @dataclass(slots=True)
 class RequestCounts:
     """What was sent and how it ended; `by_status` also holds words where no status came.
@@ -56,7 +47,7 @@ class RequestCounts:
     retried: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    last_error: RequestError | None = None
+    last_error: LastError | None = None
 
     def describe_errors(self) -> str:
         """The last error and how many there were of each kind, in words."""
@@ -205,7 +196,7 @@ class Gates:
         seller_id, now = request.seller.seller_id, asyncio.get_running_loop().time()
         kind = getattr(error, "kind", "") or departure.label
         self.counts.errors[kind] += 1
-        self.counts.last_error = RequestError(seller_id, request.page_num, kind, str(error))
+        self.counts.last_error = LastError(seller_id, request.page_num, kind, str(error))
         if isinstance(error, UnavailableError):
             if self.breaker.failed(seller_id, now):
                 self.warn_of_outage()

@@ -18,7 +18,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError, published_dat
 from crawler.models.errors import OutputError
 from crawler.models.seller import StopReason
 from crawler.options import PlausibilitySettings, Settings
-from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge, limits_of
+from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, StagedFolder
 from crawler.store.schema import PLAUSIBILITY
@@ -69,7 +69,7 @@ def _judge(
         measured = measure(plan.data, videos, sellers, pages, rejected, window)
     except UnreadableError as error:
         raise OutputError(f"what was just written cannot be read: {error}") from error
-    verdict = judge(measured.measures, past_measures(plan.data, plan.crawl_date), limits_of(settings))
+    verdict = judge(measured.measures, past_measures(plan.data, plan.crawl_date), settings)
     is_implausible = verdict.kind is Plausibility.IMPLAUSIBLE
     known = {
         "verdict": verdict.kind,

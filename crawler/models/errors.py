@@ -6,6 +6,7 @@ A message says what was wrong, where (file, line, seller, page), and what to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from signal import Signals
 from typing import ClassVar
 
@@ -124,3 +125,13 @@ class RefusedError(PageError):
     def __init__(self, message: str = "", kind: str = "", *, of_address: bool = False) -> None:
         super().__init__(message, kind)
         self.of_address = of_address
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The last attempt that brought no page."""
+
+    seller: str
+    page: int
+    kind: str
+    reason: str

@@ -6,14 +6,13 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from crawler.engine.gates import RequestCounts
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import ApiDownError, CrawlerError
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
-from crawler.report.run_report import Errors, LastError, Requests, RunReport
+from crawler.report.run_report import Errors, Requests, RunReport
 from crawler.rules.dates import stamp
 from crawler.store.layout import VIDEOS
 
@@ -43,7 +42,7 @@ def draft(
         published=published.is_published,
         sellers=counts.sellers,
         requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
-        errors=_errors(crawled),
+        errors=Errors(dict(crawled.errors.most_common()), crawled.last_error),
         rows=dict.fromkeys(_ROWS, 0) if rows is None else {n: getattr(rows, n) for n in (*_ROWS, "carried")},
         stops=counts.stops,
         qps={
@@ -66,12 +65,6 @@ def _status(exit_code: int, live: Path) -> str:
     if exit_code == 0:
         return "complete"
     return "partial" if live.exists() else "failed"
-
-
-def _errors(counts: RequestCounts) -> Errors:
-    last = counts.last_error
-    error = None if last is None else LastError(last.seller_id, last.page_num, last.kind, last.reason)
-    return Errors(dict(counts.errors.most_common()), error)
 
 
 def note_findings(

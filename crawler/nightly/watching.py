@@ -18,7 +18,7 @@ from crawler.nightly.suspicion import Suspicion, figures_of
 from crawler.rules.best_first import BestFirst
 from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, choose_canaries, still_rates
 from crawler.rules.order import Frontier
-from crawler.rules.plausibility import limits_of, still_band
+from crawler.rules.plausibility import still_band
 from crawler.sellers.listing import SellerList
 
 _CANDIDATES = 12 * CANARIES
@@ -49,7 +49,7 @@ class Watch:
             chosen = choose_canaries(ids, history)
         else:
             chosen = list(islice((history[i] for i in ids if i in history), CANARIES))
-        limits = limits_of(night.settings.plausibility)
+        limits = night.settings.plausibility
         still = still_rates(still_band(past_measures(night.data, night.crawl_date), limits))
         if still is not None:
             figures = known.figures([canary.seller_id for canary in chosen], night.sorting)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import orjson
 
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
+from crawler.models.errors import LastError
 from crawler.models.seller import SellerStatus
 
 MAX_FAILURES = 1000
@@ -55,16 +56,6 @@ class Requests:
     ok: int = 0
     retried: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class LastError:
-    """The last attempt that brought no page."""
-
-    seller: str
-    page: int
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

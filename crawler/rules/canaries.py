@@ -6,8 +6,7 @@ Open it to change which sellers they are, or when a run stops. docs/plausibility
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from itertools import chain, islice, zip_longest
 from math import log
@@ -114,21 +113,6 @@ class SequentialTest:
         return self.decision
 
 
-@dataclass(slots=True)
-class _Tests:
-    """A night's tests: all answers, the answers of each region, and stillness where it may stop a run."""
-
-    answers: SequentialTest
-    regions: dict[str, SequentialTest]
-    still: SequentialTest | None
-
-    def __iter__(self) -> Iterator[SequentialTest]:
-        yield self.answers
-        yield from self.regions.values()
-        if self.still:
-            yield self.still
-
-
 class Canaries:
     """Says after each canary's first page whether the run goes on.
 
@@ -147,11 +131,9 @@ class Canaries:
         if len(regions) < 2:
             regions.clear()
         share = false_stop / (1 + len(regions) + (still is not None))
-        self._tests = _Tests(
-            SequentialTest(ANSWER_RATES, share),
-            {region: SequentialTest(ANSWER_RATES, share) for region in regions},
-            SequentialTest(still, share) if still else None,
-        )
+        places = ["", *map(_of_region, regions)]
+        self._tests = {place: SequentialTest(ANSWER_RATES, share) for place in places}
+        self._still = SequentialTest(still, share) if still else None
         self._seen_ids: set[int] = set()
         self._kinds: Counter[str] = Counter()
 
@@ -167,13 +149,13 @@ class Canaries:
             return self.decision
         fault = self._fault(page)
         self._kinds[fault] += 1
-        self._tests.answers.observe(bool(fault))
-        if canary.region in self._tests.regions:
-            self._tests.regions[canary.region].observe(bool(fault))
+        for place in ("", _of_region(canary.region)):
+            if place in self._tests:
+                self._tests[place].observe(bool(fault))
         is_known = None not in (canary.figures, page.figures)
         is_comparable = is_known and page.read_at - canary.read_at >= STILL_HOURS * 3600
-        if self._tests.still and is_comparable and not fault:
-            self._tests.still.observe(page.figures == canary.figures)
+        if self._still and is_comparable and not fault:
+            self._still.observe(page.figures == canary.figures)
         return self.decision
 
     def _fault(self, page: FirstPage) -> str:
@@ -189,7 +171,7 @@ class Canaries:
     @property
     def decision(self) -> Decision:
         """Stop if any test says so; go on if all do, or no canary is left."""
-        decisions = {test.decision for test in self._tests}
+        decisions = {test.decision for test in (*self._tests.values(), self._still) if test}
         if Decision.STOP in decisions:
             return Decision.STOP
         is_open = Decision.UNDECIDED in decisions and self._left
@@ -198,19 +180,22 @@ class Canaries:
     @property
     def reason(self) -> str:
         """Why the run stops, in a sentence; empty if it does not."""
-        if self._tests.still and self._tests.still.decision is Decision.STOP:
-            test = self._tests.still
+        test = self._still
+        if test and test.decision is Decision.STOP:
             return (
                 f"{test.hits} of {test.answers} canaries have the same figures to the last digit "
                 f"as {STILL_HOURS:.0f} or more hours before."
             )
-        named = [(f" of {region or 'no region'}", test) for region, test in self._tests.regions.items()]
-        for where, test in [("", self._tests.answers), *named]:
+        for place, test in self._tests.items():
             if test.decision is Decision.STOP:
                 faults = [(fault, count) for fault, count in self._kinds.most_common() if fault]
                 kinds = ", ".join(f"{count} times it {fault}" for fault, count in faults)
-                return f"The first page of {test.hits} of {test.answers} canaries{where} is wrong: {kinds}."
+                return f"The first page of {test.hits} of {test.answers} canaries{place} is wrong: {kinds}."
         return ""
+
+
+def _of_region(region: str) -> str:
+    return f" of {region or 'no region'}"
 
 
 def choose_canaries(

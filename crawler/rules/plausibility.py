@@ -113,34 +113,13 @@ class Range(NamedTuple):
     floor: float
     ceiling: float
 
-
-class Limits(NamedTuple):
-    """The settings `[plausibility]`: `<measure>_floor` and `<measure>_ceiling`.
-
-    Counts fall by sellers, not by sums: one large seller that closes its shop makes no outage.
-    """
-
-    emptied: Range = Range(0.02, 0.15)
-    empty: Range = Range(0.5, 0.8)
-    fallen: Range = Range(0.1, 0.3)
-    risen: Range = Range(0.05, 0.3)
-    lost: Range = Range(0.1, 0.3)
-    still: Range = Range(0.25, 0.9)
-    shared: Range = Range(0.02, 0.2)
-    rejected: Range = Range(0.02, 0.2)
-    nulls: Range = Range(0.05, 0.3)
-    short_first_pages: Range = Range(0.05, 0.3)
-    repeated: Range = Range(0.05, 0.3)
+    @classmethod
+    def of(cls, measure: str, settings: PlausibilitySettings) -> Range:
+        """A measure's, as the settings have it."""
+        return cls(*(getattr(settings, f"{measure}_{end}") for end in cls._fields))
 
 
-DEFAULT_LIMITS = Limits()
-
-
-def limits_of(settings: PlausibilitySettings) -> Limits:
-    """The floor and the ceiling of each measure."""
-    return Limits(
-        *(Range(*(getattr(settings, f"{name}_{end}") for end in Range._fields)) for name in Limits._fields)
-    )
+DEFAULT_LIMITS = PlausibilitySettings()
 
 
 class Plausibility(StrEnum):
@@ -235,7 +214,9 @@ _SENTENCES = {
 }
 
 
-def judge(measures: Measures, past: Sequence[Measures], limits: Limits = DEFAULT_LIMITS) -> Verdict:
+def judge(
+    measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings = DEFAULT_LIMITS
+) -> Verdict:
     """Judge a night by its measures and by those of published nights before it, the newest last.
 
     `past` holds no night that was found implausible, unless it was accepted. The newest 30 are used.
@@ -253,7 +234,7 @@ def judge(measures: Measures, past: Sequence[Measures], limits: Limits = DEFAULT
     return Verdict(findings[0].kind, reasons, tuple(dict.fromkeys(gravest)))
 
 
-def still_band(past: Sequence[Measures], limits: Limits = DEFAULT_LIMITS) -> Band | None:
+def still_band(past: Sequence[Measures], limits: PlausibilitySettings = DEFAULT_LIMITS) -> Band | None:
     """The share of sellers that usually stand still; None before three nights that moved."""
     shares = [
         night.compared.still.value
@@ -261,7 +242,7 @@ def still_band(past: Sequence[Measures], limits: Limits = DEFAULT_LIMITS) -> Ban
         if night.compared and night.compared.still.whole and night.compared.hours >= STILL_HOURS
     ]
     moved = sum(share <= _MOVED_SHARE for share in shares)
-    return Band.learn(shares, limits.still) if moved >= MOVED_NIGHTS else None
+    return Band.learn(shares, Range.of("still", limits)) if moved >= MOVED_NIGHTS else None
 
 
 def _measured(measures: Measures) -> Iterator[_Measured]:
@@ -289,7 +270,9 @@ def _measured(measures: Measures) -> Iterator[_Measured]:
         yield _Measured("still", "", compared.still, compared.still.whole)
 
 
-def _judged_shares(measures: Measures, past: Sequence[Measures], limits: Limits) -> Iterator[_Finding]:
+def _judged_shares(
+    measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings
+) -> Iterator[_Finding]:
     seen: dict[tuple[str, str], list[float]] = {}
     for night in past:
         for name, of, share, *_ in _measured(night):
@@ -301,7 +284,7 @@ def _judged_shares(measures: Measures, past: Sequence[Measures], limits: Limits)
         key = (measured.name, "" if measured.name == "emptied" else measured.of)
         if measured.name == "nulls" and measured.of not in _ESSENTIAL and key not in seen:
             continue
-        band = Band.learn(seen.get(key, ()), getattr(limits, measured.name))
+        band = Band.learn(seen.get(key, ()), Range.of(measured.name, limits))
         kind = _kind(measured, band)
         is_odd_at_most = (
             not has_moved

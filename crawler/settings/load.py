@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -116,16 +116,12 @@ def _validated(given: Layer, origins: dict[str, str], faults: list[str]) -> Sett
             except RefusedValueError as error:
                 faults.append(f"{name} ({origin}): {shown(name, raw)} is refused: {error}")
                 origins[name] = f"default, as that of the {origin} is refused"
-    settings = _settings(taken)
+    by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in taken.items():
+        by_section[OPTIONS[name].section][OPTIONS[name].key] = value
+    settings = Settings(**{section: kind(**by_section[section]) for section, kind in SECTIONS.items()})
     faults.extend(contradictions(settings, origins))
     return settings
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, value in values.items():
-        by_section[OPTIONS[name].section][OPTIONS[name].key] = value
-    return Settings(**{section: kind(**by_section[section]) for section, kind in SECTIONS.items()})
 
 
 def default_config() -> Path | None:
@@ -139,10 +135,8 @@ def default_config() -> Path | None:
 def from_file(named: Path | None, faults: list[str]) -> Layer:
     """The values of the settings file: the one that is named, or else the default one if it is there."""
     path = named or default_config()
-    return {} if path is None else dict(_entries(path, _read_toml(path, faults), faults))
-
-
-def _entries(path: Path, document: Mapping[str, Any], faults: list[str]) -> Iterator[tuple[str, Given]]:
+    document = {} if path is None else _read_toml(path, faults)
+    layer: Layer = {}
     for section, table in document.items():
         if section not in SECTIONS:
             faults.append(f"{path}: {_unknown_section(section, table)}")
@@ -151,9 +145,10 @@ def _entries(path: Path, document: Mapping[str, Any], faults: list[str]) -> Iter
         else:
             for key, value in table.items():
                 if f"{section}.{key}" in OPTIONS:
-                    yield f"{section}.{key}", Given(value, str(path))
+                    layer[f"{section}.{key}"] = Given(value, str(path))
                 else:
                     faults.append(f"{path}: unknown setting {section}.{key}{_nearest(section, key)}")
+    return layer
 
 
 def _read_toml(path: Path, faults: list[str]) -> dict[str, Any]:

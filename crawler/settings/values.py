@@ -19,9 +19,8 @@ from zoneinfo import ZoneInfo
 
 from crawler.models.api import SortOrder, is_loopback
 from crawler.models.errors import InputError
-from crawler.models.kinds import Choice, Kind, Number, Switch
 from crawler.models.seller import Strategy
-from crawler.options import OPTIONS, Option, Settings
+from crawler.options import OPTIONS, Choice, Kind, Number, Option, Settings, Switch
 from crawler.settings.key import shown_key_file
 
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outages import OUTAGES, Project, after_nights
 
+from crawler.options import PlausibilitySettings
 from crawler.rules.plausibility import (
-    DEFAULT_LIMITS,
     FIGURES,
     Band,
     Comparison,
@@ -212,7 +212,7 @@ def test_the_gravest_reason_comes_first() -> None:
 
 
 def test_a_setting_moves_its_limit() -> None:
-    limits = DEFAULT_LIMITS._replace(emptied=Range(0.5, 0.9))
+    limits = PlausibilitySettings(emptied_floor=0.5, emptied_ceiling=0.9)
     assert judge(beside(emptied=Share(41, 100)), PAST).kind is IMPLAUSIBLE
     assert judge(beside(emptied=Share(41, 100)), PAST, limits).kind is PLAUSIBLE
 
