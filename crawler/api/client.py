@@ -168,14 +168,10 @@ class _Requests:
 
     def text(self, seller_id: str, page_num: int) -> bytes:
         """One request, for a connection that is open."""
-        before, after = self._around_query
+        before, after = self.target.around_query
         plain = seller_id.isascii() and seller_id.isalnum()
         asked = seller_id if plain else quote(seller_id, safe="")
         return f"{before}seller_id={asked}{self._between}{page_num}{after}".encode()
-
-    @cached_property
-    def _around_query(self) -> tuple[str, str]:
-        return self.target.around_query()
 
 
 class _IdleConnections:

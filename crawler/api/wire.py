@@ -11,6 +11,7 @@ import errno
 import os
 import ssl
 from collections.abc import Mapping
+from functools import cached_property
 from math import inf
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ class Target:
     def __str__(self) -> str:
         return f"{self.request.url.host}{' through the proxy' if self.request.proxy else ''}"
 
+    @cached_property
     def around_query(self) -> tuple[str, str]:
         """A request's text before and after its query; complete once connected: a proxy may add headers."""
         request = self.request

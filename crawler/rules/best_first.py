@@ -73,10 +73,7 @@ class BestFirst(Spread):
         for seller in begun:
             self.put_back(seller)
 
-    def take(self) -> SellerProgress | None:
-        """Give the seller whose page is next; None where every seller has ended or is in hand."""
-        if (first := self.take_first()) is not None:
-            return first
+    def _take_in_order(self) -> SellerProgress | None:
         while (seller_id := self._take_new()) is not None:
             if self.is_left(seller_id):
                 return SellerProgress(seller_id)

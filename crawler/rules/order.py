@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 
@@ -16,7 +17,7 @@ def spread_places(length: int, count: int) -> list[int]:
     return [places[number] for first in range(4) for number in range(3 - first, count, 4)]
 
 
-class Spread:
+class Spread(ABC):
     """A few new sellers, spread over the list; each is taken once, before its turn or in turn."""
 
     def __init__(self, seller_ids: Iterable[str] = ()) -> None:
@@ -28,21 +29,23 @@ class Spread:
         """Have these new sellers asked before all others."""
         self._first.extend(seller_ids)
 
-    def take_first(self) -> SellerProgress | None:
-        """Give one of those; None where all were taken."""
+    def take(self) -> SellerProgress | None:
+        """Give the seller whose page is next; None where every seller has ended or is in hand."""
         while self._first:
             seller_id = self._first.popleft()
             if self.is_left(seller_id):
-                self._taken.add(seller_id)
-                return SellerProgress(seller_id)
-        return None
+                return self._take_early(seller_id)
+        return self._take_in_order()
 
     def take_spread(self) -> SellerProgress | None:
         """Give a seller before its turn, from another part of the list; None where all were taken."""
-        if not self._left:
-            return None
-        seller_id = next(iter(self._left))
-        del self._left[seller_id]
+        return self._take_early(next(iter(self._left))) if self._left else None
+
+    @abstractmethod
+    def _take_in_order(self) -> SellerProgress | None: ...
+
+    def _take_early(self, seller_id: str) -> SellerProgress:
+        self._left.pop(seller_id, None)
         self._taken.add(seller_id)
         return SellerProgress(seller_id)
 
@@ -73,10 +76,7 @@ class Frontier(Spread):
         self._depth_first = strategy is Strategy.DEPTH_FIRST
         self._is_fresh_over = False
 
-    def take(self) -> SellerProgress | None:
-        """Give the seller whose page is next; None where every seller has ended or is in hand."""
-        if (first := self.take_first()) is not None:
-            return first
+    def _take_in_order(self) -> SellerProgress | None:
         if self._depth_first and self._begun:
             return self._begun.popleft()
         for seller_id in self._fresh:
