@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.figures import DEEP, READ
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
-from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
+from crawler.models.api import COUNT_COLUMNS
 from crawler.models.page import Match, Page, PageRows
-from crawler.models.seller import SellerStatus
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 from crawler.store.parts import rows_by_seller
@@ -122,10 +122,9 @@ class CarryMatcher:
             raise UnreadableError("; ".join(damages))
         files = SnapshotFiles(tuple(good))
         sellers = files.table(_SELLER_COLUMNS)
-        read = sellers.filter(pc.field("pages") > 0)
+        read = sellers.filter(READ)
         new = read.filter(pc.invert(pc.is_in(read["seller_id"], value_set=seen)))
-        complete = pc.field("status") == SellerStatus.COMPLETE.value
-        deep = new.filter(complete & (pc.field("videos") > PAGE_SIZE))
+        deep = new.filter(DEEP)
         if len(deep) and files.sorting == sorting:
             self._add(pin, deep)
         return pa.concat_arrays([seen, new["seller_id"].combine_chunks()])

@@ -28,6 +28,8 @@ _WITH_OTHER = pa.schema([*_FIGURES, SELLER_SCHEMA.field("other_credits")])
 _WITH_STATUS = columns_of(SELLER_SCHEMA, "seller_id", "status")
 COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 READ = pc.field("pages") > 0
+DEEP: Any = COMPLETE & (pc.field("videos") > PAGE_SIZE)
+"""Sellers of which something is saved where they are carried."""
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
 _PENDING = pc.field("status") == SellerStatus.PENDING.value
 _ENDED = pa.array([reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE])

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.carrying import CarryRule
+from crawler.history.figures import DEEP, READ
 from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE
-from crawler.models.seller import SellerStatus, StopReason
+from crawler.models.seller import StopReason
 
 _COMPARED_SNAPSHOTS = 4
 """Snapshots whose first pages are compared: three nights, so that two show what follows on another."""
 
 _CARRIED: Any = pc.field("stop_reason") == StopReason.CARRIED.value
-_DEEP: Any = (pc.field("status") == SellerStatus.COMPLETE.value) & (pc.field("videos") > PAGE_SIZE)
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class UnchangedSellers:
         for day, table in reversed(history.sellers()):
             found = {str(seller_id): True for seller_id in table.filter(_CARRIED)["seller_id"].to_pylist()}
             if day in to_compare and history.sorting(day) == sorting:
-                by_first_page = self._compare(day, table.filter(_DEEP))
+                by_first_page = self._compare(day, table.filter(DEEP))
                 compared |= {day} if by_first_page else set()
                 found |= by_first_page
             self.unchanged.update(found)
@@ -86,9 +86,9 @@ class UnchangedSellers:
         for day, table in self._history.sellers():
             if day < oldest:
                 break
-            read = table.filter(pc.field("pages") > 0)
+            read = table.filter(READ)
             if self._history.sorting(day) == self._sorting:
-                found |= self._young(day, read.filter(_DEEP), oldest) - seen
+                found |= self._young(day, read.filter(DEEP), oldest) - seen
             seen.update(map(str, read["seller_id"].to_pylist()))
         return {seller_id for seller_id in found if not rule.audits(seller_id)}
 
