@@ -41,6 +41,10 @@ _SELLERS_AT_A_TIME = 8192
 _FALLEN, _RISEN = 0.9, 10.0
 _LOST_HOURS = 72.0
 """Readings further apart differ by too many videos that were taken down."""
+_SUMS_HOURS = 8 * 24.0
+"""In longer times than a week sums may fall with videos that were taken down, and rise without limit."""
+_MIN_RISING = 100.0
+"""A tenfold rise of less is a good day."""
 _MAX_REGIONS = 50
 _MAX_FIELDS = 100
 _SAMPLED = 200
@@ -175,18 +179,19 @@ class _Found:
         self.emptied.update(map(_name, pair.regions.filter(gone).to_pylist()))
         self._hit("emptied", pair.ids, gone)
         same: Any = pc.invert(gone)
+        is_near: Any = pc.less_equal(pair.hours, pa.scalar(_SUMS_HOURS))
         for name, before, now in zip(FIGURES, pair.before, pair.now, strict=True):
             self.before[name] += pc.sum(before).as_py() or 0
             self.now[name] += pc.sum(now).as_py() or 0
             # A tenth of fewer rows than a page has is less than one.
-            known: Any = pc.greater(before, zero if name != ROWS else pa.scalar(PAGE_SIZE - 0.5))
+            least = PAGE_SIZE - 0.5 if name == ROWS else 0.0
+            known: Any = pc.and_(is_near, pc.greater(before, pa.scalar(least)))
             fallen = pc.and_(known, pc.less(now, pc.multiply(before, pa.scalar(_FALLEN))))
-            risen = pc.and_(known, pc.greater(now, pc.multiply(before, pa.scalar(_RISEN))))
+            rising = pc.max_element_wise(before, pa.scalar(_MIN_RISING))
+            risen = pc.and_(known, pc.greater(now, pc.multiply(rising, pa.scalar(_RISEN))))
             self.judged[name] += _count(known)
             self.fallen[name] += _count(fallen)
             self.risen[name] += _count(risen)
-            self._hit("fallen", pair.ids, fallen)
-            self._hit("risen", pair.ids, risen)
             same = pc.and_(same, pc.equal(before, now))
         is_old: Any = pc.and_(pc.greater_equal(pair.hours, pa.scalar(STILL_HOURS)), pc.invert(gone))
         self.old_enough += _count(is_old)
@@ -196,7 +201,6 @@ class _Found:
         is_lost: Any = pc.and_(is_sampled, pc.fill_null(pair.lost, False))
         self.sampled += _count(is_sampled)
         self.lost += _count(is_lost)
-        self._hit("lost", pair.ids, is_lost)
         self.hours += pair.hours.to_pylist()
 
     def _hit(self, name: str, ids: Any, which: Any) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 
 from crawler.history.known_sellers import KnownSellers
-from crawler.models.api import PAGE_SIZE
+from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.errors import ImplausibleError
 from crawler.nightly.choosing import Choice, choose
 from crawler.nightly.opening import Opened
 from crawler.sellers.listing import SellerList
 from crawler.store.held import Held, release, to_recheck
+from crawler.store.journal import Journal
+from crawler.store.segment_file import rows_of
 
+_FIGURES = ("video_id", "create_time", *COUNT_COLUMNS)
 _CANARIES = 20
 _CANDIDATES = 1000
 _DIFFERING = 0.3
@@ -57,7 +60,10 @@ class Recheck:
         Raises `ImplausibleError` where they are not.
         """
         opened, journal = self.opened, self.opened.journal
-        differing, ended = journal.previous.differing(map(str, self.canaries.ids.to_pylist()))
+        opened.store.segments.flush()
+        differing, same = journal.previous.differing(map(str, self.canaries.ids.to_pylist()))
+        ended = len(differing) + len(same)
+        differing.update(each for each, pages in same.items() if _has_other_rows(journal, each, pages))
         as_before = [each for each in self.to_recheck if each not in differing]
         if len(differing) <= _DIFFERING * ended:
             journal.previous.replace()
@@ -65,7 +71,6 @@ class Recheck:
             opened.notes.add(f"{text}: nobody else was asked again")
             # Those that are answered otherwise are believed: their next answers would be as these are.
             raise ImplausibleError(text, self.held.reasons, as_before)
-        opened.store.segments.flush()
         # What is published may rest on pages that are forgotten now.
         opened.store.replace_guard.disown()
         opened.store.replace_guard.record_required_sellers(opened.night.listed.ids)
@@ -78,6 +83,20 @@ class Recheck:
             f"{len(as_before)} further sellers that made the night implausible are asked again"
         )
         return choose(opened)
+
+
+def _has_other_rows(journal: Journal, seller_id: str, crawls: Iterable[set[int]]) -> bool:
+    """Whether videos of a seller that was asked again have other figures than before.
+
+    Pages know the sum of the column alone that the API sorts by.
+    """
+    rows = rows_of(journal, seller_id, ("seq", *_FIGURES))
+    numbers: list[Any] = rows["seq"].to_pylist()
+    videos = [tuple(row.values()) for row in rows.select([*_FIGURES]).to_pylist()]
+    now, then = (
+        {video for video, number in zip(videos, numbers, strict=True) if number in pages} for pages in crawls
+    )
+    return now != then
 
 
 def _small_ones(opened: Opened, candidates: Sequence[str]) -> list[str]:

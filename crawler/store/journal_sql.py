@@ -232,6 +232,7 @@ PAGES_TO_COMPARE = tuple(
     "WHERE seller_id = ? ORDER BY page_num, fingerprint, total"
     for table in ("page", "former_page")
 )
+PAGE_NUMBERS = tuple(f"SELECT seq FROM {table} WHERE seller_id = ?" for table in ("page", "former_page"))
 ANSWERED_AFTER = "SELECT DISTINCT seller_id FROM page WHERE seq > :after"
 FIRST_PAGES_AFTER = """SELECT seq, seller_id, row_count - rejected, fingerprint, received_at FROM page
     WHERE seq > ? AND page_num = 1 ORDER BY seq"""

@@ -14,6 +14,7 @@ from zlib import adler32, crc32
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crawler.store.checksums import with_bit_flipped_back
 from crawler.store.files import fsync, make_private_file
@@ -129,6 +130,17 @@ class SegmentRows:
         """Rows of the sellers above `after`, up to `last`; of all columns, or of those named."""
         for file in self._files:
             yield from file.between(after, last, list(names))
+
+
+def rows_of(journal: Journal, seller_id: str, names: Sequence[str]) -> pa.Table:
+    """A seller's rows in all segments, of all its crawls; the columns named."""
+    folder = JournalFiles(journal.path).segments
+    files = [_SegmentFile(segment_rows(folder, each.name), holds=False) for each in journal.segments()]
+    schema = pa.schema([SEGMENT_SCHEMA.field(name) for name in ("seller_id", *names)])
+    # What is left out of an ID sorts before it.
+    found = (file.between(seller_id[:-1], seller_id, [*schema.names]) for file in files)
+    rows = pa.Table.from_batches(chain.from_iterable(found), schema)
+    return rows.filter(pc.equal(rows["seller_id"], pa.scalar(seller_id))).select([*names])
 
 
 def _merged(paths: list[Path], folder: Path, number: int) -> list[Path]:

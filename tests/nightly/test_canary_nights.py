@@ -118,6 +118,13 @@ def test_a_night_that_was_held_back_is_asked_again_by_its_canaries_first(folder:
     assert sum(row["credits"] for row in rows.values()) == report["credits"]["spent_for_date"]
 
 
+def test_canaries_are_answered_otherwise_in_columns_that_the_api_does_not_sort_by(folder: Path) -> None:
+    served(folder, "renamed", "--sort=gmv", code=10)
+    report = served(folder, None, "--sort=gmv")
+    assert report["published"]
+    assert is_true(folder)
+
+
 def test_a_held_night_is_gone_on_with_where_its_recheck_was_cut_off(folder: Path) -> None:
     held = served(folder, "zeros", code=10)
     spent = held["credits"]["spent_for_date"]
