@@ -532,6 +532,19 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Figures for monitors."""
+
+    textfile: Path | None = _setting(
+        None,
+        Text("file", "the path of a file"),
+        "File of metrics for node_exporter's textfile collector, which wants a name that ends with .prom",
+        example='"/var/lib/prometheus/node-exporter/crawler.prom"',
+        **_LOCAL,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The value of every option, by section."""
 
@@ -543,6 +556,7 @@ class Settings:
     plausibility: PlausibilitySettings = PlausibilitySettings()
     log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 SECTIONS: dict[str, type[Any]] = {section.name: type(section.default) for section in fields(Settings)}

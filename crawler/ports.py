@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from crawler.models.latency import Latencies
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
 
@@ -73,7 +74,7 @@ class CrawlFigures:
     """What a crawl has done so far; read while it goes on, from any thread.
 
     Of the `total` listed sellers `ended` have ended. Earlier runs have spent `spent_before` credits of the
-    crawl date's `budget`. `by_status`: requests sent, by how they ended.
+    crawl date's `budget`. `by_status`: requests sent, by how they ended; `latencies`: by how long they took.
     """
 
     total: int
@@ -81,6 +82,7 @@ class CrawlFigures:
     budget: int | None
     spent_before: int
     by_status: Mapping[str, int]
+    latencies: Latencies
     count_sent: Callable[[], int]
     pages: int = 0
     rows: int = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from crawler.exit_codes import EXIT_CODES
+from crawler.metrics.table import METRICS, Metric
 from crawler.options import GROUPS, OPTIONS, SECTIONS, Choice, Option, Switch
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,11 @@ def option_row(option: Option) -> tuple[object, ...]:
     )
 
 
+def metric_row(metric: Metric) -> tuple[object, ...]:
+    changes = "while running" if metric.is_live else "at the end"
+    return f"`{metric.name}`", metric.kind, metric.label, changes, metric.help
+
+
 def settings_file() -> str:
     """config/crawler.toml."""
     lines = [SETTINGS_HEAD]
@@ -103,11 +109,14 @@ def made() -> dict[Path, str]:
     codes = EXIT_CODES.values()
     options = table(("option", "meaning", "default"), (CONFIG_ROW, *option_rows()))
     meanings = table(("code", "meaning", "data"), ((c.number, c.meaning, c.published) for c in codes))
+    metrics = table(("metric", "type", "label", "changes", "meaning"), map(metric_row, METRICS))
+    monitoring = ROOT / "docs" / "monitoring.md"
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
     return {
         readme: between(readme.read_text(), "exit codes", meanings),
         page: between(page.read_text(), "options", options),
         ROOT / "config" / "crawler.toml": settings_file(),
+        monitoring: between(monitoring.read_text(), "metrics", metrics),
         operations: between(operations.read_text(), "exit codes", advice),
     }
 

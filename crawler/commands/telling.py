@@ -17,6 +17,7 @@ from crawler.ports import CrawlFigures
 from crawler.settings.key import KEY_VARIABLE
 
 if TYPE_CHECKING:
+    from crawler.metrics.meter import Meter
     from crawler.notify.notifier import Notifier
     from crawler.report.run_report import RunReport
 
@@ -29,6 +30,7 @@ class Telling:
         self._crawl_date = settings.run.crawl_date
         self._secrets = [os.environ.get(KEY_VARIABLE, "").strip()]
         self._notifier = _notifier(settings.notify)
+        self._meter = _meter(settings)
         self._is_over = False
 
     def begun(self) -> None:
@@ -43,15 +45,22 @@ class Telling:
 
     def crawling(self, figures: CrawlFigures) -> None:
         """See `ports.Observer`."""
+        if self._meter is not None:
+            self._meter.crawling(figures)
 
     def notes(self) -> Sequence[str]:
-        """See `ports.Observer`: why the beginning could not be told."""
-        fault = None if self._notifier is None else self._notifier.fault_so_far()
-        return [] if fault is None else [fault]
+        """See `ports.Observer`: why the beginning could not be told, or metrics not be written."""
+        faults = [None if self._notifier is None else self._notifier.fault_so_far()]
+        faults += [None if self._meter is None else self._meter.fault_so_far()]
+        return [fault for fault in faults if fault is not None]
 
     def ended(self, report: RunReport) -> None:
         """Tell how the run ended; returns within seconds."""
-        if self._take_turn():
+        if not self._take_turn():
+            return
+        if self._meter is not None:
+            self._warn_if(self._meter.ended(report))
+        if self._notifier is not None:
             from crawler.store.layout import RunFolder  # noqa: PLC0415 - a run that does not begin is light
 
             path = RunFolder(self._settings.run.data, report.run_id).report
@@ -59,7 +68,11 @@ class Telling:
 
     def ended_early(self, exit_code: int, message: str) -> None:
         """Tell that the run ended before it had a report."""
-        if self._take_turn() and self._notifier is not None:
+        if not self._take_turn():
+            return
+        if self._meter is not None:
+            self._warn_if(self._meter.ended_early(exit_code))
+        if self._notifier is not None:
             from crawler.notify.messages import early_document  # noqa: PLC0415 - most runs tell nobody
 
             day = None if self._crawl_date is None else self._crawl_date.isoformat()
@@ -72,6 +85,8 @@ class Telling:
 
     def close(self) -> None:
         """End what still goes on."""
+        if self._meter is not None:
+            self._meter.close()
         if self._notifier is not None:
             self._notifier.close()
 
@@ -86,7 +101,16 @@ class Telling:
 
         secrets = [*self._secrets, *proxy_passwords()]
         for fault in self._notifier.end(outcome(document, self._settings.notify.ok, secrets, report)):
-            _warn(self._settings, fault)
+            self._warn_if(fault)
+
+    def _warn_if(self, fault: str | None) -> None:
+        if fault is None:
+            return
+        from crawler.report.progress import LOG, set_up_logging  # noqa: PLC0415 - a usage error stays light
+
+        if not LOG.handlers:
+            set_up_logging(self._settings.log, ())
+        LOG.warning("%s", fault)
 
 
 @contextmanager
@@ -113,9 +137,9 @@ def _notifier(settings: NotifySettings) -> Notifier | None:
         return None
 
 
-def _warn(settings: Settings, text: str) -> None:
-    from crawler.report.progress import LOG, set_up_logging  # noqa: PLC0415 - a usage error stays light
+def _meter(settings: Settings) -> Meter | None:
+    if settings.metrics.textfile is None:
+        return None
+    from crawler.metrics.meter import Meter  # noqa: PLC0415 - most runs write none
 
-    if not LOG.handlers:
-        set_up_logging(settings.log, ())
-    LOG.warning("%s", text)
+    return Meter(settings.metrics.textfile, settings.notify.ok)

@@ -23,6 +23,7 @@ from crawler.models.errors import (
     ThrottledError,
     UnavailableError,
 )
+from crawler.models.latency import Latencies
 from crawler.models.page import Page
 from crawler.models.seller import PageRequest
 from crawler.ports import Api
@@ -48,6 +49,7 @@ class RequestCounts:
     by_status: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     last_error: LastError | None = None
+    latencies: Latencies = field(default_factory=Latencies)
 
     def describe_errors(self) -> str:
         """The last error and how many there were of each kind, in words."""
@@ -186,6 +188,7 @@ class Gates:
         request.seller.credits += 1
         self.counts.sent += 1
         self.counts.by_status[departure.label] += 1
+        self.counts.latencies.add(asyncio.get_running_loop().time() - departure.sent_at)
 
     def _note_answer(self, request: PageRequest, sent_at: float) -> None:
         self.breaker.answered(request.seller.seller_id, sent_at)

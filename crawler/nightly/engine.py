@@ -33,8 +33,8 @@ class Engine:
         self.counts = self._gates.counts
         self.probes = ShortPageProbes(run.probe, self._sent)
         budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
-        by_status = self.counts.by_status
-        self.figures = CrawlFigures(len(night.listed), 0, budget, spent, by_status, self._sent)
+        counts, total = self.counts, len(night.listed)
+        self.figures = CrawlFigures(total, 0, budget, spent, counts.by_status, counts.latencies, self._sent)
 
     def crawl_of(self, choice: Choice, rules: Rules) -> Crawl:
         """A crawl of what was chosen, ready to run."""

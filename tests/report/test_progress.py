@@ -17,6 +17,7 @@ import pyte
 import pytest
 from conftest import DATE, SMALL, Night
 
+from crawler.models.latency import Latencies
 from crawler.ports import CrawlFigures
 from crawler.report.progress import Progress
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -76,6 +77,7 @@ MILLIONS = CrawlFigures(
     budget=12_000_000,
     spent_before=10_000_000,
     by_status={},
+    latencies=Latencies(),
     count_sent=lambda: 1_234_567,
     pages=12_345_678,
     rows=123_456_789,
