@@ -85,7 +85,7 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/split.py bench/results
 	$(BIN)/python bench/ceiling.py bench/results
 
-bench-changes: setup ## what comparing a snapshot with the one before costs: ROWS rows a date, 10,000,000 by default, 5 GB of disk
+bench-changes: setup ## what comparing and judging a snapshot costs: ROWS rows a date, 10,000,000 by default, 5 GB of disk (ROUNDS)
 	$(BIN)/python bench/changes.py bench/results
 
 bench-makespan: setup ## how long a night takes next to what the ceiling allows, by look-ahead

@@ -1,7 +1,8 @@
-"""What comparing a snapshot with the one before costs: publishing with the comparison, and without it.
+"""What comparing and judging a snapshot costs: publishing with both, and without either.
 
-`changes.py [FOLDER]`; `ROWS` in the environment is how many rows each of the two dates has. The journals are
-filled as in `memory.py`; each publishing is the command line in a process of its own.
+`changes.py [FOLDER]`; in the environment `ROWS` is how many rows each of the two dates has, `ROUNDS` how
+often the second one is published. The journals are filled as in `memory.py`; each publishing is the command
+line in a process of its own.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from memory import DATE, NEXT_DATE, Peak, command, measured, own
 from place import new_folder
 from spread import in_words, keep, spread
 
-ROUNDS = 3
 SELLER_ROWS = 100
 _WITHOUT = "without"
 
@@ -31,17 +32,30 @@ def published(folder: Path, date: str, *mode: str) -> Peak:
 
 
 def crawler(arguments: list[str]) -> None:
-    """The command line in this process; `without` as the first argument takes the comparison away."""
+    """The command line in this process; `without` as the first argument takes comparison and verdict away."""
     from crawler.__main__ import main  # noqa: PLC0415 - the process that measures stays small
 
     if arguments[:1] == [_WITHOUT]:
-        from crawler.nightly import world  # noqa: PLC0415
-        from crawler.store.publishing import Compared  # noqa: PLC0415
-
         del arguments[0]
-        world.compare_staged = lambda _plan, _staged: Compared()
+        _take_away()
     sys.argv = ["crawler", *arguments]
     main()
+
+
+def _take_away() -> None:
+    """Review nothing. The command line first chooses Arrow's memory pool, so Arrow is not imported yet."""
+    from crawler.settings import load as module  # noqa: PLC0415
+
+    usual = module.load
+
+    def load(*arguments: Any) -> module.Loaded:
+        from crawler.history import review  # noqa: PLC0415
+        from crawler.store.snapshot import Reviewed  # noqa: PLC0415
+
+        review.review_staged = lambda *_: Reviewed()
+        return usual(*arguments)
+
+    module.load = load
 
 
 def line(name: str, rounds: list[Peak]) -> str:
@@ -61,9 +75,10 @@ def report(rows: int, rounds: list[tuple[Peak, Peak]], load: tuple[float, float,
     print(f"with / without: {in_words(wall)} time, {in_words(cpu)} CPU", flush=True)
     kept = [{"with": one._asdict(), _WITHOUT: other._asdict()} for one, other in rounds]
     about = {"rows": rows, "seller_rows": SELLER_ROWS, "cpus": os.cpu_count(), "load_before": load}
-    peak = max(each.mib for each in compared)
-    ratios = {"peak_mib": peak, "time_ratio": spread(wall), "cpu_ratio": spread(cpu)}
-    keep("changes", {**about, **ratios, "rounds": kept})
+    peak, without = (max(each.mib for each in peaks) for peaks in (compared, plain))
+    peaks = {"peak_mib": peak, "peak_mib_without": without}
+    ratios = {"time_ratio": spread(wall), "cpu_ratio": spread(cpu)}
+    keep("changes", {**about, **peaks, **ratios, "rounds": kept})
 
 
 def main() -> None:
@@ -77,8 +92,9 @@ def main() -> None:
         for date in (DATE, NEXT_DATE):
             own("shop", folder, rows // SELLER_ROWS, SELLER_ROWS, date)
         published(folder, DATE)
+        count = int(os.environ.get("ROUNDS", "3"))
         rounds = [
-            (published(folder, NEXT_DATE), published(folder, NEXT_DATE, _WITHOUT)) for _ in range(ROUNDS)
+            (published(folder, NEXT_DATE), published(folder, NEXT_DATE, _WITHOUT)) for _ in range(count)
         ]
         report(rows, rounds, load)
 

@@ -192,7 +192,8 @@ def fill(folder: Path, sellers: int, rows: int, crawl_date: str = DATE) -> None:
         for seller in write_list(folder, sellers):
             for number in range(1, last + 1):
                 body = f"{number} {min(10, rows - 10 * number + 10)} {night}".ljust(_BODY_BYTES).encode()
-                page = Page(seller, number, body, 10, number, received, "req-1", 1.0, 1.0)
+                mark = int(seller) * 1000 + number
+                page = Page(seller, number, body, 10, mark % 2**62, received, "req-1", 1.0, 1.0)
                 waiting.append(Record(seller, "bench", 1, page, done if number == last else None))
                 if len(waiting) >= _COMMIT:
                     staging.write(waiting)
@@ -212,16 +213,23 @@ def _read_batch(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     from crawler.api.columns import ROW_SCHEMA  # noqa: PLC0415
     from crawler.models.page import RowBatch  # noqa: PLC0415
 
-    tables = [pa.table(_page_rows(*page, number), ROW_SCHEMA) for number, page in enumerate(pages)]
-    return RowBatch(pa.concat_tables(tables), [])
+    return RowBatch(pa.table(_rows_of(pages), ROW_SCHEMA), [])
 
 
-def _page_rows(seller: str, body: bytes, number: int) -> dict[str, list[Any]]:
-    page, count, night = map(int, body.split())
-    start = int(seller) * 1000 + page * 10
-    mixed = [(start + at) * 0x9E37_79B9_7F4A_7C15 % 2**61 for at in range(count)]
-    mixed = [m + 1 + night if m % 100 == night else m for m in mixed]
-    figures = [m % 100_000 + night * (m % 4 == 0) for m in mixed]
+def _rows_of(pages: Sequence[tuple[str, bytes]]) -> dict[str, list[Any]]:
+    mixed: list[int] = []
+    figures: list[int] = []
+    numbers: list[int] = []
+    places: list[int] = []
+    for number, (seller, body) in enumerate(pages):
+        page, count, night = map(int, body.split())
+        start = int(seller) * 1000 + page * 10
+        own = [(start + at) * 0x9E37_79B9_7F4A_7C15 % 2**61 for at in range(count)]
+        own = [m + 1 + night if m % 100 == night else m for m in own]
+        figures += [m % 100_000 + night * (m % 4 == 0) for m in own]
+        mixed += own
+        numbers += [number] * count
+        places += range(1, count + 1)
     values: dict[str, list[Any]] = {
         "video_id": [str(7_000_000_000_000_000_000 + m % 10**18) for m in mixed],
         "user_id": [str(7_100_000_000_000_000_000 + m % 10**17) for m in mixed],
@@ -232,12 +240,12 @@ def _page_rows(seller: str, body: bytes, number: int) -> dict[str, list[Any]]:
         "create_time": [1_700_000_000_000 + m % 10**10 for m in mixed],
         "region": [("ID", "MY", "PH", "SG", "TH", "VN")[m % 6] for m in mixed],
         "total_video_sale_gmv_amt": [f / 7 for f in figures],
-        "extra": [None] * count,
+        "extra": [None] * len(mixed),
     }
     for name in ("total_views_cnt", "total_digg_cnt", "total_comments_cnt", "total_shares_cnt"):
         values[name] = figures
     values["total_video_sale_cnt"] = figures
-    return {**values, "page": [number] * count, "place": list(range(1, count + 1))}
+    return {**values, "page": numbers, "place": places}
 
 
 def show(name: str, peak: Peak) -> None:

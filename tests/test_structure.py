@@ -28,8 +28,6 @@ BEYOND_THE_LIMIT = {
     "engine/reading.py Reader": STATES,
     "engine/seller.py Seller": "one method a transition of the table: the seller's whole life in one file",
     "history/carried.py": "reads pinned files by their formats",
-    "history/judging.py": WIRING,
-    "history/measuring.py": "reads what is staged beside what is published, and the footers of both",
     "history/carrying.py": "reads pinned files by their formats",
     "nightly/by_hand.py": "both ways to publish by hand: each opens a date, publishes it and notes it",
     "nightly/journal_opening.py": WIRING,

@@ -40,13 +40,30 @@ class Rules:
     lag: int
 
 
-def changed_videos(
-    rows: pa.Table, readings: Readings, baselines: Baselines, found: Yardsticks, rules: Rules
+def changes_of(
+    rows: pa.Table,
+    sellers: pa.Array[Any],
+    readings: Readings,
+    baselines: Baselines,
+    found: Yardsticks,
+    rules: Rules,
 ) -> pa.Table:
-    """The changes of the videos that the snapshot has."""
+    """What changed, by seller and video; `sellers`: the place of each row's seller among the readings."""
+    changed = _changed_videos(rows, sellers, baselines, found, rules)
+    changes = pa.concat_tables([changed, *_gone_videos(readings, found)]).combine_chunks()
+    # Numbers are sorted faster than their texts.
+    place = pc.index_in(one_chunk(changes["seller_id"]), value_set=readings.ids)
+    keys = pa.table({"seller": place, "video_id": changes["video_id"]})
+    order = pc.sort_indices(keys, sort_keys=[("seller", "ascending"), ("video_id", "ascending")])
+    return changes.take(order)
+
+
+def _changed_videos(
+    rows: pa.Table, sellers: pa.Array[Any], baselines: Baselines, found: Yardsticks, rules: Rules
+) -> pa.Table:
+    """The changes of the videos that the snapshot has; `sellers`: the place of each one's seller."""
     until, created = (one_chunk(milliseconds(rows[name])) for name in ("crawled_at", "create_time"))
-    seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
-    baseline: Any = baselines.first.take(seller)
+    baseline: Any = baselines.first.take(sellers)
     # One that lies before the window of a row says nothing of it.
     oldest: Any = pc.subtract(until, pa.scalar(rules.window))
     baseline = pc.if_else(pc.greater_equal(baseline, oldest), baseline, pa.scalar(None, pa.int64()))
@@ -64,31 +81,35 @@ def changed_videos(
     }
     met: Any = pc.make_struct(*conditions.values(), field_names=list(conditions))
     kinds: Any = pc.case_when(met, *(pa.scalar(kind.value) for kind in conditions))
-    since: Any = pc.if_else(is_published, created, found.times)
-    days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
-    columns: dict[str, Any] = {name: one_chunk(rows[name]) for name in rows.column_names}
-    columns |= {"kind": kinds, "since": found.times, "until": until, "days": days}
+    # Most videos have not changed: what follows is of the others alone.
+    kept = pc.indices_nonzero(pc.is_valid(kinds))
+    is_published, until, since = (each.take(kept) for each in (is_published, until, found.times))
+    begin: Any = pc.if_else(is_published, created.take(kept), since)
+    days: Any = pc.divide(pc.subtract(until, begin).cast(pa.float64()), _DAY)
+    names = ("seller_id", "video_id", "region", "create_time", *COUNT_COLUMNS)
+    columns: dict[str, Any] = {name: one_chunk(rows[name]).take(kept) for name in names}
+    columns |= {"kind": kinds.take(kept), "since": since, "until": until, "days": days}
     for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
         now: Any = columns[name]
         zero: Any = pa.scalar(0, now.type)
-        columns[gain_of(name)] = pc.subtract(now, pc.if_else(is_published, zero, then))
-    kept = pc.is_valid(kinds)
-    return _as_changes({name: columns[name].filter(kept) for name in CHANGES_SCHEMA.names})
+        columns[gain_of(name)] = pc.subtract(now, pc.if_else(is_published, zero, then.take(kept)))
+    return _as_changes(columns)
 
 
 def _compared_counters(rows: pa.Table, found: Yardsticks) -> tuple[Any, Any]:
-    """Whether any counter of a row differs from its yardstick's, and whether any fell."""
+    """Whether any counter of a row differs from its yardstick's, and whether any fell; where it has one."""
     differs: Any = pa.repeat(pa.scalar(value=False), len(rows))
     falls: Any = differs
     for name, then in zip(COUNT_COLUMNS, found.counters, strict=True):
         now: Any = one_chunk(rows[name])
-        differs = pc.or_(differs, pc.xor(pc.is_null(now), pc.is_null(then)))
-        differs = pc.or_(differs, _true(pc.not_equal(now, then)))
-        falls = pc.or_(falls, _true(pc.less(now, then)))
-    return differs, falls
+        if now.null_count or then.null_count > found.times.null_count:
+            differs = pc.or_kleene(differs, pc.xor(pc.is_null(now), pc.is_null(then)))
+        differs = pc.or_kleene(differs, pc.not_equal(now, then))
+        falls = pc.or_kleene(falls, pc.less(now, then))
+    return _true(differs), _true(falls)
 
 
-def gone_videos(readings: Readings, found: Yardsticks) -> Iterator[pa.Table]:
+def _gone_videos(readings: Readings, found: Yardsticks) -> Iterator[pa.Table]:
     """The changes of the videos that the snapshot no longer has, each with its last observation."""
     if not found.gone:
         return

@@ -6,7 +6,7 @@ Open it to change what a comparison returns, or how its files are written; `chan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 
 from crawler.history.change_kinds import ChangeKind, Rules
 from crawler.history.compared_parts import ComparedParts, Part
+from crawler.history.compared_sellers import Judging
 from crawler.history.cursor import time_span
 from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earlier_snapshots
+from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SUMMED
 from crawler.store.schema import CHANGES_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
@@ -52,34 +54,38 @@ def compare(
     run_id: str,
     window: timedelta,
     lag: timedelta,
-    metadata: Mapping[str, str] | None = None,
+    judge: Callable[[Measuring], Mapping[str, str]] | None = None,
 ) -> Comparison:
     """Compare a date's snapshot, `videos` and `sellers`, with those of the other dates that `data` has.
 
-    Writes its changes, and its sellers with the sums and further metadata. Earlier snapshots that are damaged
-    are left out. Raises `UnreadableError` where the snapshot itself is damaged.
+    Writes its changes, and its sellers with the sums. `judge` gets what its sellers add up to, beside their
+    last readings of the same sorting, and returns further metadata. Earlier snapshots that are damaged are
+    left out. Raises `UnreadableError` where the snapshot itself is damaged.
     """
     rules = Rules(*(each // timedelta(milliseconds=1) for each in (window, lag)))
     span = time_span(sellers, "first_crawled_at", "last_crawled_at")
-    described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY} | dict(
-        metadata or {}
-    )
+    described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY}
+    judging = None if judge is None else Judging(sellers.sorting)
     damaged: dict[date, str] = {}
     while True:
         try:
-            earlier = earlier_snapshots(data, day, span[0] - rules.window, span[1], damaged) if span else []
-            found = _Found()
+            # A date's own snapshot is only judged beside.
+            left_out = {*damaged, *([] if judging else [day])}
+            earlier = earlier_snapshots(data, span[0] - rules.window, span[1], left_out) if span else []
+            found, measuring = _Found(), Measuring()
             with (
                 _GroupWriter(changes_file, CHANGES_SCHEMA, _FEW_VALUES) as changes,
                 _GroupWriter(sellers_file, SUMMED_SELLER_SCHEMA, True) as summed,
             ):
-                for part in ComparedParts(videos, sellers, earlier, rules):
+                for part in ComparedParts(day, videos, sellers, earlier, rules, judging):
                     found.add(part, earlier)
+                    if part.figures is not None:
+                        measuring.add(part.figures)
                     changes.write(part.changes)
                     summed.write(part.sellers)
                 rests_on = {day.isoformat(): run for day, run in sorted(found.rests_on.items())}
                 changes.describe({RUN: run_id, RESTS_ON: orjson.dumps(rests_on).decode()})
-                summed.describe(described)
+                summed.describe(described if judge is None else {**described, **judge(measuring)})
             return found.result(tuple(damaged.values()))
         except DamagedSnapshotError as error:
             # Parts that were compared with it may have rested on rows that cannot be trusted.

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.change_kinds import Rules, changed_videos, gone_videos
-from crawler.history.cursor import SellerCursor
+from crawler.history.change_kinds import Rules, changes_of
+from crawler.history.compared_sellers import ComparedSellers, Judging
 from crawler.history.earlier import (
     NEWER_SELLER_COLUMNS,
     OBSERVATION_SCHEMA,
@@ -22,43 +23,59 @@ from crawler.history.earlier import (
     Keep,
     observation_cursor,
 )
+from crawler.history.measuring import Figures
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.history.seller_sums import summed_changes, summed_videos, with_sums
-from crawler.history.yardsticks import Baselines, Readings, YardstickSearch, one_chunk
+from crawler.history.yardsticks import YardstickSearch, one_chunk, received
 from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA
 
-PART_ROWS = 16_384
+PART_ROWS = 32_768
 _PART_SELLERS = 8192
+_PARTS_KEPT = 2
 MAX_ROWS = 65_536
 """Videos of a seller above which it is compared in pieces."""
+_NOBODY: pa.Array[Any] = pa.array([], pa.string())
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What changed in some videos, and the sellers that end with them, with their sums."""
+    """What changed in some videos, and the sellers that end with them, with their sums.
+
+    `figures` has what these sellers are judged by, where they are to be judged.
+    """
 
     sellers: pa.Table
     changes: pa.Table
     sources: pa.Array[Any]
+    figures: Figures | None = None
 
 
 class ComparedParts:
     """The sellers of a snapshot some at a time, each part compared with the earlier snapshots.
 
-    A seller with more than `MAX_ROWS` videos is read once for each piece of them, in the order of their IDs.
+    What is compared is of the other dates than `day`. A seller with more than `MAX_ROWS` videos is read once
+    for each piece of them, in the order of their IDs.
     """
 
     def __init__(
-        self, videos: SnapshotFiles, sellers: SnapshotFiles, earlier: list[EarlierSnapshot], rules: Rules
+        self,
+        day: date,
+        videos: SnapshotFiles,
+        sellers: SnapshotFiles,
+        earlier: list[EarlierSnapshot],
+        rules: Rules,
+        judging: Judging | None = None,
     ) -> None:
-        self._videos: SellerCursor = observation_cursor(videos)
+        self._day = day
+        self._videos = observation_cursor(videos)
         self._sellers = sellers
         self._earlier = earlier
         self._rules = rules
+        self._judging = judging
 
     def __iter__(self) -> Iterator[Part]:
         last = ""
-        for sellers in _ranges(self._sellers):
+        for number, sellers in enumerate(_ranges(self._sellers), 1):
             # Sellers without a page come last, in any order.
             ids = one_chunk(sellers["seller_id"].filter(pc.is_valid(sellers["first_crawled_at"])))
             if len(ids):
@@ -67,21 +84,27 @@ class ComparedParts:
                     raise UnreadableError(f"{self._sellers.paths[0]}: its rows are not sorted by seller_id")
                 last = ids[-1].as_py()
             yield from self._compared(sellers, ids)
-            # What is left of a part in the allocator adds up otherwise.
-            pa.default_memory_pool().release_unused()
+            if number % _PARTS_KEPT == 0:
+                # What is left of parts in the allocator adds up otherwise.
+                pa.default_memory_pool().release_unused()
 
     def _compared(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[Part]:
-        readings = Readings.of(sellers)
-        baselines = Baselines.find(readings, self._earlier, self._rules.window)
+        compared = ComparedSellers.of(
+            sellers, ids, self._earlier, self._rules.window, self._is_other, self._judging
+        )
         videos, moved = [], []
         for is_last, keep, rows in self._pieces(sellers, ids):
             videos.append(summed_videos(rows))
-            changes, sources = self._changes(rows, readings, baselines, keep)
+            changes, sources = self._changes(rows, compared, keep)
             moved.append(summed_changes(changes))
-            of_piece = SUMMED_SELLER_SCHEMA.empty_table()
             if is_last:
-                of_piece = with_sums(sellers, readings.ids, videos, moved)
-            yield Part(of_piece, changes, sources)
+                summed = with_sums(sellers, compared.readings.ids, videos, moved)
+                yield Part(summed, changes, sources, compared.figures)
+            else:
+                yield Part(SUMMED_SELLER_SCHEMA.empty_table(), changes, sources)
+
+    def _is_other(self, snapshot: EarlierSnapshot) -> bool:
+        return snapshot.day != self._day
 
     def _pieces(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[tuple[bool, Keep | None, pa.Table]]:
         """The rows of sellers: whether they are the last ones, and what keeps those of the same videos."""
@@ -103,20 +126,46 @@ class ComparedParts:
             yield number == count, keep, self._videos.rows(first, last, keep)
 
     def _changes(
-        self, rows: pa.Table, readings: Readings, baselines: Baselines, keep: Keep | None
+        self, rows: pa.Table, compared: ComparedSellers, keep: Keep | None
     ) -> tuple[pa.Table, pa.Array[Any]]:
         """What changed, sorted, and the numbers of the snapshots that decided about it."""
-        observed: Any = pc.and_(
-            pc.is_null(rows["carried_from"]), pc.is_in(rows["seller_id"], value_set=readings.ids)
-        )
-        rows = rows.filter(observed).combine_chunks()
-        found = YardstickSearch(rows, readings, baselines, self._rules.window).run(self._earlier, keep)
-        changes = pa.concat_tables(
-            [changed_videos(rows, readings, baselines, found, self._rules), *gone_videos(readings, found)]
-        )
-        order = pc.sort_indices(changes, sort_keys=[("seller_id", "ascending"), ("video_id", "ascending")])
+        readings, baselines = compared.readings, compared.baselines
+        rows = received(rows)
+        place: pa.Array[Any] = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
+        if place.null_count:
+            is_read = pc.is_valid(place)
+            rows, place = rows.filter(is_read).combine_chunks(), place.filter(is_read)
+        compared.add(rows)
+        search = YardstickSearch(rows, place, readings, baselines, self._rules.window)
+        for number, snapshot in enumerate(self._earlier):
+            needed = search.needed(snapshot, keep) if self._is_other(snapshot) else _NOBODY
+            judged = compared.judged_beside(number)
+            before = self._rows_of(snapshot, needed, judged, keep)
+            if len(judged):
+                compared.add_before(number, _of_sellers(before, judged, readings.ids))
+            if len(needed):
+                search.compare(_of_sellers(before, needed, readings.ids), number)
+        found = search.found
+        changes = changes_of(rows, place, readings, baselines, found, self._rules)
         sources = [found.sources, baselines.sources, *(one_chunk(rows["source"]) for rows in found.gone)]
-        return changes.take(order), pc.unique(pa.concat_arrays(sources))
+        return changes, pc.unique(pa.concat_arrays(sources))
+
+    def _rows_of(
+        self, snapshot: EarlierSnapshot, needed: pa.Array[Any], judged: pa.Array[Any], keep: Keep | None
+    ) -> pa.Table:
+        """The received rows of a snapshot from the first to the last seller that is asked for."""
+        wanted = [each for each in (needed, judged) if len(each)]
+        if not wanted:
+            return OBSERVATION_SCHEMA.empty_table()
+        first, last = min(each[0].as_py() for each in wanted), max(each[-1].as_py() for each in wanted)
+        return received(snapshot.videos(first, last, keep))
+
+
+def _of_sellers(rows: pa.Table, sellers: pa.Array[Any], ids: pa.Array[Any]) -> pa.Table:
+    """The rows of some of the sellers; all where these are all that there are."""
+    if len(sellers) == len(ids):
+        return rows
+    return rows.filter(pc.is_in(rows["seller_id"], value_set=sellers)).combine_chunks()
 
 
 def _sample(rows: pa.Table) -> pa.Table:

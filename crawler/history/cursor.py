@@ -22,6 +22,8 @@ from crawler.store.schema import region_of
 _BATCH_ROWS = 8192
 _BUFFER_BYTES = 32 * 1024
 ALL_TIME = (-(2**62), 2**62)
+FEW_TEXTS = pa.dictionary(pa.int32(), pa.string())
+"""The type of a column of texts of which there are few: only their numbers are copied from row to row."""
 _REGION = "region"
 
 
@@ -151,7 +153,8 @@ class _FileCursor:
         for batch in self._batches:
             self._offset += len(batch)
             table = pa.Table.from_batches([batch])
-            table = table.filter(pc.is_valid(table[self._wanted.valid]))
+            if table[self._wanted.valid].null_count:
+                table = table.filter(pc.is_valid(table[self._wanted.valid]))
             if len(table):
                 self._require_sorted(table["seller_id"].combine_chunks())
                 return self._conformed(table)
@@ -160,7 +163,8 @@ class _FileCursor:
     def _opened(self, group: _Group) -> Iterator[pa.RecordBatch]:
         """The batches of a group from the place that was reached in it."""
         file = self._parquet()
-        names = [name for name in self._wanted.schema.names if name in file.schema_arrow.names]
+        there = set(file.schema_arrow.names)
+        names = [name for name in self._wanted.schema.names if name in there]
         missing = set(self._wanted.schema.names) - set(names) - self._wanted.optional
         if missing:
             raise LookupError(f"it has no column {', '.join(sorted(missing))}")
@@ -180,15 +184,16 @@ class _FileCursor:
 
     def _conformed(self, rows: pa.Table) -> pa.Table:
         """The rows with the columns of the schema."""
-        columns = []
+        there = set(rows.column_names)
+        columns: list[Any] = []
         for field in self._wanted.schema:
-            if field.name in rows.column_names:
-                columns.append(rows[field.name].cast(field.type))
-            elif field.name == _REGION:
-                region = pa.scalar(region_of(self._path.parent.name), field.type)
-                columns.append(pa.chunked_array([pa.repeat(region, len(rows))]))
+            if field.name not in there:
+                is_region = field.name == _REGION
+                value = region_of(self._path.parent.name) if is_region else None
+                column = _repeated(value, field.type, len(rows))
             else:
-                columns.append(pa.chunked_array([pa.nulls(len(rows), field.type)]))
+                column = _as(field.type, rows[field.name])
+            columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._wanted.schema)
 
     def _groups_of(self) -> list[_Group]:
@@ -258,6 +263,19 @@ def _column(metadata: pq.FileMetaData, name: str) -> int | None:
     """The number of a column, which has no parts of its own."""
     names = metadata.schema.names
     return names.index(name) if name in names else None
+
+
+def _as(kind: Any, column: Any) -> Any:
+    if column.type == kind:
+        return column
+    return column.dictionary_encode() if kind == FEW_TEXTS else column.cast(kind)
+
+
+def _repeated(value: str | None, kind: Any, count: int) -> Any:
+    """A column with one value."""
+    if kind != FEW_TEXTS or value is None:
+        return pa.nulls(count, kind)
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([value]))
 
 
 def _place(ids: pa.Array[Any], seller_id: str, *, after: bool) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.history.cursor import SellerCursor, time_span
+from crawler.history.cursor import FEW_TEXTS, SellerCursor, time_span
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS
@@ -28,7 +28,7 @@ NEWER_SELLER_COLUMNS = frozenset({"carried", "overlap", "drift", "kept_status", 
 
 _KEYS: list[pa.Field[pa.DataType]] = [
     *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id", "create_time")),
-    pa.field("region", pa.string()),
+    pa.field("region", FEW_TEXTS),
 ]
 OBSERVATION_SCHEMA = pa.schema(
     [*_KEYS, *(VIDEO_SCHEMA.field(name) for name in (*COUNT_COLUMNS, "crawled_at", "carried_from"))]
@@ -59,6 +59,7 @@ class EarlierSnapshot:
 
     day: date
     run_id: str
+    sorting: str
     first_read: int
     last_read: int
     is_kept_open: bool
@@ -115,29 +116,31 @@ def observation_cursor(files: SnapshotFiles) -> SellerCursor:
 
 
 def earlier_snapshots(
-    data: Path, day: date, after: int, before: int, left_out: Collection[date]
+    data: Path, after: int, before: int, left_out: Collection[date]
 ) -> list[EarlierSnapshot]:
-    """The snapshots of other dates that have readings between two times, the last read first.
+    """The snapshots that have readings between two times, but for some dates', the last read first.
 
     The first ones keep their files open from range to range. Raises `DamagedSnapshotError`.
     """
-    found: list[tuple[date, tuple[int, int], SnapshotFiles]] = []
+    found: list[tuple[date, tuple[int, int], str, SnapshotFiles]] = []
     for other in published_dates(data):
-        if other == day or other in left_out:
+        if other in left_out:
             continue
         sellers = SnapshotFiles.published(data, SELLERS, other)
         try:
             span = time_span(sellers, "first_crawled_at", "last_crawled_at")
+            if span is not None and span[0] < before and span[1] >= after:
+                found.append((other, span, sellers.sorting, sellers))
         except UnreadableError as error:
             raise DamagedSnapshotError(other, error) from None
-        if span is not None and span[0] < before and span[1] >= after:
-            found.append((other, span, sellers))
     snapshots, open_files = [], 0
-    for other, (first, last), sellers in sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True):
+    newest_first = sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True)
+    for other, (first, last), sorting, sellers in newest_first:
         videos = SnapshotFiles.published(data, VIDEOS, other)
         open_files += len(videos.paths) + len(sellers.paths)
         keys = SellerCursor(videos, columns_of(VIDEO_SCHEMA, "seller_id", "video_id"), frozenset())
         cursors = reading_cursor(sellers), observation_cursor(videos), keys
         run_id = sellers.paths[0].stem
-        snapshots.append(EarlierSnapshot(other, run_id, first, last, open_files <= _MAX_OPEN_FILES, *cursors))
+        is_kept_open = open_files <= _MAX_OPEN_FILES
+        snapshots.append(EarlierSnapshot(other, run_id, sorting, first, last, is_kept_open, *cursors))
     return snapshots

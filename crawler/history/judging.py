@@ -1,11 +1,11 @@
-"""A staged snapshot's verdict, and what of it is kept in `sellers/` for the nights after it."""
+"""A snapshot's verdict, and what of it is kept in `sellers/` for the nights after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import date, timedelta
-from functools import partial
+from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from crawler.history.measuring import Measured, measure
+from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
-from crawler.models.errors import OutputError
-from crawler.models.seller import StopReason
-from crawler.options import PlausibilitySettings, Settings
+from crawler.options import PlausibilitySettings
 from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge
 from crawler.store.journal import Journal
-from crawler.store.layout import SELLERS, VIDEOS, StagedFolder
+from crawler.store.layout import SELLERS
 from crawler.store.schema import PLAUSIBILITY
-from crawler.store.snapshot import Judged, RowCounts, SnapshotPlan
+from crawler.store.snapshot import Reviewed, RowCounts, SnapshotPlan
 
 _NIGHTS = 30
 _BY_SELLER = frozenset({"emptied", "still", "repeated"})
@@ -33,70 +31,44 @@ Others look at some sellers only, or miss what is less wrong.
 _SHARED = "shared"
 
 
-def plan_of(
-    settings: Settings,
-    run_id: str,
-    crawl_date: date,
-    pending: pa.Array[Any],
-    reason: StopReason | None,
-    *,
-    certain: tuple[str, float] | None = None,
-    is_accepted: bool = False,
-) -> SnapshotPlan:
-    """What to build, compared and judged as the settings say; see `SnapshotPlan`.
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges snapshots by the settings; where a person has accepted the night, it is never held back."""
 
-    Where a person has accepted the night, it is never held back.
-    """
-    window, lag = timedelta(days=settings.history.window), timedelta(hours=settings.history.data_lag)
-    judge_it = partial(_judge, settings.plausibility, is_accepted)
-    return SnapshotPlan(
-        settings.run.data, run_id, crawl_date, pending, reason, certain, window, lag, judge_it
-    )
+    settings: PlausibilitySettings
+    is_accepted: bool = False
 
-
-def _judge(
-    settings: PlausibilitySettings,
-    is_accepted: bool,
-    journal: Journal,
-    plan: SnapshotPlan,
-    staged: StagedFolder,
-    counts: RowCounts,
-) -> Judged:
-    videos, sellers = (
-        SnapshotFiles.published(staged.folder, kind, plan.crawl_date) for kind in (VIDEOS, SELLERS)
-    )
-    pages = journal.reader.page_facts()
-    rejected = Share(counts.rejected, counts.received)
-    try:
-        window = plan.window // timedelta(milliseconds=1)
-        measured = measure(plan.data, videos, sellers, pages, rejected, window)
-    except UnreadableError as error:
-        raise OutputError(f"what was just written cannot be read: {error}") from error
-    verdict = judge(measured.measures, past_measures(plan.data, plan.crawl_date), settings)
-    is_implausible = verdict.kind is Plausibility.IMPLAUSIBLE
-    known = {
-        "verdict": verdict.kind,
-        "reasons": verdict.reasons,
-        "accepted": is_accepted and is_implausible,
-        "measures": measured.measures,
-    }
-    return Judged(
-        verdict.kind,
-        list(verdict.reasons),
-        is_held=is_implausible and not is_accepted,
-        metadata={PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()},
-        to_recheck=_to_recheck(journal, measured, verdict) if is_implausible else [],
-        warnings=list(measured.warnings),
-    )
+    def judged(
+        self, journal: Journal, plan: SnapshotPlan, videos: SnapshotFiles, counts: RowCounts, found: Measuring
+    ) -> tuple[Reviewed, dict[str, str]]:
+        """The verdict on a snapshot, and what of it goes into the metadata of its `sellers/`."""
+        rejected = Share(counts.rejected, counts.received)
+        measures = found.measures(videos, journal.reader.page_facts(), rejected)
+        past = past_measures(plan.data, plan.crawl_date)
+        verdict = judge(measures, past, self.settings)
+        is_implausible = verdict.kind is Plausibility.IMPLAUSIBLE
+        known = {
+            "verdict": verdict.kind,
+            "reasons": verdict.reasons,
+            "accepted": self.is_accepted and is_implausible,
+            "measures": measures,
+        }
+        reviewed = Reviewed(
+            verdict.kind,
+            list(verdict.reasons),
+            is_held=is_implausible and not self.is_accepted,
+            to_recheck=_to_recheck(journal, found, verdict) if is_implausible else [],
+        )
+        return reviewed, {PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()}
 
 
-def _to_recheck(journal: Journal, measured: Measured, verdict: Verdict) -> list[pa.Array[Any]]:
+def _to_recheck(journal: Journal, found: Measuring, verdict: Verdict) -> list[pa.Array[Any]]:
     """The sellers that made a night implausible: all that were answered where the fault is not of some."""
     names = set(verdict.measures)
     if not names <= _BY_SELLER | {_SHARED}:
         return list(journal.sellers.answered())
-    found = [ids for name in names for ids in measured.hits.get(name, ())]
-    return [*found, *journal.reader.with_shared_pages()] if _SHARED in names else found
+    hits = [ids for name in names for ids in found.hits.get(name, ())]
+    return [*hits, *journal.reader.with_shared_pages()] if _SHARED in names else hits
 
 
 def past_measures(data: Path, day: date) -> list[Measures]:

@@ -10,11 +10,17 @@ import pyarrow.compute as pc
 
 from crawler.history.change_kinds import ChangeKind
 from crawler.history.yardsticks import one_chunk
+from crawler.models.api import COUNT_COLUMNS
+from crawler.rules.plausibility import FIGURES, ROWS
 from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA, gain_of
 
 SUMMED = {"views": "total_views_cnt", "sales": "total_video_sale_cnt", "gmv": "total_video_sale_gmv_amt"}
 """The sums of `sellers/`, and what each adds up."""
 
+SAMPLED = {"low": "min", "high": "max"}
+"""The ends of the range of a seller's hashes, and how each is found."""
+_MULTIPLIER: Any = pa.scalar(0x9E3779B97F4A7C15, pa.uint64())
+_BY_REGION = ["seller_id", "region"]
 _COUNTED = {
     "published": (ChangeKind.PUBLISHED,),
     "discovered": (ChangeKind.DISCOVERED,),
@@ -52,7 +58,7 @@ def with_sums(
     is_read = pc.is_in(ids, value_set=read)
     columns: dict[str, Any] = {name: sellers[name] for name in SELLER_SCHEMA.names}
     for tables, is_known in ((videos, has_rows), (changes, is_read)):
-        sums = added(pa.concat_tables(tables), "seller_id")
+        sums = _all_added(tables, "seller_id")
         place = pc.index_in(ids, value_set=one_chunk(sums["seller_id"]))
         for name in sums.column_names[1:]:
             columns[name] = _where(is_known, one_chunk(sums[name]).take(place))
@@ -61,11 +67,55 @@ def with_sums(
     )
 
 
+def summed_figures(rows: pa.Table) -> pa.Table:
+    """The sums of `FIGURES` over rows by seller and region: a null counter is 0.
+
+    `low` and `high` are the ends of the range of its videos' hashes: two that are picked by chance.
+    """
+    region: Any = one_chunk(rows["region"])
+    columns: dict[str, Any] = {"seller_id": rows["seller_id"], "region": region.indices}
+    columns[ROWS] = pa.repeat(pa.scalar(1.0), len(rows))
+    columns |= {name: rows[name].cast(pa.float64()) for name in COUNT_COLUMNS}
+    columns |= dict.fromkeys(SAMPLED, _hashes(one_chunk(rows["video_id"])))
+    sums = added(pa.table(columns), *_BY_REGION)
+    zero: Any = pa.scalar(0.0)
+    filled = [pc.coalesce(sums[name], zero) for name in FIGURES]
+    named = region.dictionary.take(one_chunk(sums["region"]))
+    columns = {"seller_id": sums["seller_id"], "region": named, **dict(zip(FIGURES, filled, strict=True))}
+    return pa.table(columns | {name: sums[name] for name in SAMPLED})
+
+
+def _hashes(ids: pa.Array[Any]) -> Any:
+    """A hash of each ID that is a number."""
+    try:
+        numbers: Any = ids.cast(pa.uint64())
+    except pa.ArrowInvalid:
+        is_number: Any = pc.match_substring_regex(ids, "^[0-9]{1,19}$")
+        numbers = pc.if_else(is_number, ids, pa.scalar(None, pa.string())).cast(pa.uint64())
+    # Products wrap around, so that the order is not the one of the IDs, which is that of creation.
+    return pc.multiply(numbers, _MULTIPLIER)
+
+
+def sums_by_seller(tables: Sequence[pa.Table]) -> pa.Table:
+    """Sums by seller and region, added up by seller: `region` is that of most of its rows."""
+    found = _all_added(tables, *_BY_REGION)
+    by_rows = found.take(pc.sort_indices(found, sort_keys=[(ROWS, "descending")]))
+    sums = added(found.drop_columns(["region"]), "seller_id")
+    of_most = pc.index_in(one_chunk(sums["seller_id"]), value_set=one_chunk(by_rows["seller_id"]))
+    return sums.append_column("region", one_chunk(by_rows["region"]).take(of_most))
+
+
+def _all_added(tables: Sequence[pa.Table], *keys: str) -> pa.Table:
+    """Tables that were added up, as one."""
+    return tables[0] if len(tables) == 1 else added(pa.concat_tables(tables), *keys)
+
+
 def added(table: pa.Table, *keys: str) -> pa.Table:
-    """The sums of all columns by the first ones, `keys`; under the same names."""
-    names = table.column_names[len(keys) :]
-    sums = table.group_by([*keys]).aggregate([(name, "sum") for name in names])
-    return sums.select([*keys, *(f"{name}_sum" for name in names)]).rename_columns(table.column_names)
+    """The sums of all columns by the first ones, `keys`; under the same names. Of `SAMPLED` the ends."""
+    how: dict[str, Any] = {name: SAMPLED.get(name, "sum") for name in table.column_names[len(keys) :]}
+    sums = table.group_by([*keys], use_threads=False).aggregate(list(how.items()))
+    names = [*keys, *(f"{name}_{function}" for name, function in how.items())]
+    return sums.select(names).rename_columns(table.column_names)
 
 
 def _where(condition: Any, sums: Any) -> Any:

@@ -1,8 +1,7 @@
-"""The comparison of a snapshot before it is seen, and of a published one whose changes are made anew."""
+"""What publishing a snapshot does to the changes of other dates, and published changes that are made anew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 
 from crawler.history.changes import Comparison, compare
@@ -11,29 +10,8 @@ from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.errors import OutputError
 from crawler.store.files import output_errors, remove
 from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, parquet_file
-from crawler.store.publishing import Compared
 from crawler.store.rewriting import Rewriting
 from crawler.store.snapshot import SnapshotPlan
-
-
-def compare_staged(plan: SnapshotPlan, staged: StagedFolder, metadata: Mapping[str, str]) -> Compared:
-    """Compare a snapshot before it is published: writes its changes, and its sellers anew with their sums.
-
-    The sellers get `metadata` too. Raises `OutputError` where what was staged cannot be read.
-    """
-    day = plan.crawl_date
-    changes, sellers = (parquet_file(staged.snapshot(kind, day), plan.run_id) for kind in (CHANGES, SELLERS))
-    unsummed = staged.aside / sellers.name
-    sellers.rename(unsummed)
-    videos = SnapshotFiles.published(staged.folder, VIDEOS, day)
-    try:
-        found = compare(
-            *(plan.data, day, videos, SnapshotFiles((unsummed,)), changes, sellers, plan.run_id),
-            *(plan.window, plan.data_lag, metadata),
-        )
-    except UnreadableError as error:
-        raise OutputError(f"what was just written cannot be read: {error}") from error
-    return Compared(found.counts, found.warnings)
 
 
 def mark_outdated(rewriting: Rewriting, plan: SnapshotPlan, staged: StagedFolder) -> None:

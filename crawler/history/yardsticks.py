@@ -5,7 +5,7 @@ Open it to change which earlier row a video is compared with. All times are epoc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,6 +47,25 @@ class Readings:
         return cls(*(one_chunk(each.filter(received)) for each in (*columns, whole)))
 
 
+Chosen = Callable[[EarlierSnapshot], bool]
+"""Which snapshots count."""
+
+
+class EarlierReadings:
+    """What earlier snapshots read of a range of sellers: of each snapshot once, when it is first wanted."""
+
+    def __init__(self, earlier: Sequence[EarlierSnapshot], first: str, last: str) -> None:
+        self._earlier = earlier
+        self._range = (first, last)
+        self._known: dict[int, Readings] = {}
+
+    def of(self, number: int) -> Readings:
+        """The readings of a snapshot."""
+        if number not in self._known:
+            self._known[number] = Readings.of(self._earlier[number].sellers(*self._range))
+        return self._known[number]
+
+
 @dataclass(slots=True)
 class Baselines:
     """For each reading the last whole one before it, within the window; null where there is none.
@@ -59,18 +78,25 @@ class Baselines:
     sources: Any
 
     @classmethod
-    def find(cls, readings: Readings, earlier: Sequence[EarlierSnapshot], window: int) -> Baselines:
-        """Look for them in snapshots, the last read first, until none can have a later one."""
+    def find(
+        cls,
+        readings: Readings,
+        earlier: Sequence[EarlierSnapshot],
+        window: int,
+        known: EarlierReadings,
+        counts: Chosen,
+    ) -> Baselines:
+        """Look for them in snapshots that count, the last read first, until none can have a later one."""
         none = pa.nulls(len(readings.ids), pa.int64())
         found = cls(none, none, pa.nulls(len(readings.ids), pa.int32()))
         oldest: Any = pc.subtract(readings.first, pa.scalar(window))
         for number, snapshot in enumerate(earlier):
+            if not counts(snapshot):
+                continue
             is_open: Any = pc.and_(_may_follow(found.last, snapshot), _follows(readings.first, snapshot))
             is_open = pc.and_(is_open, pc.less_equal(oldest, pa.scalar(snapshot.last_read)))
-            ids = readings.ids.filter(is_open)
-            if len(ids):
-                read = Readings.of(snapshot.sellers(ids[0].as_py(), ids[-1].as_py()))
-                found._take(readings, read, oldest, number)
+            if pc.any(is_open).as_py():
+                found._take(readings, known.of(number), oldest, number)
         return found
 
     def _take(self, readings: Readings, read: Readings, oldest: Any, number: int) -> None:
@@ -96,82 +122,96 @@ class Yardsticks:
     sources: Any
     gone: list[pa.Table] = field(default_factory=list)
 
+    @classmethod
+    def none_of(cls, rows: pa.Table) -> Yardsticks:
+        """Nothing found yet."""
+        counters = [pa.nulls(len(rows), rows.schema.field(name).type) for name in COUNT_COLUMNS]
+        return cls(pa.nulls(len(rows), pa.int64()), counters, pa.nulls(len(rows), pa.int32()))
+
+    def take(self, rows: pa.Table, times: Any, place: Any, number: int) -> None:
+        """Take over the `rows` of a snapshot that are at `place`, where that is not null."""
+        then = [one_chunk(rows[name]).take(place) for name in COUNT_COLUMNS]
+        is_new: Any = pc.is_valid(place)
+        has_none = self.sources.null_count == len(self.sources)
+        self.sources = pc.if_else(is_new, pa.scalar(number, pa.int32()), self.sources)
+        if has_none:
+            self.times, self.counters = times.take(place), then
+            return
+        self.times = pc.if_else(is_new, times.take(place), self.times)
+        for at, values in enumerate(then):
+            self.counters[at] = pc.if_else(is_new, values, self.counters[at])
+
 
 class YardstickSearch:
     """Looks for the yardsticks of `rows`, which are observations of the sellers that `readings` has.
 
     A row's yardstick is the newest of its observations with an earlier time, at most `window` before it.
+    `sellers` has the place of each row's seller among the readings.
     """
 
-    def __init__(self, rows: pa.Table, readings: Readings, baselines: Baselines, window: int) -> None:
+    def __init__(
+        self, rows: pa.Table, sellers: pa.Array[Any], readings: Readings, baselines: Baselines, window: int
+    ) -> None:
+        self._rows = rows
         self._readings = readings
         self._baselines = baselines
-        self._keys = one_chunk(joined(rows, _KEY))
+        self._videos = one_chunk(rows["video_id"])
         self._times: Any = one_chunk(milliseconds(rows["crawled_at"]))
-        self._created: Any = one_chunk(milliseconds(rows["create_time"]))
-        self._seller: Any = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
+        self._seller = sellers
         self._oldest: Any = pc.subtract(self._times, pa.scalar(window))
         self._oldest_gone: Any = pc.coalesce(baselines.first, pc.subtract(readings.first, pa.scalar(window)))
-        self._found = Yardsticks(
-            pa.nulls(len(rows), pa.int64()),
-            [pa.nulls(len(rows), rows.schema.field(name).type) for name in COUNT_COLUMNS],
-            pa.nulls(len(rows), pa.int32()),
-        )
+        self.found = Yardsticks.none_of(rows)
 
-    def run(self, earlier: Sequence[EarlierSnapshot], keep: Keep | None = None) -> Yardsticks:
-        """Look for them in snapshots, the last read first: a row only where a later observation may be.
+    def needed(self, snapshot: EarlierSnapshot, keep: Keep | None) -> pa.Array[Any]:
+        """The sellers of which a snapshot has later observations than those that were found, perhaps.
 
-        Of the snapshots' rows those count that `keep` returns.
+        Of its rows those count that `keep` returns.
         """
-        for number, snapshot in enumerate(earlier):
-            sellers = self._needed(snapshot, keep)
-            if len(sellers):
-                rows = snapshot.videos(sellers[0].as_py(), sellers[-1].as_py(), keep)
-                received: Any = pc.is_null(rows["carried_from"])
-                if len(sellers) < len(self._readings.ids):
-                    received = pc.and_(received, pc.is_in(rows["seller_id"], value_set=sellers))
-                self._compare(rows.filter(received).combine_chunks(), number)
-        return self._found
-
-    def _needed(self, snapshot: EarlierSnapshot, keep: Keep | None) -> pa.Array[Any]:
-        """The sellers of which a snapshot has later observations than those that were found, perhaps."""
         ids, last = self._readings.ids, pa.scalar(snapshot.last_read)
         may_lack: Any = pc.and_(self._readings.is_whole, pc.less_equal(self._oldest_gone, last))
         may_lack = pc.and_(may_lack, _follows(self._readings.first, snapshot))
-        is_open: Any = pc.and_(_may_follow(self._found.times, snapshot), _follows(self._times, snapshot))
+        if pc.all(may_lack).as_py():
+            return ids
+        is_open: Any = pc.and_(_may_follow(self.found.times, snapshot), _follows(self._times, snapshot))
         is_open = pc.and_(is_open, pc.less_equal(self._oldest, last))
         # A video was not seen before it existed.
-        is_open = pc.and_(is_open, pc.fill_null(pc.less_equal(self._created, last), True))
+        created: Any = milliseconds(one_chunk(self._rows["create_time"]))
+        is_open = pc.and_(is_open, pc.fill_null(pc.less_equal(created, last), True))
         # Of sellers of which all rows are read the open ones are among them.
         is_open = pc.and_not(is_open, may_lack.take(self._seller))
         open_sellers = ids.filter(pc.is_in(_numbers(ids), value_set=pc.unique(self._seller.filter(is_open))))
         if len(open_sellers):
-            found = partial(_with_keys, self._keys.filter(is_open), keep)
+            keys = one_chunk(joined(self._rows, _KEY)).filter(is_open)
+            found = partial(_with_keys, keys, keep)
             rows = snapshot.keys(open_sellers[0].as_py(), open_sellers[-1].as_py(), found)
             open_sellers = pc.unique(one_chunk(rows["seller_id"]))
         return ids.filter(pc.or_(may_lack, pc.is_in(ids, value_set=open_sellers)))
 
-    def _compare(self, rows: pa.Table, number: int) -> None:
-        keys = one_chunk(joined(rows, _KEY))
+    def compare(self, rows: pa.Table, number: int) -> None:
+        """Compare with the received rows of a snapshot, those of the sellers that were needed."""
         times: Any = one_chunk(milliseconds(rows["crawled_at"]))
-        place = pc.index_in(self._keys, value_set=keys)
+        seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=self._readings.ids)
+        place = self._place_in(rows, seller)
         time: Any = times.take(place)
-        found = self._found
         is_later: Any = pc.and_(pc.less(time, self._times), pc.greater_equal(time, self._oldest))
-        is_later = pc.and_kleene(
-            is_later, pc.or_kleene(pc.is_null(found.times), pc.greater(time, found.times))
-        )
-        is_later = pc.fill_null(is_later, False)
-        found.times = pc.if_else(is_later, time, found.times)
-        found.sources = pc.if_else(is_later, pa.scalar(number, pa.int32()), found.sources)
-        for at, name in enumerate(COUNT_COLUMNS):
-            found.counters[at] = pc.if_else(is_later, one_chunk(rows[name]).take(place), found.counters[at])
-        lacking: Any = pc.invert(pc.is_in(_numbers(keys), value_set=pc.unique(place.drop_null())))
-        self._add_gone(rows.filter(lacking), times.filter(lacking), number)
+        if self.found.times.null_count < len(self.found.times):
+            is_first: Any = pc.is_null(self.found.times)
+            is_later = pc.and_kleene(is_later, pc.or_kleene(is_first, pc.greater(time, self.found.times)))
+        self.found.take(rows, times, pc.if_else(is_later, place, pa.scalar(None, place.type)), number)
+        self._add_gone(rows, seller, times, place, number)
 
-    def _add_gone(self, rows: pa.Table, times: Any, number: int) -> None:
+    def _place_in(self, rows: pa.Table, seller: pa.Array[Any]) -> pa.Array[Any]:
+        """Where among `rows` each video is; null where it is not."""
+        place: pa.Array[Any] = pc.index_in(self._videos, value_set=one_chunk(rows["video_id"]))
+        is_same: Any = pc.equal(seller.take(place), self._seller)
+        if pc.all(pc.or_(pc.fill_null(is_same, False), pc.is_null(place))).as_py():
+            return place
+        # Several sellers have the same video.
+        keys, others = (one_chunk(joined(each, _KEY)) for each in (self._rows, rows))
+        return pc.index_in(keys, value_set=others)
+
+    def _add_gone(self, rows: pa.Table, seller: Any, times: Any, place: Any, number: int) -> None:
         readings = self._readings
-        seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
         is_gone: Any = pc.and_(
             readings.is_whole.take(seller),
             pc.and_(
@@ -179,16 +219,23 @@ class YardstickSearch:
                 pc.less(times, readings.first.take(seller)),
             ),
         )
+        is_gone = pc.and_not(is_gone, pc.is_in(_numbers(seller), value_set=place))
         rows, times = rows.filter(is_gone), times.filter(is_gone)
         if len(rows):
             source = pa.repeat(pa.scalar(number, pa.int32()), len(rows))
-            self._found.gone.append(rows.append_column("time", times).append_column("source", source))
+            self.found.gone.append(rows.append_column("time", times).append_column("source", source))
 
 
 def _with_keys(keys: pa.Array[Any], keep: Keep | None, rows: pa.Table) -> pa.Table:
     """The rows of videos with these keys, of those that are kept."""
     rows = rows if keep is None else keep(rows)
     return rows.filter(pc.is_in(joined(rows, _KEY), value_set=keys))
+
+
+def received(rows: pa.Table) -> pa.Table:
+    """The rows that were not carried."""
+    carried = rows["carried_from"]
+    return rows if carried.null_count == len(rows) else rows.filter(pc.is_null(carried)).combine_chunks()
 
 
 def milliseconds(times: Any) -> Any:
@@ -198,8 +245,11 @@ def milliseconds(times: Any) -> Any:
 
 def one_chunk(column: Any) -> pa.Array[Any]:
     """A column in one piece."""
-    combined: pa.Array[Any] = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return combined
+    if isinstance(column, pa.ChunkedArray):
+        # To combine one chunk would copy it.
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    whole: pa.Array[Any] = column
+    return whole
 
 
 def _may_follow(found: Any, snapshot: EarlierSnapshot) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from crawler.history.figures import pending_in
-from crawler.history.judging import plan_of
+from crawler.history.review import plan_of
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import open_folder

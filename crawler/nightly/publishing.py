@@ -10,8 +10,8 @@ import orjson
 import pyarrow as pa
 
 from crawler.engine.stop import stop_reason_of, weightiest
-from crawler.history.judging import plan_of
 from crawler.history.outdated import outdated_dates
+from crawler.history.review import plan_of
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally

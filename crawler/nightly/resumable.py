@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.history.judging import plan_of
+from crawler.history.review import plan_of
 from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError
 from crawler.nightly.night import Night, Notes

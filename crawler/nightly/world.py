@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
 from crawler.history.outdated import add_columns
-from crawler.history.staged import compare_staged, mark_outdated
+from crawler.history.staged import mark_outdated
 from crawler.options import Settings
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
@@ -64,7 +64,7 @@ def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
     warnings = add_columns(rewriting)
     carried = PinnedRows(journal, plan.data, plan.crawl_date)
     mark = partial(mark_outdated, rewriting)
-    counts = publish(journal, plan, carried, compare=compare_staged, before_exchange=mark)
+    counts = publish(journal, plan, carried, before_exchange=mark)
     counts.warnings += warnings
     return counts
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -36,24 +36,11 @@ _LISTING_SECONDS = 0.5
 """Seconds between a reader's listing of the regions and that of their files, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What comparing a staged snapshot with earlier ones found: rows of `changes/` by kind, and warnings."""
-
-    counts: Mapping[str, int] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-
-
-Compare = Callable[[SnapshotPlan, StagedFolder, Mapping[str, str]], Compared]
-"""Compares the staged snapshot: writes its `changes/`, and its `sellers/` anew with sums and metadata."""
-
-
 def publish(
     journal: Journal,
     plan: SnapshotPlan,
     carried_rows: CarriedRows,
     wait: Callable[[float], None] = time.sleep,
-    compare: Compare = lambda _plan, _staged, _metadata: Compared(),
     before_exchange: Callable[[SnapshotPlan, StagedFolder], None] = lambda _plan, _staged: None,
 ) -> RowCounts:
     """Build the date's snapshot and put it in place of the published one.
@@ -62,7 +49,7 @@ def publish(
     page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called once the snapshot
     is sure to be published. Raises `OutputError`; the published snapshot is then whole and still there. That
     is a `CarriedRowsLostError` where rows can no longer be carried: see `CarriedRows.lost`. Raises
-    `HeldBackError` where the plan's judge holds it back.
+    `HeldBackError` where the plan's review holds it back.
     """
     reached("publish.begin")
     journal.guard()
@@ -73,7 +60,7 @@ def publish(
         raise CarriedRowsLostError("; ".join(carried_rows.damages))
     staged = StagedFolder(plan.data, plan.run_id)
     with output_errors(f"the snapshot under {plan.data}"):
-        counts = _stage(journal, plan, staged, carried_rows, compare)
+        counts = _stage(journal, plan, staged, carried_rows)
         keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder, plan.crawl_date))
         reached("publish.digests")
         before_exchange(plan, staged)
@@ -86,7 +73,7 @@ def publish(
 
 
 def _stage(
-    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, carried_rows: CarriedRows, compare: Compare
+    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, carried_rows: CarriedRows
 ) -> RowCounts:
     """Build the snapshot in its folder, and make it durable there."""
     shutil.rmtree(staged.folder, ignore_errors=True)
@@ -98,15 +85,13 @@ def _stage(
     counts.rejected = _copy_rejects(journal, RunFolder(plan.data, plan.run_id))
     counts.duplicate = counts.received + counts.carried - counts.rejected - counts.written
     reached("publish.built")
-    judged = plan.judge(journal, plan, staged, counts)
-    counts.verdict, counts.reasons = judged.verdict, judged.reasons
+    reviewed = plan.review(journal, plan, staged, counts)
+    counts.verdict, counts.reasons = reviewed.verdict, reviewed.reasons
     reached("publish.judged")
-    if judged.is_held:
+    if reviewed.is_held:
         shutil.rmtree(staged.folder)
-        raise HeldBackError(counts, judged.to_recheck)
-    compared = compare(plan, staged, judged.metadata)
-    counts.changes = dict(compared.counts)
-    counts.warnings = [*dict.fromkeys((*judged.warnings, *compared.warnings))]
+        raise HeldBackError(counts, reviewed.to_recheck)
+    counts.changes, counts.warnings = dict(reviewed.changes), [*reviewed.warnings]
     shutil.rmtree(staged.aside)
     reached("publish.staged")
     fsync_tree(staged.folder)

@@ -52,22 +52,26 @@ class RowCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Reviewed:
     """A verdict on a staged snapshot, and a sentence for each reason; `is_held`: it must not be published.
 
-    `metadata` goes into the `sellers/` file. `to_recheck` has the sellers whose answers made it implausible.
+    `to_recheck` has the sellers whose answers made it implausible. `changes` counts the rows of `changes/` by
+    kind.
     """
 
     verdict: str | None = None
     reasons: list[str] = field(default_factory=list)
     is_held: bool = False
-    metadata: Mapping[str, str] = field(default_factory=dict)
     to_recheck: list[pa.Array[Any]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    changes: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
-Judge = Callable[[Journal, "SnapshotPlan", StagedFolder, RowCounts], Judged]
-"""Judges a snapshot that is staged, before it is compared."""
+Review = Callable[[Journal, "SnapshotPlan", StagedFolder, RowCounts], Reviewed]
+"""Compares a staged snapshot with earlier ones, and judges it.
+
+Writes its `changes/`, and its `sellers/` anew with sums and the verdict.
+"""
 
 
 class HeldBackError(Exception):
@@ -85,7 +89,7 @@ class SnapshotPlan:
 
     `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
     the column and the value above which no video is missing. `window` is how far back a video's last
-    observation may lie, `data_lag` how old the API's data may be. `judge` says whether it may be published.
+    observation may lie, `data_lag` how old the API's data may be. `review` says whether it may be published.
     """
 
     data: Path
@@ -96,7 +100,7 @@ class SnapshotPlan:
     certain: tuple[str, float] | None = None
     window: timedelta = timedelta(days=90)
     data_lag: timedelta = timedelta(hours=48)
-    judge: Judge = lambda _journal, _plan, _staged, _counts: Judged()
+    review: Review = lambda _journal, _plan, _staged, _counts: Reviewed()
 
 
 def build_files(

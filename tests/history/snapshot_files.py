@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from crawler.history.reader import SnapshotFiles
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS, Layout
-from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA, region_folder
+from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA, region_folder
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -70,7 +70,14 @@ class Seller:
         }
 
 
-def publish(data: Path, day: date, sellers: Sequence[Seller], run_id: str = "run", groups: int = 3) -> None:
+def publish(
+    data: Path,
+    day: date,
+    sellers: Sequence[Seller],
+    run_id: str = "run",
+    groups: int = 3,
+    sorting: str = "",
+) -> None:
     """Write the files of a snapshot in place of those of its date, in row groups of a few rows."""
     layout = Layout(data)
     for kind in (VIDEOS, SELLERS):
@@ -79,7 +86,8 @@ def publish(data: Path, day: date, sellers: Sequence[Seller], run_id: str = "run
     read = sorted((s for s in sellers if s.row()["pages"]), key=lambda seller: seller.seller_id)
     pending = [seller for seller in sellers if not seller.row()["pages"]]
     rows = [seller.row() for seller in (*read, *pending)]
-    _write(layout.snapshot(SELLERS, day) / f"{run_id}.parquet", SELLER_SCHEMA, rows, groups)
+    of_sellers = SELLER_SCHEMA.with_metadata({SORTING: sorting})
+    _write(layout.snapshot(SELLERS, day) / f"{run_id}.parquet", of_sellers, rows, groups)
     by_folder: dict[str, list[dict[str, Any]]] = {str(region_folder(None)): []}
     for seller in read:
         for video in seller.videos:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
+import pytest
 from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
 
-from crawler.history.measuring import Measured, measure
+from crawler.history import compared_parts
+from crawler.history.changes import compare
+from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
-from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, judge
+from crawler.models.api import COUNT_COLUMNS
+from crawler.rules.plausibility import ROWS, Comparison, Measures, Plausibility, Share, judge
 from crawler.store.layout import SELLERS, VIDEOS
 from crawler.store.records import PageFacts
 
@@ -21,12 +28,35 @@ def shop(number: int, views: int, at: int, count: int = 2, status: str = "comple
     return Seller(f"{number:03}", videos, at, status)
 
 
-def measured(data: Path, night: int, shops: list[Seller]) -> Measured:
-    """Publish a night and measure it."""
+@dataclass(frozen=True)
+class Measured:
+    measures: Measures
+    hits: dict[str, list[Any]]
+    warnings: tuple[str, ...]
+    changes: dict[str, int]
+    rests_on: dict[date, str]
+
+
+def measured(data: Path, night: int, shops: list[Seller], sorting: str = "") -> Measured:
+    """Publish a night and measure it, as it is while it is compared."""
     day = FIRST_DATE + timedelta(days=night)
-    publish(data, day, shops, f"run{night}")
-    videos, sellers = (SnapshotFiles.published(data, kind, day) for kind in (VIDEOS, SELLERS))
-    return measure(data, videos, sellers, NOTHING, Share(0, 0), 90 * DAY)
+    staged = data / "staged"
+    publish(staged, day, shops, f"run{night}", sorting=sorting)
+    videos, sellers = (SnapshotFiles.published(staged, kind, day) for kind in (VIDEOS, SELLERS))
+    found: list[Measuring] = []
+
+    def judge(measuring: Measuring) -> dict[str, str]:
+        found.append(measuring)
+        return {"verdict": "seen"}
+
+    files = data / "changes.parquet", data / "sellers.parquet"
+    window, lag = timedelta(days=90), timedelta(hours=48)
+    compared = compare(data, day, videos, sellers, *files, f"run{night}", window, lag, judge)
+    assert (pq.ParquetFile(files[1]).metadata.metadata or {})[b"verdict"] == b"seen"
+    measures = found[-1].measures(videos, NOTHING, Share(0, 0))
+    publish(data, day, shops, f"run{night}", sorting=sorting)
+    changes = {kind: count for kind, count in compared.counts.items() if count}
+    return Measured(measures, found[-1].hits, compared.warnings, changes, dict(compared.rests_on))
 
 
 def test_a_stale_api_is_odd_at_first_and_implausible_after_three_nights_that_moved(tmp_path: Path) -> None:
@@ -76,6 +106,41 @@ def test_a_seller_is_compared_with_its_last_whole_reading(tmp_path: Path) -> Non
     assert found.now["total_views_cnt"] == 5
     assert found.fallen["total_views_cnt"] == Share(1, 1)
     assert found.hours == 48
+
+
+def test_a_date_read_again_is_judged_beside_its_own_snapshot_and_not_compared_with_it(tmp_path: Path) -> None:
+    measured(tmp_path, 0, [shop(1, 1000, START)])
+    found = measured(tmp_path, 0, [shop(1, 9, START + 21 * HOUR)])
+    assert found.measures.compared is not None
+    assert found.measures.compared.fallen["total_views_cnt"] == Share(1, 1)
+    assert found.measures.compared.hours == 21
+    assert (found.changes, found.rests_on) == ({"discovered": 2}, {})
+
+
+def test_only_readings_of_the_same_sorting_are_judged_beside_all_are_compared(tmp_path: Path) -> None:
+    measured(tmp_path, 0, [shop(1, 1000, START)], "views desc")
+    found = measured(tmp_path, 1, [shop(1, 9, START + DAY)], "sales desc")
+    assert found.measures.compared is None
+    assert (found.changes, found.measures.rows) == ({"corrected": 2}, 2)
+    found = measured(tmp_path, 2, [shop(1, 2000, START + 2 * DAY)], "views desc")
+    assert found.measures.compared is not None
+    assert found.measures.compared.hours == 48
+    assert found.measures.compared.before["total_views_cnt"] == 2001
+    assert (found.changes, found.rests_on) == ({"changed": 2}, {FIRST_DATE + timedelta(days=1): "run1"})
+
+
+def test_a_seller_that_is_read_in_pieces_is_judged_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compared_parts, "MAX_ROWS", 3)
+    measured(tmp_path, 0, [shop(1, 1000, START, count=20), shop(2, 1000, START)])
+    later = START + DAY
+    found = measured(tmp_path, 1, [shop(1, 1000, later, count=20), shop(2, 1001, later)])
+    assert found.measures.compared is not None
+    before, now = found.measures.compared.before, found.measures.compared.now
+    assert (before[ROWS], now[ROWS]) == (22, 22)
+    assert all(before[name] == now[name] - 2 for name in COUNT_COLUMNS)
+    assert (found.measures.rows, found.measures.compared.still) == (22, Share(1, 2))
 
 
 def test_a_damaged_snapshot_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""What is to be published, and its review before anybody sees it: it is compared, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.history.changes import compare
+from crawler.history.judging import Judge
+from crawler.history.measuring import Measuring
+from crawler.history.reader import SnapshotFiles, UnreadableError
+from crawler.models.errors import OutputError
+from crawler.models.seller import StopReason
+from crawler.options import Settings
+from crawler.store.journal import Journal
+from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, parquet_file
+from crawler.store.snapshot import Reviewed, RowCounts, SnapshotPlan
+
+
+def plan_of(
+    settings: Settings,
+    run_id: str,
+    crawl_date: date,
+    pending: pa.Array[Any],
+    reason: StopReason | None,
+    *,
+    certain: tuple[str, float] | None = None,
+    is_accepted: bool = False,
+) -> SnapshotPlan:
+    """What to build, compared and judged as the settings say; see `SnapshotPlan`.
+
+    Where a person has accepted the night, it is never held back.
+    """
+    window, lag = timedelta(days=settings.history.window), timedelta(hours=settings.history.data_lag)
+    review = partial(review_staged, Judge(settings.plausibility, is_accepted))
+    return SnapshotPlan(settings.run.data, run_id, crawl_date, pending, reason, certain, window, lag, review)
+
+
+def review_staged(
+    judge: Judge, journal: Journal, plan: SnapshotPlan, staged: StagedFolder, counts: RowCounts
+) -> Reviewed:
+    """Compare a snapshot with earlier ones and judge it, in one reading of them all.
+
+    Writes its changes, and its sellers anew with their sums and the verdict. Raises `OutputError` where what
+    was staged cannot be read.
+    """
+    day = plan.crawl_date
+    changes, sellers = (parquet_file(staged.snapshot(kind, day), plan.run_id) for kind in (CHANGES, SELLERS))
+    unsummed = staged.aside / sellers.name
+    sellers.rename(unsummed)
+    videos = SnapshotFiles.published(staged.folder, VIDEOS, day)
+    verdicts: list[Reviewed] = []
+
+    def judged(found: Measuring) -> Mapping[str, str]:
+        verdict, metadata = judge.judged(journal, plan, videos, counts, found)
+        verdicts.append(verdict)
+        return metadata
+
+    try:
+        found = compare(
+            *(plan.data, day, videos, SnapshotFiles((unsummed,)), changes, sellers, plan.run_id),
+            *(plan.window, plan.data_lag, judged),
+        )
+    except UnreadableError as error:
+        raise OutputError(f"what was just written cannot be read: {error}") from error
+    return replace(verdicts[-1], changes=found.counts, warnings=found.warnings)
