@@ -6,8 +6,10 @@ KILLS ?= 200
 TRIALS ?= 200
 FUZZ ?= 120
 FIRST ?= 0
+OUTAGES ?= 100
+HEALTHY ?= 100
 
-.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights fuzz crash damage bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +63,9 @@ tables: setup ## write options and exit codes into the docs and config/crawler.t
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
+
+simulate-outages: setup ## play OUTAGES outages between good nights, and HEALTHY projects of 20 healthy nights
+	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore outage_nights.py --outages $(OUTAGES) --healthy $(HEALTHY) --first $(FIRST)
 
 bench-credits: setup ## captured value by strategy (docs/credits.svg), planned nights, carry-forward
 	$(BIN)/python bench/credits.py docs/credits.svg

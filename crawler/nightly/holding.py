@@ -37,7 +37,9 @@ def hold_back(
     if reason is not None and not isinstance(reason, ImplausibleError):
         code = reason.exit_code
     sums = (sellers["total"], sellers["complete"], sellers["failed"])
-    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums)
+    before = Held.of(opened.journal)
+    differed = [] if before is None else before.differed
+    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums, differed)
     held.note(opened.journal, to_recheck, counted.pending.ids)
     accept = night.commands.accept(night.crawl_date)
     return weightiest(

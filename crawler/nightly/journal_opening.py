@@ -95,12 +95,7 @@ class JournalOpening:
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
-        suspicion = Suspicion.of(journal)
-        if suspicion is not None and suspicion.is_justified:
-            asked = suspicion.forget(segments)
-            release(journal)
-            self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
-            suspicion = None
+        self._forget_suspicious(journal, segments)
         if run.fresh or not len(to_recheck(journal)):
             journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):
@@ -114,7 +109,21 @@ class JournalOpening:
             stop=run.stop,
         )
         give_up_lost(night, journal, self.notes, "they are read in full now, from their second page on")
-        return OpenJournal(journal, segments, replace_guard, None if run.fresh else suspicion)
+        return OpenJournal(journal, segments, replace_guard, None if run.fresh else Suspicion.of(journal))
+
+    def _forget_suspicious(self, journal: Journal, segments: SegmentWriter) -> None:
+        """Forget the answers of runs before that their canaries speak against."""
+        suspicion = Suspicion.of(journal)
+        if suspicion is None or not (asked := suspicion.forget(segments)):
+            return
+        if suspicion.is_justified:
+            release(journal)
+            self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
+        else:
+            self.notes.add(
+                f"{asked} sellers that had videos before and now had none, or another's, are asked again: "
+                "the run before ended too early to tell whether that can be believed"
+            )
 
     def _note_list(self, journal: Journal) -> None:
         """Note list, flags and options; paths lead to the same files from every folder.

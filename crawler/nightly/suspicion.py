@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import orjson
+import pyarrow as pa
 
 from crawler.api.rows import read_rows
 from crawler.history.carrying import page_digest
@@ -78,11 +79,19 @@ class Suspicion:
         replace(self, is_confirmed=True).note(journal)
 
     def forget(self, segments: SegmentWriter) -> int:
-        """Forget the answers, so that their sellers are asked again; returns how many these are."""
+        """Forget answers, so that their sellers are asked again; returns how many these are.
+
+        All of them where they cannot be believed; where that is undecided, those that speak against it.
+        """
+        journal, facts = segments.journal, {CANARIES: ""}
+        if self.is_justified:
+            sellers = list(journal.sellers.answered_after(self.after))
+        elif self.canaries.decision is Decision.UNDECIDED and self.canaries.hits:
+            sellers, facts = [pa.array(self.canaries.hits, pa.string())], {}
+        else:
+            return 0
         segments.flush()
-        journal = segments.journal
-        sellers = list(journal.sellers.answered_after(self.after))
-        journal.previous.forget(sellers, **{CANARIES: ""})
+        journal.previous.forget(sellers, **facts)
         return sum(map(len, sellers))
 
     def note(self, journal: Journal) -> None:

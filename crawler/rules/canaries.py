@@ -120,7 +120,7 @@ class Canaries:
     tested over all canaries and for each region by itself. Where `still` is given (`still_rates`), so is
     whether the first page has the same figures as history, read `STILL_HOURS` or more before. The chance of a
     false stop is shared out between the tests. A canary that fails gives no answer. Where canaries run out
-    undecided, the run goes on.
+    undecided, the run goes on. `hits` are the sellers that answered with a fault.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class Canaries:
         self._still = SequentialTest(still, share) if still else None
         self._seen_ids: set[int] = set()
         self._kinds: Counter[str] = Counter()
+        self.hits: list[str] = []
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -149,6 +150,8 @@ class Canaries:
             return self.decision
         fault = self._fault(page)
         self._kinds[fault] += 1
+        if fault:
+            self.hits.append(page.seller_id)
         for place in ("", _of_region(canary.region)):
             if place in self._tests:
                 self._tests[place].observe(bool(fault))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,7 @@ class Held:
     """A night that is held back: the run that found it implausible, and a sentence for each reason.
 
     `exit_code` is what that run would have ended with otherwise, `stop_reason` why sellers are unfinished.
+    `differed` are sellers that some later run was answered otherwise for, but too few to believe it.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class Held:
     sellers: int
     complete: int
     failed: int
+    differed: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, journal: Journal) -> Self | None:
@@ -56,6 +58,14 @@ class Held:
         pq.write_table(pa.table({"seller_id": sellers, _IS_TO_RECHECK: is_to_recheck}), sink)
         with output_errors(str(path)):
             write_whole(path, memoryview(sink.getvalue()), private=True)
+        self.write(journal)
+
+    def remember(self, journal: Journal, differed: Iterable[str]) -> None:
+        """Note for which sellers a later run was answered otherwise."""
+        replace(self, differed=sorted(differed)).write(journal)
+
+    def write(self, journal: Journal) -> None:
+        """Write it as it is."""
         journal.note(**{_NOTE: orjson.dumps(asdict(self)).decode()})
 
 

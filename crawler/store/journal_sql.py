@@ -173,6 +173,8 @@ FORGET = (
                 AS spent
         FROM listed LEFT JOIN anew USING (seller_id) LEFT JOIN outlay USING (seller_id))""",
     *(f"DELETE FROM {table} WHERE seller_id IN (SELECT seller_id FROM listed)" for table in _OF_CRAWL),
+    # They stay known: the rows of sellers that are not would be published.
+    "INSERT OR REPLACE INTO outlay SELECT seller_id, 0, row_checksum(seller_id, 0) FROM listed",
 )
 
 FORGET_PREVIOUS = "DELETE FROM former WHERE seller_id IN (SELECT seller_id FROM listed)"

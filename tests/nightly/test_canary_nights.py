@@ -130,6 +130,7 @@ def test_a_held_night_is_gone_on_with_where_its_recheck_was_cut_off(folder: Path
     spent = held["credits"]["spent_for_date"]
     cut = served(folder, None, f"--budget={spent + 100}", code=3)
     assert cut["requests"]["sent"] == 100
+    assert cut["rows"]["written"] < held["rows"]["written"]
     report = served(folder, None)
     assert report["published"]
     assert report["requests"]["sent"] < held["requests"]["sent"]
