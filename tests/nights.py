@@ -76,7 +76,7 @@ DATE = date(2026, 11, 23)
 MOST_RUNS = 12
 SIZES = (0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251, 604)
 MOST_PROBES = 25
-OUTAGE_EVERY = 36
+OUTAGE_EVERY = 40
 """Of so many seeds one plays an outage of a hundred sellers between good nights (`outage_nights.py`)."""
 
 
@@ -895,7 +895,7 @@ def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="night-", dir=base))
     try:
-        if seed % OUTAGE_EVERY == 0:
+        if seed % OUTAGE_EVERY == OUTAGE_EVERY // 2:
             project = play_outage(seed, folder)
             return seed, None, project.digest(), project.runs, project.all_sent
         night = play(seed, folder)

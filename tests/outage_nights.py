@@ -164,7 +164,7 @@ class Project:
                 "sellers.csv",
                 self.day,
                 signals,
-                self._world(outage, cut, signals),
+                self.world(outage, cut, signals),
             )
             report = run_night(asked)
         except Crash:
@@ -205,7 +205,7 @@ class Project:
 
         return reach
 
-    def _world(self, outage: str | None, cut: Cut, signals: Signals) -> World:
+    def world(self, outage: str | None, cut: Cut, signals: Signals) -> World:
         return World(
             now=self.now,
             token=lambda: f"{self.runs:04}",

@@ -31,6 +31,8 @@ _ODD_CHANCE = 1e-3
 _IMPLAUSIBLE_CHANCE = 1e-5
 _FEW_ROWS = 20
 """Fields and totals of fewer rows follow the whims of one seller."""
+_MOST_NAMED, _MOST_NEW_NAMED = 15, 5
+"""Columns, regions or fields that a sentence names at most: all columns, but not all that an API invents."""
 _ESSENTIAL = frozenset((*COUNT_COLUMNS, "create_time"))
 
 
@@ -270,9 +272,33 @@ def _measured(measures: Measures) -> Iterator[_Measured]:
         yield _Measured("still", "", compared.still, compared.still.whole)
 
 
+class _Beyond(NamedTuple):
+    """A share that is beyond its band."""
+
+    kind: Plausibility
+    measured: _Measured
+    band: Band
+
+    @property
+    def weight(self) -> tuple[int, bool, float]:
+        """The gravest is the greatest; of equal ones that of the whole list, then the largest share."""
+        return [*Plausibility].index(self.kind), not self.measured.of, self.measured.share.value
+
+
 def _judged_shares(
     measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings
 ) -> Iterator[_Finding]:
+    """One finding a measure: columns or regions that are beyond their limits are often so together."""
+    found: dict[str, list[_Beyond]] = {}
+    for each in _beyond(measures, past, limits):
+        found.setdefault(each.measured.name, []).append(each)
+    for name, together in found.items():
+        worst = max(together, key=lambda each: each.weight)
+        others = [each.measured.of for each in together if each is not worst]
+        yield _Finding(worst.kind, _sentence(worst, others, measures.compared), name)
+
+
+def _beyond(measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings) -> Iterator[_Beyond]:
     seen: dict[tuple[str, str], list[float]] = {}
     for night in past:
         for name, of, share, *_ in _measured(night):
@@ -294,7 +320,7 @@ def _judged_shares(
         if kind is Plausibility.IMPLAUSIBLE and is_odd_at_most:
             kind = Plausibility.ODD
         if kind is not Plausibility.PLAUSIBLE:
-            yield _Finding(kind, _sentence(measured, band, measures.compared), measured.name)
+            yield _Beyond(kind, measured, band)
 
 
 def _kind(measured: _Measured, band: Band) -> Plausibility:
@@ -308,7 +334,9 @@ def _kind(measured: _Measured, band: Band) -> Plausibility:
     return Plausibility.ODD if chance < _ODD_CHANCE else Plausibility.PLAUSIBLE
 
 
-def _sentence(measured: _Measured, band: Band, compared: Comparison | None) -> str:
+def _sentence(worst: _Beyond, others: Sequence[str], compared: Comparison | None) -> str:
+    """What is beyond its limit in figures; `others` are columns or regions that are so too."""
+    _, measured, band = worst
     of = measured.of
     if measured.name == "emptied" and of:
         of = f" of {of}"
@@ -319,7 +347,13 @@ def _sentence(measured: _Measured, band: Band, compared: Comparison | None) -> s
     if compared and measured.of in compared.before:
         sums = f"from {compared.before[measured.of]:,.0f} to {compared.now.get(measured.of, 0):,.0f}"
     words = _SENTENCES[measured.name].format(part=part, whole=whole, of=of, sums=sums)
-    return f"{words} ({measured.share.value:.1%}; up to {band.odd:.1%} is usual)."
+    likewise = f"; likewise {_listed(others, _MOST_NAMED)}" if others else ""
+    return f"{words} ({measured.share.value:.1%}; up to {band.odd:.1%} is usual){likewise}."
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    beyond = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + beyond
 
 
 def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:
@@ -327,13 +361,15 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
     if measures.rows < _FEW_ROWS:
         return
     before = past[-1].missing_fields if past else frozenset(measures.missing_fields - _ESSENTIAL)
-    for name in sorted(measures.missing_fields - before):
-        kind = Plausibility.IMPLAUSIBLE if past and name in _ESSENTIAL else Plausibility.ODD
-        yield _Finding(kind, f"The field {name} is missing in all {measures.rows:,} rows.")
+    if gone := sorted(measures.missing_fields - before, key=lambda name: (name not in _ESSENTIAL, name)):
+        kind = Plausibility.IMPLAUSIBLE if past and gone[0] in _ESSENTIAL else Plausibility.ODD
+        field_is = "field is" if len(gone) == 1 else "fields are"
+        rows = f"all {measures.rows:,} rows"
+        yield _Finding(kind, f"{len(gone)} {field_is} missing in {rows}: {_listed(gone, _MOST_NAMED)}.")
     known = frozenset[str]().union(*(night.unknown_fields for night in past))
     new = sorted(measures.unknown_fields - known) if past else []
     if new:
-        names = ", ".join(new[:5]) + (" …" if len(new) > 5 else "")
+        names = _listed(new, _MOST_NEW_NAMED)
         yield _Finding(Plausibility.ODD, f"Rows have {len(new)} fields never seen before: {names}.")
 
 

@@ -180,7 +180,7 @@ def test_fields_never_seen_before() -> None:
 
 def test_fields_gone() -> None:
     counter, other = (alone(missing_fields=frozenset({name})) for name in ("total_digg_cnt", "avatar"))
-    assert "total_digg_cnt is missing in all 1,000 rows" in reason(counter, IMPLAUSIBLE)
+    assert reason(counter, IMPLAUSIBLE) == "1 field is missing in all 1,000 rows: total_digg_cnt."
     reason(counter, ODD, [])
     reason(other, ODD)
     for night in (counter, other):
@@ -209,6 +209,31 @@ def test_the_gravest_reason_comes_first() -> None:
     kind, reasons, _ = judge(night, PAST)
     assert kind is IMPLAUSIBLE
     assert [said.startswith("60 of 60") for said in reasons] == [True, False]
+
+
+def test_columns_are_named_in_one_reason_a_measure() -> None:
+    """With the gravest of them and its figures; a list of reasons tells measures apart."""
+    fallen = {name: Share(40 + at, 100) for at, name in enumerate(FIGURES)} | {"rows": Share(25, 100)}
+    nulls = {name: Share(1000, 1000) for name in FIGURES[1:]}
+    night = replace(beside(fallen=fallen), nulls=nulls, missing_fields=frozenset(FIGURES[1:]))
+    kind, reasons, measures = judge(night, PAST)
+    assert kind is IMPLAUSIBLE
+    assert len(reasons) == 3
+    assert measures == ("nulls", "fallen", "")
+    said = reasons[1]
+    assert said.startswith("total_video_sale_gmv_amt fell by more than a tenth at 46 of 100 sellers")
+    assert said.endswith("; likewise rows, " + ", ".join(FIGURES[1:-1]) + ".")
+    assert reasons[0].startswith("total_views_cnt is null in 1,000 of 1,000 rows")
+    assert reasons[2].startswith("6 fields are missing in all 1,000 rows: ")
+
+
+def test_regions_are_named_beside_the_whole_list() -> None:
+    regions = {name: Share(20, 20) for name in ("MY", "TH", "VN")}
+    said = reason(beside(emptied=Share(60, 60), regions=regions), IMPLAUSIBLE)
+    assert said.startswith("60 of 60 sellers that had videos")
+    assert said.endswith("; likewise MY, TH, VN.")
+    many = {f"R{number}": Share(20, 20) for number in range(20)}
+    assert reason(beside(emptied=Share(400, 400), regions=many), IMPLAUSIBLE).endswith("R14 and 5 more.")
 
 
 def test_a_setting_moves_its_limit() -> None:
