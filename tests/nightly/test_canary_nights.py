@@ -161,10 +161,11 @@ def test_a_kill_after_the_answers_that_stop_a_run_forgets_no_suspicion(folder: P
     assert any("could not be believed are asked again" in note for note in report["notes"])
 
 
-def test_the_next_run_goes_on_with_the_test_of_a_run_that_was_killed(folder: Path) -> None:
+def test_canaries_of_a_run_that_was_killed_undecided_are_asked_again(folder: Path) -> None:
+    """Those that had no videos any more: four are no proof, and must not stay finished."""
     assert killed(folder, "empty", "commit.durable:4", "--workers=1") == 4
     stopped = served(folder, "empty", "--workers=1", code=10)
-    assert stopped["requests"]["sent"] == 2
+    assert stopped["requests"]["sent"] == 6
     served(folder, None)
     assert is_true(folder)
 
