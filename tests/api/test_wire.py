@@ -93,7 +93,7 @@ def test_the_versions_tried_are_the_lowest_allowed_and_the_one_pinned() -> None:
 def test_no_other_module_knows_the_less_public_parts() -> None:
     private = re.compile(
         r"aiohttp\.(client_proto|connector|client_reqrep|http_parser|http_exceptions)|ResponseHandler"
-        r"|TCPConnector|ClientRequest\b|from aiohttp import (?!web$)"
+        r"|ClientRequest\b|from aiohttp import (?!web$)"
     )
     knowing = [
         path.relative_to(ROOT).as_posix()
