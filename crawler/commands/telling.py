@@ -142,4 +142,4 @@ def _meter(settings: Settings) -> Meter | None:
         return None
     from crawler.metrics.meter import Meter  # noqa: PLC0415 - most runs write none
 
-    return Meter(settings.metrics.textfile, settings.notify.ok)
+    return Meter(settings.metrics.textfile, settings.notify.ok, settings.run.qps)

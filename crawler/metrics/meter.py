@@ -25,8 +25,9 @@ _MAX_BYTES = 1 << 20
 class Meter:
     """Writes one file; use it by `crawling`, then `ended` or `ended_early`."""
 
-    def __init__(self, path: Path, ok: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, ok: tuple[int, ...], qps: float) -> None:
         self._path = path
+        self._qps = qps
         self._ok = ok
         self._figures: CrawlFigures | None = None
         self._began = 0.0
@@ -74,7 +75,7 @@ class Meter:
     def _write_often(self) -> None:
         while not self._is_over.is_set():
             if self._figures is not None:
-                self._write(while_running(self._figures, self._began, time.time()), is_last=False)
+                self._write(while_running(self._figures, self._qps, self._began, time.time()), is_last=False)
             self._is_over.wait(EVERY_S)
 
     def _write_last(self, values: Callable[[], Values]) -> str | None:

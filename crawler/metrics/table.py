@@ -63,7 +63,7 @@ SECONDS = Metric(
     is_live=True,
 )
 RATE = _live("requests_per_second", "Requests a second of this run, over all of its crawl")
-RATE_LIMIT = _gauge("requests_per_second_limit", "The ceiling, run.qps")
+RATE_LIMIT = _live("requests_per_second_limit", "The ceiling, run.qps")
 
 METRICS = (
     *(INFO, WRITTEN, RUNNING, STARTED, ENDED, SUCCEEDED_AT, SUCCESS_ROWS, SUCCESS, EXIT_CODE, PLAUSIBILITY),

@@ -22,8 +22,8 @@ Samples = dict[str, Mapping[str, float]]
 _ROWS = ("received", "carried", "duplicate", "rejected", "written")
 
 
-def while_running(figures: CrawlFigures, began: float, now: float) -> Samples:
-    """What is known of a run that crawls since `began`; both are epoch seconds."""
+def while_running(figures: CrawlFigures, qps: float, began: float, now: float) -> Samples:
+    """What is known of a run that crawls since `began`, which is in epoch seconds as `now` is."""
     spent = figures.spent_before + figures.sent
     budget = figures.budget
     return _values(
@@ -38,6 +38,7 @@ def while_running(figures: CrawlFigures, began: float, now: float) -> Samples:
         (table.DATE_BUDGET, budget),
         (table.DATE_LEFT, None if budget is None else budget - spent),
         (table.RATE, figures.sent / max(now - began, 1e-3)),
+        (table.RATE_LIMIT, qps),
     ) | {
         table.REQUESTS.name: dict(figures.by_status),
         table.SECONDS.name: _histogram(figures.latencies),

@@ -102,7 +102,7 @@ class Notifier:
             async with asyncio.timeout(seconds + _SPARE_S / 2):
                 faults = await asyncio.gather(*jobs)
         except (TimeoutError, asyncio.CancelledError):
-            return ["not all was told of this run: it was told to end, or time was up"]
+            return ["not all was told of this run: a signal ended that, or its time was up"]
         return [fault for fault in faults if fault]
 
     async def _last_ping(self, outcome: Outcome, seconds: float) -> str | None:

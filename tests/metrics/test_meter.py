@@ -91,6 +91,7 @@ def test_a_run_that_goes_on_shows_and_one_that_was_killed_stays(night: Begin) ->
         time.sleep(0.02)
     live = metrics(path)
     assert live["sellers_listed"] == 30
+    assert live["requests_per_second_limit"] == 5
     assert live["last_success_rows"] == good["last_success_rows"]
     assert live["last_start_timestamp_seconds"] > good["last_start_timestamp_seconds"]
     process.kill()
@@ -142,7 +143,7 @@ def test_the_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "crawler.prom"
     former = os.umask(0o077)
     try:
-        meter = Meter(path, (0,))
+        meter = Meter(path, (0,), 5.0)
         meter.crawling(figures())
         while not path.exists():
             time.sleep(0.01)
@@ -158,7 +159,7 @@ def test_it_is_written_again_and_again_and_never_half(
 ) -> None:
     monkeypatch.setattr(metering, "EVERY_S", 0.005)
     path, sent = tmp_path / "crawler.prom", count()
-    meter, seen = Meter(path, (0,)), set[float]()
+    meter, seen = Meter(path, (0,), 5.0), set[float]()
     meter.crawling(figures(partial(next, sent)))
     until = time.monotonic() + 20
     while len(seen) < 5 and time.monotonic() < until:

@@ -104,7 +104,7 @@ def test_a_spent_budget_is_a_success_unless_it_is_not(night: Begin, good: Receiv
         ("no list", 2, "Missing argument 'SELLERS'"),
         ("key", 2, "no API key"),
         ("setting", 2, "run.qps"),
-        ("lock", 7, "is in use by"),
+        ("lock", 7, "other"),
         ("future", 2, "2999-01-01"),
     ],
 )
