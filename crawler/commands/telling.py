@@ -29,7 +29,8 @@ class Telling:
         self._settings = settings
         self._crawl_date = settings.run.crawl_date
         self._secrets = [os.environ.get(KEY_VARIABLE, "").strip()]
-        self._notifier = _notifier(settings.notify)
+        self._notifier, fault = _notifier(settings.notify)
+        self._warn_if(fault)
         self._meter = _meter(settings)
         self._is_over = False
 
@@ -64,7 +65,7 @@ class Telling:
             from crawler.store.layout import RunFolder  # noqa: PLC0415 - a run that does not begin is light
 
             path = RunFolder(self._settings.run.data, report.run_id).report
-            self._tell(report.as_json(), path if path.exists() else None)
+            self._tell(report.as_json(), path if os.access(path, os.F_OK) else None)
 
     def ended_early(self, exit_code: int, message: str) -> None:
         """Tell that the run ended before it had a report."""
@@ -100,7 +101,12 @@ class Telling:
         from crawler.notify.messages import outcome, proxy_passwords  # noqa: PLC0415 - most runs tell nobody
 
         secrets = [*self._secrets, *proxy_passwords()]
-        for fault in self._notifier.end(outcome(document, self._settings.notify.ok, secrets, report)):
+        try:
+            told = outcome(document, self._settings.notify.ok, secrets, report)
+            faults = self._notifier.end(told)
+        except Exception as error:  # noqa: BLE001 - a fault of telling is no fault of the run
+            faults = [f"nobody was told of this run: {type(error).__name__}: {error}"]
+        for fault in faults:
             self._warn_if(fault)
 
     def _warn_if(self, fault: str | None) -> None:
@@ -126,15 +132,16 @@ def told(settings: Settings, described: Callable[[Exception], tuple[int, str]]) 
         telling.close()
 
 
-def _notifier(settings: NotifySettings) -> Notifier | None:
+def _notifier(settings: NotifySettings) -> tuple[Notifier | None, str | None]:
+    """Who tells; or why nobody can, where somebody should."""
     if settings.ping_url is None and settings.webhook_url is None and settings.command is None:
-        return None
+        return None, None
     from crawler.notify.notifier import Notifier  # noqa: PLC0415 - most runs tell nobody
 
     try:
-        return Notifier(settings)
-    except (RuntimeError, OSError):  # no thread, or no file, is to be had: the run will say so
-        return None
+        return Notifier(settings), None
+    except (RuntimeError, OSError) as error:  # no thread, or no file, is to be had
+        return None, f"nobody can be told of this run: {error}"
 
 
 def _meter(settings: Settings) -> Meter | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from crawler.exit_codes import LOCKED
@@ -33,7 +34,6 @@ class Meter:
         self._began = 0.0
         self._earlier: Values | None = None
         self._writing = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._is_over = threading.Event()
         self._fault: str | None = None
         self._is_said = False
@@ -41,10 +41,9 @@ class Meter:
     def crawling(self, figures: CrawlFigures) -> None:
         """Write these figures from now on."""
         self._figures = figures
-        if self._thread is None:
+        if not self._began:
             self._began = time.time()
-            self._thread = threading.Thread(target=self._write_often, name="metrics", daemon=True)
-            self._thread.start()
+            self._begin(self._write_often)
 
     def fault_so_far(self) -> str | None:
         """Why metrics could not be written; said once."""
@@ -56,14 +55,14 @@ class Meter:
     def ended(self, report: RunReport) -> str | None:
         """Write what the report says; returns why that could not be, if nobody was told of it yet."""
         is_ok, latencies = report.exit_code in self._ok, self._latencies()
-        return self._write_last(lambda: at_the_end(report, latencies, is_ok=is_ok, now=time.time()))
+        return self._write_last(partial(at_the_end, report, latencies, is_ok=is_ok, now=time.time()))
 
     def ended_early(self, exit_code: int) -> str | None:
         """Do the same for a run without a report, unless another run writes here."""
         if exit_code == LOCKED.number:
             return None
         now, is_ok = time.time(), exit_code in self._ok
-        return self._write_last(lambda: without_report(exit_code, is_ok=is_ok, ended=now, now=now))
+        return self._write_last(partial(without_report, exit_code, is_ok=is_ok, ended=now, now=now))
 
     def close(self) -> None:
         """Write no more."""
@@ -74,22 +73,31 @@ class Meter:
 
     def _write_often(self) -> None:
         while not self._is_over.is_set():
-            if self._figures is not None:
-                self._write(while_running(self._figures, self._qps, self._began, time.time()), is_last=False)
+            if (figures := self._figures) is not None:
+                now = time.time()
+                self._write(partial(while_running, figures, self._qps, self._began, now), is_last=False)
             self._is_over.wait(EVERY_S)
 
     def _write_last(self, values: Callable[[], Values]) -> str | None:
         self._is_over.set()
-        last = threading.Thread(
-            target=lambda: self._write(values(), is_last=True), name="metrics", daemon=True
-        )
-        last.start()
-        last.join(_PATIENCE_S)
-        if last.is_alive():
+        last = self._begin(partial(self._write, values, is_last=True))
+        if last is not None:
+            last.join(_PATIENCE_S)
+        if last is not None and last.is_alive():
             self._fault = f"metrics are not written: {self._path} did not take them within {_PATIENCE_S:g} s"
         return self.fault_so_far()
 
-    def _write(self, values: Values, *, is_last: bool) -> None:
+    def _begin(self, work: Callable[[], None]) -> threading.Thread | None:
+        """A thread that works; None where none is to be had."""
+        thread = threading.Thread(target=work, name="metrics", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._fault = f"metrics are not written: {error}"
+            return None
+        return thread
+
+    def _write(self, values: Callable[[], Values], *, is_last: bool) -> None:
         """Write the values over those of the run before; whatever fails becomes the fault."""
         with self._writing:
             if self._is_over.is_set() and not is_last:
@@ -99,7 +107,7 @@ class Meter:
 
                 if self._earlier is None:
                     self._earlier = from_text(_text_at(self._path))
-                _replace(self._path, as_text(over(self._earlier, values)))
+                _replace(self._path, as_text(over(self._earlier, values())))
             except Exception as error:  # noqa: BLE001 - metrics harm no run
                 why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
                 self._fault = f"metrics are not written: {self._path}: {why}"

@@ -15,13 +15,18 @@ _CLOSING_S = 1.0
 class Courier:
     """Runs coroutines beside the caller, who may wait for them or leave them behind.
 
-    The thread is a daemon: whatever still hangs in it when the program ends, ends with it.
+    The thread is a daemon: whatever still hangs in it when the program ends, ends with it. Raises
+    `RuntimeError` where no thread is to be had.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="notify", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def post(self, job: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Begin a job."""

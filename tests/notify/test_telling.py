@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from conftest import DATE, SMALL, Night
 from receivers import Receiver, by_path, drips, floods, hangs, in_turn, receiver, says
 
@@ -387,3 +388,44 @@ def test_a_full_disk_does_not_keep_it_from_being_told(night: Begin, good: Receiv
     config.write_text(config.read_text() + "\n[journal]\nreserve_mib = 1000000000\n")
     job.run(source, "--config", str(config), code=8)
     assert good.paths()[-1] == "/c/8"
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, job: Night, source: Path, *words: str, **environ: str) -> Result:
+    """A run in this process, whose parts can be made to fail."""
+    for name, value in {**job.environ(), **environ}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(job.folder)
+    return CliRunner().invoke(cli, ["run", str(source), "--crawl-date", DATE, *words], standalone_mode=False)
+
+
+def test_a_machine_without_a_thread_to_spare_still_crawls(
+    night: Begin, good: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(2))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name in {"notify", "metrics"}:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    path = str(job.folder / "crawler.prom")
+    tell_of = {"CRAWLER_NOTIFY_PING_URL": good.address, "CRAWLER_METRICS_TEXTFILE": path}
+    ended = begun(monkeypatch, job, source, **tell_of)
+    assert ended.return_value == 0, ended.output
+    assert "nobody can be told of this run: can't start new thread" in ended.stderr
+    assert "metrics are not written: can't start new thread" in ended.stderr
+    assert good.requests == []
+
+
+def test_a_fault_of_telling_is_no_fault_of_the_run(
+    night: Begin, good: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(2))
+    monkeypatch.setattr("crawler.notify.messages.as_head", lambda _report: dict[str, str]()["no"])
+    ended = begun(monkeypatch, job, source, CRAWLER_NOTIFY_PING_URL=good.address)
+    assert ended.return_value == 0, ended.output
+    assert "nobody was told of this run: KeyError" in ended.stderr
