@@ -9,7 +9,7 @@ FIRST ?= 0
 OUTAGES ?= 100
 HEALTHY ?= 100
 
-.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,9 @@ crash: setup ## kill the real process KILLS times, and compare
 
 damage: setup ## damage state of runs that were cut off TRIALS times, and go on
 	cd tests && ../$(BIN)/python -W ignore damage.py --trials $(TRIALS)
+
+cron: setup ## let real cron start a night: takes two minutes, needs root and cron
+	$(BIN)/pytest -q -rs tests/cron_night.py
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results

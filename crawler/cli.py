@@ -249,6 +249,20 @@ def changes(
 
 
 @cli.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
+@click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")
+def init(folder: Path, *, systemd: bool, cron: bool) -> int:
+    """Begin in a folder: settings, a sample list, a .gitignore for data and key, and the next commands.
+
+    DIR is the current folder unless named; it is made where it is not there. What is there is kept as it is.
+    """
+    from crawler.commands.init import init_command  # noqa: PLC0415 - heavy
+
+    return init_command(folder, systemd=systemd, cron=cron)
+
+
+@cli.command()
 @click.option(
     "--data",
     metavar="DIR",

@@ -5,25 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
-from itertools import zip_longest
 from pathlib import Path
-from textwrap import wrap
 
 from crawler.exit_codes import EXIT_CODES
 from crawler.metrics.table import METRICS, Metric
-from crawler.options import GROUPS, OPTIONS, SECTIONS, Choice, Option, Switch
+from crawler.options import GROUPS, OPTIONS, Option, Switch
+from crawler.settings.settings_file import settings_file
 
 ROOT = Path(__file__).parent.parent
-SETTINGS_HEAD = """\
-# Every setting, with its default. A flag beats the environment, which beats this file.
-# In the environment a setting is CRAWLER_<SECTION>_<NAME>, such as CRAWLER_JOURNAL_COMMIT_MS; where it has a
-# flag, also the flag's name: CRAWLER_QPS for --qps. CRAWLER_CONFIG names another file than this one.
-# A line that starts with "# name =" has no value by default: take the mark away to set one.
-# The API key is never kept here: it comes from KEYAPI_API_KEY, or from the file that api.key_file names."""
-MAX_COMMENT = 77
 CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")
 
 
@@ -66,40 +57,6 @@ def option_row(option: Option) -> tuple[object, ...]:
 def metric_row(metric: Metric) -> tuple[object, ...]:
     changes = "while running" if metric.is_live else "at the end"
     return f"`{metric.name}`", metric.kind, metric.label, changes, metric.help
-
-
-def settings_file() -> str:
-    """config/crawler.toml."""
-    lines = [SETTINGS_HEAD]
-    for section in SECTIONS:
-        lines += ["", f"[{section}]"]
-        lines += [setting_line(option) for name, option in OPTIONS.items() if name.startswith(f"{section}.")]
-    return "\n".join(lines) + "\n"
-
-
-def setting_line(option: Option) -> str:
-    key, default = option.name.partition(".")[2], option.default
-    is_bare = isinstance(default, bool | int | float | tuple)
-    plain = list(default) if isinstance(default, tuple) else default
-    value = str(plain).lower() if is_bare else json.dumps(str(default))
-    assignment = f"{key} = {value}" if default is not None else f"# {key} = {option.example}"
-    words = option.kind.allowed if isinstance(option.kind, Choice) else ""
-    words = f"left out: {option.default_words or 'none'}" if default is None else words
-    comment = comment_lines("; ".join(filter(None, (option.sentence, words))))
-    return "\n".join(
-        f"{begin:<30} # {line}" for begin, line in zip_longest((assignment,), comment, fillvalue="")
-    )
-
-
-def comment_lines(text: str) -> list[str]:
-    """The text on lines that fit beside the settings, broken after a semicolon where there is one."""
-    lines: list[str] = []
-    for clause in re.split("(?<=;) ", text):
-        if lines and len(f"{lines[-1]} {clause}") <= MAX_COMMENT:
-            lines[-1] += f" {clause}"
-        else:
-            lines += wrap(clause, MAX_COMMENT)
-    return lines
 
 
 def made() -> dict[Path, str]:

@@ -136,6 +136,24 @@ def write_whole(path: Path, content: bytes | memoryview, *, private: bool = Fals
         temporary.unlink(missing_ok=True)
 
 
+def write_new(path: Path, content: str) -> bool:
+    """Write a file where nothing has its name, else return False; leaves no half one. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = path.open("x", encoding="utf-8")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
 def swap_in(staged: Path, live: Path) -> None:
     """Put the folder `staged` in the place of `live`; what was live is then at `staged`, or gone.
 

@@ -21,6 +21,7 @@ WITH_OWN_FILES = {
     "commands/demo.py": "the seller list of the demo, and what its reader is to type",
     "store/files.py": "temporary files beside the one that is written",
     "nightly/shell.py": "the program's own path",
+    "scaffold/job.py": "the program's own path, for who has no PATH",
 }
 NAMES = re.compile(
     r"crawl_date=|\.sqlite\b|\.stdin\.parquet|\*\.parquet|\.list$|\.sha256$|\.segments$|\.carried$"
