@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from crawler.exit_codes import EXIT_CODES, verdict_of
@@ -43,17 +44,19 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     if known is not None and code:
         yield f"meaning: {_plain(known.meaning)}"
     plausibility = part(report, "plausibility")
-    if plausibility.get("reasons"):
+    reasons = listed(plausibility, "reasons")
+    if reasons:
         yield f"the night is {plausibility.get('verdict')}:"
-        yield from _items(plausibility["reasons"])
-    if report.get("message"):
+        yield from _items(reasons)
+    if report.get("message") and (known is None or report["message"] != known.meaning):
         yield from str(report["message"]).split("\n")
     yield from _figures(report)
     if known is not None and code:
         yield f"what to do: {_plain(known.advice)}"
     if report.get("go_on"):
         yield f"go on with it by: {report['go_on']}"
-    yield from _items(listed(report, "notes")[:_NOTES])
+    notes = (note for note in listed(report, "notes") if not any(str(why) in str(note) for why in reasons))
+    yield from _items(islice(notes, _NOTES))
     if report.get("run_id"):
         yield f"run {report['run_id']}, {report.get('started_at')} to {report.get('finished_at')}"
 

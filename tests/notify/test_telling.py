@@ -17,6 +17,7 @@ from receivers import Receiver, by_path, drips, floods, hangs, in_turn, receiver
 
 from crawler.cli import cli
 from crawler.notify.messages import ping_address
+from crawler.report.progress import LOG
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
@@ -395,6 +396,7 @@ def begun(monkeypatch: pytest.MonkeyPatch, job: Night, source: Path, *words: str
     for name, value in {**job.environ(), **environ}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(job.folder)
+    monkeypatch.setattr(LOG, "handlers", [])
     return CliRunner().invoke(cli, ["run", str(source), "--crawl-date", DATE, *words], standalone_mode=False)
 
 

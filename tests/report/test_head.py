@@ -22,7 +22,7 @@ REPORT: dict[str, Any] = {
     "qps": {"limit": 5, "achieved": 4.9},
     "requests": {"sent": 7},
     "go_on": "crawler run x",
-    "notes": ["a \x1b[31mnote\nof two lines"],
+    "notes": ["the night is implausible: all lists are empty.", "a \x1b[31mnote\nof two lines"],
     "run_id": "R",
     "started_at": "S",
     "finished_at": "F",
@@ -52,6 +52,11 @@ def test_the_verdict_comes_first_and_each_text_stays_on_its_line() -> None:
 def test_what_is_missing_is_left_out() -> None:
     assert as_head({"exit_code": 0}) == "crawl: complete, exit code 0\n"
     assert as_head({}) == "crawl: unknown, exit code \N{EN DASH}\n"
+
+
+def test_nothing_is_said_twice() -> None:
+    left = EXIT_CODES[141].meaning
+    assert as_head({"exit_code": 141, "message": left}).count("the reader of standard output") == 1
 
 
 def test_it_is_cut_at_a_whole_character() -> None:
