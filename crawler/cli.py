@@ -150,7 +150,12 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
 @option_of(OPTIONS["run.data"])
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@_number("--limit", click.IntRange(1), 20, "How many runs to list, the latest first.")
+@_number("--limit", click.IntRange(1), 20, "How many nights to list, the latest first.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Follow the run under way until it ends, then say how; --json: a line a look.",
+)
 @click.option(
     "--max-age",
     metavar="26h",
@@ -159,10 +164,19 @@ def check(sellers: str | None, config: str | None, *, online: bool, **options: A
     "or 1 where it is older or there is none.",
 )
 def status(
-    config: str | None, limit: int, max_age: timedelta | None, *, as_json: bool, **options: Any
+    config: str | None, limit: int, max_age: timedelta | None, *, as_json: bool, watch: bool, **options: Any
 ) -> int:
-    """List past runs, credits spent, and what is unfinished, with the commands that go on."""
+    """List past nights and the dates that were missed, credits spent, and what is unfinished.
+
+    For what is unfinished the commands are printed that go on with it.
+    """
+    if watch and max_age is not None:
+        raise click.UsageError("--watch and --max-age do not go together.")
     loaded = _load(config, options)
+    if watch:
+        from crawler.commands.watching import watch_command  # noqa: PLC0415 - heavy
+
+        return watch_command(loaded.settings.run.data, as_json=as_json)
     if max_age is not None:
         from crawler.commands.freshness import freshness_command  # noqa: PLC0415 - heavy
 

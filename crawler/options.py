@@ -361,6 +361,13 @@ class RunSettings:
         Number(0, 876_000, "a number of hours", unit="h"),
         'Hours after its first run began a crawl date is closed by itself; "36 h" as well',
     )
+    every: int = _setting(
+        1,
+        _whole(1, 366, "a whole number of days", unit="d"),
+        'Days from one wanted night to the next, "7d" as well: `status` and the next report name the dates '
+        "that were missed",
+        **_LOCAL,
+    )
     retry_failed: bool = _switch(
         _CRAWLED, "Ask again for sellers that failed by a 400, 404, 410, 422 or the like"
     )

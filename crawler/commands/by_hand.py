@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from datetime import date
 
-from crawler.commands.status import require_data_folder
 from crawler.models.errors import InputError
 from crawler.nightly.by_hand import ByHand, accept_date, close_date
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.settings.values import read_crawl_date
+from crawler.store.layout import require_data_folder
 
 
 def close_command(settings: Settings, crawl_date: str) -> int:

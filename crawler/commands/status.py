@@ -5,42 +5,53 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
-from crawler.exit_codes import IMPLAUSIBLE, verdict_of
-from crawler.models.errors import InputError
+from crawler.commands.watching import progress_in_words
+from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
+from crawler.nightly.past_nights import PastNight, minutes_of, past_nights, state_of, verdict_in_words
 from crawler.nightly.shell import Commands
 from crawler.options import CreditSettings
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
+from crawler.rules.nights import Gap, gaps
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
 from crawler.store.files import output_errors
-from crawler.store.layout import Layout
+from crawler.store.layout import Layout, require_data_folder
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import DateRecord, RunRecord
 from crawler.store.lock import Holder, holder_of
+from crawler.store.progress_file import progress_of
 from crawler.store.sqlite import state_errors
 
-_RUN_ROW = (
-    "{run_id:25}  {crawl_date:10}  {reserved:>8}  {rows:>9}  {sellers:>13}  {failed:>6}  {minutes:>7}  "
-    "{exit_code:>4}  {verdict}\n"
+_NIGHT_ROW = (
+    "{crawl_date:10}  {verdict:{width}}  {rows:>9}  {sellers:>13}  {failed:>6}  {credits:>8}  {minutes:>7}  "
+    "{latest_run}\n"
 )
 
 
-def require_data_folder(data: Path) -> None:
-    """Raise `InputError` where a folder holds nothing of this program's."""
-    if not Layout(data).state.is_dir():
-        what = "has no state/ in it, so no run wrote it" if data.is_dir() else "is no folder"
-        raise InputError(f"no data folder: {data} {what}; name the one that a run writes with --data")
+_NOTHING: dict[str, Any] = {
+    "nights": [],
+    "nights_in_all": 0,
+    "gaps": [],
+    "runs": [],
+    "runs_in_all": 0,
+    "unfinished": [],
+    "dates": [],
+    "running": None,
+    "progress": None,
+}
+"""What `--json` says where no run ever began."""
 
 
 def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime | None = None) -> int:
-    """Print the last `limit` runs of the data folder, the latest first, the month, and what is unfinished; 0.
+    """Print the last `limit` nights, the latest first, the month, and what is unfinished; 0.
 
     Raises `InputError` where it is no data folder.
     """
@@ -50,8 +61,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
     with output_errors(str(Layout(data).lock)):
         holder = holder_of(data)
     if not Layout(data).ledger.exists():
-        empty = {"runs": [], "runs_in_all": 0, "unfinished": [], "dates": [], "running": None}
-        sys.stdout.write(_as_json(empty) if as_json else f"no runs under {data}\n")
+        sys.stdout.write(_as_json(_NOTHING) if as_json else f"no runs under {data}\n")
         return 0
     with state_errors(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
@@ -60,24 +70,33 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
         commands = Commands(data, flags_of(loaded, ["run.data"]))
         dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
-    shown = [_run_line(run, holder, now) for run in runs[:limit]]
+    nights = past_nights(runs, holder, now)
+    today = now.astimezone(ZoneInfo(settings.run.timezone)).date()
+    missed = gaps((date.fromisoformat(night.crawl_date) for night in nights), settings.run.every, today)
+    progress = progress_of(data, holder)
     if as_json:
         figures = {
-            "runs": shown,
+            "nights": nights[:limit],
+            "nights_in_all": len(nights),
+            "gaps": missed,
+            "runs": [_run_line(run, holder, now) for run in runs[:limit]],
             "runs_in_all": len(runs),
             "unfinished": sorted(line.crawl_date for line in dates if line.state in {"unfinished", "held"}),
             "dates": dates,
             "running": holder,
+            "progress": progress,
             "month": month,
         }
         sys.stdout.write(_as_json(figures))
         return 0
-    _print_runs(shown)
-    if len(runs) > len(shown):
-        sys.stdout.write(f"{len(runs) - len(shown)} earlier runs are not shown (--limit {len(runs)} does)\n")
+    _print_nights(nights[:limit], missed)
+    if len(nights) > limit:
+        sys.stdout.write(f"{len(nights) - limit} earlier nights are not shown (--limit {len(nights)} does)\n")
+    _print_gaps(missed, settings.run.every)
     sys.stdout.write(f"credits in all: {sum(run.reserved for run in runs)}\n{_in_words(month)}\n")
     if holder is not None:
-        sys.stdout.write(f"running: {holder}\n")
+        so_far = "" if progress is None else f", {progress_in_words(progress)}"
+        sys.stdout.write(f"running: {holder}{so_far}\n")
     _print_dates(dates)
     return 0
 
@@ -87,24 +106,13 @@ def _as_json(figures: dict[str, Any]) -> str:
 
 
 def _run_line(run: RunRecord, holder: Holder | None, now: datetime) -> dict[str, Any]:
-    """A run with `--json`'s keys: `state` is finished, running or killed, `verdict` is for people."""
-    state, end = "finished", now
-    if run.finished_at is not None:
-        end = _moment(run.finished_at)
-    else:
-        state = "running" if holder is not None and holder.run_id == run.run_id else "killed"
-    minutes = None if state == "killed" else round((end - _moment(run.started_at)).total_seconds() / 60, 1)
-    verdict = state
-    if run.is_check:
-        verdict = "check --online"
-    elif run.exit_code is not None:
-        verdict = verdict_of(run.exit_code)
-    return {**asdict(run), "minutes": minutes, "state": state, "verdict": verdict}
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """A run with `--json`'s keys; `verdict` is for people."""
+    return {
+        **asdict(run),
+        "minutes": minutes_of(run, holder, now),
+        "state": state_of(run, holder),
+        "verdict": verdict_in_words(run, holder),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +174,28 @@ def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
     return forecast(today, limits.month_begins, limits.monthly_budget, spent, a_day)
 
 
-def _print_runs(runs: Sequence[dict[str, Any]]) -> None:
-    names = {"run_id": "run", "crawl_date": "crawl date", "reserved": "credits", "exit_code": "exit"}
-    others = ("rows", "sellers", "failed", "minutes", "verdict")
-    sys.stdout.write(_RUN_ROW.format(**names, **{name: name for name in others}))
-    for run in runs:
-        sellers = "-" if run["sellers"] is None else f"{run['complete']}/{run['sellers']}"
-        cells = {name: "-" if value is None else value for name, value in run.items()}
-        sys.stdout.write(_RUN_ROW.format(**{**cells, "sellers": sellers}))
+def _print_nights(nights: Sequence[PastNight], missed: Sequence[Gap]) -> None:
+    """The nights as a table, the latest first, and among them the dates on which nothing ran."""
+    width = max((len(night.verdict) for night in nights), default=0)
+    names = ("crawl_date", "verdict", "rows", "sellers", "failed", "credits", "minutes", "latest_run")
+    heads = {name: name.replace("_", " ") for name in names}
+    sys.stdout.write(_NIGHT_ROW.format(**heads, width=max(width, len("verdict"))))
+    left = list(missed)
+    for night in nights:
+        while left and left[-1].last.isoformat() > night.crawl_date:
+            gap = left.pop()
+            dates = "" if gap.dates == 1 else f" on {gap.dates} dates"
+            sys.stdout.write(f"{gap}  nothing ran{dates}\n")
+        cells = {name: "-" if value is None else value for name, value in asdict(night).items()}
+        cells["sellers"] = "-" if night.sellers is None else f"{night.complete}/{night.sellers}"
+        sys.stdout.write(_NIGHT_ROW.format(**cells, width=max(width, len("verdict"))))
+
+
+def _print_gaps(missed: Sequence[Gap], every: int) -> None:
+    if missed:
+        dates, last = sum(gap.dates for gap in missed), missed[-1].last
+        wanted = "daily" if every == 1 else f"every {every} days"
+        sys.stdout.write(f"gaps: {dates} wanted dates without a run, last {last} (run.every: {wanted})\n")
 
 
 def _print_dates(lines: Sequence[_DateLine]) -> None:

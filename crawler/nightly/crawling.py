@@ -153,6 +153,8 @@ class _Session:
             progress.tick()
             try:
                 self._opened.account.guard()
+                if self._engine is not None:
+                    self._opened.progress.tick(self._engine.figures)
                 check_room(night.settings, night.world)
                 if self._read_clock(api) >= _MIN_DATES:
                     require_begun(night.crawl_date, night.world.now(), self._clock_offset)

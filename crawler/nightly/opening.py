@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from crawler.models.errors import DisplacedError
 from crawler.nightly.account import Account, count_lost_credits, initial_pause_s
@@ -11,12 +12,14 @@ from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.night import Night, Notes
+from crawler.nightly.world import World
 from crawler.report.progress import LOG
 from crawler.rules.dates import doubt_by_last_run, stamp
 from crawler.store.journal import Journal
 from crawler.store.layout import log_of
 from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard
+from crawler.store.progress_file import ProgressFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Opened:
     initial_pause_s: float
     is_clock_doubtful: bool
     notes: Notes
+    progress: ProgressFile
 
     @property
     def journal(self) -> Journal:
@@ -87,6 +91,24 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         night.run.qps,
         account.in_words(),
     )
+    clock = partial(_stamp_of, night.world)
+    # Last, so that it is removed while the guard still knows every file.
+    progress = stack.enter_context(ProgressFile(data, run_id, night.crawl_date, clock, guard))
     return Opened(
-        night, run_id, started_at, dates, guard, ledger, store, account, pause_s, doubt is not None, notes
+        night,
+        run_id,
+        started_at,
+        dates,
+        guard,
+        ledger,
+        store,
+        account,
+        pause_s,
+        doubt is not None,
+        notes,
+        progress,
     )
+
+
+def _stamp_of(world: World) -> str:
+    return stamp(world.now())

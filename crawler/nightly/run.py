@@ -23,6 +23,7 @@ def run_night(night: Night) -> RunReport:
     with ExitStack() as stack:
         opened = open_date(night, stack)
         outcome = _choose_and_crawl(opened)
+        opened.progress.enter("publishing")
         published = publish(opened, outcome)
         return conclude(opened, outcome, published)
 

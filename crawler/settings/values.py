@@ -147,7 +147,7 @@ def _whole(kind: Number, raw: Any) -> int | str | None:
     if kind.word and raw == kind.word:
         return kind.word
     if isinstance(raw, str):
-        found = _WHOLE.fullmatch(raw.strip())
+        found = _WHOLE.fullmatch(raw.strip().removesuffix(kind.unit).rstrip())
         raw = found[1] if found else ""
     elif isinstance(raw, float) and not raw.is_integer():
         return None

@@ -154,6 +154,19 @@ def write_new(path: Path, content: str) -> bool:
     return True
 
 
+def replace_volatile(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, for its owner alone; its folder must be there, and nothing is synced.
+
+    Only one process may do so at a time. What has either name, a link perhaps, is not written to.
+    """
+    new = path.with_name(f".{path.name}")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    new.replace(path)
+
+
 def swap_in(staged: Path, live: Path) -> None:
     """Put the folder `staged` in the place of `live`; what was live is then at `staged`, or gone.
 

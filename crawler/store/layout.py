@@ -8,6 +8,7 @@
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `state/` | all below it: private, for the owner alone | |
 | `state/lock` | locked by the run under way | ever |
+| `state/progress.json` | what the run under way has done so far | one run |
 | `state/ledger.sqlite` | credits, runs and dates | ever |
 | `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
 | `state/journal/D.G.segments/` | the pages as rows | as long as the journal |
@@ -25,6 +26,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+
+from crawler.models.errors import InputError
 
 VIDEOS, SELLERS = "videos", "sellers"
 SNAPSHOT_KINDS = (VIDEOS, SELLERS)
@@ -49,6 +52,7 @@ class Layout:
         self.data = data
         self.state = data / "state"
         self.lock = self.state / "lock"
+        self.progress = self.state / "progress.json"
         self.ledger = self.state / LEDGER_NAME
         self.journals = self.state / "journal"
         self.staging = self.state / "staging"
@@ -75,6 +79,13 @@ class Layout:
     def snapshot(self, kind: str, day: date) -> Path:
         """The folder of a date's `VIDEOS`, `SELLERS` or `CHANGES`."""
         return self.kind(kind) / partition_of(day)
+
+
+def require_data_folder(data: Path) -> None:
+    """Raise `InputError` where a folder holds nothing of this program's."""
+    if not Layout(data).state.is_dir():
+        what = "has no state/ in it, so no run wrote it" if data.is_dir() else "is no folder"
+        raise InputError(f"no data folder: {data} {what}; name the one that a run writes with --data")
 
 
 class RunFolder:

@@ -219,7 +219,7 @@ def test_failed_sellers_are_known_to_status_to_resume_and_to_the_next_night(tmp_
         assert [run[name] for name in figures] == [6, 8, 6, 2, 1, 4, "some sellers failed", "finished"]
         assert 0 <= run["minutes"] < 1
         text = call(job, "status").stdout
-        assert re.search(r"6/8 +2 +0\.\d +4  some sellers failed", text)
+        assert re.search(r"some sellers failed +6 +6/8 +2 +\d+ +0\.\d ", text)
         assert f"unfinished: {DATE}\n" in text
         night = call(job, "run", str(source), "--crawl-date", "2026-11-24", code=4).stderr
         (line,) = (line for line in night.splitlines() if f"{DATE} is unfinished" in line)
@@ -294,7 +294,7 @@ def test_status_limits_the_runs_and_refuses_what_is_no_data_folder(night: Begin)
     runs = [job.run(source)["run_id"] for _ in range(3)]
     assert [run["run_id"] for run in status(job, "--limit", "2")["runs"]] == runs[:0:-1]
     text = call(job, "status", "--limit", "2").stdout
-    assert "1 earlier runs are not shown" in text
+    assert runs[2] in text
     assert runs[0] not in text
     call(job, "status", "--limit", "0", code=2)
 

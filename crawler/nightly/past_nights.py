@@ -1,0 +1,94 @@
+"""The past nights as the ledger knows them: one line a crawl date, whatever number of runs it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from crawler.exit_codes import verdict_of
+from crawler.store.ledger_records import RunRecord
+from crawler.store.lock import Holder
+
+_CHECK = "check --online"
+
+
+@dataclass(frozen=True, slots=True)
+class PastNight:
+    """A crawl date, with `--json`'s keys: how its latest run ended, what that left, and what all runs took.
+
+    `state` is finished, running or killed; None is what a killed run or an earlier ledger lacks. `credits`
+    holds those of checks.
+    """
+
+    crawl_date: str
+    verdict: str
+    state: str
+    exit_code: int | None
+    rows: int | None
+    sellers: int | None
+    complete: int | None
+    failed: int | None
+    credits: int
+    minutes: float | None
+    runs: int
+    latest_run: str
+
+
+def past_nights(runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> list[PastNight]:
+    """The nights of these runs, the latest date first; the latest run of each comes first in `runs`."""
+    by_date: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        by_date.setdefault(run.crawl_date, []).append(run)
+    nights = (_night(day, by_date[day], holder, now) for day in sorted(by_date, reverse=True))
+    return [night for night in nights if night is not None]
+
+
+def _night(day: str, runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> PastNight | None:
+    crawls = [run for run in runs if not run.is_check]
+    if not crawls:
+        return None
+    latest = crawls[0]
+    minutes = [took for run in crawls if (took := minutes_of(run, holder, now)) is not None]
+    return PastNight(
+        crawl_date=day,
+        verdict=verdict_in_words(latest, holder),
+        state=state_of(latest, holder),
+        exit_code=latest.exit_code,
+        rows=latest.rows,
+        sellers=latest.sellers,
+        complete=latest.complete,
+        failed=latest.failed,
+        credits=sum(run.reserved for run in runs),
+        minutes=round(sum(minutes), 1) if minutes else None,
+        runs=len(crawls),
+        latest_run=latest.run_id,
+    )
+
+
+def state_of(run: RunRecord, holder: Holder | None) -> str:
+    """Whether a run is finished, running or killed."""
+    if run.finished_at is not None:
+        return "finished"
+    return "running" if holder is not None and holder.run_id == run.run_id else "killed"
+
+
+def verdict_in_words(run: RunRecord, holder: Holder | None) -> str:
+    """How a run ended, for people."""
+    if run.is_check:
+        return _CHECK
+    return state_of(run, holder) if run.exit_code is None else verdict_of(run.exit_code)
+
+
+def minutes_of(run: RunRecord, holder: Holder | None, now: datetime) -> float | None:
+    """How long a run took, or has taken so far; None of one that was killed."""
+    state = state_of(run, holder)
+    if state == "killed":
+        return None
+    end = now if run.finished_at is None else _moment(run.finished_at)
+    return round((end - _moment(run.started_at)).total_seconds() / 60, 1)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
