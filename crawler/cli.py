@@ -230,8 +230,8 @@ def publish(config: str | None, crawl_date: str, *, accept: bool, **options: Any
     help="What movers and newcomers are ordered by.",
 )
 @_number("--top", click.IntRange(1, 100_000), 10, "How many videos of each list to print.")
-@click.option("--json", "form", flag_value="json", help="As JSON.")
-@click.option("--csv", "form", flag_value="csv", help="The rows of the lists as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="The rows of the lists as CSV.")
 @click.option(
     "--rebuild",
     is_flag=True,
@@ -242,8 +242,9 @@ def changes(
     crawl_date: str | None,
     by: str,
     top: int,
-    form: str | None,
     *,
+    as_json: bool,
+    as_csv: bool,
     rebuild: bool,
     **options: Any,
 ) -> int:
@@ -252,13 +253,16 @@ def changes(
     Movers gained most since they were last observed; newcomers were published or discovered; losses are
     gone. What each kind means is in docs/data.md.
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are two forms of the same: give one of them.")
     loaded = _load(config, options)
     from crawler.commands.changes import changes_command, rebuild_changes_command  # noqa: PLC0415 - heavy
 
     if rebuild:
-        if form == "csv":
+        if as_csv:
             raise click.UsageError("--rebuild prints text or --json, no --csv.")
-        return rebuild_changes_command(loaded, crawl_date, as_json=form == "json")
+        return rebuild_changes_command(loaded, crawl_date, as_json=as_json)
+    form = "json" if as_json else "csv" if as_csv else None
     return changes_command(loaded, crawl_date, by, top, form)
 
 

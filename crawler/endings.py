@@ -17,6 +17,7 @@ import click
 
 from crawler import __version__
 from crawler.exit_codes import INTERRUPTED, READER_LEFT
+from crawler.models.encodings import printable
 from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.settings.key import without_key
 
@@ -57,7 +58,8 @@ def _print_error(error: Exception) -> int:
     code, message = code_and_message(error)
     if code == CrawlerError.exit_code and not isinstance(error, CrawlerError):
         return _print_bug(error, message)
-    sys.stderr.write(f"crawler: {message}\n")
+    lines = "\n".join(map(printable, message.split("\n")))
+    sys.stderr.write(f"crawler: {lines}\n")
     if _is_of_standard_output(error):
         _leave_quietly()
     return code

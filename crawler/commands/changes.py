@@ -18,6 +18,7 @@ from rich.table import Table
 from crawler.history.movers import NightChanges, dates_with_changes, night_changes
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.encodings import printable
 from crawler.models.errors import InputError, OutputError
 from crawler.nightly.rebuilding import Rebuilt, rebuild
 from crawler.nightly.shell import Commands
@@ -32,6 +33,8 @@ _LONGEST_TEXT = 24
 _NAMES = {SortField.VIEWS: "views", SortField.SALES: "sales", SortField.GMV: "GMV"}
 _LISTS = {"movers": "mover", "newcomers": "newcomer", "losses": "loss"}
 _BORDER = 3
+_FULLWIDTH = "\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
+_FORMULA_BEGINS = (*"=+-@", *_FULLWIDTH, "\N{FULLWIDTH COMMERCIAL AT}")
 
 Row = dict[str, Any]
 
@@ -135,7 +138,15 @@ def _write_csv(found: NightChanges) -> None:
     writer.writerow(["list", *CHANGES_SCHEMA.names])
     for name, one in _LISTS.items():
         for row in getattr(found, name).to_pylist():
-            writer.writerow([one, *_plain(row).values()])
+            writer.writerow([one, *(_cell(value) for value in _plain(row).values())])
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a CSV. A text that a spreadsheet would take for a formula gets an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_BEGINS) else text
 
 
 def _plain(row: Row) -> Row:
@@ -200,9 +211,9 @@ def _words(head: str, name: str, spare: int = 0) -> _Column:
     def cell(row: Row) -> str:
         value = row[name]
         text = f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value or "-")
-        printable = "".join(each if each.isprintable() else "?" for each in text)
-        is_whole = not spare or len(printable) <= _LONGEST_TEXT
-        return printable if is_whole else f"{printable[: _LONGEST_TEXT - 1]}…"
+        shown = printable(text)
+        is_whole = not spare or len(shown) <= _LONGEST_TEXT
+        return shown if is_whole else f"{shown[: _LONGEST_TEXT - 1]}…"
 
     return _Column(head, cell, spare, is_number=False)
 

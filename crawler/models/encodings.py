@@ -48,3 +48,10 @@ def as_text(name: str) -> str:
 def as_name(text: str) -> str:
     """The file's name of which `as_text` made a text."""
     return _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), text)
+
+
+def printable(text: str) -> str:
+    r"""The text with what a terminal obeys, or a reader does not see, spelled out: `\x1b`, `\n`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from crawler.exit_codes import EXIT_CODES, verdict_of
+from crawler.models.encodings import printable
 from crawler.models.seller import SellerStatus
 from crawler.report.markup import listed, number, part, shown
 
@@ -21,7 +22,7 @@ def as_head(report: Mapping[str, Any]) -> str:
 
     Each text stays on its line, and its control characters are spelled out.
     """
-    return shortened("".join(f"{_printable(line)}\n" for line in _lines(report)), MAX_BYTES)
+    return shortened("".join(f"{printable(line)}\n" for line in _lines(report)), MAX_BYTES)
 
 
 def shortened(text: str, max_bytes: int) -> str:
@@ -30,10 +31,6 @@ def shortened(text: str, max_bytes: int) -> str:
     if len(content) <= max_bytes:
         return content.decode()
     return content[: max_bytes - len(_CUT.encode())].decode(errors="ignore") + _CUT
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from math import isfinite
 from pkgutil import get_data
 from typing import Any
 
+from crawler.models.encodings import printable
+
 _META = """\
 <meta charset="utf-8" />
 <meta name="viewport" content="width=device-width, initial-scale=1" />
@@ -57,7 +59,7 @@ def bar(figure: Any, total: Any) -> str:
 
 def _escaped(text: str) -> str:
     """Text that can neither be markup nor hide anything: control characters are spelled out."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    return escape(printable(text))
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
-from crawler.models.encodings import as_text
+from crawler.models.encodings import as_text, printable
 from crawler.options import LogSettings
 from crawler.ports import CrawlFigures
 
@@ -31,10 +31,16 @@ class _JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
+class _TextLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        # What a file's name or the API's text holds must not reach the terminal as it is.
+        return printable(super().format(record))
+
+
 def set_up_logging(settings: LogSettings, warnings: Iterable[str]) -> None:
     """Send log lines to standard error as text or JSON, `warnings` first; `quiet` leaves those and errors."""
     handler = _Lines(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    text = _TextLines("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     handler.setFormatter(_JsonLines() if settings.format == "json" else text)
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.WARNING if settings.quiet else logging.INFO)

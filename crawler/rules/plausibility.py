@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from crawler.models.api import COUNT_COLUMNS
+from crawler.models.encodings import printable
 from crawler.options import PlausibilitySettings
 
 ROWS = "rows"
@@ -33,6 +34,7 @@ _FEW_ROWS = 20
 """Fields and totals of fewer rows follow the whims of one seller."""
 _MOST_NAMED, _MOST_NEW_NAMED = 15, 5
 """Columns, regions or fields that a sentence names at most: all columns, but not all that an API invents."""
+_LONGEST_NAME = 40
 _ESSENTIAL = frozenset((*COUNT_COLUMNS, "create_time"))
 
 
@@ -339,7 +341,7 @@ def _sentence(worst: _Beyond, others: Sequence[str], compared: Comparison | None
     _, measured, band = worst
     of = measured.of
     if measured.name == "emptied" and of:
-        of = f" of {of}"
+        of = f" of {_named(of)}"
     elif measured.name == "still" and compared:
         of = f"{compared.hours:.0f}"
     part, whole = (f"{number:,}" for number in measured.share)
@@ -353,7 +355,13 @@ def _sentence(worst: _Beyond, others: Sequence[str], compared: Comparison | None
 
 def _listed(names: Sequence[str], most: int) -> str:
     beyond = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + beyond
+    return ", ".join(map(_named, names[:most])) + beyond
+
+
+def _named(name: str) -> str:
+    """A name that the API made, which may be anything."""
+    text = printable(name)
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:

@@ -179,7 +179,7 @@ def test_no_figure_is_cut_off_however_narrow_the_terminal(tmp_path: Path, width:
     write(tmp_path, rows)
     text = printed(tmp_path, "--by", by, width=width)
     assert max(map(len, text.splitlines())) <= max(width, 64)
-    assert "…" not in text.replace("a [red]ß??a [red]ß??a […", "")
+    assert "…" not in text.replace(r"a [red]ß\x1b\na [red]ß\…", "")
     assert "+23,456,789" in text
     assert videos(text, "Movers")[0] == 9
     assert ("region" in text) == (width == 140)
@@ -222,6 +222,40 @@ def test_csv_has_the_rows_of_the_lists(tmp_path: Path) -> None:
     assert (first["video_id"], first["total_views_cnt_gain"]) == ("7175268892193690101", "200")
     assert first["until"] == "2026-11-23T12:00:00.000Z"
     assert dict(zip(head, rows[-1], strict=True))["total_views_cnt"] == ""
+
+
+HOSTILE = "\x1b[31mRED\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        (" @SUM(A1)", "' @SUM(A1)"),
+        ("-2", "'-2"),
+        ("+2", "'+2"),
+        ("\N{FULLWIDTH EQUALS SIGN}1", "'\N{FULLWIDTH EQUALS SIGN}1"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        (HOSTILE, r"\x1b[31mRED\r\n"),
+        ("A-B=C", "A-B=C"),
+        ('a,"b"', 'a,"b"'),
+    ],
+)
+def test_texts_in_a_csv_are_no_formulas_and_no_control_characters(
+    tmp_path: Path, text: str, cell: str
+) -> None:
+    write(tmp_path, [change("changed", 1, 0, 1000, 10, region=text, total_shares_cnt_gain=-3)])
+    head, row = csv.reader(printed(tmp_path, "--csv").splitlines())
+    found = dict(zip(head, row, strict=True))
+    assert (found["region"], found["total_shares_cnt_gain"]) == (cell, "-3")
+
+
+def test_texts_in_a_table_are_no_control_characters(tmp_path: Path) -> None:
+    write(tmp_path, [change("changed", 1, 0, 1000, 10, region=HOSTILE, video_id=HOSTILE)])
+    text = printed(tmp_path)
+    assert "\x1b" not in text
+    assert r"\x1b[31mRED\r\n" in text
 
 
 def mark(data: Path, day: date, run: str, marks: dict[str, str]) -> None:
@@ -332,5 +366,5 @@ def rebuilt_as_it_was(job: Night, day: date, found: Any) -> None:
 
 
 def test_faulty_options_are_usage_errors(tmp_path: Path) -> None:
-    for arguments in (["--by", "likes"], ["--top", "0"], ["--rebuild", "--csv"]):
+    for arguments in (["--by", "likes"], ["--top", "0"], ["--rebuild", "--csv"], ["--json", "--csv"]):
         assert isinstance(shown(tmp_path, *arguments).exception, click.UsageError)

@@ -176,6 +176,8 @@ def test_nulls_of_a_counter_and_of_another_column() -> None:
 def test_fields_never_seen_before() -> None:
     assert "1 fields never seen before: shop" in reason(alone(unknown_fields=frozenset({"shop"})), ODD)
     assert judge(alone(unknown_fields=frozenset({"shop"})), []).kind is PLAUSIBLE
+    assert r"before: \x1b[2J." in reason(alone(unknown_fields=frozenset({"\x1b[2J"})), ODD)
+    assert f"before: {'x' * 39}…." in reason(alone(unknown_fields=frozenset({"x" * 1000})), ODD)
 
 
 def test_fields_gone() -> None:
