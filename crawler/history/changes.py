@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from crawler.history.change_kinds import ChangeKind, Rules
 from crawler.history.compared_parts import ComparedParts, Part
 from crawler.history.compared_sellers import Judging
-from crawler.history.cursor import time_span
 from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earlier_snapshots
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
@@ -63,7 +62,7 @@ def compare(
     left out. Raises `UnreadableError` where the snapshot itself is damaged.
     """
     rules = Rules(*(each // timedelta(milliseconds=1) for each in (window, lag)))
-    span = time_span(sellers, "first_crawled_at", "last_crawled_at")
+    span = sellers.read_span
     described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY}
     judging = None if judge is None else Judging(sellers.sorting)
     damaged: dict[date, str] = {}

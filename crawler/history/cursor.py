@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.footers import column_number
 from crawler.history.reader import SnapshotFiles, reading, require_file
 from crawler.store.schema import region_of
 
 _BATCH_ROWS = 8192
 _BUFFER_BYTES = 32 * 1024
-ALL_TIME = (-(2**62), 2**62)
 FEW_TEXTS = pa.dictionary(pa.int32(), pa.string())
 """The type of a column of texts of which there are few: only their numbers are copied from row to row."""
 _REGION = "region"
@@ -199,7 +198,7 @@ class _FileCursor:
     def _groups_of(self) -> list[_Group]:
         if self._groups is None:
             metadata = self._parquet().metadata
-            ids, valid = _column(metadata, "seller_id"), _column(metadata, self._wanted.valid)
+            ids, valid = column_number(metadata, "seller_id"), column_number(metadata, self._wanted.valid)
             self._groups = []
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
@@ -221,48 +220,6 @@ class _FileCursor:
 
     def _stop_group(self) -> None:
         self._batches = None
-
-
-def time_span(files: SnapshotFiles, low: str, high: str) -> tuple[int, int] | None:
-    """The least value of one column of times and the greatest of another, in epoch milliseconds.
-
-    None where the files have no values; all of time where a file does not say. Only footers are read.
-    """
-    found: list[tuple[int, int]] = []
-    for path in files.paths:
-        with reading(path):
-            require_file(path)
-            with closing(pq.ParquetFile(path)) as file:
-                metadata = file.metadata
-                columns = _column(metadata, low), _column(metadata, high)
-                if not all(_in_milliseconds(file.schema_arrow, name) for name in (low, high)):
-                    columns = None, None
-                for number in range(metadata.num_row_groups):
-                    found += _span(metadata.row_group(number), *columns)
-    return (min(span[0] for span in found), max(span[1] for span in found)) if found else None
-
-
-def _span(group: Any, low: int | None, high: int | None) -> list[tuple[int, int]]:
-    """The span of a row group; none where it has no values."""
-    if low is None or high is None:
-        return [ALL_TIME] * (group.num_rows > 0)
-    ends: tuple[Any, ...] = tuple(group.column(column).statistics for column in (low, high))
-    if any(end is not None and end.has_null_count and end.null_count == group.num_rows for end in ends):
-        return []
-    if not all(end is not None and end.has_min_max for end in ends):
-        return [ALL_TIME]
-    return [(ends[0].min_raw, ends[1].max_raw)]
-
-
-def _in_milliseconds(schema: pa.Schema, name: str) -> bool:
-    """Whether the numbers of a column are milliseconds. A time made of them would make Arrow load pandas."""
-    return name in schema.names and schema.field(name).type == pa.timestamp("ms", tz="UTC")
-
-
-def _column(metadata: pq.FileMetaData, name: str) -> int | None:
-    """The number of a column, which has no parts of its own."""
-    names = metadata.schema.names
-    return names.index(name) if name in names else None
 
 
 def _as(kind: Any, column: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.history.cursor import FEW_TEXTS, SellerCursor, time_span
+from crawler.history.cursor import FEW_TEXTS, SellerCursor
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS
@@ -128,7 +128,7 @@ def earlier_snapshots(
             continue
         sellers = SnapshotFiles.published(data, SELLERS, other)
         try:
-            span = time_span(sellers, "first_crawled_at", "last_crawled_at")
+            span = sellers.read_span
             if span is not None and span[0] < before and span[1] >= after:
                 found.append((other, span, sellers.sorting, sellers))
         except UnreadableError as error:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import orjson
 import pyarrow.parquet as pq
 
-from crawler.history.cursor import time_span
-from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading, require_file
+from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading
 from crawler.store.digests import damage_of, published_digests, settle_digests
 from crawler.store.files import output_errors, remove
 from crawler.store.layout import CHANGES, SELLERS
@@ -37,10 +36,7 @@ def add_columns(rewriting: Rewriting) -> list[str]:
             with reading(f"the digests of {day}"):
                 settle_digests(data, day)
             for file in SnapshotFiles.published(data, SELLERS, day).each():
-                require_file(file.paths[0])
-                with reading(file.paths[0]):
-                    names = set(pq.read_schema(file.paths[0]).names)
-                if names < set(SUMMED_SELLER_SCHEMA.names):
+                if file.columns < set(SUMMED_SELLER_SCHEMA.names):
                     _rewrite(rewriting, day, file, {})
         except UnreadableError as error:
             notes.append(f"sellers/ of {day} keeps its columns: {error}")
@@ -62,7 +58,7 @@ def mark_later(rewriting: Rewriting, new: NewSnapshot) -> None:
     They were compared with the one that it replaces, or were read after it, within the window. Raises
     `OutputError`.
     """
-    span = _span(new.sellers)
+    span = new.sellers.read_span
     for other in published_dates(rewriting.data):
         if other != new.day:
             # One that cannot be read has no changes that anybody could rely on.
@@ -75,7 +71,7 @@ def _mark(rewriting: Rewriting, other: date, new: NewSnapshot, span: tuple[int, 
     day, marks = new.day.isoformat(), outdated_by(sellers)
     if not changes.paths or day in marks:
         return
-    read = _span(sellers)
+    read = sellers.read_span
     follows = False
     if span is not None and read is not None:
         oldest = read[0] - new.window // timedelta(milliseconds=1)
@@ -84,10 +80,6 @@ def _mark(rewriting: Rewriting, other: date, new: NewSnapshot, span: tuple[int, 
         marks[day] = new.run_id
         for file in sellers.each():
             _rewrite(rewriting, other, file, {OUTDATED_BY: orjson.dumps(marks).decode()})
-
-
-def _span(sellers: SnapshotFiles) -> tuple[int, int] | None:
-    return time_span(sellers, "first_crawled_at", "last_crawled_at")
 
 
 def outdated_by(sellers: SnapshotFiles) -> dict[str, str]:

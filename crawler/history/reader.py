@@ -17,14 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.history.footers import Footer, footer_of, union
 from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files
 from crawler.store.schema import SORTING, VIDEO_SCHEMA
 
 BATCH_ROWS = 65_536
 _FAULTS = (pa.ArrowException, OSError, LookupError, ValueError)
 """What reading a damaged file may raise."""
-
-_ARROW_SCHEMA = b"ARROW:schema"
 
 
 class UnreadableError(Exception):
@@ -73,7 +72,7 @@ class SnapshotFiles:
     @property
     def row_count(self) -> int:
         """How many rows they have."""
-        return sum(file.metadata.num_rows for _, file in self._opened())
+        return sum(footer.rows for footer in self._footers())
 
     @property
     def sorting(self) -> str:
@@ -83,9 +82,19 @@ class SnapshotFiles:
     @property
     def metadata(self) -> dict[str, str]:
         """What all the files say of themselves alike, by key."""
-        noted = [set((file.metadata.metadata or {}).items()) for _, file in self._opened()]
-        common = set.intersection(*noted) if noted else set()
-        return {key.decode(): value.decode(errors="replace") for key, value in common if key != _ARROW_SCHEMA}
+        noted = [set(footer.metadata.items()) for footer in self._footers()]
+        return dict(set.intersection(*noted)) if noted else {}
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that all of them have."""
+        found = [footer.columns for footer in self._footers()]
+        return frozenset.intersection(*found) if found else frozenset()
+
+    @property
+    def read_span(self) -> tuple[int, int] | None:
+        """When the sellers of `SELLERS` were read first and last, in epoch milliseconds; see `Footer`."""
+        return union([footer.span for footer in self._footers() if footer.span is not None])
 
     def batches(
         self, schema: pa.Schema, optional: frozenset[str] = frozenset(), size: int = BATCH_ROWS
@@ -127,6 +136,13 @@ class SnapshotFiles:
                     use_threads=use_threads,
                 ):
                     yield pa.Table.from_batches([batch])
+
+    def _footers(self) -> Iterator[Footer]:
+        for path in self.paths:
+            require_file(path)
+            with reading(path):
+                footer = footer_of(path)
+            yield footer
 
     def _opened(self) -> Iterator[tuple[Path, pq.ParquetFile]]:
         for path in self.paths:

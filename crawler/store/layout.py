@@ -22,9 +22,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from crawler.models.errors import InputError
@@ -175,7 +177,9 @@ def parquet_file(folder: Path, run_id: str) -> Path:
 
 def parquet_files(folder: Path) -> list[Path]:
     """The Parquet files anywhere below a folder, sorted by path."""
-    return sorted(folder.rglob(f"*{_PARQUET}"))
+    # A folder by such a name is damage, for whoever reads it to find.
+    names = (Path(above, name) for above, *inside in os.walk(folder) for name in chain(*inside))
+    return sorted(path for path in names if path.name.endswith(_PARQUET))
 
 
 def digests_file(folder: Path, run_id: str) -> Path:
