@@ -140,7 +140,11 @@ def read_database(path: Path, wanted: Format) -> sqlite3.Connection:
 
 def _connect_to_read(address: str) -> sqlite3.Connection:
     connection = _connect(address)
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
