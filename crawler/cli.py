@@ -372,6 +372,22 @@ def simulate(
 
 
 @cli.command()
+@click.argument("run", required=False)
+@option_of(OPTIONS["run.data"])
+@config_option
+def report(run: str | None, config: str | None, **options: Any) -> int:
+    """Make the page of a run again, of the latest one by default, and the index of all nights.
+
+    RUN is a run's ID, such as `crawler status` lists. Prints the paths of runs/RUN/report.html and
+    runs/index.html. Nothing is sent, and no key is needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.report import report_command  # noqa: PLC0415 - heavy
+
+    return report_command(loaded.settings, run)
+
+
+@cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
     """Print the completion script of a shell.

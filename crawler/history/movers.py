@@ -23,7 +23,7 @@ from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
 
 _KEYS: list[Any] = [("seller_id", "ascending"), ("video_id", "ascending")]
 _NEW = (ChangeKind.PUBLISHED, ChangeKind.DISCOVERED)
-_SUMS = {f"{field}_gain": f"{gain_of(column)}_sum" for field, column in SORT_COLUMNS.items()}
+_SUMS = {f"{field}_gain": gain_of(column) for field, column in SORT_COLUMNS.items()}
 
 Totals = Mapping[str, float | None]
 """Of one kind: how many `videos`, and the sums of their gains, null where they have none."""
@@ -101,12 +101,13 @@ class _Lists:
         )
 
     def _add_up(self, rows: pa.Table) -> None:
-        sums: list[Any] = [("kind", "count"), *((gain_of(column), "sum") for column in SORT_COLUMNS.values())]
-        for found in rows.group_by("kind").aggregate(sums).to_pylist():
-            totals = self.totals[found["kind"]]
-            for name, column in {"videos": "kind_count", **_SUMS}.items():
-                if found[column] is not None:
-                    totals[name] = (totals[name] or 0) + found[column]
+        # `group_by` would import the plans of Arrow, which are heavy.
+        for kind, totals in self.totals.items():
+            of_kind = rows.filter(pc.is_in(rows["kind"], value_set=pa.array([kind])))
+            totals["videos"] = (totals["videos"] or 0) + len(of_kind)
+            for name, column in _SUMS.items():
+                if (gained := pc.sum(of_kind[column]).as_py()) is not None:
+                    totals[name] = (totals[name] or 0) + gained
 
     def _first(self, so_far: pa.Table, more: pa.Table, order: list[Any]) -> pa.Table:
         rows = pa.concat_tables([so_far, more])

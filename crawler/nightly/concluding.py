@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, replace
 
+import orjson
+
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.crawling import CrawlOutcome
@@ -36,6 +38,7 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
         notes.add(f"go on with it by: {night.command(opened.ledger, opened.dates, variables=variables)}")
     for note in night.observer.notes():
         notes.add(note)
+    _write_series(opened, outcome)
     report = _record(opened, replace(report, notes=notes.texts), variables)
     if report.exit_code == 0:
         LOG.info("%s", report.summary())
@@ -107,12 +110,22 @@ def _credits(opened: Opened, report: RunReport) -> Credits:
     )
 
 
+def _write_series(opened: Opened, outcome: CrawlOutcome) -> None:
+    """Write how the crawl went from second to second; where that cannot be, its charts are missing."""
+    if not outcome.series.seconds or not opened.guard.is_data_in_place:
+        return
+    try:
+        content = orjson.dumps(outcome.series, option=orjson.OPT_APPEND_NEWLINE)
+        write_whole(RunFolder(opened.night.data, opened.run_id).series, content)
+    except OSError as error:
+        LOG.warning("cannot write series.json: %s", error)
+
+
 def _write_page(opened: Opened, report: RunReport) -> None:
     """Write the report for people: whatever goes wrong here costs the page alone."""
     try:
-        from crawler.report.page import as_page  # noqa: PLC0415 - no request waits for it
+        from crawler.nightly.page_making import write_pages  # noqa: PLC0415 - no request waits for it
 
-        page = as_page(asdict(report)).encode()
-        write_whole(RunFolder(opened.night.data, opened.run_id).page, page)
+        write_pages(opened.night.data, opened.run_id, asdict(report), opened.ledger.runs())
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
         LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)

@@ -23,6 +23,7 @@ from crawler.nightly.folders import check_room
 from crawler.nightly.opening import Opened
 from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
+from crawler.report.series import Series
 from crawler.rules.budget import lease_size
 from crawler.rules.paging import ProbeCounts
 from crawler.store.group_commit import GroupCommit
@@ -38,7 +39,7 @@ class CrawlOutcome:
 
     `busy` is how many seconds it took, `stop_reason` why it ended early, `disbelief` why its answers cannot
     be believed, `clock_offset` how far the API's clock is ahead of ours, `address_doubt` what speaks against
-    the API's address.
+    the API's address, `series` how it went second by second.
     """
 
     counts: RequestCounts = field(default_factory=RequestCounts)
@@ -49,6 +50,7 @@ class CrawlOutcome:
     after_rejects: ProbeCounts = field(default_factory=ProbeCounts)
     clock_offset: timedelta | None = None
     address_doubt: str = ""
+    series: Series = field(default_factory=Series)
 
 
 def crawl(opened: Opened, choice: Choice, then: Callable[[], Choice] | None = None) -> CrawlOutcome:
@@ -92,7 +94,11 @@ class _Session:
             return outcome
         probes = self._engine.probes
         return replace(
-            outcome, counts=self._engine.counts, probes=probes.probes, after_rejects=probes.after_rejects
+            outcome,
+            counts=self._engine.counts,
+            probes=probes.probes,
+            after_rejects=probes.after_rejects,
+            series=self._engine.sampler.series(),
         )
 
     async def crawl(self) -> None:
@@ -126,6 +132,7 @@ class _Session:
                 night.signals.on_stop = lambda _number: None
                 await journal.close()
                 self._busy = loop.time() - began
+                self._sample(is_last=True)
             await self._return_unused_credits(credit, counter)
 
     async def _crawl_choice(self, engine: Engine, api: Api) -> None:
@@ -149,6 +156,7 @@ class _Session:
         """Draw the display, and stop the crawl where room, files or clock would make it useless."""
         night = self._opened.night
         while True:
+            self._sample()
             await asyncio.sleep(_TICK_S)
             progress.tick()
             try:
@@ -160,6 +168,11 @@ class _Session:
                     require_begun(night.crawl_date, night.world.now(), self._clock_offset)
             except OutputError as error:
                 self._stop.set(error)
+
+    def _sample(self, *, is_last: bool = False) -> None:
+        if self._engine is not None:
+            now = asyncio.get_running_loop().time()
+            self._engine.sampler.look(self._engine.figures, now, is_last=is_last)
 
     def _read_clock(self, api: Api) -> int:
         """Note how far the API's clock is ahead of ours; returns from how many answers that is known."""

@@ -13,6 +13,7 @@ from crawler.models.page import Page
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.opening import Opened
 from crawler.ports import Api, CrawlFigures
+from crawler.report.series import Sampler
 from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule, ShortPageProbes
 from crawler.rules.recovery import RetryRule
@@ -31,6 +32,7 @@ class Engine:
         self._gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
         self._night, self._journal, self._stop = night, journal, stop
         self.counts = self._gates.counts
+        self.sampler = Sampler()
         self.probes = ShortPageProbes(run.probe, self._sent)
         budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
         counts, total = self.counts, len(night.listed)

@@ -16,6 +16,7 @@ _META = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
 """
 
+_LONGEST = 200
 _LARGEST = 1e15
 """From here on a figure is shown as a power of ten."""
 _DASH = "\N{EN DASH}"
@@ -69,6 +70,11 @@ def shown(value: Any) -> str:
     if isinstance(value, float) and isfinite(value):
         return f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) < _LARGEST else f"{value:g}"
     return value if isinstance(value, str) and value else _DASH
+
+
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """A text of somebody else's, which may be of any length."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def number(value: Any) -> float:

@@ -6,6 +6,8 @@
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
+| `runs/RUN/series.json` | how it went from second to second: public | as its report |
+| `runs/index.html` | the nights, with links to their pages: public | ever |
 | `state/` | all below it: private, for the owner alone | |
 | `state/lock` | locked by the run under way | ever |
 | `state/progress.json` | what the run under way has done so far | one run |
@@ -60,6 +62,7 @@ class Layout:
         self.staging = self.state / "staging"
         self.digests = self.state / "published"
         self.runs = data / "runs"
+        self.index = self.runs / "index.html"
 
     def journal(self, day: date, generation: int) -> Path:
         """The journal of a date's generation: 1, and one more for each that `--fresh` could not use."""
@@ -91,12 +94,13 @@ def require_data_folder(data: Path) -> None:
 
 
 class RunFolder:
-    """What a run leaves beside the dataset: its report, the same for people, and the rejected rows."""
+    """What a run leaves beside the dataset: its report, as a page too, its course, and the rejected rows."""
 
     def __init__(self, data: Path, run_id: str) -> None:
         self.folder = Layout(data).runs / run_id
         self.report = self.folder / "report.json"
         self.page = self.folder / "report.html"
+        self.series = self.folder / "series.json"
         self.rejects = self.folder / "rejects.jsonl"
 
 
@@ -158,6 +162,16 @@ def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
     for path in Layout(data).kind(kind).glob(f"{_DATE_KEY}*"):
         with suppress(ValueError):
             yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
+
+
+def runs_with_report(data: Path) -> set[str]:
+    """The runs whose `report.json` is there."""
+    return {path.parent.name for path in Layout(data).runs.glob("*/report.json")}
+
+
+def runs_with_page(data: Path) -> set[str]:
+    """The runs whose `report.html` is there."""
+    return {path.parent.name for path in Layout(data).runs.glob("*/report.html")}
 
 
 def partition_of(day: date) -> str:

@@ -1,0 +1,73 @@
+"""What the page of a run shows beside its report, as plain values: open it to let the page show more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from crawler.report.series import Series
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NightFigures:
+    """A crawl date by all its runs, the latest first in `runs`; None is what is not known.
+
+    `verdict` is the latest run's exit code in words, `minutes` the length of all runs that ended, `pages`
+    those of its runs whose page is there.
+    """
+
+    crawl_date: str
+    runs: tuple[str, ...]
+    verdict: str
+    exit_code: int | None = None
+    rows: int | None = None
+    sellers: int | None = None
+    complete: int | None = None
+    failed: int | None = None
+    credits: int = 0
+    minutes: float | None = None
+    pages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What changed in a night: `totals` by kind, and the first rows of each list, in words where known."""
+
+    totals: Mapping[str, Row]
+    movers: Sequence[Row]
+    newcomers: Sequence[Row]
+    losses: Sequence[Row]
+    outdated_by: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SellerNames:
+    """Sellers that stand out: the first rows, and how many there are in all."""
+
+    rows: Sequence[Row] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """All of it. `nights` are the last ones up to the run's, the newest last.
+
+    `published_by` is the run whose snapshot `moved`, `fallen` and `cut_off` are of, `compared_with` the date
+    that `fallen` is beside.
+    `faults`: what could not be read, and why.
+    """
+
+    nights: Sequence[NightFigures] = ()
+    series: Series | None = None
+    published_by: str | None = None
+    compared_with: str | None = None
+    moved: Moved | None = None
+    fallen: SellerNames = field(default_factory=SellerNames)
+    cut_off: SellerNames = field(default_factory=SellerNames)
+    faults: Sequence[str] = ()
+
+
+NO_FACTS = PageFacts()

@@ -1,0 +1,112 @@
+"""Tonight against the nights before it, as charts. Open it to show another figure of a night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from statistics import median
+
+from crawler.report.charts import columns
+from crawler.report.figure import figure, figures_side_by_side
+from crawler.report.markup import Markup, shown, tag
+from crawler.report.page_facts import NightFigures
+
+NIGHTS = 30
+"""Nights before tonight that are shown at most."""
+_MAX_COLUMNS = 62
+_SAME = 0.005
+_WHOLE_FROM = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is compared from night to night, and by how much of the median it must differ to be mentioned.
+
+    `is_bad`: which direction is bad, -1 for a fall, 1 for a rise.
+    """
+
+    title: str
+    of: Callable[[NightFigures], float | None]
+    is_bad: int
+    notable: float
+
+
+MEASURES = (
+    Measure("Rows", lambda night: night.rows, -1, 0.1),
+    Measure("Complete sellers", lambda night: night.complete, -1, 0.05),
+    Measure("Failed sellers", lambda night: night.failed, 1, 1.0),
+    Measure("Credits", lambda night: night.credits, 1, 0.25),
+    Measure("Minutes", lambda night: night.minutes, 1, 1.0),
+)
+
+
+def trends(nights: Sequence[NightFigures]) -> Iterator[Markup]:
+    """A chart of each measure; nothing of a first night."""
+    if len(nights) < 2:
+        return
+    calendar = _calendar(nights)
+    yield figures_side_by_side(_chart(measure, nights, calendar) for measure in MEASURES)
+    missing = missing_dates(nights)
+    if missing:
+        yield tag("p", f"No night ran on {in_words(missing)}: its columns are empty.", class_="soft")
+
+
+def against_median(measure: Measure, nights: Sequence[NightFigures]) -> tuple[float, float] | None:
+    """Tonight's figure and the median of the nights before; None where one of them is not known."""
+    *before, tonight = [measure.of(night) for night in nights] or [None]
+    known = [value for value in before if value is not None]
+    return None if tonight is None or not known else (tonight, median(known))
+
+
+def change_in_words(tonight: float, usual: float) -> str:
+    """How far a figure is from what is usual."""
+    middle = f"median {shown(round(usual, 1) if usual < _WHOLE_FROM else round(usual))}"
+    if not usual or abs(tonight - usual) < _SAME * usual:
+        return middle
+    return f"{middle}, {(tonight - usual) / usual:+.0%}"
+
+
+def missing_dates(nights: Sequence[NightFigures]) -> list[str]:
+    """Days between the nights on which none ran, where most nights are a day apart."""
+    shown_days = {night.crawl_date for night in nights}
+    return [day for day in _calendar(nights) if day not in shown_days]
+
+
+def in_words(days: Sequence[str], most: int = 5) -> str:
+    """Some of the dates, and how many more there are."""
+    more = f" and {len(days) - most} more days" if len(days) > most else ""
+    return ", ".join(days[:most]) + more
+
+
+def _calendar(nights: Sequence[NightFigures]) -> list[str]:
+    """The days to be shown: those of the nights, and those between where nights are mostly a day apart."""
+    days = [night.crawl_date for night in nights]
+    try:
+        first, last = date.fromisoformat(days[0]), date.fromisoformat(days[-1])
+    except (IndexError, ValueError):
+        return days
+    span = (last - first).days + 1
+    if not len(days) < span <= min(2 * len(days), _MAX_COLUMNS):
+        return days
+    return [str(first + timedelta(days=number)) for number in range(span)]
+
+
+def _chart(measure: Measure, nights: Sequence[NightFigures], calendar: Sequence[str]) -> Markup:
+    by_day = {night.crawl_date: measure.of(night) for night in nights}
+    tonight = nights[-1].crawl_date
+    values = [by_day.get(day) for day in calendar]
+    labels = [day.partition("-")[2] or day for day in calendar]
+    earlier = [None if day == tonight else value for day, value in zip(calendar, values, strict=True)]
+    last = [value if day == tonight else None for day, value in zip(calendar, values, strict=True)]
+    found = against_median(measure, nights)
+    headline = [shown(_rounded(by_day[tonight])), change_in_words(*found) if found else ""]
+    rows = (
+        (day, "no night" if day not in by_day else shown(_rounded(by_day[day]))) for day in reversed(calendar)
+    )
+    picture = columns(measure.title, labels, [earlier, last])
+    return figure(measure.title, headline, picture, ("night", measure.title.lower()), rows)
+
+
+def _rounded(value: float | None) -> float | None:
+    return round(value, 1) if isinstance(value, float) else value
