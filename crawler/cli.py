@@ -267,6 +267,23 @@ def changes(
 
 
 @cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only list what would go.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def gc(config: str | None, *, is_dry: bool, as_json: bool, **options: Any) -> int:
+    """Remove what is of no more use, and say what and how large it was.
+
+    Run folders and journals of finished dates older than run.keep_days, and what killed runs left behind.
+    Never the ledger, a snapshot, or what an unfinished or held night needs.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.gc import gc_command  # noqa: PLC0415 - heavy
+
+    return gc_command(loaded.settings, is_dry=is_dry, as_json=as_json)
+
+
+@cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
 @click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")

@@ -157,6 +157,23 @@ def left_by_journals(folder: Path) -> Iterator[Path]:
                 yield beside
 
 
+def half_made_pins(folder: Path) -> Iterator[Path]:
+    """The pins in the folder of journals that were not finished."""
+    return folder.glob(f"*{_CARRIED}/.{_DATE_KEY}*")
+
+
+def cut_off_files(state: Path) -> Iterator[Path]:
+    """Files below `state/` that were being written when their process was killed."""
+    return (path for path in state.rglob(".*.*") if path.suffix[1:].isdecimal() and path.is_file())
+
+
+def dated_digests(data: Path) -> Iterator[tuple[date, Path]]:
+    """The dates that have digests, each with the folder of them."""
+    for path in Layout(data).digests.glob(f"{_DATE_KEY}*"):
+        with suppress(ValueError):
+            yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
+
+
 def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
     """The dates that have a folder of `VIDEOS` or `SELLERS`, each with that folder."""
     for path in Layout(data).kind(kind).glob(f"{_DATE_KEY}*"):
