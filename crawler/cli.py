@@ -284,6 +284,22 @@ def gc(config: str | None, *, is_dry: bool, as_json: bool, **options: Any) -> in
 
 
 @cli.command()
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@option_of(OPTIONS["run.data"])
+@config_option
+def backup(target: Path, config: str | None, **options: Any) -> int:
+    """Copy the data folder to DIR, which is not there yet; also while a run is on.
+
+    A run that crawls copies its own databases for it and goes on; one that does anything else is waited for.
+    The copy has its name once it is whole. To restore it, copy it back: what it has is not paid for again.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.backup import backup_command  # noqa: PLC0415 - heavy
+
+    return backup_command(loaded.settings, target)
+
+
+@cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
 @click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")

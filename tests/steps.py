@@ -29,6 +29,8 @@ STEPS = (
     "report.written",
 )
 """Every step, in the order in which a run first comes to them."""
+BACKUP_STEPS = ("backup.answered", "backup.copied")
+"""The steps of a backup beside a run."""
 REWRITE_STEPS = (
     "rewrite.synced",
     "rewrite.digests",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 from crawler.models.errors import BudgetSpentError, CrawlerError
 from crawler.nightly.night import Night, Notes
 from crawler.options import CreditSettings
-from crawler.rules.budget import lease_day, month_begin, month_end, utc_day
+from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, journals_below
 from crawler.store.ledger import Ledger
@@ -72,6 +75,20 @@ class Account:
         if month.budget is not None and self.ledger.spent_since(month.began, month.lease_day) >= month.budget:
             end = month_end(month.began, self.limits.month_begins)
             yield f"the monthly budget is spent: raise credits.monthly_budget, or run again from {end} (UTC)"
+
+
+class LedgerPort:
+    """The engine's ledger port: leases are written by a thread of their own."""
+
+    def __init__(self, account: Account, qps: float, executor: Executor) -> None:
+        self._account = account
+        self._qps = qps
+        self._executor = executor
+
+    async def reserve(self, in_use: int) -> int:
+        """See the engine's port."""
+        lease = partial(lease_size, self._qps, in_use)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
 
 
 def initial_pause_s(qps: float, ledger: Ledger) -> float:

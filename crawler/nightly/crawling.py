@@ -15,16 +15,16 @@ from crawler.engine.credits import Credits
 from crawler.engine.gates import RequestCounts
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, ImplausibleError, InterruptedRunError, OutputError
-from crawler.nightly.account import Account
+from crawler.nightly.account import LedgerPort
 from crawler.nightly.choosing import Choice
 from crawler.nightly.dates import require_begun
 from crawler.nightly.engine import Engine
 from crawler.nightly.folders import check_room
 from crawler.nightly.opening import Opened
+from crawler.nightly.serving_backups import BackupServer
 from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
 from crawler.report.series import Series
-from crawler.rules.budget import lease_size
 from crawler.rules.paging import ProbeCounts
 from crawler.store.group_commit import GroupCommit
 
@@ -109,20 +109,21 @@ class _Session:
             stop.set(InterruptedRunError(night.signals.received))
         began = loop.time()
         with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
-            credit = Credits(_LedgerPort(self._opened.account, night.run.qps, counter), stop)
+            credit = Credits(LedgerPort(self._opened.account, night.run.qps, counter), stop)
             interval = night.settings.journal.commit_ms / 1000
+            backups = BackupServer(self._opened, writer, counter)
             journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
                 async with night.world.api(night.settings, night.key) as api:
                     self._engine = engine = Engine(self._opened, api, credit, journal, stop)
-                    await self._crawl_choice(engine, api)
+                    await self._crawl_choice(engine, api, backups)
                     if self._then is not None and stop.reason is None:
                         try:
                             self._choice = self._then()
                         except ImplausibleError as error:
                             stop.set(error)
                         else:
-                            await self._crawl_choice(engine, api)
+                            await self._crawl_choice(engine, api, backups)
             except Exception:
                 # A fault of the program: nobody sends any more, so that what was sent is known all the same.
                 with suppress(CrawlerError):
@@ -135,7 +136,7 @@ class _Session:
                 self._sample(is_last=True)
             await self._return_unused_credits(credit, counter)
 
-    async def _crawl_choice(self, engine: Engine, api: Api) -> None:
+    async def _crawl_choice(self, engine: Engine, api: Api, backups: BackupServer) -> None:
         if self._choice.rules is None:
             return
         crawl, log = engine.crawl_of(self._choice, self._choice.rules), self._opened.night.settings.log
@@ -144,7 +145,7 @@ class _Session:
         try:
             with Progress(engine.figures, live=live) as progress:
                 async with asyncio.TaskGroup() as group:
-                    watcher = group.create_task(self._watch(progress, api))
+                    watcher = group.create_task(self._watch(progress, api, backups))
                     try:
                         await crawl.run()
                     finally:
@@ -152,13 +153,14 @@ class _Session:
         finally:
             self._read_clock(api)
 
-    async def _watch(self, progress: Progress, api: Api) -> None:
-        """Draw the display, and stop the crawl where room, files or clock would make it useless."""
+    async def _watch(self, progress: Progress, api: Api, backups: BackupServer) -> None:
+        """Draw the display, answer backups, and stop where room, files or clock make the crawl useless."""
         night = self._opened.night
         while True:
             self._sample()
             await asyncio.sleep(_TICK_S)
             progress.tick()
+            await backups.answer()
             try:
                 self._opened.account.guard()
                 if self._engine is not None:
@@ -187,19 +189,6 @@ class _Session:
         await asyncio.get_running_loop().run_in_executor(
             counter, ledger.return_unused_credits, run_id, credit.charged
         )
-
-
-class _LedgerPort:
-    """The engine's ledger port: leases are written by a thread of their own."""
-
-    def __init__(self, account: Account, qps: float, executor: Executor) -> None:
-        self._account = account
-        self._qps = qps
-        self._executor = executor
-
-    async def reserve(self, in_use: int) -> int:
-        lease = partial(lease_size, self._qps, in_use)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, stop: Stop, number: int) -> None:

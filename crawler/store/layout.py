@@ -20,6 +20,7 @@
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
+| `state/staging/NAME.request`, `NAME.copies/` | what a backup asks a run for, and gets | one backup |
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
+from glob import escape
 from itertools import chain
 from pathlib import Path
 
@@ -46,6 +48,7 @@ PUBLISHED_KINDS = (*SNAPSHOT_KINDS, CHANGES)
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY = "crawl_date="
+_REQUEST = ".request"
 _PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
 
 
@@ -123,6 +126,30 @@ class StagedFolder:
         return Layout(self.folder).snapshot(kind, day)
 
 
+class BackupRequest:
+    """What asks the run under way for copies of its databases, and what the run answers.
+
+    In the folder of the answer each copy lies where its database lies in the data folder.
+    """
+
+    def __init__(self, data: Path, name: str) -> None:
+        self._data = data
+        staging = Layout(data).staging
+        self.request = staging / f"{name}{_REQUEST}"
+        self.answer = staging / f"{name}.copies"
+        self.half_answer = half_made(self.answer)
+        self.refusal = staging / f"{name}.refused"
+
+    def half_copy(self, database: Path) -> Path:
+        """Where the copy of a database is made."""
+        return self.half_answer / database.relative_to(self._data)
+
+    def copies(self) -> Iterator[tuple[Path, Path]]:
+        """Each database that was copied, with its copy; the ledger last."""
+        for copy in sorted(self.answer.rglob(f"*{_JOURNAL}")):
+            yield self._data / copy.relative_to(self.answer), copy
+
+
 class JournalFiles:
     """A journal and what lies beside it."""
 
@@ -164,7 +191,12 @@ def half_made_pins(folder: Path) -> Iterator[Path]:
 
 def cut_off_files(state: Path) -> Iterator[Path]:
     """Files below `state/` that were being written when their process was killed."""
-    return (path for path in state.rglob(".*.*") if path.suffix[1:].isdecimal() and path.is_file())
+    return (path for path in state.rglob(".*.*") if is_passing(path) and path.is_file())
+
+
+def is_passing(path: Path) -> bool:
+    """Whether a file is of use to one process alone: half-written, or SQLite's index of a log."""
+    return (path.name.startswith(".") and path.suffix[1:].isdecimal()) or path.name.endswith("-shm")
 
 
 def dated_digests(data: Path) -> Iterator[tuple[date, Path]]:
@@ -172,6 +204,22 @@ def dated_digests(data: Path) -> Iterator[tuple[date, Path]]:
     for path in Layout(data).digests.glob(f"{_DATE_KEY}*"):
         with suppress(ValueError):
             yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
+
+
+def backup_requests(data: Path) -> list[BackupRequest]:
+    """The requests that wait for an answer."""
+    waiting = Layout(data).staging.glob(f"*{_REQUEST}")
+    return [BackupRequest(data, path.name.removesuffix(_REQUEST)) for path in waiting]
+
+
+def half_backup(target: Path, name: str) -> Path:
+    """Where a backup is made before it gets its name."""
+    return target.with_name(f".{target.name}.{name}")
+
+
+def half_backups(target: Path) -> list[Path]:
+    """What backups to a place have made so far, or had when they were killed."""
+    return sorted(half_backup(target, "x").parent.glob(f".{escape(target.name)}.*-backup"))
 
 
 def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
@@ -194,6 +242,11 @@ def runs_with_page(data: Path) -> set[str]:
 def partition_of(day: date) -> str:
     """The folder name of a crawl date."""
     return f"{_DATE_KEY}{day.isoformat()}"
+
+
+def files_of(database: Path) -> tuple[Path, ...]:
+    """A database with its log, and the index of that."""
+    return database, log_of(database), database.with_name(f"{database.name}-shm")
 
 
 def log_of(database: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Self
 
 from crawler.store import ledger_sql as sql
 from crawler.store.checksums import corrected, row_checksum, with_checksum
+from crawler.store.copying import copy_database
 from crawler.store.failpoints import reached
 from crawler.store.layout import Layout
 from crawler.store.ledger_records import FAR_DAYS, BillingMonth, DateRecord, Outcome, RunRecord
@@ -108,6 +109,10 @@ class Ledger:
         """Note that a crawl date is closed; once closed, it keeps its first time."""
         with database_errors(self.path), transaction(self._db) as db:
             db.execute("INSERT OR IGNORE INTO closed VALUES (?, ?)", (crawl_date.isoformat(), closed_at))
+
+    def copy_to(self, target: Path) -> None:
+        """Write the ledger as it is now to another file. Raises `OSError` or `sqlite3.Error`."""
+        copy_database(self._db, target)
 
     def spent_for(self, crawl_date: date) -> int:
         """Credits reserved or spent for a crawl date by all its runs, and by checks."""
