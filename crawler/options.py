@@ -133,6 +133,11 @@ class Option:
     is_secret: bool = False
 
     @property
+    def is_local(self) -> bool:
+        """Whether it belongs to this machine, and neither to a run's work nor to one call."""
+        return self.is_repeated and not self.is_resumed
+
+    @property
     def section(self) -> str:
         """The section of the settings file that it is in."""
         return self.name.partition(".")[0]
@@ -366,6 +371,13 @@ class RunSettings:
         _whole(1, 366, "a whole number of days", unit="d"),
         'Days from one wanted night to the next, "7d" as well: `status` and the next report name the dates '
         "that were missed",
+        **_LOCAL,
+    )
+    catch_up: Literal["none", "resume"] = _setting(
+        "none",
+        Choice(("none", "resume")),
+        "What a run without --crawl-date does first about an unfinished earlier date; resume: go on with the "
+        "newest that is not closed, under its own options and budget",
         **_LOCAL,
     )
     retry_failed: bool = _switch(

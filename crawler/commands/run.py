@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crawler.api.proxies import proxy_for
 from crawler.commands.telling import Telling
+from crawler.nightly.catching_up import catch_up, date_to_catch_up
 from crawler.nightly.night import Night
 from crawler.nightly.process import Signals, allow_connections
 from crawler.nightly.resuming import source_and_date
@@ -51,7 +52,11 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
         # A pipe, as `<(…)` names one, can be read only once.
         kept = source if Path(source).is_file() else "-"
         flags, options = flags_of(loaded), options_of(loaded)
-        night = Night(settings, key, listed, kept, crawl_date, signals, world, flags, options, telling)
+        earlier = date_to_catch_up(loaded, crawl_date, world.now())
+        before = None if earlier is None else catch_up(earlier, loaded, key, signals, world)
+        night = Night(
+            settings, key, listed, kept, crawl_date, signals, world, flags, options, telling, before
+        )
         report = run_night(night)
         if settings.run.json:
             sys.stdout.buffer.write(report.as_json())

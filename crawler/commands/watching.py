@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -32,10 +33,19 @@ def watch_command(data: Path, *, as_json: bool) -> int:
     """Show what the run under way does until it ends, then how it ended; without one, how the last did; 0."""
     require_data_folder(data)
     display = _Display(as_json=as_json)
+    # Who has seen enough leaves so: nothing is under way here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _watch(data, display)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+    return 0
+
+
+def _watch(data: Path, display: _Display) -> None:
     holder = _holder_of(data)
     if holder is None:
         display.write(_ending(data, None), prefix="no run is on; the last one: ")
-        return 0
     while holder is not None:
         followed = holder
         while holder is not None and holder.run_id == followed.run_id:
@@ -44,7 +54,6 @@ def watch_command(data: Path, *, as_json: bool) -> int:
             holder = _holder_of(data)
         # A run that goes on with an earlier date is followed by another one at once.
         display.write(_ending(data, followed))
-    return 0
 
 
 def progress_in_words(progress: Mapping[str, Any]) -> str:
@@ -86,7 +95,8 @@ class _Display:
             return
         else:
             sys.stdout.write(f"{text}\n")
-            self._next_line = time.monotonic() + _LINE_EVERY_S
+            # The first figures are not waited for.
+            self._next_line = 0.0 if progress is None else time.monotonic() + _LINE_EVERY_S
         self._last = text
         sys.stdout.flush()
 

@@ -46,7 +46,8 @@ class Night:
     """What one run is asked to do, and the world that it does it in.
 
     `flags` are what sets these settings again, for commands to be shown; `options` is the same for
-    `--resume`, kept in the journal. `observer` is told of the crawl, and has notes of its own.
+    `--resume`, kept in the journal. `observer` is told of the crawl, and has notes of its own. `before` is
+    what the report says of the nights before this one, and the log has said; None: what the ledger knows.
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Night:
     flags: Sequence[str] = ()
     options: str = "{}"
     observer: Observer = UNOBSERVED
+    before: Sequence[str] | None = None
 
     @property
     def run(self) -> RunSettings:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from crawler.models.errors import DisplacedError
 from crawler.nightly.account import Account, count_lost_credits, initial_pause_s
+from crawler.nightly.before import what_went_wrong
 from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.night import Night, Notes
-from crawler.nightly.world import World
 from crawler.report.progress import LOG
 from crawler.rules.dates import doubt_by_last_run, stamp
 from crawler.store.journal import Journal
@@ -70,8 +70,14 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     ledger = stack.enter_context(Ledger(data))
     guard.watch(ledger.path, log_of(ledger.path))
     dates, notes = DateRule(now, night.run.late_after), Notes()
+    runs, days = ledger.runs(), ledger.dates()
     night.require_open(ledger, dates)
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
+    for text in night.before or ():
+        notes.add(text, logging.DEBUG)
+    if night.before is None:
+        for text in what_went_wrong(runs, days, night.crawl_date, night.run.every):
+            notes.add(text)
     night.note_unfinished(ledger, dates, notes)
     for warning in night.listed.warnings:
         notes.add(warning)
@@ -91,9 +97,10 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         night.run.qps,
         account.in_words(),
     )
-    clock = partial(_stamp_of, night.world)
     # Last, so that it is removed while the guard still knows every file.
-    progress = stack.enter_context(ProgressFile(data, run_id, night.crawl_date, clock, guard))
+    progress = stack.enter_context(
+        ProgressFile(data, run_id, night.crawl_date, lambda: stamp(night.world.now()), guard)
+    )
     return Opened(
         night,
         run_id,
@@ -108,7 +115,3 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         notes,
         progress,
     )
-
-
-def _stamp_of(world: World) -> str:
-    return stamp(world.now())

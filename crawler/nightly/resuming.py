@@ -13,7 +13,7 @@ from crawler.nightly.dates import DateRule, require_reached
 from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
 from crawler.report.progress import LOG
 from crawler.settings.load import Loaded
-from crawler.settings.resume import flags_of, in_words, resumed
+from crawler.settings.resume import as_then, flags_of, in_words, resumed
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import Ledger
@@ -41,6 +41,15 @@ def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple
         loaded = resumed(loaded, options, os.environ, () if is_same_list else ("run.column",))
     LOG.info("crawl date %s goes on with %s under: %s", latest, as_text(source), in_words(loaded))
     return loaded, source, latest
+
+
+def as_begun(loaded: Loaded, day: date) -> tuple[Loaded, str]:
+    """The settings and the seller list of a date's last run; these settings where it has noted none.
+
+    Raises `InputError` where they cannot be read.
+    """
+    source, options, _ = _begun_with(loaded.settings.run.data, day, None)
+    return (loaded if options is None else as_then(loaded, options, os.environ)), source
 
 
 def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> date:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from crawler.models.errors import InputError
 from crawler.options import FLAGS, OPTIONS, value_of
-from crawler.settings.load import Given, Loaded, from_file, merged
+from crawler.settings.load import Given, Layer, Loaded, from_file, merged
 
 _LEVELS = {"file": "settings file", "environment": "environment", "flags": "flag"}
 
@@ -55,16 +56,40 @@ def resumed(loaded: Loaded, options: str, environ: Mapping[str, str], left_out: 
     if named is None and config is not None:
         named = Path(config)
         now[0] = from_file(named, faults)
-    layers_of_both = tuple(
+    return merged(_over(layers, now, skipped), named, environ, faults, loaded.warnings)
+
+
+def as_then(loaded: Loaded, options: str, environ: Mapping[str, str]) -> Loaded:
+    """The `options` of an earlier run as they were; of these settings only what no run takes over.
+
+    That is the data folder, the key, and who is told; and a month may cost no more than it may now. Raises
+    `InputError` where the options cannot be read, `SettingsError` where they cannot be used.
+    """
+    layers, _ = _stored_options(options)
+    now = [
+        {name: given for name, given in layer.items() if OPTIONS[name].is_local} for layer in loaded.layers
+    ]
+    named = loaded.config_path if loaded.is_config_named else None
+    then = merged(_over(layers, now), named, environ, [], ())
+    limits = [one.settings.credits.monthly_budget for one in (then, loaded)]
+    least = min((limit for limit in limits if limit is not None), default=None)
+    credit = replace(then.settings.credits, monthly_budget=least)
+    return replace(then, settings=replace(then.settings, credits=credit))
+
+
+def _over(
+    then: list[dict[str, Any]], now: list[Layer], skipped: Container[str] = frozenset()
+) -> tuple[Layer, ...]:
+    """The layers of now over the raw values of an earlier run."""
+    return tuple(
         {
             name: Given(value, f"{word} of the run that is gone on with")
-            for name, value in then.items()
+            for name, value in earlier.items()
             if OPTIONS[name].is_resumed and name not in skipped
         }
         | layer
-        for word, then, layer in zip(_LEVELS.values(), layers, now, strict=True)
+        for word, earlier, layer in zip(_LEVELS.values(), then, now, strict=True)
     )
-    return merged(layers_of_both, named, environ, faults, loaded.warnings)
 
 
 def _stored_options(options: str) -> tuple[list[dict[str, Any]], str | None]:
