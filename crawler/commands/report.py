@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, datetime
 
 import orjson
 
@@ -13,6 +14,7 @@ from crawler.options import Settings
 from crawler.store.files import output_errors
 from crawler.store.layout import Layout, RunFolder, require_data_folder, runs_with_report
 from crawler.store.ledger import Ledger
+from crawler.store.lock import holder_of
 from crawler.store.sqlite import state_errors
 
 _RUN_ID = re.compile(r"[\w.-]+", re.ASCII)
@@ -25,7 +27,7 @@ def report_command(settings: Settings, run_id: str | None) -> int:
     """
     data = settings.run.data
     require_data_folder(data)
-    there = runs_with_report(data)
+    there, holder = runs_with_report(data), holder_of(data)
     with state_errors(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs = ledger.runs()
     latest = next((run.run_id for run in runs if run.run_id in there), None)
@@ -42,6 +44,6 @@ def report_command(settings: Settings, run_id: str | None) -> int:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.report} cannot be read: {error}") from None
     with output_errors(str(folder.page)):
-        write_pages(data, chosen, report, runs)
+        write_pages(data, report, runs, settings.run.every, datetime.now(UTC), holder)
     sys.stdout.write(f"{folder.page}\n{Layout(data).index}\n")
     return 0

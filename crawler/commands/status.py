@@ -15,9 +15,10 @@ import orjson
 from crawler.commands.watching import progress_in_words
 from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
-from crawler.nightly.past_nights import PastNight, minutes_of, past_nights, state_of, verdict_in_words
+from crawler.nightly.past_nights import minutes_of, past_nights, state_of, verdict_in_words
 from crawler.nightly.shell import Commands
 from crawler.options import CreditSettings
+from crawler.report.page_facts import PastNight
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.rules.nights import Gap, gaps
 from crawler.settings.load import Loaded

@@ -5,7 +5,7 @@ Each part that cannot be read is named on the page, and the rest is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -18,7 +18,7 @@ from crawler.history.fallen_sellers import cut_off, fallen, sellers_of
 from crawler.history.movers import dates_with_changes, night_changes
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.models.api import SortField
-from crawler.report.page_facts import Moved, NightFigures, PageFacts, SellerNames
+from crawler.report.page_facts import Moved, PageFacts, SellerNames
 from crawler.report.series import Series
 from crawler.store.layout import SELLERS
 
@@ -27,9 +27,9 @@ _TOP_SELLERS = 25
 _T = TypeVar("_T")
 
 
-def page_facts(data: Path, day: date, nights: Sequence[NightFigures], series: Path) -> PageFacts:
-    """What is known of a date beside these nights; `series` is the file of a run's course."""
-    return _Gathering(data, day).facts(nights, series)
+def page_facts(data: Path, day: date, series: Path) -> PageFacts:
+    """What is known of a date, but for its nights; `series` is the file of a run's course."""
+    return _Gathering(data, day).facts(series)
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Gathering:
     day: date
     faults: list[str] = field(default_factory=list)
 
-    def facts(self, nights: Sequence[NightFigures], series: Path) -> PageFacts:
+    def facts(self, series: Path) -> PageFacts:
         published = SnapshotFiles.published(self.data, SELLERS, self.day).paths
         before = next(islice((day for day in published_dates(self.data) if day < self.day), 1), None)
         moved = self._try("the changes of the night", self._moved, None)
@@ -49,7 +49,6 @@ class _Gathering:
         )
         samples = self._try("the course of the night", lambda: _series(series), None)
         return PageFacts(
-            nights=nights,
             series=samples,
             published_by=published[0].stem if published else None,
             compared_with=None if before is None else str(before),

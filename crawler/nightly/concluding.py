@@ -126,6 +126,7 @@ def _write_page(opened: Opened, report: RunReport) -> None:
     try:
         from crawler.nightly.page_making import write_pages  # noqa: PLC0415 - no request waits for it
 
-        write_pages(opened.night.data, opened.run_id, asdict(report), opened.ledger.runs())
+        night = opened.night
+        write_pages(night.data, asdict(report), opened.ledger.runs(), night.run.every, night.world.now())
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
         LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from crawler.history.night_figures import night_figures
 from crawler.history.page_reading import page_facts
+from crawler.nightly.past_nights import past_nights
 from crawler.report.index_page import as_index
 from crawler.report.page import as_page
+from crawler.report.page_facts import PastNight
 from crawler.report.trends import NIGHTS
+from crawler.rules.nights import gaps
 from crawler.store.files import write_whole
 from crawler.store.layout import Layout, RunFolder, runs_with_page
 from crawler.store.ledger_records import RunRecord
+from crawler.store.lock import Holder
 
 
-def write_pages(data: Path, run_id: str, report: Mapping[str, Any], runs: Sequence[RunRecord]) -> None:
-    """Write a run's page, and the index of all nights with it. `runs`: all of the ledger, latest first."""
-    folder, with_page = RunFolder(data, run_id), runs_with_page(data) | {run_id}
-    nights = night_figures(runs, with_page)
-    own = next((at for at, night in enumerate(nights) if run_id in night.runs), None)
-    shown = [] if own is None else nights[max(0, own - NIGHTS) : own + 1]
-    facts = page_facts(data, date.fromisoformat(report["crawl_date"]), shown, folder.series)
+def write_pages(
+    data: Path,
+    report: Mapping[str, Any],
+    runs: Sequence[RunRecord],
+    every: int,
+    now: datetime,
+    holder: Holder | None = None,
+) -> None:
+    """Write the page of a report's run, and the index of all nights with it.
+
+    `runs` are all of the ledger, the latest first; a night is wanted `every` so many days; `holder` is the
+    run under way, if any is.
+    """
+    folder, day = RunFolder(data, report["run_id"]), report["crawl_date"]
+    nights = past_nights(runs, holder, now)
+    shown = [night for night in nights if night.crawl_date <= day][NIGHTS::-1]
+    facts = page_facts(data, date.fromisoformat(day), folder.series)
+    facts = replace(facts, nights=shown, missed=list(_missed(shown, every)))
     write_whole(folder.page, as_page(report, facts).encode())
-    links = {run: RunFolder(data, run).page.relative_to(Layout(data).runs).as_posix() for run in with_page}
-    write_whole(Layout(data).index, as_index(nights, links).encode())
+    write_whole(Layout(data).index, as_index(nights, _links(data, runs)).encode())
+
+
+def _missed(nights: Sequence[PastNight], every: int) -> Iterator[str]:
+    days = [date.fromisoformat(night.crawl_date) for night in nights]
+    for gap in gaps(days, every, max(days)) if days else ():
+        yield from (str(gap.first + timedelta(days=every * number)) for number in range(gap.dates))
+
+
+def _links(data: Path, runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """The pages that are there by crawl date, seen from the index."""
+    links, there = dict[str, list[str]](), runs_with_page(data)
+    for run in runs:
+        if run.run_id in there:
+            path = RunFolder(data, run.run_id).page.relative_to(Layout(data).index.parent)
+            links.setdefault(run.crawl_date, []).append(path.as_posix())
+    return links

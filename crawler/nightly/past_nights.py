@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crawler.exit_codes import verdict_of
+from crawler.report.page_facts import PastNight
 from crawler.store.ledger_records import RunRecord
 from crawler.store.lock import Holder
 
 _CHECK = "check --online"
-
-
-@dataclass(frozen=True, slots=True)
-class PastNight:
-    """A crawl date, with `--json`'s keys: how its latest run ended, what that left, and what all runs took.
-
-    `state` is finished, running or killed; None is what a killed run or an earlier ledger lacks. `credits`
-    holds those of checks.
-    """
-
-    crawl_date: str
-    verdict: str
-    state: str
-    exit_code: int | None
-    rows: int | None
-    sellers: int | None
-    complete: int | None
-    failed: int | None
-    credits: int
-    minutes: float | None
-    runs: int
-    latest_run: str
 
 
 def past_nights(runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> list[PastNight]:

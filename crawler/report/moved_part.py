@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crawler.report.figure import table
-from crawler.report.markup import Markup, cut, shown, tag
+from crawler.report.markup import Markup, shown, tag
 from crawler.report.page_facts import Moved, PageFacts, Row, SellerNames
 
 _KINDS = {
@@ -22,7 +22,6 @@ _GAINS = (
     ("sales", "total_video_sale_cnt"),
     ("GMV", "total_video_sale_gmv_amt"),
 )
-_LONGEST = 90
 _LARGEST = 1e15
 """From here on an amount is shown as a power of ten."""
 
@@ -41,7 +40,7 @@ def changed(facts: PageFacts) -> Iterator[Markup]:
         if rows:
             heads = ("seller", "video", *(head for head, _, _ in figures))
             yield tag("h3", title)
-            yield table(heads, ([*_video(row), *_figures(row, figures)] for row in rows), "rows moved")
+            yield table(heads, ([*_ids(row), *_figures(row, figures)] for row in rows), "rows moved")
 
 
 def fallen(facts: PageFacts) -> Iterator[Markup]:
@@ -95,17 +94,8 @@ def _figures(row: Row, figures: Sequence[tuple[str, str, str]]) -> list[str]:
     return [_signed(row.get(name)) if sign else _money(row.get(name)) for _, name, sign in figures]
 
 
-def _video(row: Row) -> list[str]:
-    return [_named_id(row, "seller_id", "nick_name"), _named_id(row, "video_id", "video_desc")]
-
-
-def _named_id(row: Row, identity: str, name: str) -> Markup:
-    """An ID, and below it what somebody has called it."""
-    said = row.get(name)
-    words = (
-        [tag("span", cut(" ".join(said.split()), _LONGEST), class_="soft")] if isinstance(said, str) else []
-    )
-    return Markup("".join([tag("span", cut(shown(row.get(identity))), class_="id"), *words]))
+def _ids(row: Row) -> list[str]:
+    return [shown(row.get("seller_id")), shown(row.get("video_id"))]
 
 
 def _change(row: Row) -> str:

@@ -24,7 +24,7 @@ def as_page(report: Mapping[str, Any], facts: PageFacts = NO_FACTS) -> str:
     """The report as one well-formed HTML page; what it lacks is left out, or shown as a dash."""
     name = f"Crawl of {shown(report.get('crawl_date'))}"
     sections = (
-        ("Tonight and the nights before", trends(facts.nights)),
+        ("Tonight and the nights before", trends(facts.nights, facts.missed)),
         ("What changed", changed(facts)),
         ("Sellers with less than before", fallen(facts)),
         ("Sellers that were cut off", cut_off(facts)),

@@ -12,24 +12,25 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class NightFigures:
-    """A crawl date by all its runs, the latest first in `runs`; None is what is not known.
+class PastNight:
+    """A crawl date, with `--json`'s keys: how its latest run ended, what that left, and what all runs took.
 
-    `verdict` is the latest run's exit code in words, `minutes` the length of all runs that ended, `pages`
-    those of its runs whose page is there.
+    `state` is finished, running or killed; None is what a killed run or an earlier ledger lacks. `credits`
+    holds those of checks.
     """
 
     crawl_date: str
-    runs: tuple[str, ...]
     verdict: str
-    exit_code: int | None = None
-    rows: int | None = None
-    sellers: int | None = None
-    complete: int | None = None
-    failed: int | None = None
-    credits: int = 0
-    minutes: float | None = None
-    pages: tuple[str, ...] = ()
+    state: str
+    exit_code: int | None
+    rows: int | None
+    sellers: int | None
+    complete: int | None
+    failed: int | None
+    credits: int
+    minutes: float | None
+    runs: int
+    latest_run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,15 @@ class SellerNames:
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """All of it. `nights` are the last ones up to the run's, the newest last.
+    """All of it. `nights` are the last ones, up to the run's, `missed` the dates between them.
 
     `published_by` is the run whose snapshot `moved`, `fallen` and `cut_off` are of, `compared_with` the date
     that `fallen` is beside.
     `faults`: what could not be read, and why.
     """
 
-    nights: Sequence[NightFigures] = ()
+    nights: Sequence[PastNight] = ()
+    missed: Sequence[str] = ()
     series: Series | None = None
     published_by: str | None = None
     compared_with: str | None = None

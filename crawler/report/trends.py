@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from statistics import median
 
 from crawler.report.charts import columns
 from crawler.report.figure import figure, figures_side_by_side
-from crawler.report.markup import Markup, shown, tag
-from crawler.report.page_facts import NightFigures
+from crawler.report.markup import Markup, shown
+from crawler.report.page_facts import PastNight
 
 NIGHTS = 30
 """Nights before tonight that are shown at most."""
-_MAX_COLUMNS = 62
+_MAX_MISSED = 30
 _SAME = 0.005
 _WHOLE_FROM = 100
 
@@ -27,7 +26,7 @@ class Measure:
     """
 
     title: str
-    of: Callable[[NightFigures], float | None]
+    of: Callable[[PastNight], float | None]
     is_bad: int
     notable: float
 
@@ -41,18 +40,15 @@ MEASURES = (
 )
 
 
-def trends(nights: Sequence[NightFigures]) -> Iterator[Markup]:
-    """A chart of each measure; nothing of a first night."""
+def trends(nights: Sequence[PastNight], missed: Sequence[str]) -> Iterator[Markup]:
+    """A chart of each measure, where dates that were missed are empty; nothing of a first night."""
     if len(nights) < 2:
         return
-    calendar = _calendar(nights)
-    yield figures_side_by_side(_chart(measure, nights, calendar) for measure in MEASURES)
-    missing = missing_dates(nights)
-    if missing:
-        yield tag("p", f"No night ran on {in_words(missing)}: its columns are empty.", class_="soft")
+    shown_days = [*(night.crawl_date for night in nights), *missed[-_MAX_MISSED:]]
+    yield figures_side_by_side(_chart(measure, nights, sorted(shown_days)) for measure in MEASURES)
 
 
-def against_median(measure: Measure, nights: Sequence[NightFigures]) -> tuple[float, float] | None:
+def against_median(measure: Measure, nights: Sequence[PastNight]) -> tuple[float, float] | None:
     """Tonight's figure and the median of the nights before; None where one of them is not known."""
     *before, tonight = [measure.of(night) for night in nights] or [None]
     known = [value for value in before if value is not None]
@@ -67,32 +63,13 @@ def change_in_words(tonight: float, usual: float) -> str:
     return f"{middle}, {(tonight - usual) / usual:+.0%}"
 
 
-def missing_dates(nights: Sequence[NightFigures]) -> list[str]:
-    """Days between the nights on which none ran, where most nights are a day apart."""
-    shown_days = {night.crawl_date for night in nights}
-    return [day for day in _calendar(nights) if day not in shown_days]
-
-
 def in_words(days: Sequence[str], most: int = 5) -> str:
     """Some of the dates, and how many more there are."""
     more = f" and {len(days) - most} more days" if len(days) > most else ""
     return ", ".join(days[:most]) + more
 
 
-def _calendar(nights: Sequence[NightFigures]) -> list[str]:
-    """The days to be shown: those of the nights, and those between where nights are mostly a day apart."""
-    days = [night.crawl_date for night in nights]
-    try:
-        first, last = date.fromisoformat(days[0]), date.fromisoformat(days[-1])
-    except (IndexError, ValueError):
-        return days
-    span = (last - first).days + 1
-    if not len(days) < span <= min(2 * len(days), _MAX_COLUMNS):
-        return days
-    return [str(first + timedelta(days=number)) for number in range(span)]
-
-
-def _chart(measure: Measure, nights: Sequence[NightFigures], calendar: Sequence[str]) -> Markup:
+def _chart(measure: Measure, nights: Sequence[PastNight], calendar: Sequence[str]) -> Markup:
     by_day = {night.crawl_date: measure.of(night) for night in nights}
     tonight = nights[-1].crawl_date
     values = [by_day.get(day) for day in calendar]

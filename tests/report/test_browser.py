@@ -16,7 +16,7 @@ import pytest
 
 from crawler.report.index_page import as_index
 from crawler.report.page import as_page
-from crawler.report.page_facts import Moved, NightFigures, PageFacts, SellerNames
+from crawler.report.page_facts import Moved, PageFacts, PastNight, SellerNames
 from crawler.report.run_report import Errors, Failure, Requests, RunReport
 from crawler.report.series import MAX_SAMPLES, Series
 
@@ -61,9 +61,9 @@ def hostile(address: str) -> str:
     )
 
 
-def night(number: int, text: str = "complete") -> NightFigures:
+def night(number: int, text: str = "complete") -> PastNight:
     day = f"2026-{1 + number // 28:02}-{1 + number % 28:02}"
-    return NightFigures(day, (f"run{number}",), text, 0, 1000 + number, 60, 58, number % 3, 250, 4.5)
+    return PastNight(day, text, "finished", 0, 1000 + number, 60, 58, number % 3, 250, 4.5, 1, f"run{number}")
 
 
 def page_of(text: str, count: int) -> str:
@@ -90,7 +90,7 @@ def page_of(text: str, count: int) -> str:
     )
     series: list[Any] = [1] * MAX_SAMPLES
     facts = PageFacts(
-        nights=[*map(night, range(30)), NightFigures(text, (text,), text, 0, 1, 1, 1, 1, 1, 1.0)],
+        nights=[*map(night, range(30)), PastNight(text, text, text, 0, 1, 1, 1, 1, 1, 1.0, 1, text)],
         series=Series([float(n) for n in range(1, MAX_SAMPLES + 1)], *([series] * 5)),
         compared_with=text,
         moved=Moved({"gone": {"videos": 3}}, [row] * 10, [row] * 10, [row] * 10, [text]),
@@ -137,5 +137,5 @@ def test_the_worst_night_s_page_is_small() -> None:
 
 
 def test_three_years_of_nights_are_a_small_index() -> None:
-    nights = [NightFigures(f"night {n}", (f"run{n}",), "complete", 0, 10**6, pages=()) for n in range(1100)]
+    nights = [night(number) for number in range(1100)]
     assert len(as_index(nights, {}).encode()) < MAX_INDEX
