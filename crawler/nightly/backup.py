@@ -7,13 +7,16 @@ ledger is never older than a page, so a run in the copy asks for nothing again t
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
+from types import FrameType
 
-from crawler.models.errors import DataLockedError, InputError, OutputError
+from crawler.models.errors import DataLockedError, InputError, InterruptedRunError, OutputError
 from crawler.nightly.world import World
 from crawler.store.copying import SourceChangedError, copy_folder, published_state
 from crawler.store.failpoints import reached
@@ -40,14 +43,15 @@ def back_up(data: Path, target: Path, world: World, say: Callable[[str], None]) 
     """Copy a data folder to a new one; `say` tells what is waited for.
 
     The copy has its name once it is whole. Raises `InputError` where the target cannot be one, `OutputError`
-    where it cannot be written or the run under way refuses; then nothing of it is left.
+    where it cannot be written or the run under way refuses, `InterruptedRunError` where a signal came. Then
+    nothing of it is left.
     """
     _require_apart(data, target)
     name = world.run_id(world.now(), "-backup")
     half = half_backup(target, name)
     cut_off = half_backups(target)
     try:
-        with _errors_of(target):
+        with _signals_raised(), _errors_of(target):
             files, size, run = _copied(data, half, name, say)
             reached("backup.copied")
             half.rename(target)
@@ -65,6 +69,26 @@ def _require_apart(data: Path, target: Path) -> None:
         raise InputError(f"{target} is there already: name a folder that is not, such as {target}-2")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent} is no folder: make it, or mount the disk that it is on")
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Let a signal end the block by an `InterruptedRunError`, so that what is half-made goes."""
+    wanted = [n for n in (SIGINT, SIGTERM, SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        put_back()
+        raise InterruptedRunError(number)
+
+    def put_back() -> None:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+    earlier = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    finally:
+        put_back()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -147,6 +149,20 @@ def test_a_backup_waits_while_a_run_publishes(night: Begin) -> None:
     assert backup.returncode == 0, err
     assert contents(job.folder / "copy") == contents(job.data)
     assert "was under way" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_stopped_takes_its_request_back(night: Begin, number: signal.Signals) -> None:
+    job, _ = night(SimulatorOptions(SMALL))
+    job.run(job.sellers(Catalogue(SMALL).seller_ids(1)))
+    staging = job.data / "state" / "staging"
+    with hold_lock(job.data, "publishing"):
+        backup = LAUNCHER.start(["backup", str(job.folder / "copy")], job.environ(), job.folder)
+        awaited(lambda: [*staging.glob("*.request")])
+        os.kill(backup.pid, number)
+        assert backup.wait() == (130 if number is signal.SIGINT else 143)
+    assert not [*staging.iterdir()]
+    assert not [*job.folder.glob("*copy*")]
 
 
 def test_a_backup_is_begun_anew_where_a_run_published_meanwhile(night: Begin) -> None:
