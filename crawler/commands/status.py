@@ -15,7 +15,7 @@ import orjson
 from crawler.commands.watching import progress_in_words
 from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
-from crawler.nightly.past_nights import minutes_of, past_nights, state_of, verdict_in_words
+from crawler.nightly.past_nights import judged, minutes_of, past_nights, state_of, verdict_in_words
 from crawler.nightly.shell import Commands
 from crawler.options import CreditSettings
 from crawler.report.page_facts import PastNight
@@ -74,10 +74,11 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
     nights = past_nights(runs, holder, now)
     today = now.astimezone(ZoneInfo(settings.run.timezone)).date()
     missed = gaps((date.fromisoformat(night.crawl_date) for night in nights), settings.run.every, today)
+    listed_nights = [judged(night, data) for night in nights[:limit]]
     progress = progress_of(data, holder)
     if as_json:
         figures = {
-            "nights": nights[:limit],
+            "nights": listed_nights,
             "nights_in_all": len(nights),
             "gaps": missed,
             "runs": [_run_line(run, holder, now) for run in runs[:limit]],
@@ -90,7 +91,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         }
         sys.stdout.write(_as_json(figures))
         return 0
-    _print_nights(nights[:limit], missed)
+    _print_nights(listed_nights, missed)
     if len(nights) > limit:
         sys.stdout.write(f"{len(nights) - limit} earlier nights are not shown (--limit {len(nights)} does)\n")
     _print_gaps(missed, settings.run.every)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from crawler.exit_codes import verdict_of
+import orjson
+
+from crawler.exit_codes import IMPLAUSIBLE, verdict_of
 from crawler.report.page_facts import PastNight
+from crawler.store.layout import RunFolder
 from crawler.store.ledger_records import RunRecord
 from crawler.store.lock import Holder
 
 _CHECK = "check --online"
+_PLAUSIBLE = "plausible"
 
 
 def past_nights(runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> list[PastNight]:
@@ -42,6 +49,19 @@ def _night(day: str, runs: Sequence[RunRecord], holder: Holder | None, now: date
         runs=len(crawls),
         latest_run=latest.run_id,
     )
+
+
+def judged(night: PastNight, data: Path) -> PastNight:
+    """The night with its report's verdict on whether it can be believed, as long as the report is kept."""
+    plausibility = None
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        report = orjson.loads(RunFolder(data, night.latest_run).report.read_bytes())
+        plausibility = report["plausibility"]["verdict"]
+    if not isinstance(plausibility, str):
+        return night
+    is_said = plausibility == _PLAUSIBLE or night.exit_code == IMPLAUSIBLE.number
+    verdict = night.verdict if is_said else f"{night.verdict}, {plausibility}"
+    return replace(night, plausibility=plausibility, verdict=verdict)
 
 
 def state_of(run: RunRecord, holder: Holder | None) -> str:

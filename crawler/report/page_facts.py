@@ -16,7 +16,7 @@ class PastNight:
     """A crawl date, with `--json`'s keys: how its latest run ended, what that left, and what all runs took.
 
     `state` is finished, running or killed; None is what a killed run or an earlier ledger lacks. `credits`
-    holds those of checks.
+    holds those of checks. `plausibility` is plausible, odd or implausible, where that is known.
     """
 
     crawl_date: str
@@ -31,6 +31,7 @@ class PastNight:
     minutes: float | None
     runs: int
     latest_run: str
+    plausibility: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
