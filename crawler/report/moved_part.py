@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crawler.report.figure import table
-from crawler.report.markup import Markup, shown, tag
+from crawler.report.markup import Markup, cut, shown, tag
 from crawler.report.page_facts import Moved, PageFacts, Row, SellerNames
 
 _KINDS = {
@@ -38,9 +38,9 @@ def changed(facts: PageFacts) -> Iterator[Markup]:
     )
     for title, rows, figures in lists:
         if rows:
-            heads = ("seller", "video", *(head for head, _, _ in figures))
+            heads = ("video, of seller", *(head for head, _, _ in figures))
             yield tag("h3", title)
-            yield table(heads, ([*_ids(row), *_figures(row, figures)] for row in rows), "rows moved")
+            yield table(heads, ([_video(row), *_figures(row, figures)] for row in rows))
 
 
 def fallen(facts: PageFacts) -> Iterator[Markup]:
@@ -94,8 +94,10 @@ def _figures(row: Row, figures: Sequence[tuple[str, str, str]]) -> list[str]:
     return [_signed(row.get(name)) if sign else _money(row.get(name)) for _, name, sign in figures]
 
 
-def _ids(row: Row) -> list[str]:
-    return [shown(row.get("seller_id")), shown(row.get("video_id"))]
+def _video(row: Row) -> Markup:
+    """A video, and below it its seller: beside each other they would fill a narrow screen."""
+    seller = tag("span", cut(shown(row.get("seller_id"))), class_="soft")
+    return Markup(tag("span", cut(shown(row.get("video_id")))) + seller)
 
 
 def _change(row: Row) -> str:
