@@ -15,12 +15,16 @@ _THROTTLED, _MONTH = 0.01, 0.9
 
 def attention(report: Mapping[str, Any], facts: PageFacts) -> list[str]:
     """Sentences; none where nothing needs attention."""
-    return [
-        *_of_tonight(report, facts),
-        *_of_trends(facts),
-        *map(shown, listed(report, "notes")),
-        *facts.faults,
+    return [*_of_tonight(report, facts), *_of_trends(facts), *_notes(report), *facts.faults]
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """The notes of the report, but for those that only repeat why the night is implausible."""
+    reasons = [
+        reason for reason in listed(part(report, "plausibility"), "reasons") if isinstance(reason, str)
     ]
+    notes = map(shown, listed(report, "notes"))
+    return [note for note in notes if not any(reason and note.endswith(reason) for reason in reasons)]
 
 
 def _of_tonight(report: Mapping[str, Any], facts: PageFacts) -> Iterator[str]:

@@ -33,17 +33,17 @@ class _Course:
         self._lengths = [max(later - earlier, 1e-6) for earlier, later in pairwise([0.0, *series.seconds])]
 
     def pace(self) -> Markup:
-        """Requests and 429s a second, under the ceiling."""
+        """Requests that ended a second, and 429s: in a second more may end than may be sent."""
         sent, refused = self._a_second(self._series.requests), self._a_second(self._series.throttled)
         limit = number(part(self._report, "qps").get("limit"))
         ceiling = self._level(limit, max(sent))
-        names = ["requests a second", "429s a second", *(["ceiling"] if ceiling else [])]
+        names = ["ended a second", "429s a second", *(["ceiling of sending"] if ceiling else [])]
         curves: list[Points] = [self._line(sent), self._line(refused), *([ceiling] if ceiling else [])]
         achieved = shown(part(self._report, "qps").get("achieved"))
         throttled = sum(self._series.throttled)
         headline = [f"{achieved} of {shown(limit)}", f"{throttled:,} x 429"]
         rows = _rows(self._times, sent, refused)
-        heads = (f"up to {self._unit}", "requests a second", "429s a second")
+        heads = (f"up to {self._unit}", *names[:2])
         return figure("Requests a second", headline, self._drawn("Requests", curves), heads, rows, names)
 
     def latency(self) -> Markup:
