@@ -144,7 +144,7 @@ def test_the_night_that_died_is_gone_on_with_first_under_its_own_options(night: 
     ids = simulator.catalogue.seller_ids(12)
     job.sellers(ids)
     killed(job, YESTERDAY, "--qps", "5", "--max-pages", "2", "--budget", "15")
-    report = tonight(job, CRAWLER_RUN_CATCH_UP="resume")
+    report = tonight(job, "--budget", "1000", CRAWLER_RUN_CATCH_UP="resume")
     died, caught_up = report["notes"][:2]
     assert " died: " in died
     later, _ = runs_of(job, YESTERDAY)
