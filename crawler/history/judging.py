@@ -58,6 +58,7 @@ class Judge:
             list(verdict.reasons),
             is_held=is_implausible and not self.is_accepted,
             to_recheck=_to_recheck(journal, found, verdict) if is_implausible else [],
+            shown_by=verdict.shown_by,
         )
         return reviewed, {PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()}
 

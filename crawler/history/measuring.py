@@ -10,19 +10,17 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crawler.history.reader import SnapshotFiles, columns_of, reading
+from crawler.history.fields import nulls_by_column, unknown_fields
+from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SAMPLED
 from crawler.history.yardsticks import Baselines, Readings, one_chunk
-from crawler.models.api import API_COLUMNS, COUNT_COLUMNS, PAGE_SIZE
+from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.seller import StopReason
 from crawler.rules.plausibility import FIGURES, ROWS, STILL_HOURS, Comparison, Measures, Share
 from crawler.store.records import PageFacts
-from crawler.store.schema import VIDEO_SCHEMA
 
 _FALLEN, _RISEN = 0.9, 10.0
 _LOST_HOURS = 72.0
@@ -32,12 +30,7 @@ _SUMS_HOURS = 8 * 24.0
 _MIN_RISING = 100.0
 """A tenfold rise of less is a good day."""
 _MAX_REGIONS = 50
-_MAX_FIELDS = 100
-_SAMPLED = 200
 _HOUR = 3_600_000
-_EXTRA = columns_of(VIDEO_SCHEMA, "extra")
-_FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id", "region")]
-"""The columns of which nulls are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ class Measuring:
 
     def measures(self, videos: SnapshotFiles, pages: PageFacts, rejected: Share) -> Measures:
         """The measures of the snapshot that has these files and pages."""
-        nulls = _nulls(videos)
+        nulls = nulls_by_column(videos)
         return Measures(
             sellers=self.read,
             rows=self.rows,
@@ -123,7 +116,7 @@ class Measuring:
             rejected=rejected,
             nulls=nulls,
             totals=dict(zip(COUNT_COLUMNS, self.totals, strict=True)) if self.rows else {},
-            unknown_fields=_unknown_fields(videos),
+            unknown_fields=unknown_fields(videos),
             missing_fields=frozenset(name for name, share in nulls.items() if share.part == share.whole > 0),
             short_first_pages=Share(*pages.short_first),
             repeated=Share(self.repeated, self.with_pages),
@@ -216,31 +209,3 @@ def _pair(figures: Figures, before: pa.Table) -> _Pair:
         pc.or_(pc.greater(low_now, low), pc.less(high_now, high)),
         pc.divide(between.cast(pa.float64()), pa.scalar(float(_HOUR))),
     )
-
-
-def _nulls(videos: SnapshotFiles) -> dict[str, Share]:
-    """The nulls of each column, by what the files' footers say."""
-    nulls, rows = Counter[str](), Counter[str]()
-    for path in videos.paths:
-        with reading(path):
-            metadata = pq.read_metadata(path)
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            for at in range(group.num_columns):
-                column: Any = group.column(at)
-                if column.path_in_schema in _FILLED and column.statistics is not None:
-                    nulls[column.path_in_schema] += column.statistics.null_count or 0
-                    rows[column.path_in_schema] += group.num_rows
-    return {name: Share(nulls[name], rows[name]) for name in _FILLED if rows[name]}
-
-
-def _unknown_fields(videos: SnapshotFiles) -> frozenset[str]:
-    """Names of fields that the schema does not know, in some rows of each file."""
-    known, found = {column.name for column in API_COLUMNS}, set[str]()
-    for file in videos.each():
-        for rows in file.batches(_EXTRA):
-            texts: list[Any] = pc.unique(rows["extra"].drop_null()).slice(0, _SAMPLED).to_pylist()
-            for text in texts:
-                found.update(orjson.loads(text).keys() - known)
-            break
-    return frozenset(sorted(found)[:_MAX_FIELDS])

@@ -27,10 +27,12 @@ def hold_back(
     reason: CrawlerError | None,
     reasons: Sequence[str],
     to_recheck: Sequence[pa.Array[Any]],
+    shown_by: Sequence[str] | None = None,
 ) -> CrawlerError:
     """Keep the night in the journal alone; returns why the run ended, be it for another `reason`.
 
-    `to_recheck` are the sellers to be asked again.
+    `to_recheck` are the sellers to be asked again; by what of their rows the reasons are seen stays as it was
+    where `shown_by` is not given.
     """
     sellers, night = counted.counts.sellers, opened.night
     code = SELLERS_FAILED.number if sellers["failed"] else 0
@@ -38,8 +40,9 @@ def hold_back(
         code = reason.exit_code
     sums = (sellers["total"], sellers["complete"], sellers["failed"])
     before = Held.of(opened.journal)
-    differed = [] if before is None else before.differed
-    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums, differed)
+    differed, seen = ([], []) if before is None else (before.differed, before.shown_by)
+    seen = seen if shown_by is None else [*shown_by]
+    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums, differed, seen)
     held.note(opened.journal, to_recheck, counted.pending.ids)
     accept = night.commands.accept(night.crawl_date)
     return weightiest(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.history.outdated import outdated_dates
@@ -27,7 +24,7 @@ from crawler.store.held import release
 from crawler.store.journal import Journal
 from crawler.store.layout import PUBLISHED_KINDS
 from crawler.store.parts import Audit
-from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan
+from crawler.store.snapshot import HeldBackError, Reviewed, RowCounts, SnapshotPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
     except OutputError as error:
         step.stop_reason = error
     except HeldBackError as held:
-        step.hold(held.counts, held.to_recheck)
+        step.hold(held.counts, held.reviewed)
     _note_outdated(opened)
     step.stop_reason = opened.displacement or step.stop_reason
     counts = step.published_counts or step.counted().counts
@@ -115,10 +112,11 @@ class _Publishing:
             release(journal)
             self.is_published = not hidden
 
-    def hold(self, rows: RowCounts, to_recheck: Sequence[pa.Array[Any]]) -> None:
+    def hold(self, rows: RowCounts, reviewed: Reviewed) -> None:
         """Keep the night in the journal alone, since it is implausible."""
         self._note_rows(rows)
-        self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, rows.reasons, to_recheck)
+        found = (rows.reasons, reviewed.to_recheck, reviewed.shown_by)
+        self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, *found)
 
     def _why_held(self, outcome: CrawlOutcome) -> list[str] | None:
         """Why nothing can be published, which is noted; None where that must be judged."""

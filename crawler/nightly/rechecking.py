@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 
 from crawler.history.known_sellers import KnownSellers
-from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
+from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import ImplausibleError
 from crawler.nightly.choosing import Choice, choose
 from crawler.nightly.opening import Opened
+from crawler.rules.rechecks import COMPARED, Row, is_answered_otherwise, needs_pages
 from crawler.sellers.listing import SellerList
 from crawler.store.held import Held, release, to_recheck
 from crawler.store.journal import Journal
+from crawler.store.schema import region_of
 from crawler.store.segment_file import rows_of
 
-_FIGURES = ("video_id", "create_time", *COUNT_COLUMNS)
 _CANARIES = 20
 _CANDIDATES = 1000
 _DIFFERING = 0.3
@@ -49,7 +50,7 @@ class Recheck:
         listed = list(compress(found, night.listed.contains(found)))
         if not listed:
             return None
-        canaries = _small_ones(opened, listed[:_CANDIDATES])
+        canaries = _small_ones(opened, listed[:_CANDIDATES], held.shown_by)
         opened.store.segments.flush()
         journal.previous.renew([pa.array(canaries, pa.string())])
         return cls(opened, held, found, replace(night.listed, ids=pa.array(canaries, pa.string())))
@@ -62,9 +63,13 @@ class Recheck:
         opened, journal = self.opened, self.opened.journal
         opened.store.segments.flush()
         canaries = {str(i) for i in self.canaries.ids.to_pylist()}
-        differing, same = journal.previous.differing(canaries)
-        ended = len(differing) + len(same)
-        differing.update(each for each, pages in same.items() if _has_other_rows(journal, each, pages))
+        crawls = journal.previous.crawled_anew(canaries)
+        ended, shown_by = len(crawls), self.held.shown_by
+        differing = {
+            each
+            for each, pages in crawls.items()
+            if is_answered_otherwise(shown_by, *_rows_of(journal, each, pages))
+        }
         # An API that gets well little by little is compared with what it was at first.
         differed = differing.union(self.held.differed)
         if len(differed & canaries) <= _DIFFERING * ended:
@@ -87,26 +92,27 @@ class Recheck:
         return choose(opened)
 
 
-def _has_other_rows(journal: Journal, seller_id: str, crawls: Iterable[set[int]]) -> bool:
-    """Whether videos of a seller that was asked again have other figures than before.
+def _rows_of(journal: Journal, seller_id: str, crawls: Iterable[set[int]]) -> tuple[list[Row], list[Row]]:
+    """A seller's rows now and before; `crawls` are the numbers of the pages of each."""
+    columns = [name for name in COMPARED if name != "region"]
+    rows: list[Row] = rows_of(journal, seller_id, ("seq", "folder", *columns)).to_pylist()
+    for row in rows:
+        row["region"] = region_of(row["folder"])
+    now, then = ([row for row in rows if row["seq"] in pages] for pages in crawls)
+    return now, then
 
-    Pages know the sum of the column alone that the API sorts by.
+
+def _small_ones(opened: Opened, candidates: Sequence[str], shown_by: Sequence[str]) -> list[str]:
+    """The canaries: sellers that had few pages, where there are such; more than one, where that is needed.
+
+    Of those that had a single one, those that had most videos on it: they say most.
     """
-    rows = rows_of(journal, seller_id, ("seq", *_FIGURES))
-    numbers: list[Any] = rows["seq"].to_pylist()
-    videos = [tuple(row.values()) for row in rows.select([*_FIGURES]).to_pylist()]
-    now, then = (
-        {video for video, number in zip(videos, numbers, strict=True) if number in pages} for pages in crawls
-    )
-    return now != then
-
-
-def _small_ones(opened: Opened, candidates: Sequence[str]) -> list[str]:
-    """The canaries: sellers that had few pages, but more than one, where there are such."""
     known = KnownSellers(opened.night.data, opened.night.crawl_date).canaries(candidates)
+    is_deep = needs_pages(shown_by)
 
     def key(seller_id: str) -> tuple[int, int]:
         videos = known[seller_id].videos if seller_id in known else 0
-        return (2 if not videos else int(videos < PAGE_SIZE), videos)
+        has_one_page = videos < PAGE_SIZE
+        return (2 if not videos else int(has_one_page == is_deep), -videos if has_one_page else videos)
 
     return sorted(candidates, key=key)[:_CANARIES]

@@ -19,6 +19,9 @@ from crawler.options import PlausibilitySettings
 ROWS = "rows"
 FIGURES = (ROWS, *COUNT_COLUMNS)
 """What is summed over the compared sellers: their rows, and each counter over these rows."""
+ANY_FIGURE = "figures"
+REPEATS = "repeats"
+REGION = "region"
 
 STILL_HOURS = 20.0
 """Two readings of a seller are at least this far apart where their equality says something."""
@@ -35,7 +38,7 @@ _FEW_ROWS = 20
 _MOST_NAMED, _MOST_NEW_NAMED = 15, 5
 """Columns, regions or fields that a sentence names at most: all columns, but not all that an API invents."""
 _LONGEST_NAME = 40
-_ESSENTIAL = frozenset((*COUNT_COLUMNS, "create_time"))
+_ESSENTIAL = frozenset((*COUNT_COLUMNS, "create_time", REGION))
 
 
 class Share(NamedTuple):
@@ -137,12 +140,15 @@ class Plausibility(StrEnum):
 class Verdict(NamedTuple):
     """The verdict on a night, and a sentence for each reason, the gravest first; no reason if plausible.
 
-    `measures` names those that are implausible, with "" for one without a band.
+    `measures` names those that are implausible, with "" for one without a band. `shown_by` names by what of a
+    seller's rows these are seen: `ROWS` for their number, `REPEATS` for rows that come again, `ANY_FIGURE`,
+    or a column.
     """
 
     kind: Plausibility
     reasons: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    shown_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +207,10 @@ class _Finding(NamedTuple):
     kind: Plausibility
     sentence: str
     measure: str = ""
+    shown_by: tuple[str, ...] = ()
 
 
+_SHOWN_BY = {"shared": "video_id", "lost": "video_id", "still": ANY_FIGURE, "repeated": REPEATS}
 _SENTENCES = {
     "empty": "{part} of {whole} sellers that were read have no videos",
     "rejected": "{part} of {whole} rows were rejected",
@@ -235,7 +243,10 @@ def judge(
         return Verdict(Plausibility.PLAUSIBLE)
     gravest = (finding.measure for finding in findings if finding.kind is Plausibility.IMPLAUSIBLE)
     reasons = tuple(finding.sentence for finding in findings)
-    return Verdict(findings[0].kind, reasons, tuple(dict.fromkeys(gravest)))
+    shown_by = (
+        each for finding in findings if finding.kind is Plausibility.IMPLAUSIBLE for each in finding.shown_by
+    )
+    return Verdict(findings[0].kind, reasons, tuple(dict.fromkeys(gravest)), tuple(dict.fromkeys(shown_by)))
 
 
 def still_band(past: Sequence[Measures], limits: PlausibilitySettings = DEFAULT_LIMITS) -> Band | None:
@@ -297,7 +308,15 @@ def _judged_shares(
     for name, together in found.items():
         worst = max(together, key=lambda each: each.weight)
         others = [each.measured.of for each in together if each is not worst]
-        yield _Finding(worst.kind, _sentence(worst, others, measures.compared), name)
+        shown_by = [_shown_by(each.measured) for each in together if each.kind is worst.kind]
+        yield _Finding(worst.kind, _sentence(worst, others, measures.compared), name, tuple(shown_by))
+
+
+def _shown_by(measured: _Measured) -> str:
+    """By what of a seller's rows a measure is seen."""
+    if measured.name in ("nulls", "fallen", "risen"):
+        return measured.of
+    return _SHOWN_BY.get(measured.name, ROWS)
 
 
 def _beyond(measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings) -> Iterator[_Beyond]:
@@ -373,7 +392,8 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
         kind = Plausibility.IMPLAUSIBLE if past and gone[0] in _ESSENTIAL else Plausibility.ODD
         field_is = "field is" if len(gone) == 1 else "fields are"
         rows = f"all {measures.rows:,} rows"
-        yield _Finding(kind, f"{len(gone)} {field_is} missing in {rows}: {_listed(gone, _MOST_NAMED)}.")
+        sentence = f"{len(gone)} {field_is} missing in {rows}: {_listed(gone, _MOST_NAMED)}."
+        yield _Finding(kind, sentence, shown_by=tuple(name for name in gone if name in _ESSENTIAL))
     known = frozenset[str]().union(*(night.unknown_fields for night in past))
     new = sorted(measures.unknown_fields - known) if past else []
     if new:
@@ -388,4 +408,5 @@ def _judged_totals(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
         yield _Finding(
             Plausibility.IMPLAUSIBLE if past else Plausibility.ODD,
             f"All {len(measures.totals)} counts are 0 in all {measures.rows:,} rows.",
+            shown_by=COUNT_COLUMNS,
         )

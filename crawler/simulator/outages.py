@@ -92,6 +92,7 @@ OUTAGES: Mapping[str, Outage] = {
     ),
     "renamed": Outage("total_views_cnt comes as total_play_cnt", _each(_renamed)),
     "zeros": Outage("all counts are 0", _counts(0)),
+    "no-region": Outage("no row has a region", _each(lambda row: {**row, "region": None})),
     "nulls": Outage("all counts are null", _counts(None)),
     "rejected": Outage("no row has a video_id", _each(without_id)),
 }

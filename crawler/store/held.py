@@ -32,6 +32,7 @@ class Held:
 
     `exit_code` is what that run would have ended with otherwise, `stop_reason` why sellers are unfinished.
     `differed` are sellers that some later run was answered otherwise for, but too few to believe it.
+    `shown_by` says by what of a seller's rows its reasons are seen, as `Verdict` does; empty: by any figure.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class Held:
     complete: int
     failed: int
     differed: list[str] = field(default_factory=list)
+    shown_by: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, journal: Journal) -> Self | None:

@@ -79,22 +79,17 @@ class PreviousCrawls:
                 db.execute(statement, {"failed": FAILED_BATCH, "taken": TAKEN_BATCH})
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
 
-    def differing(self, ids: Iterable[str]) -> tuple[set[str], dict[str, list[set[int]]]]:
-        """Of sellers crawled anew to their end: those that have other pages than before, and the others.
+    def crawled_anew(self, ids: Iterable[str]) -> dict[str, list[set[int]]]:
+        """Of sellers crawled anew to their end: the numbers of their pages now and before.
 
-        Of these the numbers of their pages now and before, by which rows of segments can be compared.
+        By these rows of segments can be compared.
         """
-        differing, same = set[str](), dict[str, list[set[int]]]()
-        db = self._database.connection
+        found, db = dict[str, list[set[int]]](), self._database.connection
         for seller_id in ids:
             if db.execute(sql.HAS_ENDED, (seller_id,)).fetchone()[0]:
-                new, old = (db.execute(query, (seller_id,)).fetchall() for query in sql.PAGES_TO_COMPARE)
-                if new != old:
-                    differing.add(seller_id)
-                else:
-                    numbers = (db.execute(query, (seller_id,)) for query in sql.PAGE_NUMBERS)
-                    same[seller_id] = [{number for (number,) in rows} for rows in numbers]
-        return differing, same
+                numbers = (db.execute(query, (seller_id,)) for query in sql.PAGE_NUMBERS)
+                found[seller_id] = [{number for (number,) in rows} for rows in numbers]
+        return found
 
     def take_over(self, sellers: Iterable[tuple[SellerSummary, bool]], source: date, **facts: str) -> None:
         """Know sellers of the date's snapshot whose pages are in no journal; note facts beside them.

@@ -90,7 +90,7 @@ def _stage(
     reached("publish.judged")
     if reviewed.is_held:
         shutil.rmtree(staged.folder)
-        raise HeldBackError(counts, reviewed.to_recheck)
+        raise HeldBackError(counts, reviewed)
     counts.changes, counts.warnings = dict(reviewed.changes), [*reviewed.warnings]
     shutil.rmtree(staged.aside)
     reached("publish.staged")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -55,14 +55,15 @@ class RowCounts:
 class Reviewed:
     """A verdict on a staged snapshot, and a sentence for each reason; `is_held`: it must not be published.
 
-    `to_recheck` has the sellers whose answers made it implausible. `changes` counts the rows of `changes/` by
-    kind.
+    `to_recheck` has the sellers whose answers made it implausible, `shown_by` what of their rows does.
+    `changes` counts the rows of `changes/` by kind.
     """
 
     verdict: str | None = None
     reasons: list[str] = field(default_factory=list)
     is_held: bool = False
     to_recheck: list[pa.Array[Any]] = field(default_factory=list)
+    shown_by: Sequence[str] = ()
     changes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -77,10 +78,10 @@ Writes its `changes/`, and its `sellers/` anew with sums and the verdict.
 class HeldBackError(Exception):
     """A snapshot that was not published, since it was found implausible."""
 
-    def __init__(self, counts: RowCounts, to_recheck: list[pa.Array[Any]]) -> None:
+    def __init__(self, counts: RowCounts, reviewed: Reviewed) -> None:
         super().__init__(*counts.reasons)
         self.counts = counts
-        self.to_recheck = to_recheck
+        self.reviewed = reviewed
 
 
 @dataclass(frozen=True, slots=True)

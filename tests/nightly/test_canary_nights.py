@@ -118,6 +118,19 @@ def test_a_night_that_was_held_back_is_asked_again_by_its_canaries_first(folder:
     assert sum(row["credits"] for row in rows.values()) == report["credits"]["spent_for_date"]
 
 
+@pytest.mark.parametrize("outage", ["renamed", "no-region"])
+def test_a_recheck_compares_what_made_the_night_implausible_and_not_counts_that_move(
+    folder: Path, outage: str
+) -> None:
+    """The outage goes on, and so do the counts: nobody but the canaries is paid for again."""
+    served(folder, outage, code=10)
+    again = served(folder, outage, day=2, code=10)
+    assert again["requests"]["sent"] == 20
+    assert "answered as before" in " ".join(again["notes"])
+    assert served(folder, None)["published"]
+    assert is_true(folder)
+
+
 def test_canaries_are_answered_otherwise_in_columns_that_the_api_does_not_sort_by(folder: Path) -> None:
     served(folder, "renamed", "--sort=gmv", code=10)
     report = served(folder, None, "--sort=gmv")

@@ -206,9 +206,17 @@ def test_pages_that_repeat() -> None:
     assert "repeats an earlier one" in reason(alone(repeated=Share(60, 60)), IMPLAUSIBLE, [])
 
 
+def test_a_region_that_no_row_has_is_implausible_after_nights_that_had_it() -> None:
+    past = [alone(nulls={"region": Share(0, 1000)})] * 3
+    night = alone(nulls={"region": Share(1000, 1000)}, missing_fields=frozenset({"region"}))
+    assert "region is null in 1,000 of 1,000 rows" in reason(night, IMPLAUSIBLE, past)
+    assert judge(night, past).shown_by == ("region",)
+    assert judge(night, []).kind is ODD
+
+
 def test_the_gravest_reason_comes_first() -> None:
     night = replace(beside(emptied=Share(60, 60)), unknown_fields=frozenset({"shop"}))
-    kind, reasons, _ = judge(night, PAST)
+    kind, reasons, *_ = judge(night, PAST)
     assert kind is IMPLAUSIBLE
     assert [said.startswith("60 of 60") for said in reasons] == [True, False]
 
@@ -218,10 +226,11 @@ def test_columns_are_named_in_one_reason_a_measure() -> None:
     fallen = {name: Share(40 + at, 100) for at, name in enumerate(FIGURES)} | {"rows": Share(25, 100)}
     nulls = {name: Share(1000, 1000) for name in FIGURES[1:]}
     night = replace(beside(fallen=fallen), nulls=nulls, missing_fields=frozenset(FIGURES[1:]))
-    kind, reasons, measures = judge(night, PAST)
+    kind, reasons, measures, shown_by = judge(night, PAST)
     assert kind is IMPLAUSIBLE
     assert len(reasons) == 3
     assert measures == ("nulls", "fallen", "")
+    assert {*shown_by} == {*FIGURES} - {"rows"}
     said = reasons[1]
     assert said.startswith("total_video_sale_gmv_amt fell by more than a tenth at 46 of 100 sellers")
     assert said.endswith("; likewise rows, " + ", ".join(FIGURES[1:-1]) + ".")

@@ -198,6 +198,9 @@ SERVED: dict[str, Callable[[Pages, Pages], bool]] = {
     ),
     "renamed": are_renamed,
     "zeros": have_counts(0),
+    "no-region": lambda pages, right: (
+        pages == [[{**row, "region": None} for row in page] for page in right] != right
+    ),
     "nulls": have_counts(None),
     "rejected": lambda pages, right: pages == [[without(row, "video_id") for row in page] for page in right],
 }

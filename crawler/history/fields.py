@@ -1,0 +1,52 @@
+"""Which fields the rows of a snapshot have: nulls by column, and fields that the schema does not know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crawler.history.reader import SnapshotFiles, columns_of, reading
+from crawler.models.api import API_COLUMNS
+from crawler.rules.plausibility import REGION, Share
+from crawler.store.schema import VIDEO_SCHEMA, region_of
+
+_MAX_FIELDS = 100
+_SAMPLED = 200
+_EXTRA = columns_of(VIDEO_SCHEMA, "extra")
+_FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id", REGION)]
+"""The columns of the files of which nulls are counted."""
+
+
+def nulls_by_column(videos: SnapshotFiles) -> dict[str, Share]:
+    """The nulls of each column, by what the files' footers say."""
+    nulls, rows = Counter[str](), Counter[str]()
+    for path in videos.paths:
+        with reading(path):
+            metadata = pq.read_metadata(path)
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            for at in range(group.num_columns):
+                column: Any = group.column(at)
+                if column.path_in_schema in _FILLED and column.statistics is not None:
+                    nulls[column.path_in_schema] += column.statistics.null_count or 0
+                    rows[column.path_in_schema] += group.num_rows
+        # It is no column of the files, but their folder.
+        rows[REGION] += metadata.num_rows
+        nulls[REGION] += metadata.num_rows if region_of(path.parent.name) is None else 0
+    return {name: Share(nulls[name], rows[name]) for name in (*_FILLED, REGION) if rows[name]}
+
+
+def unknown_fields(videos: SnapshotFiles) -> frozenset[str]:
+    """Names of fields that the schema does not know, in some rows of each file."""
+    known, found = {column.name for column in API_COLUMNS}, set[str]()
+    for file in videos.each():
+        for rows in file.batches(_EXTRA):
+            texts: list[Any] = pc.unique(rows["extra"].drop_null()).slice(0, _SAMPLED).to_pylist()
+            for text in texts:
+                found.update(orjson.loads(text).keys() - known)
+            break
+    return frozenset(sorted(found)[:_MAX_FIELDS])
