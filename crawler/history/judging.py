@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -79,7 +79,8 @@ def past_measures(data: Path, day: date) -> list[Measures]:
         # A night that cannot be read teaches nothing.
         with suppress(UnreadableError, LookupError, ValueError, TypeError):
             noted = SnapshotFiles.published(data, SELLERS, other).metadata[PLAUSIBILITY]
-            found.append(_measures_of(orjson.loads(noted)["measures"]))
+            known = orjson.loads(noted)
+            found.append(replace(_measures_of(known["measures"]), is_accepted=bool(known["accepted"])))
     return found[::-1]
 
 

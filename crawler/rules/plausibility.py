@@ -94,7 +94,8 @@ class Measures:
     columns of the schema that no row had. `short_first_pages`: first pages of 1 to 9 rows whose next page has
     rows too, of the first pages whose next page has rows. `repeated`: sellers that ended by a repeated page,
     of those of which more than one page was read. `shared`: sellers whose first page has the same video IDs
-    as another seller's, of those whose first page has rows.
+    as another seller's, of those whose first page has rows. `is_accepted`: of a past night, that a person
+    published it although it was implausible.
     """
 
     sellers: int
@@ -109,6 +110,7 @@ class Measures:
     repeated: Share = _NONE
     shared: Share = _NONE
     compared: Comparison | None = None
+    is_accepted: bool = False
 
 
 class Range(NamedTuple):
@@ -211,6 +213,8 @@ class _Finding(NamedTuple):
 
 
 _SHOWN_BY = {"shared": "video_id", "lost": "video_id", "still": ANY_FIGURE, "repeated": REPEATS}
+_OF_EACH_NIGHT = frozenset({"empty", "rejected", "nulls", "short_first_pages", "repeated", "shared"})
+"""Measures of how a night is, not of what changed since the one before."""
 _SENTENCES = {
     "empty": "{part} of {whole} sellers that were read have no videos",
     "rejected": "{part} of {whole} rows were rejected",
@@ -321,15 +325,18 @@ def _shown_by(measured: _Measured) -> str:
 
 def _beyond(measures: Measures, past: Sequence[Measures], limits: PlausibilitySettings) -> Iterator[_Beyond]:
     seen: dict[tuple[str, str], list[float]] = {}
-    for night in past:
+    for at, night in enumerate(past):
+        # What a person has accepted is usual from then on; falls and rises happen once.
+        is_outdated = any(later.is_accepted for later in past[at + 1 :])
         for name, of, share, *_ in _measured(night):
-            if share.whole:
+            if share.whole and not (is_outdated and name in _OF_EACH_NIGHT):
                 seen.setdefault((name, of), []).append(share.value)
     has_moved = still_band(past, limits) is not None
     for measured in _measured(measures):
         # A region is judged by how the whole list varies: its own sellers are few.
         key = (measured.name, "" if measured.name == "emptied" else measured.of)
-        if measured.name == "nulls" and measured.of not in _ESSENTIAL and key not in seen:
+        is_known = measured.of in _ESSENTIAL and not _is_new_to(past, measured.of)
+        if measured.name == "nulls" and not is_known and key not in seen:
             continue
         band = Band.learn(seen.get(key, ()), Range.of(measured.name, limits))
         kind = _kind(measured, band)
@@ -342,6 +349,11 @@ def _beyond(measures: Measures, past: Sequence[Measures], limits: PlausibilitySe
             kind = Plausibility.ODD
         if kind is not Plausibility.PLAUSIBLE:
             yield _Beyond(kind, measured, band)
+
+
+def _is_new_to(past: Sequence[Measures], column: str) -> bool:
+    """Whether a column's nulls were not counted before: nights of earlier versions knew none of regions."""
+    return column == REGION and bool(past) and all(column not in night.nulls for night in past)
 
 
 def _kind(measured: _Measured, band: Band) -> Plausibility:
@@ -388,7 +400,8 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
     if measures.rows < _FEW_ROWS:
         return
     before = past[-1].missing_fields if past else frozenset(measures.missing_fields - _ESSENTIAL)
-    if gone := sorted(measures.missing_fields - before, key=lambda name: (name not in _ESSENTIAL, name)):
+    gone = [name for name in measures.missing_fields - before if not _is_new_to(past, name)]
+    if gone := sorted(gone, key=lambda name: (name not in _ESSENTIAL, name)):
         kind = Plausibility.IMPLAUSIBLE if past and gone[0] in _ESSENTIAL else Plausibility.ODD
         field_is = "field is" if len(gone) == 1 else "fields are"
         rows = f"all {measures.rows:,} rows"

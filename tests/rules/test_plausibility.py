@@ -209,9 +209,25 @@ def test_pages_that_repeat() -> None:
 def test_a_region_that_no_row_has_is_implausible_after_nights_that_had_it() -> None:
     past = [alone(nulls={"region": Share(0, 1000)})] * 3
     night = alone(nulls={"region": Share(1000, 1000)}, missing_fields=frozenset({"region"}))
-    assert "region is null in 1,000 of 1,000 rows" in reason(night, IMPLAUSIBLE, past)
+    assert judge(night, past).kind is IMPLAUSIBLE
+    assert judge(night, past).reasons[0].startswith("region is null in 1,000 of 1,000 rows")
     assert judge(night, past).shown_by == ("region",)
     assert judge(night, []).kind is ODD
+    # Nights of earlier versions did not count regions: a project may never have had any.
+    assert judge(night, [alone()] * 3).kind is PLAUSIBLE
+
+
+def test_what_was_accepted_is_usual_from_then_on() -> None:
+    """A field that the API has renamed for good is accepted once, not each night until the median follows."""
+    good = alone(nulls={"total_digg_cnt": Share(0, 1000)})
+    renamed = alone(nulls={"total_digg_cnt": Share(1000, 1000)}, missing_fields=frozenset({"total_digg_cnt"}))
+    accepted = replace(renamed, is_accepted=True)
+    assert judge(renamed, [*[good] * 10, renamed]).kind is IMPLAUSIBLE
+    assert judge(renamed, [*[good] * 10, accepted]).kind is PLAUSIBLE
+    assert judge(renamed, [*[good] * 10, accepted, renamed]).kind is PLAUSIBLE
+    emptied = [replace(beside(emptied=Share(0, 60)))] * 10
+    once = replace(beside(emptied=Share(60, 60)), is_accepted=True)
+    assert judge(beside(emptied=Share(60, 60)), [*emptied, once]).kind is IMPLAUSIBLE
 
 
 def test_the_gravest_reason_comes_first() -> None:
