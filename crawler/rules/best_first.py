@@ -159,6 +159,9 @@ class Top:
 
     def learn(self, page: Page) -> None:
         """Note a page's videos; of one that came before, the later value counts."""
+        if page.rejected:
+            # Values are those of the rows that are kept, and nothing says which these are.
+            return
         rows = zip(page.ids, page.values, strict=True)
         self.add(((page.seller_id, video_id), value) for video_id, value in rows)
 
