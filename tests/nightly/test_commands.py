@@ -61,7 +61,7 @@ class Shell:
 
     def report(self, data: str = "data") -> dict[str, Any]:
         folder = self.job.folder / data / "runs"
-        latest = max(folder.iterdir(), key=lambda run: (run / "report.json").stat().st_mtime_ns)
+        latest = max(filter(Path.is_dir, folder.iterdir()), key=lambda run: (run / "report.json").stat().st_mtime_ns)
         report: dict[str, Any] = orjson.loads((latest / "report.json").read_bytes())
         return report
 
