@@ -241,6 +241,7 @@ def judge(
     past = past[-_NIGHTS:]
     findings = [*_judged_shares(measures, past, limits), *_judged_fields(measures, past)]
     findings += _judged_totals(measures, past)
+    findings = findings or _judged_emptiness(measures, past)
     ranks = [*Plausibility]
     findings.sort(key=lambda finding: ranks.index(finding.kind), reverse=True)
     if not findings:
@@ -412,6 +413,13 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
     if new:
         names = _listed(new, _MOST_NEW_NAMED)
         yield _Finding(Plausibility.ODD, f"Rows have {len(new)} fields never seen before: {names}.")
+
+
+def _judged_emptiness(measures: Measures, past: Sequence[Measures]) -> list[_Finding]:
+    """No row at all: odd even of a few sellers, of which chance explains it, unless nights before were so."""
+    if not measures.sellers or measures.rows or any(night.sellers and not night.rows for night in past):
+        return []
+    return [_Finding(Plausibility.ODD, f"No video at all: sellers that were read: {measures.sellers:,}.")]
 
 
 def _judged_totals(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:

@@ -60,9 +60,9 @@ class Shell:
         return self.paste(f"{CRAWLER} run {words}", code, **others)
 
     def report(self, data: str = "data") -> dict[str, Any]:
-        folder = self.job.folder / data / "runs"
-        latest = max(filter(Path.is_dir, folder.iterdir()), key=lambda run: (run / "report.json").stat().st_mtime_ns)
-        report: dict[str, Any] = orjson.loads((latest / "report.json").read_bytes())
+        reports = (self.job.folder / data / "runs").glob("*/report.json")
+        latest = max(reports, key=lambda path: path.stat().st_mtime_ns)
+        report: dict[str, Any] = orjson.loads(latest.read_bytes())
         return report
 
     def spent(self, day: date = TODAY, data: str = "data") -> int:

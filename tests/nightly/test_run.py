@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -27,7 +27,7 @@ from crawler.nightly.process import Signals
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.journal import Journal
-from crawler.store.layout import Layout, dated_folders
+from crawler.store.layout import Layout
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 
@@ -430,6 +430,22 @@ def test_layout(night: Begin) -> None:
         assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
 
 
+A_DAY_AHEAD = """
+from datetime import datetime, timedelta
+from crawler.__main__ import main
+from crawler.commands import plan
+
+class Ahead(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
+
+plan.datetime = Ahead
+main()
+"""
+"""The command line by a clock that is a day ahead."""
+
+
 def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: Path) -> None:
     """As a stranger starts it: the whole command in a process of its own, whatever else is installed."""
     folder = tmp_path / "a stranger's"
@@ -440,11 +456,8 @@ def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: P
     assert "fault" not in job.stderr
     printed = {without_what_varies(line) for line in (job.stdout + job.stderr).splitlines()}
     plan = ["plan", "data/demo/sellers.csv", "--data", "data/demo", "--budget", "100"]
-    plan += [
-        "--crawl-date",
-        str(max(day for day, _ in dated_folders(folder / "data/demo", "videos")) + timedelta(days=1)),
-    ]
-    planned = subprocess.run([*command[:3], *plan], cwd=folder, capture_output=True, text=True, check=False)
+    the_day_after = [sys.executable, "-c", A_DAY_AHEAD, *plan]
+    planned = subprocess.run(the_day_after, cwd=folder, capture_output=True, text=True, check=False)
     assert planned.returncode == 0, planned.stderr
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     shown = readme.partition("`make demo` installs")[2].split("```")

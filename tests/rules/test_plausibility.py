@@ -110,7 +110,7 @@ def test_few_sellers_make_no_outage_until_all_of_them_are_empty(emptied: Share, 
 
 
 def test_a_first_night_without_videos() -> None:
-    for empty, kind in ((Share(60, 60), IMPLAUSIBLE), (Share(12, 12), ODD), (Share(3, 3), PLAUSIBLE)):
+    for empty, kind in ((Share(60, 60), IMPLAUSIBLE), (Share(12, 12), ODD), (Share(3, 3), ODD)):
         night = Measures(sellers=empty.whole, rows=0, empty=empty)
         assert judge(night, []).kind is kind, empty
 
@@ -119,6 +119,13 @@ def test_a_list_of_dead_sellers_is_usual_once_it_was_accepted() -> None:
     dead = alone(empty=Share(95, 100), compared=None)
     assert judge(dead, []).kind is IMPLAUSIBLE
     assert judge(dead, [dead]).kind is PLAUSIBLE
+
+
+def test_no_video_at_all_is_odd_even_of_few_sellers() -> None:
+    nothing = Measures(sellers=2, rows=0, empty=Share(2, 2))
+    assert reason(nothing, ODD, []) == "No video at all: sellers that were read: 2."
+    assert judge(nothing, [nothing]).kind is PLAUSIBLE
+    assert judge(replace(nothing, sellers=0), []).kind is PLAUSIBLE
 
 
 @pytest.mark.parametrize("name", FIGURES)
