@@ -38,6 +38,9 @@ KILLS_A_TRIAL = 5
 BEFORE = "2026-11-22"
 
 
+_OFTEN = {"commit.begin", "commit.written"}
+
+
 @dataclass
 class Trial:
     """One crawl date that is killed at each of `kills`, a step or None for a random moment."""
@@ -100,7 +103,8 @@ class Trial:
         limits = [] if budget is None else ["--budget", str(budget)]
         usual = ["--qps", "200", "--workers", str(WORKERS), "--crawl-date", DATE, "--quiet", *limits]
         usual += self.usual
-        times = self.rng.choice((1, 1, 2, 4)) if step in {"commit.begin", "commit.written"} else 1
+        # The first time always comes, however many pages a commit has.
+        times = self.rng.choice((1, 1, 2, 4)) if step in self.killed and step in _OFTEN else 1
         words = ["run", str(source), *usual, *options]
         job = LAUNCHER.start(
             words, night.environ(), night.folder, at="" if step is None else f"{step}:{times}"

@@ -65,7 +65,7 @@ def test_the_request_of_a_check_is_known_to_ledger_budget_and_pace(night: Begin)
     assert simulator.stats.requests == 4
     assert busiest_second(simulator) <= 3
     status = job.call("status").stdout
-    assert status.count("-check") == 2
+    assert job.call("status", "--json").stdout.count("-check") == 2
     assert DATE in status.partition("unfinished:")[2], "the check hides that the date is unfinished"
 
 

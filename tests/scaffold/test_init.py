@@ -146,7 +146,12 @@ def test_the_service_follows_the_settings(tmp_path: Path) -> None:
     assert section(made["crawler.timer"], "Timer")["OnCalendar"].endswith(" Asia/Singapore")
 
 
-def test_a_folder_that_the_unit_would_hide_is_not_hidden() -> None:
+def test_a_folder_that_the_unit_would_hide_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The program itself may be installed below /tmp or /home here.
+    monkeypatch.setattr("crawler.scaffold.job.__file__", "/opt/crawler/job.py")
+    monkeypatch.setattr("sys.prefix", "/opt/crawler")
+    monkeypatch.setattr("sys.base_prefix", "/usr")
+
     def service(folder: str) -> configparser.SectionProxy:
         return section(units(Job(Path(folder), Settings(), ("/x",)))["crawler.service"], "Service")
 
