@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
-from launcher import LAUNCHER, Process
+from launcher import LAUNCHER, PAGES, Process
 
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -27,7 +27,7 @@ DATE = "2026-11-23"
 SMALL = CatalogueOptions(seed=7, largest=120)
 
 # How long an example takes says more of what else the machine does.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, max_examples=50)
 settings.load_profile("suite")
 
 
@@ -40,6 +40,12 @@ def _hangups_are_not_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     yield
     signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs draw report.html, as they do for users."""
+    monkeypatch.setenv(PAGES, "1")
 
 
 def as_printed() -> list[str]:

@@ -687,14 +687,14 @@ def test_the_largest_hostile_bodies_are_bounded_in_time_and_memory(body: bytes) 
 )
 @example(200, None, b'{"code":"\xc2\xb2","data":[]}')
 @example(200, None, b'{"data":[' + nested(1000).encode() + b"]}")
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_any_answer_is_a_page_or_a_typed_error(status: int, retry_after: str | None, body: bytes) -> None:
     check_answer(status, retry_after, body)
 
 
 @given(st.lists(JSON_VALUES, max_size=12), st.sampled_from([None, 1]), st.booleans())
 @example([LONE, {"video_id": 2**80}, float("nan")], None, False)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_a_page_counts_its_rows_as_received(rows: list[Any], indent: int | None, damaged: bool) -> None:
     rows = [*rows, {"video_id": "1"}]
     text = json.dumps({"code": 0, "data": rows, "x": nested(400)}, indent=indent)

@@ -214,7 +214,7 @@ PAGES = st.lists(PLAIN_ROWS | PLAIN_ROWS | IDENTIFIED | ROWS | VALUES, max_size=
 @given(st.lists(PAGES, max_size=24), st.sampled_from([None, 1]))
 @example([[{"video_id": "1", "total_video_sale_gmv_amt": -0.0}]], None)
 @example([[{"video_id": "1", "new": [None, None]}]], None)
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 def test_at_once_and_one_by_one_are_the_same(pages: list[Any], indent: int | None) -> None:
     texts = [json.dumps({"code": 0, "data": rows}, indent=indent) for rows in pages]
     check([(SELLER, kept(text)) for text in texts])

@@ -268,6 +268,6 @@ IDENTIFIED = st.builds(lambda row, number: {**row, "video_id": number}, ROWS, st
 @given(st.lists(IDENTIFIED | ROWS | VALUES, max_size=6))
 @example([{"video_id": "1", "nick_name": [[[{}]]] * 90, "create_time": "253402300799.9999"}])
 @example([{"video_id": 1, "total_views_cnt": "9223372036854775807.0000000000000000000000001"}])
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 def test_nothing_of_a_page_is_lost_on_the_way_to_its_columns(rows: list[Any]) -> None:
     rows_of(*rows)

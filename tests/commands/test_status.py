@@ -179,6 +179,7 @@ def test_what_a_run_does_is_in_a_file_as_long_as_it_lives(night: Begin) -> None:
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("pages")
 def test_watching_follows_a_run_to_its_end_and_says_how_it_ended(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(20))

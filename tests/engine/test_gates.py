@@ -246,7 +246,7 @@ def by_chance(seed: int) -> Callable[[float, str], Outcome]:
     return outcome
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     qps=st.sampled_from([0.5, 5.0, 100.0]),
@@ -578,7 +578,7 @@ def test_a_stop_ends_every_wait_at_once(
     rig.check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), at=st.floats(0, 60), qps=st.sampled_from([0.5, 5.0, 100.0]))
 def test_after_a_stop_nothing_is_sent_and_what_is_in_flight_ends(seed: int, at: float, qps: float) -> None:
     rig = Rig(FakeApi(by_chance(seed), 0.3, 0.02, [True] * 5), qps=qps, patience=20, seed=seed)

@@ -163,4 +163,4 @@ class Crawling(RuleBasedStateMachine):
 
 
 TestCrawling = Crawling.TestCase
-TestCrawling.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestCrawling.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

@@ -206,7 +206,7 @@ def storms(start: float) -> st.SearchStrategy[list[tuple[float, float, float | N
     return st.lists(storm.map(lambda s: (start + s[0], start + s[0] + s[1], s[2])), max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     qps=RATES,
     seed=st.integers(0, 2**32),
@@ -436,7 +436,7 @@ def test_an_attempt_that_goes_makes_room_for_the_next() -> None:
     assert run_virtual(main()) <= 1002.5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     qps=st.sampled_from([0.1, 1.0, 2.5, 5.0, 150.0]),
     cancels=st.lists(st.tuples(st.floats(0, 12), st.integers(0, 6)), min_size=1, max_size=8),

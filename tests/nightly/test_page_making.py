@@ -17,6 +17,8 @@ from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.layout import Layout, RunFolder
 from crawler.store.ledger_records import RunRecord
 
+pytestmark = pytest.mark.usefixtures("pages")
+
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 BEFORE = str(date.fromisoformat(DATE) - timedelta(days=2))

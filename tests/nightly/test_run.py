@@ -246,6 +246,7 @@ def test_api_down_ends_with_nine_after_patience(night: Begin) -> None:
     assert report["credits"]["spent"] == 0
 
 
+@pytest.mark.usefixtures("pages")
 def test_the_cause_of_an_outage_is_in_message_report_and_page_however_few_sellers_there_are(
     night: Begin,
 ) -> None:

@@ -23,6 +23,8 @@ from crawler.report.run_report import Failure, Requests, RunReport
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 
+pytestmark = pytest.mark.usefixtures("pages")
+
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "section", "div", "p", "strong", "pre"}
 TAGS |= {"span", "table", "thead", "tbody", "tr", "th", "td", "i", "ul", "li", "h3", "figure", "figcaption"}

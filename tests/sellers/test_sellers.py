@@ -29,7 +29,7 @@ A = "7494662098975951181"
 B = "7495000000000000002"
 C = "0012"
 BOM = b"\xef\xbb\xbf"
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(folder: Path, content: str | bytes, **options: Any) -> SellerList:

@@ -354,7 +354,7 @@ rows_of_a_page = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=rows_of_a_page)
 def test_no_row_is_lost_and_every_value_fits(rows: list[Any]) -> None:
     try:
