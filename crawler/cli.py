@@ -89,16 +89,16 @@ def run(sellers: str | None, config: str | None, **options: Any) -> int:
     SELLERS is a CSV, a plain list or a Parquet file, or - for standard input. With --resume it may be
     left out: the list of the run that is gone on with is read again.
     """
-    from crawler.commands.telling import told  # noqa: PLC0415 - help stays light
+    from crawler.commands.telling import notifying  # noqa: PLC0415 - help stays light
     from crawler.settings.load import SettingsError  # noqa: PLC0415 - heavy
 
     missing = sellers is None and not options["run__resume"]
     try:
         loaded = _load(config, options)
     except SettingsError as error:
-        with told(error.usable.settings, code_and_message):
+        with notifying(error.usable.settings, code_and_message):
             raise (_NO_SELLERS if missing else error) from None
-    with told(loaded.settings, code_and_message) as telling:
+    with notifying(loaded.settings, code_and_message) as telling:
         if missing:
             raise _NO_SELLERS
         from crawler.commands.run import run_command  # noqa: PLC0415 - faulty settings stay light

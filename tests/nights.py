@@ -52,7 +52,6 @@ from crawler.models.errors import (
     UnavailableError,
 )
 from crawler.models.page import Page
-from crawler.nightly import concluding
 from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
@@ -77,8 +76,6 @@ DATE = date(2026, 11, 23)
 MOST_RUNS = 12
 SIZES = (0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251, 604)
 MOST_PROBES = 25
-# No page is drawn of these nights: it would take longer than most of them.
-concluding._write_page = lambda *_: None
 OUTAGE_EVERY = 40
 """Of so many seeds one plays an outage of a hundred sellers between good nights (`outage_nights.py`)."""
 

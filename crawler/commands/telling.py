@@ -102,8 +102,8 @@ class Telling:
 
         secrets = [*self._secrets, *proxy_passwords()]
         try:
-            told = outcome(document, self._settings.notify.ok, secrets, report)
-            faults = self._notifier.end(told)
+            ended = outcome(document, self._settings.notify.ok, secrets, report)
+            faults = self._notifier.end(ended)
         except Exception as error:  # noqa: BLE001 - a fault of telling is no fault of the run
             faults = [f"nobody was told of this run: {type(error).__name__}: {error}"]
         for fault in faults:
@@ -120,7 +120,7 @@ class Telling:
 
 
 @contextmanager
-def told(settings: Settings, described: Callable[[Exception], tuple[int, str]]) -> Iterator[Telling]:
+def notifying(settings: Settings, described: Callable[[Exception], tuple[int, str]]) -> Iterator[Telling]:
     """Tell of what runs in the block, also where it raises: `described` says what that means."""
     telling = Telling(settings)
     try:
