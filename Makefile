@@ -9,7 +9,7 @@ FIRST ?= 0
 OUTAGES ?= 100
 HEALTHY ?= 100
 
-.PHONY: help setup demo run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,14 @@ setup: .venv/.ready ## make .venv with everything pinned
 
 demo: setup ## run the main job on the embedded stand-in, and show its table
 	$(BIN)/crawler demo
+
+.venv/.docs-ready: .venv/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: .venv/.docs-ready ## make a site of the docs in site/; what a link or an anchor lacks is an error
+	rm -rf site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir .venv/doctrees docs site
 
 run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
 	$(BIN)/crawler run data/sellers.csv
@@ -58,7 +66,7 @@ check: setup ## lint, types, import contracts, each path once, limits of files a
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py
 
-tables: setup ## write options and exit codes into the docs and config/crawler.toml
+tables: setup ## write what the program's tables say into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py
 
 simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST, REPLAY=seed)
@@ -107,4 +115,4 @@ bench-peers: setup ## beside dlt and Scrapy: time, CPU, and what each pays again
 	$(BIN)/python bench/peers.py bench/results
 
 clean: ## remove what was made here, but no data
-	rm -rf .coverage .coverage.* .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .coverage .coverage.* site .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """Every exit code once. Open it to add one, or to change what is said of one.
 
-The report, `status`, `--help` and the errors read this table; the tables of README.md and
+The report, `status`, `--help` and the errors read this table; the tables of docs/exit-codes.md and
 docs/operations.md are made from it (`make tables`).
 """
 

@@ -1,4 +1,4 @@
-"""Write what is made from the program's tables: options and exit codes in the docs, and the settings file.
+"""Write what is made from the program's tables: the reference pages of the docs, and the settings file.
 
 `make tables` runs it; `tests/commands/test_tables.py` fails where a file is not as it would be written.
 """
@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+import click
+
+from crawler.cli import cli
 from crawler.exit_codes import EXIT_CODES
 from crawler.metrics.table import METRICS, Metric
 from crawler.options import GROUPS, OPTIONS, Option, Switch
+from crawler.report.run_report import RunReport
 from crawler.settings.settings_file import settings_file
+from crawler.store.schema import CHANGES_SCHEMA, SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+DATASETS = {"videos": VIDEO_SCHEMA, "sellers": SUMMED_SELLER_SCHEMA, "changes": CHANGES_SCHEMA}
+HELP_WIDTH = 100
+JSON_WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")
 
 
@@ -59,23 +71,77 @@ def metric_row(metric: Metric) -> tuple[object, ...]:
     return f"`{metric.name}`", metric.kind, metric.label, changes, metric.help
 
 
+def setting_rows() -> Iterable[tuple[object, ...]]:
+    """What docs/options.md says of each setting without a flag."""
+    for option in OPTIONS.values():
+        if not option.group:
+            _, meaning, default = option_row(option)
+            yield f"`{option.name}`", meaning, default
+
+
+def commands() -> str:
+    """The help of each command, under a heading of its own, after a table of them all."""
+    known = sorted(cli.commands.items())
+    rows = ((f"[`crawler {name}`](#crawler-{name})", each.get_short_help_str(200)) for name, each in known)
+    return table(("command", "does"), rows) + "".join(command_help(name, each) for name, each in known)
+
+
+def command_help(name: str, command: click.Command) -> str:
+    words = f"crawler {name}"
+    context = click.Context(command, info_name=words, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH)
+    return f"\n## {words}\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+def columns() -> str:
+    """The columns of each dataset and the keys of the report, with their types."""
+    text = ""
+    for name, schema in DATASETS.items():
+        rows = ((f"`{column.name}`", column.type) for column in schema)
+        text += f"\n## `{name}/`\n\n{table(('column', 'type'), rows)}"
+    return f"{text}\n## `report.json`\n\n{table(('key', 'type'), report_rows(RunReport))}"
+
+
+def report_rows(kind: type, within: str = "") -> Iterable[tuple[object, ...]]:
+    """The keys of a part of the report, each followed by those of what it holds."""
+    for name, annotation in get_type_hints(kind).items():
+        yield f"`{within}{name}`", json_type(annotation)
+        for part in (annotation, *get_args(annotation)):
+            if isinstance(part, type) and is_dataclass(part):
+                mark = "[]" if get_origin(annotation) is list else ""
+                yield from report_rows(part, f"{within}{name}{mark}.")
+
+
+def json_type(annotation: Any) -> str:
+    """A type in the words of JSON."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is UnionType:
+        return " or ".join(map(json_type, parts))
+    if origin in (list, dict):
+        return f"{'array' if origin is list else 'object'} of {json_type(parts[-1])}"
+    return JSON_WORDS.get(annotation, "object")
+
+
 def made() -> dict[Path, str]:
     """Each file with a table of the program, as it must be."""
-    readme = ROOT / "README.md"
-    page, operations = ROOT / "docs" / "options.md", ROOT / "docs" / "operations.md"
     codes = EXIT_CODES.values()
+    all_codes = ((c.number, c.meaning, c.published, c.advice) for c in codes)
     options = table(("option", "meaning", "default"), (CONFIG_ROW, *option_rows()))
-    meanings = table(("code", "meaning", "data"), ((c.number, c.meaning, c.published) for c in codes))
     metrics = table(("metric", "type", "label", "changes", "meaning"), map(metric_row, METRICS))
-    monitoring = ROOT / "docs" / "monitoring.md"
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
-    return {
-        readme: between(readme.read_text(), "exit codes", meanings),
-        page: between(page.read_text(), "options", options),
-        ROOT / "config" / "crawler.toml": settings_file(),
-        monitoring: between(monitoring.read_text(), "metrics", metrics),
-        operations: between(operations.read_text(), "exit codes", advice),
+    marked = {
+        ("commands", "commands"): commands(),
+        ("columns", "columns"): columns(),
+        ("exit-codes", "all exit codes"): table(("code", "meaning", "data", "what to do"), all_codes),
+        ("monitoring", "metrics"): metrics,
+        ("operations", "exit codes"): advice,
+        ("options", "options"): options,
+        ("options", "settings"): table(("setting", "meaning", "default"), setting_rows()),
     }
+    files = {ROOT / "config" / "crawler.toml": settings_file()}
+    for (page, name), content in marked.items():
+        path = DOCS / f"{page}.md"
+        files[path] = between(files.get(path) or path.read_text(), name, content)
+    return files
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from unittest.mock import Mock
 import orjson
 import pytest
 from conftest import DATE, SMALL, Night, as_printed
+from examples import blocks_of
 
 from crawler.cli import cli
 from crawler.nightly import tally
@@ -455,16 +456,19 @@ def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: P
     job = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert job.returncode == 0, job.stderr
     assert "fault" not in job.stderr
-    printed = {without_what_varies(line) for line in (job.stdout + job.stderr).splitlines()}
+    printed = {without_what_varies(line.strip()) for line in (job.stdout + job.stderr).splitlines()}
     plan = ["plan", "data/demo/sellers.csv", "--data", "data/demo", "--budget", "100"]
     the_day_after = [sys.executable, "-c", A_DAY_AHEAD, *plan]
     planned = subprocess.run(the_day_after, cwd=folder, capture_output=True, text=True, check=False)
     assert planned.returncode == 0, planned.stderr
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    shown = readme.partition("`make demo` installs")[2].split("```")
-    for lines, output in ((shown[1], printed), (shown[3], set(planned.stdout.splitlines()))):
-        assert len(lines.splitlines()) > 8
-        assert {without_what_varies(line) for line in lines.splitlines() if line} <= output
+    (readme,) = (
+        block
+        for block in blocks_of((Path(__file__).parents[2] / "README.md").read_text())
+        if block.language == "console"
+    )
+    assert len(readme.printed) > 8
+    printed |= {without_what_varies(line.strip()) for line in planned.stdout.splitlines()}
+    assert {without_what_varies(line) for line in readme.printed} <= printed
     suggested = [line.strip() for line in job.stdout.partition("Go on with:")[2].splitlines() if line.strip()]
     assert len(suggested) >= 3
     for line in suggested:
