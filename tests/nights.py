@@ -28,8 +28,7 @@ from errno import ENOSPC
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -37,7 +36,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from outage_nights import play_outage
 from steps import STEPS
-from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, expect
+from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, WirelessApi, expect
 
 from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
@@ -233,21 +232,13 @@ class Night:
         return blake2b(requests.encode(), digest_size=8).hexdigest()
 
 
-class FakeApi:
+class FakeApi(WirelessApi):
     """The seeded API: the engine's port, with the weather of one run."""
 
     def __init__(self, night: Night, weather: Weather, rng: Random, timeout: float) -> None:
         self._night, self._weather, self._rng, self._timeout = night, weather, rng, timeout
         self._answered = 0
         self._nulls: Counter[tuple[str, int]] = Counter()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.sleep(0)
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         """See the engine's port."""

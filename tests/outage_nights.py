@@ -27,14 +27,13 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.dataset as ds
 from steps import STEPS
-from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, expect
+from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, WirelessApi, expect
 
 from crawler.api.answers import read_answer
 from crawler.models.api import PAGE_SIZE
@@ -68,19 +67,11 @@ HEALTHY_NIGHTS = 20
 concluding._write_page = lambda *_: None
 
 
-class Api:
+class Api(WirelessApi):
     """The stand-in's pages without a wire."""
 
     def __init__(self, project: Project, outage: str | None) -> None:
         self._project, self._outage = project, outage
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.sleep(0)
 
     async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
         """See the engine's port."""
@@ -285,7 +276,8 @@ def _play(project: Project, rng: Random, kind: str) -> None:
         healthy_night(project)
         project.next_day()
     good = project.files()
-    begun = rng.choice(("not", "not", "fresh", "some"))
+    # Stillness is judged between readings 20 hours apart: no run of the same day can see a stale API.
+    begun = rng.choice(("not", "not", "some") if kind == "stale" else ("not", "not", "fresh", "some"))
     if begun != "not":
         healthy_night(project, project.count // 3 if begun == "some" else None)
     tonight = project.published()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from virtual_time import VirtualLoop
 
@@ -25,6 +26,18 @@ def expect(holds: bool, what: str) -> None:
     """Raise `BrokenPromiseError` where a promise does not hold."""
     if not holds:
         raise BrokenPromiseError(what)
+
+
+class WirelessApi:
+    """An API that opens and closes no connection."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.sleep(0)
 
 
 class SlowExecutor(Executor):
