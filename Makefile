@@ -9,6 +9,9 @@ FIRST ?= 0
 OUTAGES ?= 100
 HEALTHY ?= 100
 
+# The tests start the program hundreds of times: it is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines

@@ -196,9 +196,12 @@ def main() -> None:
 
     left_out = cli._LeftOut()
     sys.meta_path.insert(0, left_out)
+    import crawler.api.client  # noqa: PLC0415
     import crawler.commands.plan  # noqa: PLC0415
     import crawler.commands.run  # noqa: PLC0415
-    import crawler.commands.status  # noqa: F401, PLC0415
+    import crawler.commands.status  # noqa: PLC0415
+    import crawler.sellers.entries  # noqa: PLC0415
+    import crawler.sellers.parquet  # noqa: F401, PLC0415
 
     sys.meta_path.remove(left_out)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -206,7 +209,6 @@ def main() -> None:
     gc.freeze()
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     if asked is not None:
-        gc.unfreeze()
         sys.argv = [str(program.__file__), *asked["words"]]
         kill_at(asked["at"])
         if PAGES not in asked["environ"]:
