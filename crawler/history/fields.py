@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.history.reader import SnapshotFiles, columns_of, reading
+from crawler.history.yardsticks import one_chunk
 from crawler.models.api import API_COLUMNS
 from crawler.rules.plausibility import REGION, Share
 from crawler.store.schema import VIDEO_SCHEMA, region_of
@@ -38,6 +41,19 @@ def nulls_by_column(videos: SnapshotFiles) -> dict[str, Share]:
         rows[REGION] += metadata.num_rows
         nulls[REGION] += metadata.num_rows if region_of(path.parent.name) is None else 0
     return {name: Share(nulls[name], rows[name]) for name in (*_FILLED, REGION) if rows[name]}
+
+
+def sellers_with_nulls(videos: SnapshotFiles, names: Collection[str]) -> Iterator[pa.Array[Any]]:
+    """The sellers of which a row has a null in one of these columns."""
+    columns = [name for name in _FILLED if name in names]
+    without_region = REGION in names
+    for path, file in zip(videos.paths, videos.each(), strict=True):
+        is_all = without_region and region_of(path.parent.name) is None
+        for rows in file.batches(columns_of(VIDEO_SCHEMA, "seller_id", *columns)):
+            is_hit: Any = pa.repeat(pa.scalar(is_all), rows.num_rows)
+            for name in columns:
+                is_hit = pc.or_(is_hit, pc.is_null(rows[name]))
+            yield one_chunk(rows["seller_id"].filter(is_hit)).unique()
 
 
 def unknown_fields(videos: SnapshotFiles) -> frozenset[str]:

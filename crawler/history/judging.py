@@ -13,8 +13,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from crawler.history.fields import sellers_with_nulls
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
+from crawler.history.yardsticks import one_chunk
 from crawler.options import PlausibilitySettings
 from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge
 from crawler.store.journal import Journal
@@ -23,12 +25,13 @@ from crawler.store.schema import PLAUSIBILITY
 from crawler.store.snapshot import Reviewed, RowCounts, SnapshotPlan
 
 _NIGHTS = 30
-_BY_SELLER = frozenset({"emptied", "still", "repeated"})
+_NULLS, _SHARED = "nulls", "shared"
+_BY_SELLER = frozenset({"emptied", "still", "repeated", _SHARED})
+_OF_ROWS = frozenset({"fallen", "risen", "lost"})
 """Measures that say of each seller whether it is as it should be.
 
 Others look at some sellers only, or miss what is less wrong.
 """
-_SHARED = "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +60,27 @@ class Judge:
             verdict.kind,
             list(verdict.reasons),
             is_held=is_implausible and not self.is_accepted,
-            to_recheck=_to_recheck(journal, found, verdict) if is_implausible else [],
             shown_by=verdict.shown_by,
         )
+        if is_implausible:
+            hits = _hits(journal, videos, found, verdict)
+            reviewed = replace(reviewed, to_recheck=_to_recheck(journal, hits, verdict), hits=len(hits))
         return reviewed, {PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()}
 
 
-def _to_recheck(journal: Journal, found: Measuring, verdict: Verdict) -> list[pa.Array[Any]]:
+def _hits(journal: Journal, videos: SnapshotFiles, found: Measuring, verdict: Verdict) -> pa.Array[Any]:
+    """The sellers that each by itself show a reason, as far as that is known of sellers."""
+    shown_by = () if _OF_ROWS.isdisjoint(verdict.measures) else verdict.shown_by
+    hits = [ids for name in (*verdict.measures, *shown_by) for ids in found.hits.get(name, ())]
+    hits += sellers_with_nulls(videos, verdict.shown_by) if _NULLS in verdict.measures else []
+    hits += journal.reader.with_shared_pages() if _SHARED in verdict.measures else []
+    return one_chunk(pa.chunked_array(hits, pa.string()).unique())
+
+
+def _to_recheck(journal: Journal, hits: pa.Array[Any], verdict: Verdict) -> list[pa.Array[Any]]:
     """The sellers that made a night implausible: all that were answered where the fault is not of some."""
-    names = set(verdict.measures)
-    if not names <= _BY_SELLER | {_SHARED}:
-        return list(journal.sellers.answered())
-    hits = [ids for name in names for ids in found.hits.get(name, ())]
-    return [*hits, *journal.reader.with_shared_pages()] if _SHARED in names else hits
+    is_of_some = _BY_SELLER.issuperset(verdict.measures)
+    return [hits] if is_of_some else [hits, *journal.sellers.answered()]
 
 
 def past_measures(data: Path, day: date) -> list[Measures]:

@@ -85,7 +85,7 @@ class Measuring:
     old_enough: int = 0
     hours: list[float] = field(default_factory=list)
     hits: dict[str, list[pa.Array[Any]]] = field(default_factory=dict)
-    """By measure the sellers that it counts."""
+    """The sellers that a measure counts: by its name, or by what of their rows shows it."""
 
     def add(self, figures: Figures) -> None:
         """Add sellers."""
@@ -145,6 +145,7 @@ class Measuring:
             self.judged[name] += _count(known)
             self.fallen[name] += _count(fallen)
             self.risen[name] += _count(risen)
+            self._hit(name, pair.ids, pc.or_(fallen, risen))
             same = pc.and_(same, pc.equal(before, now))
         is_old: Any = pc.and_(pc.greater_equal(pair.hours, pa.scalar(STILL_HOURS)), pc.invert(gone))
         self.old_enough += _count(is_old)
@@ -154,6 +155,7 @@ class Measuring:
         is_lost: Any = pc.and_(is_sampled, pc.fill_null(pair.lost, False))
         self.sampled += _count(is_sampled)
         self.lost += _count(is_lost)
+        self._hit("video_id", pair.ids, is_lost)
         self.hours += pair.hours.to_pylist()
 
     def _hit(self, name: str, ids: Any, which: Any) -> None:

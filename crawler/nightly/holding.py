@@ -28,11 +28,12 @@ def hold_back(
     reasons: Sequence[str],
     to_recheck: Sequence[pa.Array[Any]],
     shown_by: Sequence[str] | None = None,
+    hits: int = 0,
 ) -> CrawlerError:
     """Keep the night in the journal alone; returns why the run ended, be it for another `reason`.
 
-    `to_recheck` are the sellers to be asked again; by what of their rows the reasons are seen stays as it was
-    where `shown_by` is not given.
+    `to_recheck` are the sellers to be asked again, the `hits` first; by what of their rows the reasons are
+    seen stays as it was where `shown_by` is not given.
     """
     sellers, night = counted.counts.sellers, opened.night
     code = SELLERS_FAILED.number if sellers["failed"] else 0
@@ -40,9 +41,11 @@ def hold_back(
         code = reason.exit_code
     sums = (sellers["total"], sellers["complete"], sellers["failed"])
     before = Held.of(opened.journal)
-    differed, seen = ([], []) if before is None else (before.differed, before.shown_by)
-    seen = seen if shown_by is None else [*shown_by]
-    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums, differed, seen)
+    differed = [] if before is None else before.differed
+    if shown_by is None and before is not None:
+        shown_by, hits = before.shown_by, before.hits
+    seen = [*(shown_by or ())]
+    held = Held(opened.run_id, [*reasons], code, stop_reason_of(reason), *sums, differed, seen, hits)
     held.note(opened.journal, to_recheck, counted.pending.ids)
     accept = night.commands.accept(night.crawl_date)
     return weightiest(

@@ -115,7 +115,7 @@ class _Publishing:
     def hold(self, rows: RowCounts, reviewed: Reviewed) -> None:
         """Keep the night in the journal alone, since it is implausible."""
         self._note_rows(rows)
-        found = (rows.reasons, reviewed.to_recheck, reviewed.shown_by)
+        found = (rows.reasons, reviewed.to_recheck, reviewed.shown_by, reviewed.hits)
         self.stop_reason = hold_back(self._opened, self.counted(), self.stop_reason, *found)
 
     def _why_held(self, outcome: CrawlOutcome) -> list[str] | None:

@@ -50,7 +50,10 @@ class Recheck:
         listed = list(compress(found, night.listed.contains(found)))
         if not listed:
             return None
-        canaries = _small_ones(opened, listed[:_CANDIDATES], held.shown_by)
+        # Where a run was answered rightly before the night became wrong, the others show nothing.
+        shown = found[: held.hits]
+        candidates = list(compress(shown, night.listed.contains(shown))) or listed
+        canaries = _small_ones(opened, candidates[:_CANDIDATES], held.shown_by)
         opened.store.segments.flush()
         journal.previous.renew([pa.array(canaries, pa.string())])
         return cls(opened, held, found, replace(night.listed, ids=pa.array(canaries, pa.string())))

@@ -33,6 +33,7 @@ class Held:
     `exit_code` is what that run would have ended with otherwise, `stop_reason` why sellers are unfinished.
     `differed` are sellers that some later run was answered otherwise for, but too few to believe it.
     `shown_by` says by what of a seller's rows its reasons are seen, as `Verdict` does; empty: by any figure.
+    The first sellers `to_recheck`, as many as `hits`, show one each by itself; 0: it is not known which do.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Held:
     failed: int
     differed: list[str] = field(default_factory=list)
     shown_by: list[str] = field(default_factory=list)
+    hits: int = 0
 
     @classmethod
     def of(cls, journal: Journal) -> Self | None:

@@ -56,6 +56,7 @@ class Reviewed:
     """A verdict on a staged snapshot, and a sentence for each reason; `is_held`: it must not be published.
 
     `to_recheck` has the sellers whose answers made it implausible, `shown_by` what of their rows does.
+    Its first ones, as many as `hits`, show it each by itself; 0: it is not known which do.
     `changes` counts the rows of `changes/` by kind.
     """
 
@@ -63,6 +64,7 @@ class Reviewed:
     reasons: list[str] = field(default_factory=list)
     is_held: bool = False
     to_recheck: list[pa.Array[Any]] = field(default_factory=list)
+    hits: int = 0
     shown_by: Sequence[str] = ()
     changes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -131,6 +131,17 @@ def test_a_recheck_compares_what_made_the_night_implausible_and_not_counts_that_
     assert is_true(folder)
 
 
+@pytest.mark.parametrize("outage", ["renamed", "no-region"])
+def test_only_sellers_that_show_what_is_wrong_are_rechecked(folder: Path, outage: str) -> None:
+    """A budget ended a well night in its midst, and the rest of it was wrong."""
+    catalogue = Catalogue(SMALL, 1)
+    whole = sum(catalogue.size(i) // 10 + 1 for i in IDS)
+    served(folder, None, f"--budget={whole // 2}", "--strategy=breadth-first", code=3)
+    served(folder, outage, f"--budget={4 * whole}", code=10)
+    assert served(folder, None, f"--budget={4 * whole}")["published"]
+    assert is_true(folder)
+
+
 def test_canaries_are_answered_otherwise_in_columns_that_the_api_does_not_sort_by(folder: Path) -> None:
     served(folder, "renamed", "--sort=gmv", code=10)
     report = served(folder, None, "--sort=gmv")
