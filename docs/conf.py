@@ -23,6 +23,7 @@ myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 html_copy_source = False
 html_show_copyright = False
+html_show_search_summary = False  # it would fetch pages, which a browser refuses of files
 
 _STATE = re.compile(r"^\s*(\w+): (.+)$", re.MULTILINE)
 _ARROW = re.compile(r"^\s*(\S+) --> (\S+?)(?:: (.+))?$", re.MULTILINE)
@@ -36,7 +37,7 @@ class StateTable(Directive):
     def run(self) -> list[nodes.Node]:
         """The table that the diagram's arrows make."""
         text = "\n".join(self.content)
-        names = {"[*]": "", **dict(_STATE.findall(text))}
+        names = {"[*]": "–", **dict(_STATE.findall(text))}
         lines = ["| from | to | on |", "| --- | --- | --- |"]
         lines += [f"| {names[old]} | {names[new]} | {why} |" for old, new, why in _ARROW.findall(text)]
         table = nodes.container()

@@ -83,7 +83,7 @@ def shell(script: str, folder: Path, **environ: str) -> tuple[int, str]:
             words, cwd=folder, env=given, pass_fds=[control], stdout=sink, stderr=sink, start_new_session=True
         )
         try:
-            code = process.wait(90)
+            code = process.wait(240)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
