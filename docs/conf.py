@@ -37,7 +37,7 @@ class StateTable(Directive):
     def run(self) -> list[nodes.Node]:
         """The table that the diagram's arrows make."""
         text = "\n".join(self.content)
-        names = {"[*]": "–", **dict(_STATE.findall(text))}
+        names = {"[*]": "-", **dict(_STATE.findall(text))}
         lines = ["| from | to | on |", "| --- | --- | --- |"]
         lines += [f"| {names[old]} | {names[new]} | {why} |" for old, new, why in _ARROW.findall(text)]
         table = nodes.container()

@@ -18,6 +18,7 @@ from crawler.cli import cli
 from crawler.exit_codes import EXIT_CODES
 from crawler.metrics.table import METRICS, Metric
 from crawler.options import GROUPS, OPTIONS, Option, Switch
+from crawler.report.moved_part import KINDS
 from crawler.report.run_report import RunReport
 from crawler.settings.settings_file import settings_file
 from crawler.store.schema import CHANGES_SCHEMA, SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
@@ -131,6 +132,7 @@ def made() -> dict[Path, str]:
     marked = {
         ("commands", "commands"): commands(),
         ("columns", "columns"): columns(),
+        ("data", "kinds of changes"): table(("kind", "in a few words"), KINDS.items()),
         ("exit-codes", "all exit codes"): table(("code", "meaning", "data", "what to do"), all_codes),
         ("monitoring", "metrics"): metrics,
         ("operations", "exit codes"): advice,

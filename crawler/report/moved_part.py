@@ -9,7 +9,7 @@ from crawler.report.figure import table
 from crawler.report.markup import Markup, cut, shown, tag
 from crawler.report.page_facts import Moved, PageFacts, Row, SellerNames
 
-_KINDS = {
+KINDS = {
     "published": "new since the night before",
     "discovered": "older, seen for the first time",
     "changed": "other counts than before",
@@ -17,6 +17,7 @@ _KINDS = {
     "gone": "no longer there",
     "returned": "there again",
 }
+"""Each kind of change in a few words; the docs have them too."""
 _GAINS = (
     ("views", "total_views_cnt"),
     ("sales", "total_video_sale_cnt"),
@@ -72,7 +73,7 @@ def _named(found: SellerNames, heads: Sequence[str], cells: Any) -> Iterator[Mar
 def _totals(moved: Moved) -> Iterator[Markup]:
     rows = [
         (Markup(tag("strong", kind) + tag("span", f" {words}", class_="soft")), *_sums(moved.totals[kind]))
-        for kind, words in _KINDS.items()
+        for kind, words in KINDS.items()
         if moved.totals.get(kind, {}).get("videos")
     ]
     if rows:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
-from tables import between, made
+from tables import DATASETS, DOCS, between, made
 
 from crawler.exit_codes import EXIT_CODES, verdict_of
+from crawler.history.change_kinds import ChangeKind
 from crawler.models.errors import CrawlerError, InterruptedRunError
+from crawler.models.seller import SellerStatus, StopReason
+from crawler.report.moved_part import KINDS
 
 
 def test_the_files_are_as_the_tables_make_them() -> None:
     for path, text in made().items():
         assert path.read_text() == text, f"{path} is not up to date: run make tables"
+
+
+def test_the_data_dictionary_names_every_column_and_every_word_that_a_column_may_hold() -> None:
+    page = (DOCS / "data.md").read_text()
+    columns = {
+        name for schema in DATASETS.values() for name in schema.names if not name.endswith("_cnt_gain")
+    }
+    words = {*columns, *ChangeKind, *SellerStatus, *StopReason} - {"total_video_sale_gmv_amt_gain"}
+    assert [word for word in sorted(words) if f"`{word}`" not in page] == []
+    assert set(KINDS) == set(ChangeKind)
 
 
 def test_content_goes_between_its_own_marks_once() -> None:

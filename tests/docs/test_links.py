@@ -49,6 +49,16 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     assert faults(page) == ["page.md: page.md#d", "page.md: e.svg"]
 
 
+def test_pages_that_the_program_names_are_there() -> None:
+    named = {
+        (path.name, page)
+        for path in (*ROOT.glob("crawler/**/*.py"), *ROOT.glob("config/*"), ROOT / "Makefile")
+        for page in re.findall(r"docs/[\w-]+\.\w+", path.read_text())
+    }
+    assert len(named) > 8
+    assert sorted((name, page) for name, page in named if not (ROOT / page).is_file()) == []
+
+
 def test_every_page_is_in_the_nav() -> None:
     nav = re.findall(r"^```\{toctree\}\n(.*?)^```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL)
     entries = [line.rstrip(">").split("<")[-1].strip() for part in nav for line in part.splitlines()]
