@@ -58,11 +58,23 @@ def _print_error(error: Exception) -> int:
     code, message = code_and_message(error)
     if code == CrawlerError.exit_code and not isinstance(error, CrawlerError):
         return _print_bug(error, message)
-    lines = "\n".join(map(printable, message.split("\n")))
-    sys.stderr.write(f"crawler: {lines}\n")
+    _say(code, message)
     if _is_of_standard_output(error):
         _leave_quietly()
     return code
+
+
+def _say(code: int, message: str) -> None:
+    """Print why a command has ended: as a log line, where these are JSON."""
+    if "crawler.report.log_lines" in sys.modules:
+        from crawler import events  # noqa: PLC0415 - a usage error stays light
+        from crawler.report.log_lines import is_set_up  # noqa: PLC0415
+
+        if is_set_up("json"):
+            events.COMMAND_FAILED(exit_code=code, reason=message).log()
+            return
+    lines = "\n".join(map(printable, message.split("\n")))
+    sys.stderr.write(f"crawler: {lines}\n")
 
 
 def code_and_message(error: Exception) -> tuple[int, str]:
@@ -127,11 +139,10 @@ def _print_bug(error: Exception, message: str) -> int:
             where = file.name
     except OSError:
         sys.stderr.write(trace)
-    sys.stderr.write(
-        f"crawler: {message}; what was paid for is in the journal. Please report it with {where} "
-        f"(crawler {__version__}, Python {sys.version.split()[0]})\n"
-    )
-    return CrawlerError.exit_code
+    versions = f"crawler {__version__}, Python {sys.version.split()[0]}"
+    code = CrawlerError.exit_code
+    _say(code, f"{message}; what was paid for is in the journal. Please report it with {where} ({versions})")
+    return code
 
 
 def _without_key(text: str) -> str:

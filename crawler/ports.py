@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from crawler import events
 from crawler.models.latency import Latencies
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
-from crawler.models.seller import Ending
+from crawler.models.seller import Ending, SellerStatus
 
 
 class Departure(Protocol):
@@ -73,8 +74,9 @@ class Ledger(Protocol):
 class CrawlFigures:
     """What a crawl has done so far; read while it goes on, from any thread.
 
-    Of the `total` listed sellers `ended` have ended. Earlier runs have spent `spent_before` credits of the
-    crawl date's `budget`. `by_status`: requests sent, by how they ended; `latencies`: by how long they took.
+    Of the `total` listed sellers `ended` have ended, `failed` of them by a failure. Earlier runs have spent
+    `spent_before` credits of the crawl date's `budget`. `by_status`: requests sent, by how they ended;
+    `latencies`: by how long they took.
     """
 
     total: int
@@ -84,6 +86,7 @@ class CrawlFigures:
     by_status: Mapping[str, int]
     latencies: Latencies
     count_sent: Callable[[], int]
+    failed: int = 0
     pages: int = 0
     rows: int = 0
 
@@ -97,9 +100,10 @@ class CrawlFigures:
         self.pages += 1
         self.rows += page.row_count or 0
 
-    def count_end(self, _seller_id: str, _ending: Ending) -> None:
+    def count_end(self, _seller_id: str, ending: Ending) -> None:
         """Count a seller that has ended."""
         self.ended += 1
+        self.failed += ending.status is SellerStatus.FAILED
 
 
 class Observer(Protocol):
@@ -108,7 +112,7 @@ class Observer(Protocol):
     def crawling(self, figures: CrawlFigures) -> None:
         """A crawl begins, or goes on with other sellers."""
 
-    def notes(self) -> Sequence[str]:
+    def notes(self) -> Sequence[events.Sentence]:
         """What the report is to say of what the observer did."""
 
 
@@ -118,7 +122,7 @@ class Unobserved:
     def crawling(self, _figures: CrawlFigures) -> None:
         """Nothing is done."""
 
-    def notes(self) -> Sequence[str]:
+    def notes(self) -> Sequence[events.Sentence]:
         """No notes."""
         return ()
 

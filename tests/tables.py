@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import click
 
 from crawler.cli import cli
+from crawler.events import EVENTS, LogEvent
 from crawler.exit_codes import EXIT_CODES
 from crawler.metrics.table import METRICS, Metric
 from crawler.options import GROUPS, OPTIONS, Option, Switch
@@ -122,17 +123,32 @@ def json_type(annotation: Any) -> str:
     return JSON_WORDS.get(annotation, "object")
 
 
+def event_row(event: LogEvent) -> tuple[object, ...]:
+    fields = ", ".join(f"`{name}`" for name in event.typed)
+    return f"`{event.name}`", event.level, in_docs(event.what), in_docs(event.does), fields
+
+
+def in_docs(template: str) -> str:
+    """A format string for people: what is only there in words becomes dots."""
+    return re.sub(
+        r"\{(\w+?)(_words)?(?::[^}]*)?\}", lambda found: "…" if found[2] else f"*{found[1]}*", template
+    )
+
+
 def made() -> dict[Path, str]:
     """Each file with a table of the program, as it must be."""
     codes = EXIT_CODES.values()
     all_codes = ((c.number, c.meaning, c.published, c.advice) for c in codes)
     options = table(("option", "meaning", "default"), (CONFIG_ROW, *option_rows()))
+    said = ("event", "level", "what happened", "what the program does", "fields")
+    events = table(said, map(event_row, EVENTS.values()))
     metrics = table(("metric", "type", "label", "changes", "meaning"), map(metric_row, METRICS))
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
     marked = {
         ("commands", "commands"): commands(),
         ("columns", "columns"): columns(),
         ("data", "kinds of changes"): table(("kind", "in a few words"), KINDS.items()),
+        ("events", "events"): events,
         ("exit-codes", "all exit codes"): table(("code", "meaning", "data", "what to do"), all_codes),
         ("monitoring", "metrics"): metrics,
         ("operations", "exit codes"): advice,

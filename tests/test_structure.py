@@ -6,6 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from crawler import events
+from crawler.events import LogEvent
+
 CRAWLER = Path(__file__).parent.parent / "crawler"
 MAX_IMPORTED_NAMES = 20
 MAX_CLASS_LINES = 150
@@ -105,6 +108,53 @@ def test_every_attribute_is_born_where_its_object_is() -> None:
         born = fields(node).union(*(assigned(m) for m in methods(node) if m.name == "__init__"))
         later = set[str]().union(*(assigned(method) for method in methods(node))) - born
         assert not later, f"{name} sets {later} outside __init__"
+
+
+def test_nothing_is_logged_but_events_of_the_table() -> None:
+    """Only a sentence can be logged, and only a call of an event makes one."""
+    assert {path for path, tree in TREES.items() if imports(tree, "logging")} == {
+        "events.py",
+        "report/log_lines.py",
+    }
+    assert {path for path, tree in TREES.items() if calls(tree, "Sentence")} == {"events.py"}
+
+
+def test_each_event_is_called_with_its_fields() -> None:
+    called = set()
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            for event in called_events(node):
+                assert isinstance(node, ast.Call)
+                called.add(event.name)
+                given = sorted(str(keyword.arg) for keyword in node.keywords)
+                assert given == sorted(event.given), f"{path}:{node.lineno}"
+    assert called == events.EVENTS.keys(), "an event is never told, or not by `events.NAME(...)`"
+
+
+def called_events(node: ast.AST) -> Iterator[LogEvent]:
+    """The event that `events.NAME(...)` calls, or both of a choice."""
+    if isinstance(node, ast.Call):
+        what = node.func
+        for each in (what.body, what.orelse) if isinstance(what, ast.IfExp) else (what,):
+            if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "events":
+                event = getattr(events, each.attr)
+                assert isinstance(event, LogEvent)
+                yield event
+
+
+def imports(tree: ast.Module, name: str) -> bool:
+    return any(
+        getattr(node, "module" if isinstance(node, ast.ImportFrom) else "name") == name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.alias | ast.ImportFrom)
+    )
+
+
+def calls(tree: ast.Module, name: str) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name
+        for node in ast.walk(tree)
+    )
 
 
 def test_no_exception_is_for_what_is_gone() -> None:

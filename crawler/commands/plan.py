@@ -12,7 +12,7 @@ from rich.table import Table
 from crawler.nightly.resuming import source_and_date
 from crawler.planning.forecast import Forecast
 from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night
-from crawler.report.progress import LOG, set_up_logging
+from crawler.report.log_lines import set_up_logging
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
 
@@ -30,7 +30,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     settings = loaded.settings
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     for warning in listed.warnings:
-        LOG.warning("%s", warning)
+        warning.log()
     plan = plan_night(settings, listed.ids, crawl_date)
     if settings.run.json:
         sys.stdout.write(orjson.dumps(plan, Forecast._asdict, orjson.OPT_INDENT_2).decode() + "\n")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crawler import events
 from crawler.api.proxies import proxy_for
 from crawler.commands.telling import Telling
 from crawler.nightly.catching_up import catch_up, date_to_catch_up
@@ -20,7 +21,7 @@ from crawler.nightly.resuming import source_and_date
 from crawler.nightly.run import run_night
 from crawler.nightly.world import World
 from crawler.options import Settings
-from crawler.report.progress import LOG, set_up_logging
+from crawler.report.log_lines import hide, set_up_logging
 from crawler.sellers.reading import read_sellers
 from crawler.settings.key import read_key
 from crawler.settings.load import Loaded
@@ -44,6 +45,7 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
     settings = loaded.settings
     key = read_key(settings, os.environ)
     telling.knows(crawl_date, key)
+    hide(key)
     proxy_for(settings.api.url)
     world = World(connections=_connections(settings))
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
@@ -69,7 +71,7 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
 def _connections(settings: Settings) -> int:
     allowed, workers = allow_connections(), settings.run.workers
     if workers != "auto" and workers > allowed:
-        LOG.warning("%d workers at most: this process may not open more files (ulimit -n)", allowed)
+        events.WORKERS_LIMITED(workers=allowed).log()
     return allowed
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crawler import events
 from crawler.options import NotifySettings, Settings
 from crawler.ports import CrawlFigures
 from crawler.settings.key import KEY_VARIABLE
@@ -30,7 +31,7 @@ class Telling:
         self._crawl_date = settings.run.crawl_date
         self._secrets = [os.environ.get(KEY_VARIABLE, "").strip()]
         self._notifier, fault = _notifier(settings.notify)
-        self._warn_if(fault)
+        self._warn_if(_untold(fault))
         self._meter = _meter(settings)
         self._is_over = False
 
@@ -49,10 +50,10 @@ class Telling:
         if self._meter is not None:
             self._meter.crawling(figures)
 
-    def notes(self) -> Sequence[str]:
+    def notes(self) -> Sequence[events.Sentence]:
         """See `ports.Observer`: why the beginning could not be told, or metrics not be written."""
-        faults = [None if self._notifier is None else self._notifier.fault_so_far()]
-        faults += [None if self._meter is None else self._meter.fault_so_far()]
+        faults = [None if self._notifier is None else _untold(self._notifier.fault_so_far())]
+        faults += [None if self._meter is None else _unmeasured(self._meter.fault_so_far())]
         return [fault for fault in faults if fault is not None]
 
     def ended(self, report: RunReport) -> None:
@@ -60,7 +61,7 @@ class Telling:
         if not self._take_turn():
             return
         if self._meter is not None:
-            self._warn_if(self._meter.ended(report))
+            self._warn_if(_unmeasured(self._meter.ended(report)))
         if self._notifier is not None:
             from crawler.store.layout import RunFolder  # noqa: PLC0415 - a run that does not begin is light
 
@@ -72,7 +73,7 @@ class Telling:
         if not self._take_turn():
             return
         if self._meter is not None:
-            self._warn_if(self._meter.ended_early(exit_code))
+            self._warn_if(_unmeasured(self._meter.ended_early(exit_code)))
         if self._notifier is not None:
             from crawler.notify.messages import early_document  # noqa: PLC0415 - most runs tell nobody
 
@@ -107,21 +108,25 @@ class Telling:
         except Exception as error:  # noqa: BLE001 - a fault of telling is no fault of the run
             faults = [f"nobody was told of this run: {type(error).__name__}: {error}"]
         for fault in faults:
-            self._warn_if(fault)
+            self._warn_if(_untold(fault))
 
-    def _warn_if(self, fault: str | None) -> None:
-        if fault is None:
+    def _warn_if(self, warning: events.Sentence | None) -> None:
+        if warning is None:
             return
-        from crawler.report.progress import LOG, set_up_logging  # noqa: PLC0415 - a usage error stays light
+        from crawler.report.log_lines import is_set_up, set_up_logging  # noqa: PLC0415 - heavy
 
-        if not LOG.handlers:
-            set_up_logging(self._settings.log, ())
-        LOG.warning("%s", fault)
+        if not is_set_up():
+            set_up_logging(self._settings.log)
+        warning.log()
 
 
 @contextmanager
 def notifying(settings: Settings, described: Callable[[Exception], tuple[int, str]]) -> Iterator[Telling]:
     """Tell of what runs in the block, also where it raises: `described` says what that means."""
+    if settings.log.format == "json":
+        from crawler.report.log_lines import set_up_logging  # noqa: PLC0415 - a usage error stays light
+
+        set_up_logging(settings.log)
     telling = Telling(settings)
     try:
         yield telling
@@ -130,6 +135,14 @@ def notifying(settings: Settings, described: Callable[[Exception], tuple[int, st
         raise
     finally:
         telling.close()
+
+
+def _untold(fault: str | None) -> events.Sentence | None:
+    return None if fault is None else events.NOTIFY_FAILED(reason=fault)
+
+
+def _unmeasured(fault: str | None) -> events.Sentence | None:
+    return None if fault is None else events.METRICS_FAILED(reason=fault)
 
 
 def _notifier(settings: NotifySettings) -> tuple[Notifier | None, str | None]:

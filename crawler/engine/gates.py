@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from functools import partial
 from math import inf
 from random import Random
 
+from crawler import events
 from crawler.engine.credits import Credits
 from crawler.engine.pace import Pace
 from crawler.engine.stop import Stop
@@ -30,7 +30,6 @@ from crawler.ports import Api
 from crawler.rules.outage import Breaker
 from crawler.rules.recovery import RetryRule
 
-_LOG = logging.getLogger("crawler")
 _BURSTS_WHEN_DOWN = 5
 """Bursts of 429s in a row before an API that only throttles may count as down, however short patience is."""
 
@@ -136,9 +135,14 @@ class Gates:
 
     def warn_of_outage(self) -> None:
         """Log that the API counts as down, and why."""
-        last = "none" if self.counts.last_error is None else self.counts.last_error.reason
-        message = "the API does not answer; waiting for it for up to %g s; the last error: %s"
-        _LOG.warning(message, self.patience, last)
+        last = self.counts.last_error or LastError("", 0, "", "none")
+        events.API_DOWN(
+            reason=last.reason,
+            seller=last.seller,
+            page=last.page,
+            kind=last.kind,
+            patience_s=self.patience,
+        ).log()
 
     async def _try(self, request: PageRequest) -> tuple[Page, float]:
         """Send a trial while the API is down, where one may be sent."""
@@ -191,6 +195,10 @@ class Gates:
         self.counts.latencies.add(asyncio.get_running_loop().time() - departure.sent_at)
 
     def _note_answer(self, request: PageRequest, sent_at: float) -> None:
+        if self.breaker.is_open:
+            events.API_ANSWERS(
+                down_s=round(self.breaker.down_for(asyncio.get_running_loop().time()), 3)
+            ).log()
         self.breaker.answered(request.seller.seller_id, sent_at)
         self.pace.answered(sent_at)
         self.throttled_since = None
@@ -211,7 +219,12 @@ class Gates:
         elif isinstance(error, RefusedError):
             self._note_answer(request, departure.sent_at)
         elif isinstance(error, ThrottledError):
-            self.pace.throttled(departure.sent_at, error.retry_after)
+            if self.pace.throttled(departure.sent_at, error.retry_after):
+                wait_s, qps = self.pace.slowed(now)
+                page = request.page_num
+                events.RATE_LOWERED(
+                    wait_s=round(wait_s, 3), qps=qps, seller=seller_id, page=page, status=429
+                ).log()
             self._give_up_if_only_throttled(now)
 
     def _give_up_if_only_throttled(self, now: float) -> None:

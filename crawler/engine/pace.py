@@ -116,6 +116,10 @@ class Pace:
             self._recovery.pause(self._paused_until)
         return is_first_of_burst
 
+    def slowed(self, now: float) -> tuple[float, float]:
+        """Seconds of the wait after a burst, and the requests a second that are safe after it."""
+        return self._paused_until - now, self._recovery.safe
+
     def answered(self, sent_at: float) -> None:
         """Note an answer: bursts are no longer in a row."""
         if sent_at > self._slowed_at:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
+from crawler import events
 from crawler.engine.gates import DeferredError, Gates
 from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Answer, Defer, Event, Keep, Park, Policies, Seller, SellerState
@@ -165,6 +166,16 @@ class Reader:
     def _note_end(self, progress: SellerProgress, ending: Ending) -> None:
         if self.repairs and progress.drifted and ending.status is SellerStatus.COMPLETE:
             self.work.to_repair.append(progress.seller_id)
+        if ending.status is SellerStatus.FAILED:
+            then = "the next run of this date" if ending.retriable else "only a run with --retry-failed"
+            failed = events.SELLER_FAILED(
+                seller=progress.seller_id,
+                page=progress.next_page,
+                reason=ending.error,
+                is_final=not ending.retriable,
+                then_words=then,
+            )
+            failed.log()
         self.on_end(progress.seller_id, ending)
 
     async def _repair(self, seller_id: str) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crawler import events
+from crawler.exit_codes import verdict_of
 from crawler.models.errors import (
     ApiDownError,
     BudgetSpentError,
@@ -57,6 +59,7 @@ class Stop:
         """Ask the run to stop; of several reasons the weightiest is reported."""
         if self.reason is None:
             self.at = asyncio.get_running_loop().time()
+            events.RUN_STOPPING(verdict=verdict_of(reason.exit_code), exit_code=reason.exit_code).log()
         self.reason = weightiest(self.reason, reason)
         if isinstance(reason, ImplausibleError):
             self.disbelief = reason

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler import events
 from crawler.history.figures import DEEP, READ
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
@@ -33,10 +34,6 @@ FIRST_PAGE_SCHEMA = columns_of(VIDEO_SCHEMA, "seller_id", *COMPARED, "page_num",
 _ROWS_SCHEMA = pa.schema([*FIRST_PAGE_SCHEMA, VIDEO_SCHEMA.field("carried_from")])
 _SELLER_COLUMNS = columns_of(SELLER_SCHEMA, "seller_id", "status", "pages", "videos")
 _RANGE_SELLERS = 16_384
-_COST = (
-    "sellers with rows in it are not carried but crawled in full; restore it from a copy, or wait: the next "
-    "night carries from tonight's snapshot"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class CarryMatcher:
         self._rule = rule
         self._read_rows = read_rows
         self._known: dict[str, _FirstPage] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[events.Sentence] = []
         unverifiable: list[str] = []
         seen: pa.Array[Any] = pa.array([], pa.string())
         for age in range(1, rule.max_age + 1):
@@ -96,15 +93,10 @@ class CarryMatcher:
                 unverifiable.append(day.isoformat())
             except UnreadableError as error:
                 reason = " ".join(str(error).split())[:400]
-                self.warnings.append(
-                    f"nothing is carried from {day}, its snapshot cannot be read ({reason}): {_COST}"
-                )
+                self.warnings.append(events.CARRY_UNREADABLE(crawl_date=day, reason=reason))
         if unverifiable:
-            self.warnings.append(
-                f"nothing is carried from {', '.join(unverifiable)}: no digests of these files are kept "
-                f"under {Layout(data).state} (they come from an earlier version, or from a copy without it), "
-                "so that damage could not be noticed; the next snapshot has digests"
-            )
+            state = Layout(data).state
+            self.warnings.append(events.CARRY_UNVERIFIABLE(crawl_dates=unverifiable, folder=state))
 
     def match(self, page: Page) -> Match | None:
         """Compare a seller's first page with its last snapshot; None where they differ, or it has none."""
@@ -132,7 +124,7 @@ class CarryMatcher:
     def _add(self, pin: Pin, sellers: pa.Table) -> None:
         oldest = self._rule.crawl_date - timedelta(days=self._rule.max_age)
         good, damages = pin.check(VIDEOS)
-        self.warnings += [f"{damage}: {_COST}" for damage in damages]
+        self.warnings += [events.CARRY_DAMAGED(damage=damage) for damage in damages]
         ordered = sellers.sort_by("seller_id")
         for start in range(0, len(ordered), _RANGE_SELLERS):
             of_range = ordered.slice(start, _RANGE_SELLERS)

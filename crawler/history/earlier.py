@@ -46,7 +46,7 @@ class DamagedSnapshotError(Exception):
 
     def __init__(self, day: date, cause: UnreadableError) -> None:
         reason = " ".join(str(cause).split())[:_REASON_LENGTH]
-        super().__init__(f"the snapshot of {day} cannot be read, so nothing is compared with it: {reason}")
+        super().__init__(f"the snapshot of {day} cannot be read: {reason}")
         self.day = day
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler import events
 from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
 from crawler.history.figures import READ, column_of, filled_videos, seller_figures
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates, reading
@@ -46,7 +47,7 @@ class History:
     def __init__(self, data: Path, before: date) -> None:
         self._data = data
         self.dates = [day for day in published_dates(data) if day < before]
-        self.warnings: list[str] = []
+        self.warnings: list[events.Sentence] = []
         self._sellers: dict[date, tuple[pa.Table, str] | None] = {}
         self._unreadable: set[tuple[str, date]] = set()
 
@@ -122,7 +123,7 @@ class History:
         except UnreadableError as error:
             self._unreadable.add((kind, day))
             reason = " ".join(str(error).split())[:_REASON_LENGTH]
-            self.warnings.append(f"{kind} of {day} cannot be read, so that snapshot is left out: {reason}")
+            self.warnings.append(events.SNAPSHOT_LEFT_OUT(kind=kind, crawl_date=day, reason=reason))
             return None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 
+from crawler import events
 from crawler.models.errors import BudgetSpentError, CrawlerError
 from crawler.nightly.night import Night, Notes
 from crawler.options import CreditSettings
@@ -104,16 +105,11 @@ def count_lost_credits(
 ) -> None:
     """Count credits again that the journals know were spent, and a ledger that was lost does not."""
     if others := _count_other_dates(ledger, night, run_id):
-        notes.add(
-            f"the ledger had lost {others} credits that the journals of other crawl dates know; "
-            "they count again"
-        )
+        notes.add(events.CREDITS_RECOUNTED(credits=others, crawl_dates="other crawl dates"))
     unknown = journal.reader.credits() - ledger.spent_by_runs(night.crawl_date)
     if unknown > 0:
         _count_again(ledger, f"{run_id}-recovered", night.crawl_date, now, unknown, exit_code=1)
-        notes.add(
-            f"the ledger had lost {unknown} credits that the journal knows were spent; they count again"
-        )
+        notes.add(events.CREDITS_RECOUNTED(credits=unknown, crawl_dates=night.crawl_date))
 
 
 def _count_other_dates(ledger: Ledger, night: Night, run_id: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler import events
 from crawler.api.rows import read_rows
 from crawler.history.carrying import CarryMatcher, CarryRule
 from crawler.history.snapshots import History
@@ -58,7 +59,7 @@ def advised(history: History, notes: Notes, read: Callable[[], _T], otherwise: _
     try:
         found = read()
     except Exception as error:  # noqa: BLE001 - whatever damage does to statistics
-        notes.add(f"earlier snapshots are not used to order this run: {type(error).__name__}: {error}")
+        notes.add(events.HISTORY_UNUSED(reason=f"{type(error).__name__}: {error}"))
         return otherwise
     for warning in history.warnings:
         notes.add(warning)

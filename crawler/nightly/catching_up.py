@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from crawler import events
 from crawler.api.proxies import proxy_for
 from crawler.exit_codes import BUDGET_SPENT
 from crawler.models.errors import CrawlerError, InterruptedRunError
@@ -21,7 +22,6 @@ from crawler.nightly.process import Signals
 from crawler.nightly.resuming import as_begun
 from crawler.nightly.run import run_night
 from crawler.nightly.world import World
-from crawler.report.progress import LOG
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, options_of
@@ -36,7 +36,7 @@ class Unfinished:
     """The date to go on with first; `findings` is what tonight's report says of the nights before."""
 
     crawl_date: date
-    findings: Sequence[str]
+    findings: Sequence[events.Sentence]
 
 
 def date_to_catch_up(loaded: Loaded, tonight: date, now: datetime) -> Unfinished | None:
@@ -68,28 +68,30 @@ def _died_twice(runs: Sequence[RunRecord], day: date) -> bool:
     return len(latest) == 2 and all(run.finished_at is None for run in latest)
 
 
-def catch_up(found: Unfinished, loaded: Loaded, key: str, signals: Signals, world: World) -> list[str]:
+def catch_up(
+    found: Unfinished, loaded: Loaded, key: str, signals: Signals, world: World
+) -> list[events.Sentence]:
     """Go on with the date, under its own options; returns what tonight's report says of it and before.
 
     Raises `InterruptedRunError` where a signal asks to stop, and nothing else.
     """
     day = found.crawl_date
-    LOG.info("crawl date %s is unfinished and gone on with first (run.catch_up)", day)
+    events.CATCH_UP_STARTED(crawl_date=day).log()
     try:
         report = run_night(_night(day, loaded, key, signals, world))
     except Exception as error:  # noqa: BLE001 - tonight's date is crawled all the same
         is_known = isinstance(error, CrawlerError)
         what = " ".join(str(error).split()) if is_known else f"a fault of the program, {type(error).__name__}"
-        how = f"could not be gone on with: {what}"
-        for text in (*found.findings, f"crawl date {day} {how}"):
-            LOG.warning("%s", text)
+        how = events.CATCH_UP_FAILED(crawl_date=day, reason=what)
+        for sentence in (*found.findings, how):
+            sentence.log()
     else:
         path = RunFolder(loaded.settings.run.data, report.run_id).report
-        how = f"was gone on with first (run.catch_up): exit code {report.exit_code}, {report.summary()}"
-        how += f"; its report: {path}"
+        code, summary = report.exit_code, report.summary()
+        how = events.CATCH_UP_ENDED(crawl_date=day, exit_code=code, summary_words=summary, report=path)
     if signals.received is not None:
         raise InterruptedRunError(signals.received)
-    return [*found.findings, f"crawl date {day} {how}"]
+    return [*found.findings, how]
 
 
 def _night(day: date, loaded: Loaded, key: str, signals: Signals, world: World) -> Night:

@@ -9,13 +9,13 @@ from itertools import compress
 
 import pyarrow as pa
 
+from crawler import events
 from crawler.engine.seller import Policies
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
 from crawler.nightly.advice import advised, best_so_far, deepest_first, depths, matcher
 from crawler.nightly.opening import Opened
 from crawler.nightly.watching import Watch
-from crawler.report.progress import LOG
 from crawler.rules.address import MOST_ASKED, AddressCheck
 from crawler.rules.best_first import BestFirst
 from crawler.rules.lookahead import LookaheadRule
@@ -66,7 +66,7 @@ def choose(opened: Opened, only: SellerList | None = None) -> Choice:
         drifted = journal.sellers.to_repair()
         to_repair = list(compress(drifted, listed.contains(drifted)))
     if not begun and not len(fresh) and not to_repair:
-        LOG.info("nothing left to do for crawl date %s", night.crawl_date)
+        events.NOTHING_TO_DO(crawl_date=night.crawl_date).log()
         return Choice(address)
     ended = len(night.listed) - len(fresh) - len(begun)
     rules = _rules(opened, fresh, begun)

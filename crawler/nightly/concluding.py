@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 
 import orjson
 
+from crawler import events
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import BudgetSpentError, CrawlerError, InterruptedRunError, OutputError
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
 from crawler.nightly.reporting import draft, note_findings
-from crawler.report.progress import LOG
 from crawler.report.run_report import Credits, RunReport
 from crawler.rules.dates import doubt_by_api
 from crawler.store.failpoints import reached
@@ -35,15 +35,13 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
     note_findings(notes, report, outcome.address_doubt, stop_reason)
     variables = _more_of_the_month(opened, stop_reason)
     if night.run.fresh and not report.published:
-        notes.add(f"go on with it by: {night.command(opened.ledger, opened.dates, variables=variables)}")
+        go_on = night.command(opened.ledger, opened.dates, variables=variables)
+        notes.add(events.FRESH_UNFINISHED(go_on=go_on))
     for note in night.observer.notes():
         notes.add(note)
     _write_series(opened, outcome)
     report = _record(opened, replace(report, notes=notes.texts), variables)
-    if report.exit_code == 0:
-        LOG.info("%s", report.summary())
-    else:
-        LOG.error("%s", report.reason())
+    report.as_event().log()
     if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())
     return report
@@ -77,10 +75,10 @@ def _record(opened: Opened, report: RunReport, variables: list[str]) -> RunRepor
         if is_in_place:
             write_whole(RunFolder(night.data, run_id).report, report.as_json())
         else:
-            LOG.error("no report is written: %s is another folder now, or none", night.data)
+            events.REPORT_MISPLACED(folder=night.data).log()
         reached("report.written")
     except (CrawlerError, OSError) as error:
-        LOG.error("cannot write the report: %s", error)
+        events.REPORT_FAILED(reason=error).log()
         report = replace(report, exit_code=OutputError.exit_code)
         with suppress(CrawlerError):
             ledger.finish(run_id, report.finished_at, report.exit_code, left)
@@ -118,7 +116,7 @@ def _write_series(opened: Opened, outcome: CrawlOutcome) -> None:
         content = orjson.dumps(outcome.series, option=orjson.OPT_APPEND_NEWLINE)
         write_whole(RunFolder(opened.night.data, opened.run_id).series, content)
     except OSError as error:
-        LOG.warning("cannot write series.json: %s", error)
+        events.SERIES_FAILED(reason=error).log()
 
 
 def _write_page(opened: Opened, report: RunReport) -> None:
@@ -129,4 +127,4 @@ def _write_page(opened: Opened, report: RunReport) -> None:
         night = opened.night
         write_pages(night.data, asdict(report), opened.ledger.runs(), night.run.every, night.world.now())
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
-        LOG.warning("cannot write report.html: %s: %s", type(error).__name__, error)
+        events.PAGE_FAILED(reason=f"{type(error).__name__}: {error}", run=report.run_id).log()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler import events
 from crawler.models.encodings import as_text
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
@@ -62,15 +63,12 @@ class JournalOpening:
         journal.guard = self.guard
         if published is not None:
             published.take_over(journal)
-            self.notes.add(
-                f"the journal of {night.crawl_date} is lost: the previous snapshot stays published for the "
-                "sellers that it has, and those that it has in full are not paid for again"
-            )
+            self.notes.add(events.JOURNAL_LOST(crawl_date=night.crawl_date))
         # First of all: the guard is only as good as what the journal says of itself.
         segments = night.world.staging(journal)
         stack.callback(segments.close)
         if repaired := str(segments.repairs):
-            self.notes.add(f"{journal.path} was damaged: {repaired}")
+            self.notes.add(events.JOURNAL_REPAIRED(path=journal.path, repairs=repaired))
         return self._begin(journal, segments)
 
     def _generation(self) -> int:
@@ -82,7 +80,7 @@ class JournalOpening:
         with output_errors(str(path)):
             unread = unread_commits(path)
         if unread:
-            self.notes.add(f"{path}-wal was damaged: {unread} commits cannot be read and are asked for again")
+            self.notes.add(events.JOURNAL_CUT(path=log_of(path), commits=unread))
         if night.run.fresh:
             return usable_generation(night, self.run_id, self.notes, generation)
         require_journal(night, self.ledger, generation)
@@ -118,12 +116,9 @@ class JournalOpening:
             return
         if suspicion.is_justified:
             release(journal)
-            self.notes.add(f"{asked} sellers whose answers could not be believed are asked again")
+            self.notes.add(events.ANSWERS_DISBELIEVED(sellers=asked))
         else:
-            self.notes.add(
-                f"{asked} sellers that had videos before and now had none, or another's, are asked again: "
-                "the run before ended too early to tell whether that can be believed"
-            )
+            self.notes.add(events.ANSWERS_DOUBTED(sellers=asked))
 
     def _note_list(self, journal: Journal) -> None:
         """Note list, flags and options; paths lead to the same files from every folder.

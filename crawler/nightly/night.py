@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from crawler import events
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.process import Signals
@@ -15,7 +15,6 @@ from crawler.nightly.shell import Commands
 from crawler.nightly.world import World
 from crawler.options import RunSettings, Settings
 from crawler.ports import UNOBSERVED, Observer
-from crawler.report.progress import LOG
 from crawler.sellers.listing import SellerList
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
@@ -30,11 +29,12 @@ class Notes:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def add(self, text: str, level: int = logging.WARNING) -> None:
-        """Add a sentence, unless it is there already."""
-        if text not in self.texts:
-            self.texts.append(text)
-            LOG.log(level, "%s", text)
+    def add(self, sentence: events.Sentence, *, is_logged: bool = False) -> None:
+        """Add a sentence, unless it is there already; `is_logged`: the log has said it."""
+        if sentence not in self.texts:
+            self.texts.append(str(sentence))
+            if not is_logged:
+                sentence.log()
 
     def has_about(self, beginning: str) -> bool:
         """Whether a sentence begins so."""
@@ -60,7 +60,7 @@ class Night:
     flags: Sequence[str] = ()
     options: str = "{}"
     observer: Observer = UNOBSERVED
-    before: Sequence[str] | None = None
+    before: Sequence[events.Sentence] | None = None
 
     @property
     def run(self) -> RunSettings:
@@ -118,9 +118,13 @@ class Night:
         if not days:
             return
         newest, oldest = days[0], days[-1]
-        text = f"crawl date {newest.crawl_date} is unfinished ({what_is_left(newest)})"
-        if len(days) > 1:
-            text = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: {text}"
-        close = self.commands.close(newest.crawl_date)
-        go_on = self.commands.run(ledger, newest.crawl_date)
-        notes.add(f"{text}; end it as it is by: {close}; go on with it by: {go_on}", logging.INFO)
+        several = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: "
+        unfinished = events.DATES_UNFINISHED(
+            dates=len(days),
+            dates_words=several if len(days) > 1 else "",
+            crawl_date=newest.crawl_date,
+            left_words=what_is_left(newest),
+            close=self.commands.close(newest.crawl_date),
+            go_on=self.commands.run(ledger, newest.crawl_date),
+        )
+        notes.add(unfinished)

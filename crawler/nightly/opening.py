@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from crawler import events
 from crawler.models.errors import DisplacedError
 from crawler.nightly.account import Account, count_lost_credits, initial_pause_s
 from crawler.nightly.before import what_went_wrong
@@ -13,7 +13,6 @@ from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.journal_opening import JournalOpening, OpenJournal
 from crawler.nightly.night import Night, Notes
-from crawler.report.progress import LOG
 from crawler.rules.dates import doubt_by_last_run, stamp
 from crawler.store.journal import Journal
 from crawler.store.layout import log_of
@@ -74,7 +73,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     night.require_open(ledger, dates)
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
     for text in night.before or ():
-        notes.add(text, logging.DEBUG)
+        notes.add(text, is_logged=True)
     if night.before is None:
         for text in what_went_wrong(runs, days, night.crawl_date, night.run.every):
             notes.add(text)
@@ -89,14 +88,16 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     started_at = stamp(now)
     count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)
     ledger.begin(run_id, night.crawl_date, started_at)
-    LOG.info(
-        "run %s: %d sellers for crawl date %s, at most %g requests/s, %s",
-        run_id,
-        len(night.listed),
-        night.crawl_date,
-        night.run.qps,
-        account.in_words(),
+    started = events.RUN_STARTED(
+        run=run_id,
+        sellers=len(night.listed),
+        crawl_date=night.crawl_date,
+        qps=night.run.qps,
+        budget=account.budget,
+        monthly_budget=account.limits.monthly_budget,
+        credits_words=account.in_words(),
     )
+    started.log()
     # Last, so that it is removed while the guard still knows every file.
     progress = stack.enter_context(
         ProgressFile(data, run_id, night.crawl_date, lambda: stamp(night.world.now()), guard)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from crawler import events
 from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.history.outdated import outdated_dates
 from crawler.history.review import plan_of
@@ -64,10 +65,7 @@ def _note_outdated(opened: Opened) -> None:
     """Note the dates whose changes are out of date."""
     night = opened.night
     if days := outdated_dates(night.data):
-        opened.notes.add(
-            f"the changes of {', '.join(map(str, days))} are out of date, as an earlier night was published "
-            f"after them; make them anew by: {night.commands.rebuild()}"
-        )
+        opened.notes.add(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=night.commands.rebuild()))
 
 
 class _Publishing:
@@ -101,10 +99,7 @@ class _Publishing:
             self.is_published = not hidden
             return
         if not opened.store.replace_guard.may_replace(night.listed.ids):
-            opened.notes.add(
-                "the previous snapshot stays published until every seller of the new one has ended; "
-                "a run without --fresh goes on with it"
-            )
+            opened.notes.add(events.SNAPSHOT_KEPT())
         elif _has_answers(journal):
             self._note_rows(build(night.world, opened.store.segments, self._plan, self._give_up_lost))
             counts = f"{journal.mark()}\n{self.counted().counts.as_json()}"
@@ -135,16 +130,10 @@ class _Publishing:
             total += len(ids)
             inside += sum(self._opened.night.listed.contains([str(i) for i in ids.to_pylist()]))
         if total:
-            text = (
-                f"the previous snapshot stays published for the {total} sellers of a --fresh crawl, until "
-                "all of them have ended"
-            )
-            if inside < total:
-                text += (
-                    f"; {total - inside} of them are not in this list: a run with the list of that crawl "
-                    "goes on with them"
-                )
-            self._opened.notes.add(text)
+            others = total - inside
+            rest = f"; a run with the list of that crawl goes on with {others} of them that this one lacks"
+            kept = events.FRESH_KEPT(sellers=total, not_listed=others, rest_words=rest if others else "")
+            self._opened.notes.add(kept)
         return inside > 0
 
     def _is_whole(self) -> bool:
@@ -154,7 +143,7 @@ class _Publishing:
             return False
         damage = damage_of_published(night.data, day)
         if damage is not None:
-            self._opened.notes.add(f"{damage}: the snapshot of {day} is built again from its journal")
+            self._opened.notes.add(events.SNAPSHOT_REBUILT(damage=damage, crawl_date=day))
         return damage is None
 
     def _list_digest(self) -> str:
@@ -191,20 +180,21 @@ class _Publishing:
     def _note_rows(self, rows: RowCounts) -> None:
         """Take over the snapshot's rows, and note what its audit found."""
         self.rows, notes, audit = rows, self._opened.notes, rows.audit
-        if rows.verdict in (Plausibility.ODD, Plausibility.IMPLAUSIBLE):
-            for reason in rows.reasons:
-                notes.add(f"the night is {rows.verdict}: {reason}")
-        for warning in rows.warnings:
-            notes.add(warning)
-        for damage in rows.damages:
+        for reason in rows.reasons:
+            is_odd = rows.verdict == Plausibility.ODD
+            notes.add((events.VERDICT_ODD if is_odd else events.VERDICT_IMPLAUSIBLE)(reason=reason))
+        for damage in (*rows.warnings, *rows.damages):
             if not notes.has_about(damage):
-                notes.add(f"{damage}: no rows are compared with it")
+                notes.add(events.SNAPSHOT_NOT_COMPARED(damage=damage))
         if audit.wrong:
-            notes.add(
-                f"of {audit.audited} sellers that could have been carried but were crawled in full, "
-                f"{audit.wrong} differ from their last snapshots: {audit.missed} videos would have been "
-                f"missing, {audit.gone} too many, {audit.changed} with old counts"
+            found = events.AUDIT_DIFFERS(
+                audited=audit.audited,
+                wrong=audit.wrong,
+                missed=audit.missed,
+                gone=audit.gone,
+                changed=audit.changed,
             )
+            notes.add(found)
 
 
 def _has_answers(journal: Journal) -> bool:

@@ -9,6 +9,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from crawler import events
 from crawler.history.known_sellers import KnownSellers
 from crawler.models.api import PAGE_SIZE
 from crawler.models.errors import ImplausibleError
@@ -79,7 +80,7 @@ class Recheck:
             self.held.remember(journal, differed)
             journal.previous.replace()
             text = f"{ended - len(differing)} of {ended} canaries are answered as before"
-            opened.notes.add(f"{text}: nobody else was asked again")
+            opened.notes.add(events.RECHECK_UNCHANGED(same=ended - len(differing), canaries=ended))
             raise ImplausibleError(text, self.held.reasons, self.to_recheck)
         as_before = [each for each in self.to_recheck if each not in differing]
         # What is published may rest on pages that are forgotten now.
@@ -88,10 +89,8 @@ class Recheck:
         journal.previous.forget([pa.array(as_before, pa.string())], [*canaries.difference(differing)])
         release(journal)
         journal.previous.replace()
-        opened.notes.add(
-            f"{len(differing)} of {ended} canaries are answered otherwise than before: "
-            f"{len(as_before)} further sellers that made the night implausible are asked again"
-        )
+        changed, sellers = len(differing), len(as_before)
+        opened.notes.add(events.RECHECK_CHANGED(changed=changed, canaries=ended, sellers=sellers))
         return choose(opened)
 
 

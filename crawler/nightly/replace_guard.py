@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler import events
 from crawler.history.carried import PinnedRows
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError
@@ -68,19 +69,17 @@ def give_up_lost(
     """
     carried = PinnedRows(journal, night.data, night.crawl_date)
     for damage in carried.damages:
-        notes.add(f"{damage}: no rows are carried from it")
+        notes.add(events.CARRIED_ROWS_DAMAGED(damage=damage))
     if carried.kept:
-        notes.add(
-            f"{len(carried.kept)} sellers keep the carried rows that {night.crawl_date} was published with"
-        )
+        notes.add(events.CARRIED_ROWS_KEPT(sellers=len(carried.kept), crawl_date=night.crawl_date))
     lost = carried.lost
     if lost:
         journal.carried.give_up(lost)
-        inside = sum(night.listed.contains(lost))
-        text = f"rows of {len(lost)} sellers were to be carried from there: {then}"
-        if inside < len(lost):
-            text += f" ({len(lost) - inside} of them are not in the list and keep their first page only)"
-        notes.add(text)
+        others = len(lost) - sum(night.listed.contains(lost))
+        rest = f" ({others} of them are not in the list and keep their first page only)" if others else ""
+        notes.add(
+            events.CARRIED_ROWS_LOST(sellers=len(lost), then_words=then, not_listed=others, rest_words=rest)
+        )
     return len(lost)
 
 

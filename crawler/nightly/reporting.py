@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from crawler import events
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import ApiDownError, CrawlerError
 from crawler.nightly.crawling import CrawlOutcome
@@ -73,29 +73,15 @@ def note_findings(
     """Note what a reader of the figures should know, and what can be done about it."""
     probes, beyond, drift = report.probes, report.after_rejects, report.drift
     if probes["rows_found"]:
-        notes.add(
-            f"{probes['sent']} pages after a short one held {probes['rows_found']} rows: "
-            "the short-page rule loses such rows; use --stop empty"
-        )
+        notes.add(events.SHORT_PAGES_DOUBTED(pages=probes["sent"], rows=probes["rows_found"]))
     if beyond["pages"]:
-        notes.add(
-            f"{beyond['pages']} pages were asked for because the page before, a short one, held rows that "
-            f"could not be kept (rejects.jsonl has them); rows found on them: {beyond['rows_found']}"
-        )
+        notes.add(events.REJECTS_FOLLOWED(pages=beyond["pages"], rows=beyond["rows_found"]))
     if drift["gaps"]:
-        notes.add(
-            f"the lists of {drift['sellers']} sellers changed while they were read, at {drift['gaps']} "
-            "pairs of pages: rows may have slipped through there; --repair-drift reads such pages again"
-        )
+        notes.add(events.LISTS_DRIFTED(sellers=drift["sellers"], gaps=drift["gaps"]))
     if address_doubt and not isinstance(stop_reason, ApiDownError):
-        notes.add(f"{address_doubt}; a later run asks for them again")
+        notes.add(events.ADDRESS_DOUBTED(reason=address_doubt))
     others, failed = report.sellers["not_listed"], report.sellers["kept"]
     if others:
-        notes.add(
-            f"{others} sellers of {report.crawl_date} are not in the list: they stay as they are",
-            logging.INFO,
-        )
+        notes.add(events.SELLERS_NOT_LISTED(sellers=others, crawl_date=report.crawl_date))
     if failed:
-        notes.add(
-            f"{failed} sellers that failed keep the rows of their crawl before (kept_status in sellers/)"
-        )
+        notes.add(events.SELLERS_KEPT(sellers=failed))

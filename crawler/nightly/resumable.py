@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crawler import events
 from crawler.history.review import plan_of
 from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError
@@ -59,9 +60,7 @@ def usable_generation(night: Night, run_id: str, notes: Notes, generation: int) 
     try:
         _require_usable(night, path, notes)
     except CrawlerError as error:
-        notes.add(
-            f"the journal of {night.crawl_date} cannot be used any further, a new one is begun: {error}"
-        )
+        notes.add(events.JOURNAL_REPLACED(crawl_date=night.crawl_date, reason=error))
     else:
         return generation
     # Refused before anything is changed, where the rest of the date could not be kept.
@@ -69,7 +68,7 @@ def usable_generation(night: Night, run_id: str, notes: Notes, generation: int) 
     try:
         _publish_earlier(night, f"{run_id}-previous", notes, path)
     except CrawlerError as error:
-        notes.add(f"what the crawl before had paid for last is not published: {error}")
+        notes.add(events.EARLIER_UNPUBLISHED(reason=error))
     return generation + 1
 
 
@@ -81,16 +80,14 @@ def _require_usable(night: Night, path: Path, notes: Notes) -> None:
         repaired = str(repair(journal))
         journal.require(sort=night.run.sort, order=night.run.order)
     if repaired:
-        notes.add(f"{path} was damaged: {repaired}")
+        notes.add(events.JOURNAL_REPAIRED(path=path, repairs=repaired))
 
 
 def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> None:
     """Before a date is crawled anew, publish what an earlier, killed run of it paid for."""
     with Journal(path) as journal:
         if reasons := why_held(journal):
-            notes.add(
-                f"what the crawl before had paid for is implausible and is not published: {' '.join(reasons)}"
-            )
+            notes.add(events.EARLIER_IMPLAUSIBLE(reason=" ".join(reasons)))
             return
         is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
@@ -99,8 +96,7 @@ def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> Non
             try:
                 build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))
             except HeldBackError as held:
-                reasons = held.counts.reasons
-                notes.add(f"what the crawl before had paid for last is implausible: {' '.join(reasons)}")
+                notes.add(events.EARLIER_IMPLAUSIBLE(reason=" ".join(held.counts.reasons)))
 
 
 def published_before(night: Night) -> PublishedDate | None:

@@ -7,11 +7,11 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from crawler.models.encodings import as_name, as_text
+from crawler import events
+from crawler.models.encodings import as_name
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, require_reached
 from crawler.nightly.shell import program, quoted, whole_path, with_whole_paths
-from crawler.report.progress import LOG
 from crawler.settings.load import Loaded
 from crawler.settings.resume import as_then, flags_of, in_words, resumed
 from crawler.store.journal import Journal
@@ -39,7 +39,7 @@ def source_and_date(loaded: Loaded, sellers: str | None, now: datetime) -> tuple
     source, options, is_same_list = _begun_with(settings.run.data, latest, sellers)
     if options is not None:
         loaded = resumed(loaded, options, os.environ, () if is_same_list else ("run.column",))
-    LOG.info("crawl date %s goes on with %s under: %s", latest, as_text(source), in_words(loaded))
+    events.RUN_RESUMED(crawl_date=latest, list=source, settings=in_words(loaded)).log()
     return loaded, source, latest
 
 

@@ -1,66 +1,19 @@
-"""What a run prints: a live display on a terminal, a line a minute under cron, all on standard error."""
+"""How far a run is: a live display on a terminal, now and then a log line under cron."""
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
-import orjson
-
-from crawler.models.encodings import as_text, printable
-from crawler.options import LogSettings
+from crawler import events
 from crawler.ports import CrawlFigures
+from crawler.report.log_lines import draw_on
 
-LOG = logging.getLogger("crawler")
-LINE_EVERY = 60.0
+LINE_EVERY_S = 60.0
+_GROWTH = 1.1
+"""How much further a run has come from one line to the next, at least: the longest has less than 100."""
 _MEDIUM, _WIDE = 80, 110
 """Columns of a terminal from which on the budget is shown, and the bar."""
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": as_text(record.getMessage()),
-        }
-        return orjson.dumps(line).decode()
-
-
-class _TextLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        # What a file's name or the API's text holds must not reach the terminal as it is.
-        return printable(super().format(record))
-
-
-def set_up_logging(settings: LogSettings, warnings: Iterable[str]) -> None:
-    """Send log lines to standard error as text or JSON, `warnings` first; `quiet` leaves those and errors."""
-    handler = _Lines(sys.stderr)
-    text = _TextLines("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    handler.setFormatter(_JsonLines() if settings.format == "json" else text)
-    LOG.handlers[:] = [handler]
-    LOG.setLevel(logging.WARNING if settings.quiet else logging.INFO)
-    LOG.propagate = False
-    for warning in warnings:
-        LOG.warning("%s", warning)
-
-
-class _Lines(logging.StreamHandler[Any]):
-    """Writes lines to standard error, above the live display where its `console` is there."""
-
-    console: ClassVar[Any] = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, which the display must not break: it may hold a command to be pasted."""
-        if self.console is None:
-            super().emit(record)
-        else:
-            line = self.format(record)
-            self.console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 class Progress:
@@ -69,28 +22,28 @@ class Progress:
     def __init__(self, figures: CrawlFigures, *, live: bool) -> None:
         self._figures = figures
         self._began = time.monotonic()
-        self._next_line = self._began + LINE_EVERY
+        self._line_at_s = LINE_EVERY_S
         self._live: Any = _live_display() if live else None
 
     def __enter__(self) -> Self:
         if self._live is not None:
             self._live.add_task("", **self._fields())
             self._live.start()
-            _Lines.console = self._live.console
+            draw_on(self._live.console)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            _Lines.console = None
+            draw_on(None)
             self._live.stop()
 
     def tick(self) -> None:
-        """Draw the display, or log a line where a minute has passed."""
+        """Draw the display, or log a line: first each minute, then more and more seldom."""
         if self._live is not None:
             self._live.update(self._live.task_ids[0], **self._fields())
-        elif time.monotonic() >= self._next_line:
-            self._next_line += LINE_EVERY
-            LOG.info("%s", self._line())
+        elif (elapsed := self._elapsed()) >= self._line_at_s:
+            self._line_at_s = max(self._line_at_s + LINE_EVERY_S, self._line_at_s * _GROWTH)
+            self._log(elapsed)
 
     def _fields(self) -> dict[str, Any]:
         figures = self._figures
@@ -107,15 +60,24 @@ class Progress:
     def _elapsed(self) -> float:
         return max(time.monotonic() - self._began, 1e-6)
 
-    def _line(self) -> str:
+    def _log(self, elapsed: float) -> None:
         f, fields = self._figures, self._fields()
-        remaining = ""
-        if f.ended:
-            remaining = f", about {_duration((f.total - f.ended) * self._elapsed() / f.ended)} left"
-        return (
-            f"sellers {f.ended}/{f.total}, pages {f.pages}, rows {f.rows}, "
-            f"credits {fields['credits']}, {fields['rate']:.2f} requests/s{remaining}"
+        left = round((f.total - f.ended) * elapsed / f.ended) if f.ended else None
+        progress = events.RUN_PROGRESS(
+            ended=f.ended,
+            sellers=f.total,
+            failed=f.failed,
+            failed_words=f" ({f.failed} failed)" if f.failed else "",
+            pages=f.pages,
+            rows=f.rows,
+            credits=fields["spent"],
+            budget=f.budget,
+            credits_words=fields["credits"],
+            qps=round(fields["rate"], 2),
+            left_s=left,
+            left_words="" if left is None else f", about {_duration(left)} left",
         )
+        progress.log()
 
 
 def _live_display() -> Any:
@@ -145,7 +107,7 @@ def _live_display() -> Any:
     return Display(*columns, console=console, expand=True, transient=True, redirect_stderr=False)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

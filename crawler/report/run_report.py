@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import orjson
 
+from crawler import events
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
 from crawler.models.errors import LastError
 from crawler.models.seller import SellerStatus
@@ -127,9 +128,23 @@ class RunReport:
         words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"
         return words + (f"; {self.message}" if self.message else "")
 
+    def as_event(self) -> events.Sentence:
+        """The last log line."""
+        return (events.RUN_INCOMPLETE if self.exit_code else events.RUN_COMPLETE)(
+            run=self.run_id,
+            crawl_date=self.crawl_date,
+            exit_code=self.exit_code,
+            sellers=self.sellers,
+            rows=self.rows["written"],
+            credits=self.credits.spent,
+            reason=self.message,
+            go_on=self.go_on,
+            summary_words=self.reason() if self.exit_code else self.summary(),
+        )
+
     def reason(self) -> str:
-        """One line for people that says why the exit code is not 0, and what goes on."""
-        words = f"exit code {self.exit_code}, {verdict_of(self.exit_code, 'unknown')}: {self.summary()}"
+        """In words why the exit code is not 0, and what goes on."""
+        words = f"{verdict_of(self.exit_code, 'unknown')}: {self.summary()}"
         if self.exit_code == SELLERS_FAILED.number and self.failures:
             words += f"; the first that failed: {self.failures[0].reason}"
         return words + (f"; go on with it by: {self.go_on}" if self.go_on else "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+from crawler import events
+
 _LONGEST_PAUSE = timedelta(days=35)
 _MAX_BACKWARDS = timedelta(days=2)
 """How long ago the last run may be, and how far in the future, before the clock is doubted."""
@@ -27,25 +29,19 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def doubt_by_last_run(now: datetime, last: datetime | None) -> str | None:
+def doubt_by_last_run(now: datetime, last: datetime | None) -> events.Sentence | None:
     """Why the clock may be wrong now, or was in the last run; None where both fit together."""
     if last is None or -_MAX_BACKWARDS <= now - last <= _LONGEST_PAUSE:
         return None
-    way = "before" if now < last else "after"
-    return (
-        f"the clock says {_minute(now)}, {abs((now - last).days)} days {way} the last run ({_minute(last)}): "
-        "one of the two is wrong, or no run was made for long; this run removes no old journal and no report"
-    )
+    days, way = abs((now - last).days), "before" if now < last else "after"
+    return events.CLOCK_DOUBTED(now=_minute(now), days=days, way_words=way, last_run=_minute(last))
 
 
-def doubt_by_api(now: datetime, offset: timedelta | None) -> str | None:
+def doubt_by_api(now: datetime, offset: timedelta | None) -> events.Sentence | None:
     """Why the clock may be wrong, where the API's is so far ahead of it; None where they agree."""
     if offset is None or abs(offset) <= _MAX_OFFSET:
         return None
-    return (
-        f"this machine's clock says {_minute(now)}, the API's Date says {_minute(now + offset)}: "
-        "set the clock, if it is this one that is wrong"
-    )
+    return events.CLOCK_DIFFERS(now=_minute(now), api=_minute(now + offset))
 
 
 def is_future(crawl_date: date, now: datetime, offset: timedelta | None) -> bool:

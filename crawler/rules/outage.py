@@ -99,6 +99,10 @@ class Breaker:
         """Whether the API has been down for as long as patience lasts, and its last trial was sent."""
         return self.is_open and now >= self._deadline() < self._trial_at
 
+    def down_for(self, now: float) -> float:
+        """Seconds since the first of the failures that opened the breaker."""
+        return now - self._down_since
+
     def _deadline(self) -> float:
         return self._down_since + self._patience
 

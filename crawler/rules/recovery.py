@@ -63,14 +63,14 @@ def throttle_wait(bursts: int, retry_after: float | None, cap: float) -> float:
 class Recovery:
     """Requests a second after bursts of 429s, `qps` at most; times are seconds on one clock.
 
-    A burst shows how many requests a second the API accepts. The rate climbs back to just below that within
-    two seconds, rests there, and then grows slowly, since the API may accept more again. The rest is longer
-    each time that it did not.
+    A burst shows how many requests a second the API accepts. The rate climbs back to just below that, the
+    `safe` rate, within two seconds, rests there, and then grows slowly, since the API may accept more again.
+    The rest is longer each time that it did not.
     """
 
     def __init__(self, qps: float) -> None:
         self._qps = qps
-        self._safe = self._lasted = qps
+        self.safe = self._lasted = qps
         self._begin = qps
         self._rest = _REST
         self._paused_until = 0.0
@@ -87,7 +87,7 @@ class Recovery:
         begin = self.rate(now) * _START
         if answered:
             self._learn(now, rate, accepted)
-            begin = min(begin, self._safe * _START)
+            begin = min(begin, self.safe * _START)
         self._begin = max(_SLOWEST * self._qps, begin)
         self._slowed_at = self._paused_until = now
         self.slowed = True
@@ -101,14 +101,14 @@ class Recovery:
         if not self.slowed:
             return self._qps
         climbed = self._begin + max(0.0, now - self._paused_until) * _CLIMB * self._qps
-        grown = self._safe + max(0.0, now - self._rested_at) * _GROWTH * self._qps
+        grown = self.safe + max(0.0, now - self._rested_at) * _GROWTH * self._qps
         if min(climbed, grown) >= self._qps:
             self.slowed = False
         return min(climbed, grown, self._qps)
 
     @property
     def _rested_at(self) -> float:
-        return self._paused_until + (self._safe - self._begin) / (_CLIMB * self._qps) + self._rest
+        return self._paused_until + (self.safe - self._begin) / (_CLIMB * self._qps) + self._rest
 
     def _learn(self, now: float, rate: float, accepted: int | None) -> None:
         was_unsafe = self._slowed_at is not None and now < self._rested_at
@@ -116,11 +116,11 @@ class Recovery:
         self._rest = min(_LONGEST_REST, 2 * self._rest) if recently else _REST
         safe = self._safe_rate(rate, accepted, lone=not recently and rate >= self._qps)
         if was_unsafe:
-            lasted = self._lasted if self._lasted < self._safe else 0.0
-            safe = min(safe, max(lasted, self._safe * _STEP_DOWN))
+            lasted = self._lasted if self._lasted < self.safe else 0.0
+            safe = min(safe, max(lasted, self.safe * _STEP_DOWN))
         else:
-            self._lasted = self._safe
-        self._safe = max(_SLOWEST * self._qps, safe)
+            self._lasted = self.safe
+        self.safe = max(_SLOWEST * self._qps, safe)
 
     def _safe_rate(self, rate: float, accepted: int | None, *, lone: bool) -> float:
         """What is safe after a burst at that rate; a whole number where it is not below 1."""

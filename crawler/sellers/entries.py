@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler import events
 from crawler.models.errors import InputError
 from crawler.sellers.cells import ID, cleaned, reason_against, shown
 from crawler.sellers.listing import SLICE, SellerList
@@ -90,12 +91,14 @@ class Entries:
         pa.default_memory_pool().release_unused()
         return SellerList(self.name, ids, total - len(ids), self._bad_count, tuple(self._warnings(total)))
 
-    def _warnings(self, total: int) -> Iterator[str]:
+    def _warnings(self, total: int) -> Iterator[events.Sentence]:
         noticed = self._rounding.noticed()
         if noticed is not None:
-            yield f"{self.name}: {self._rounding_message(noticed, total)}"
+            words = self._rounding_message(noticed, total)
+            yield events.LIST_ROUNDED(list=self.name, rounded=noticed.count, ids=total, rounded_words=words)
         if self._bad_count:
-            yield f"{_counted(self._bad_count, 'bad line')} of {self.name} skipped (--skip-bad-ids)"
+            words = _counted(self._bad_count, "bad line")
+            yield events.LIST_LINES_SKIPPED(list=self.name, lines=self._bad_count, lines_words=words)
 
     def _leave_out_far_lengths(self) -> None:
         """Count entries as bad whose length is far from all the others'."""

@@ -8,6 +8,8 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
+from crawler import events
+
 SLICE = 65_536
 """Entries that are looked at together."""
 _MIN_ARRAYS_COMPARED = 2
@@ -25,7 +27,7 @@ class SellerList:
     ids: Any
     repeated: int
     bad_count: int
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[events.Sentence, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

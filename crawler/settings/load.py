@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from crawler import events
 from crawler.models.encodings import decoded
 from crawler.models.errors import InputError
 from crawler.options import OPTIONS, PREFIX, RESULT_PREFIX, SECTIONS, Settings
@@ -53,7 +54,7 @@ class Loaded:
 
     settings: Settings
     origins: dict[str, str]
-    warnings: tuple[str, ...]
+    warnings: tuple[events.Sentence, ...]
     config_path: Path | None
     layers: tuple[Layer, ...] = ()
     is_config_named: bool = False
@@ -75,7 +76,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
     Raises `SettingsError` with all faults: each setting, where it came from, its value, what is allowed.
     """
     faults: list[str] = []
-    warnings: list[str] = []
+    warnings: list[events.Sentence] = []
     variables, path = from_environment(environ, faults, warnings)
     path = config or path
     layers = (
@@ -91,15 +92,14 @@ def merged(
     named: Path | None,
     environ: Mapping[str, str],
     faults: list[str],
-    warnings: Iterable[str],
+    warnings: Iterable[events.Sentence],
 ) -> Loaded:
     """Later layers over earlier ones; `named`: the settings file. Raises `SettingsError` for any fault."""
     given = {name: value for layer in layers for name, value in layer.items()}
     origins = dict.fromkeys(OPTIONS, "default") | {name: value.origin for name, value in given.items()}
     settings = _validated(given, origins, faults)
-    shown_warnings = tuple(without_key(warning, environ) for warning in warnings)
     path = named or default_config()
-    loaded = Loaded(settings, origins, shown_warnings, path, layers, named is not None)
+    loaded = Loaded(settings, origins, tuple(warnings), path, layers, named is not None)
     if faults:
         raise SettingsError(tuple(without_key(fault, environ) for fault in faults), loaded)
     return loaded
@@ -192,7 +192,7 @@ def _nearest(section: str, key: str) -> str:
 
 
 def from_environment(
-    environ: Mapping[str, str], faults: list[str], warnings: list[str]
+    environ: Mapping[str, str], faults: list[str], warnings: list[events.Sentence]
 ) -> tuple[Layer, Path | None]:
     """The values of the environment, and the settings file it names."""
     names = VARIABLES | {_CONFIG_VARIABLE: _CONFIG_VARIABLE}
@@ -204,7 +204,7 @@ def from_environment(
         name = names.get(variable.replace("__", "_"))
         if name is None:
             if not _is_of_a_service(variable, value):
-                _report_unknown(variable, names, faults, warnings)
+                _report_unknown(without_key(variable, environ), names, faults, warnings)
         elif name in seen and seen[name][1] != value:
             other, earlier = seen[name]
             faults.append(
@@ -223,14 +223,16 @@ def _is_of_a_service(variable: str, value: str) -> bool:
     return bool(_SERVICE_VARIABLE.fullmatch(variable) or _SERVICE_PORT.fullmatch(f"{variable}={value}"))
 
 
-def _report_unknown(variable: str, names: Iterable[str], faults: list[str], warnings: list[str]) -> None:
+def _report_unknown(
+    variable: str, names: Iterable[str], faults: list[str], warnings: list[events.Sentence]
+) -> None:
     """A near miss is a fault, as its value would be missed; a stranger may belong to someone else."""
     fault = f"environment {variable}: unknown setting"
-    variable = variable.replace("__", "_")
+    unknown, variable = variable, variable.replace("__", "_")
     leaves = {_SHARED_WORDS.sub("", name, 1): name for name in names}
     if variable.removeprefix(PREFIX) in _KEY_NAMES:
         faults.append(f"{fault}; {_KEY_HINT}")
     elif near := get_close_matches(_SHARED_WORDS.sub("", variable, 1), leaves, 1, _NEAR):
         faults.append(f"{fault}; did you mean {leaves[near[0]]}?")
     else:
-        warnings.append(f"{fault}: it is not read")
+        warnings.append(events.SETTING_UNKNOWN(variable=unknown))

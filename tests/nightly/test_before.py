@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def run_of(day: int, *, ended: bool = True, name: str = "") -> RunRecord:
     return RunRecord(run_id, crawl_date, f"{crawl_date}T01:00:00Z", 1, end, code)
 
 
-def said(*runs: RunRecord, tonight: int = 23, every: int = 1) -> list[str]:
+def said(*runs: RunRecord, tonight: int = 23, every: int = 1) -> Sequence[str]:
     """What is said where these runs were made, the earliest first."""
     return what_went_wrong(runs[::-1], [], date(2026, 11, tonight), every)
 

@@ -182,7 +182,7 @@ def test_a_kill_after_the_answers_that_stop_a_run_forgets_no_suspicion(folder: P
     assert killed(folder, "empty", "commit.durable:6", "--workers=1") == 6
     report = served(folder, None)
     assert is_true(folder)
-    assert any("could not be believed are asked again" in note for note in report["notes"])
+    assert any("could not be believed; they are asked again" in note for note in report["notes"])
 
 
 def test_canaries_of_a_run_that_was_killed_undecided_are_asked_again(folder: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_fresh_crawl_in_an_outage_keeps_the_good_snapshot(
     good = snapshot(tmp_path, FIRST)
     report = served(tmp_path, FIRST, "zeros", 40, "--fresh", code=10)
     assert not report["published"]
-    assert any(note.startswith("the night is implausible: ") for note in report["notes"])
+    assert any(note.startswith("the night is implausible; ") for note in report["notes"])
     assert snapshot(tmp_path, FIRST) == good
     again = served(tmp_path, FIRST, None, 40, code=0)
     assert again["requests"]["sent"] > 40

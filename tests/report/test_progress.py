@@ -18,9 +18,8 @@ import pytest
 from conftest import DATE, SMALL, Night
 
 from crawler.models.latency import Latencies
-from crawler.options import LogSettings
 from crawler.ports import CrawlFigures
-from crawler.report.progress import LOG, Progress, set_up_logging
+from crawler.report.progress import Progress
 from crawler.simulator.server import Simulator, SimulatorOptions
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
@@ -110,9 +109,3 @@ def test_a_run_in_a_file_shows_no_display(night: Begin) -> None:
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "\x1b" not in printed
-
-
-def test_a_log_line_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    set_up_logging(LogSettings(), ())
-    LOG.warning("%s", "region \x1b[2Jof\nanother line\u202e")
-    assert capsys.readouterr().err.endswith(r"WARNING region \x1b[2Jof\nanother line\u202e" + "\n")
