@@ -8,11 +8,12 @@ FUZZ ?= 120
 FIRST ?= 0
 OUTAGES ?= 100
 HEALTHY ?= 100
+PODMAN ?= podman
 
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,12 +63,14 @@ test-newest: ## run the tests on the newest versions that there are
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
 	.venv-newest/bin/pytest -n 4 --dist worksteal -q
 
-check: setup ## lint, types, import contracts, each path once, limits of files and classes
+check: setup ## lint, types, import contracts, the container files, each path once, limits of files and classes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py
+	$(BIN)/hadolint config/container/Containerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec config/container/compose.yaml
+	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py tests/container
 
 tables: setup ## write what the program's tables say into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py
@@ -93,6 +96,10 @@ damage: setup ## damage state of runs that were cut off TRIALS times, and go on
 
 cron: setup ## let real cron start a night: takes two minutes, needs root and cron
 	$(BIN)/pytest -q -rs tests/cron_night.py
+
+container: setup ## build the image and run nights in it: takes three minutes, needs root, podman and debootstrap (PODMAN)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[container]'
+	PODMAN="$(PODMAN)" $(BIN)/pytest -q -rs -s tests/container_night.py
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results

@@ -52,7 +52,8 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
 def test_pages_that_the_program_names_are_there() -> None:
     named = {
         (path.name, page)
-        for path in (*ROOT.glob("crawler/**/*.py"), *ROOT.glob("config/*"), ROOT / "Makefile")
+        for path in (*ROOT.glob("crawler/**/*.py"), *ROOT.glob("config/**/*"), ROOT / "Makefile")
+        if path.is_file()
         for page in re.findall(r"docs/[\w-]+\.\w+", path.read_text())
     }
     assert len(named) > 8
