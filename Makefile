@@ -32,7 +32,7 @@ demo: setup ## run the main job on the embedded stand-in, and show its table
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
-docs: .venv/.docs-ready ## make a site of the docs in site/; what a link or an anchor lacks is an error
+docs: .venv/.docs-ready ## make a site of the docs in site/; a broken link or anchor is an error
 	rm -rf site
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir .venv/doctrees docs site
 
