@@ -292,7 +292,7 @@ def _play(project: Project, rng: Random, kind: str) -> None:
         outage = rng.choice((None, None, kind))
         project.run(outage, _any_cut(rng) if outage is None else _cut_of_outage(rng, kind))
         _check_outage(project, good, None)
-    _expect_truth(project)
+    _expect_truth(project, CHANCE if begun == "cut" else 0)
     expect(project.files() == good, "snapshots of other dates have changed")
     project.next_day()
     healthy_night(project)
@@ -333,7 +333,7 @@ def _check_outage(project: Project, good: list[str], tonight: dict[str, Any] | N
         expect(now is not None and tonight.keys() <= now.keys(), "sellers are gone from the date's snapshot")
 
 
-def _expect_truth(project: Project) -> None:
+def _expect_truth(project: Project, may_be_wrong: int) -> None:
     """A well API: some run publishes the truth, and none holds for ever."""
     for _ in range(WELL_RUNS):
         report = project.run()
@@ -342,7 +342,7 @@ def _expect_truth(project: Project) -> None:
     else:
         raise BrokenPromiseError(f"not published after {WELL_RUNS} runs of a well API")
     wrong = project.wrong()
-    expect(not wrong, f"{len(wrong)} sellers are published wrong in the end: {wrong[:3]}")
+    expect(len(wrong) <= may_be_wrong, f"{len(wrong)} sellers are published wrong in the end: {wrong[:3]}")
     expect((project.published() or {}).keys() == {*project.ids}, "sellers are missing")
     spent = project.sent
     again = project.run()

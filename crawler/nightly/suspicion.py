@@ -86,8 +86,8 @@ class Suspicion:
         journal, facts = segments.journal, {CANARIES: ""}
         if self.is_justified:
             sellers = list(journal.sellers.answered_after(self.after))
-        elif self.canaries.decision is Decision.UNDECIDED and self.canaries.hits:
-            sellers, facts = [pa.array(self.canaries.hits, pa.string())], {}
+        elif self.canaries.decision is Decision.UNDECIDED and self.canaries.suspects:
+            sellers, facts = [pa.array(sorted(self.canaries.suspects), pa.string())], {}
         else:
             return 0
         segments.flush()

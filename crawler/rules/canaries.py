@@ -40,7 +40,7 @@ class FirstPage(NamedTuple):
     """What a canary answered, as its first page.
 
     `rows` counts those that can be kept. `ids`: a hash of the video IDs in their order (`Page.fingerprint`).
-    `figures` and `read_at` as in `Canary`. `is_foreign`: all rows are another seller's (misdelivered).
+    `figures` and `read_at` as in `Canary`.
     """
 
     seller_id: str
@@ -48,7 +48,6 @@ class FirstPage(NamedTuple):
     ids: int
     figures: int | None
     read_at: float
-    is_foreign: bool = False
 
 
 class Decision(StrEnum):
@@ -116,11 +115,11 @@ class SequentialTest:
 class Canaries:
     """Says after each canary's first page whether the run goes on.
 
-    A hit is an answer that is empty, foreign, or has the video IDs of another canary's first page. That is
-    tested over all canaries and for each region by itself. Where `still` is given (`still_rates`), so is
+    A hit is an answer that is empty, or has the video IDs of another canary's first page. That is tested over all canaries and for each region by itself. Where `still` is given (`still_rates`), so is
     whether the first page has the same figures as history, read `STILL_HOURS` or more before. The chance of a
     false stop is shared out between the tests. A canary that fails gives no answer. Where canaries run out
-    undecided, the run goes on. `hits` are the sellers that answered with a fault.
+    undecided, the run goes on. `suspects` are the sellers that answered with a fault, and those whose videos
+    another one was answered with: it cannot be told whose they are.
     """
 
     def __init__(
@@ -134,9 +133,9 @@ class Canaries:
         places = ["", *map(_of_region, regions)]
         self._tests = {place: SequentialTest(ANSWER_RATES, share) for place in places}
         self._still = SequentialTest(still, share) if still else None
-        self._seen_ids: set[int] = set()
+        self._seller_by_ids: dict[int, str] = {}
         self._kinds: Counter[str] = Counter()
-        self.hits: list[str] = []
+        self.suspects: set[str] = set()
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -151,7 +150,7 @@ class Canaries:
         fault = self._fault(page)
         self._kinds[fault] += 1
         if fault:
-            self.hits.append(page.seller_id)
+            self.suspects.add(page.seller_id)
         for place in ("", _of_region(canary.region)):
             if place in self._tests:
                 self._tests[place].observe(bool(fault))
@@ -162,14 +161,13 @@ class Canaries:
         return self.decision
 
     def _fault(self, page: FirstPage) -> str:
-        if page.is_foreign:
-            return "has another seller's rows"
         if not page.rows:
             return "is empty"
-        if page.ids in self._seen_ids:
-            return "has the videos of another canary's"
-        self._seen_ids.add(page.ids)
-        return ""
+        other = self._seller_by_ids.setdefault(page.ids, page.seller_id)
+        if other == page.seller_id:
+            return ""
+        self.suspects.add(other)
+        return "has the videos of another canary's"
 
     @property
     def decision(self) -> Decision:

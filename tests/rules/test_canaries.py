@@ -54,7 +54,6 @@ def ask(watched: Canaries, answer: dict[str, Any], only: str = "", regions: str 
     ("answer", "credits_spent", "words"),
     [
         ({"rows": 0}, 6, "is empty"),
-        ({"is_foreign": True}, 6, "has another seller's rows"),
         ({"ids": 7}, 7, "has the videos of another canary's"),
     ],
 )
@@ -63,6 +62,13 @@ def test_each_kind_of_hit_stops_the_run(answer: dict[str, Any], credits_spent: i
     assert ask(watched, answer) == credits_spent
     assert watched.decision is Decision.STOP
     assert f"6 of {credits_spent} canaries is wrong: 6 times it {words}." in watched.reason
+
+
+def test_of_two_canaries_with_the_same_videos_neither_is_believed() -> None:
+    watched = canaries()
+    for answer in (page(0, ids=7), page(1), page(2, ids=7)):
+        watched.answered(answer)
+    assert watched.suspects == {"s0", "s2"}
 
 
 def test_answers_as_ever_let_the_run_go_on() -> None:
