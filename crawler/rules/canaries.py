@@ -115,11 +115,12 @@ class SequentialTest:
 class Canaries:
     """Says after each canary's first page whether the run goes on.
 
-    A hit is an answer that is empty, or has the video IDs of another canary's first page. That is tested over all canaries and for each region by itself. Where `still` is given (`still_rates`), so is
-    whether the first page has the same figures as history, read `STILL_HOURS` or more before. The chance of a
-    false stop is shared out between the tests. A canary that fails gives no answer. Where canaries run out
-    undecided, the run goes on. `suspects` are the sellers that answered with a fault, and those whose videos
-    another one was answered with: it cannot be told whose they are.
+    A hit is an answer that is empty, or has the video IDs of another canary's first page. That is tested over
+    all canaries and for each region by itself. Where `still` is given (`still_rates`), so is whether the
+    first page has the same figures as history, read `STILL_HOURS` or more before. The chance of a false stop
+    is shared out between the tests. A canary that fails gives no answer. Where canaries run out undecided,
+    the run goes on. `suspects` are the sellers that answered with a fault, and those whose videos another
+    one was answered with: it cannot be told whose they are.
     """
 
     def __init__(
