@@ -219,7 +219,7 @@ SELLER_FAILED = LogEvent(
     "seller.failed",
     WARNING,
     "a seller failed: {reason}",
-    "its pages so far are kept, and {then_words} asks for it again",
+    "what was read of it is kept, and {then_words} asks for it again",
     also=("seller", "page", "is_final"),
 )
 ADDRESS_DOUBTED = LogEvent("address.doubted", WARNING, "{reason}", "a later run asks for them again")
