@@ -93,9 +93,9 @@ class Measures:
     all rows received tonight. `unknown_fields`: fields that the schema does not know. `missing_fields`:
     columns of the schema that no row had. `short_first_pages`: first pages of 1 to 9 rows whose next page has
     rows too, of the first pages whose next page has rows. `repeated`: sellers that ended by a repeated page,
-    of those of which more than one page was read. `shared`: sellers whose first page has the same video IDs
-    as another seller's, of those whose first page has rows. `is_accepted`: of a past night, that a person
-    published it although it was implausible.
+    of those of which more than one page was read. `shared`: sellers of which a first or full page has the
+    same video IDs as such a page of another seller, of those with rows. `is_accepted`: of a past night, that
+    a person published it although it was implausible.
     """
 
     sellers: int
@@ -221,7 +221,7 @@ _SENTENCES = {
     "nulls": "{of} is null in {part} of {whole} rows",
     "short_first_pages": "{part} of {whole} first pages that are followed by another are shorter than full",
     "repeated": "{part} of {whole} sellers with several pages ended by a page that repeats an earlier one",
-    "shared": "{part} of {whole} sellers have the first page of another seller",
+    "shared": "{part} of {whole} sellers have a page of another seller",
     "emptied": "{part} of {whole} sellers{of} that had videos in the snapshot before have none",
     "fallen": "{of} fell by more than a tenth at {part} of {whole} sellers, {sums} in all",
     "risen": "{of} rose more than tenfold at {part} of {whole} sellers, {sums} in all",

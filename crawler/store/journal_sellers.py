@@ -184,7 +184,7 @@ class JournalReader:
         return max(map(self._database.one, sql.LONGEST_PAGES)) > PAGE_SIZE
 
     def page_facts(self) -> PageFacts:
-        """Sellers by their first pages; those of crawls that others are to replace do not count."""
+        """Sellers by their pages; those of crawls that others are to replace do not count."""
         self._database.sort_pages()
         db = self._database.connection
         short = db.execute(sql.SHORT_FIRST_PAGES, {"size": PAGE_SIZE}).fetchone()
@@ -199,7 +199,7 @@ class JournalReader:
         yield from self._database.connection.execute(sql.FIRST_PAGES_AFTER, (seq,))
 
     def with_shared_pages(self) -> Iterator[pa.Array[Any]]:
-        """IDs of the sellers whose first page has the video IDs of another seller's."""
+        """IDs of the sellers with a first or full page that has the video IDs of such a page of another."""
         return self._database.ids(sql.WITH_SHARED_PAGES)
 
     def credits(self) -> int:

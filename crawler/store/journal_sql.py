@@ -9,6 +9,7 @@ They stay, so that a date that an earlier build began can be gone on with.
 
 from __future__ import annotations
 
+from crawler.models.api import PAGE_SIZE
 from crawler.store.sqlite import Format
 
 FORMAT = 6
@@ -269,11 +270,12 @@ SHORT_FIRST_PAGES = """SELECT coalesce(sum(first < :size), 0), count(*) FROM
     (SELECT max(CASE page_num WHEN 1 THEN row_count END) AS first,
         max(CASE page_num WHEN 2 THEN row_count END) AS second
     FROM page WHERE page_num <= 2 GROUP BY seller_id) WHERE first > 0 AND second > 0"""
-_FIRST_PAGES = "FROM page WHERE page_num = 1 AND row_count > rejected GROUP BY fingerprint"
-SHARED_PAGES = f"""SELECT coalesce(sum(CASE WHEN sellers > 1 THEN sellers END), 0), coalesce(sum(sellers), 0)
-    FROM (SELECT count(DISTINCT seller_id) AS sellers {_FIRST_PAGES})"""
-WITH_SHARED_PAGES = f"""SELECT DISTINCT seller_id FROM page WHERE page_num = 1 AND row_count > rejected
-    AND fingerprint IN (SELECT fingerprint {_FIRST_PAGES} HAVING count(DISTINCT seller_id) > 1)"""
+# Short later pages, of a single video even, may be alike by chance.
+_OWN_PAGES = f"FROM page WHERE row_count > rejected AND (page_num = 1 OR row_count >= {PAGE_SIZE})"
+WITH_SHARED_PAGES = f"""SELECT DISTINCT seller_id {_OWN_PAGES} AND fingerprint IN
+    (SELECT fingerprint {_OWN_PAGES} GROUP BY fingerprint HAVING min(seller_id) < max(seller_id))"""
+SHARED_PAGES = f"""SELECT (SELECT count(*) FROM ({WITH_SHARED_PAGES})),
+    (SELECT count(DISTINCT seller_id) {_OWN_PAGES})"""
 PAGE_SIZES = """SELECT seller_id, page_num, max(row_count) FROM
     (SELECT seller_id, page_num, row_count FROM page
     WHERE seller_id > :after AND seller_id <= :last

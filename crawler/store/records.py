@@ -152,10 +152,11 @@ class Attempt(NamedTuple):
 
 
 class PageFacts(NamedTuple):
-    """Sellers by their first pages, each as how many of how many.
+    """Sellers by their pages, each as how many of how many.
 
-    `short_first`: of 1 to 9 rows, of those whose second page has rows. `shared`: with the video IDs of
-    another seller's, of those with rows that could be kept.
+    `short_first`: with a first page of 1 to 9 rows, of those whose second page has rows. `shared`: with a
+    first or full page that has the video IDs of such a page of another seller, of those with rows that could
+    be kept.
     """
 
     short_first: tuple[int, int]

@@ -162,7 +162,7 @@ def test_stillness_between_near_readings_says_nothing() -> None:
 
 
 def test_sellers_that_share_a_first_page() -> None:
-    assert "first page of another" in reason(alone(shared=Share(95, 95)), IMPLAUSIBLE, [])
+    assert "have a page of another" in reason(alone(shared=Share(95, 95)), IMPLAUSIBLE, [])
 
 
 def test_rejected_rows_count_as_the_sellers_that_they_may_be_of() -> None:
