@@ -11,7 +11,7 @@ from rich.table import Table
 
 from crawler.nightly.resuming import source_and_date
 from crawler.planning.forecast import Forecast
-from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night
+from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night, plan_tonight
 from crawler.report.log_lines import set_up_logging
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
@@ -31,10 +31,13 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     for warning in listed.warnings:
         warning.log()
-    plan = plan_night(settings, listed.ids, crawl_date)
+    is_named = settings.run.crawl_date is not None or settings.run.resume
+    plan = (plan_night if is_named else plan_tonight)(settings, listed.ids, crawl_date)
     if settings.run.json:
         sys.stdout.write(orjson.dumps(plan, Forecast._asdict, orjson.OPT_INDENT_2).decode() + "\n")
     else:
+        if plan.crawl_date != crawl_date:
+            sys.stdout.write(f"{crawl_date} has nothing left to do, so this is the next night:\n")
         _print(plan, settings.run.qps)
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -78,14 +78,28 @@ class NightPlan:
     basis: Basis
 
 
-def plan_night(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> NightPlan:
-    """The plan for an Arrow array of sellers; `CrawlerError` where journal or ledger cannot be read."""
+def plan_tonight(settings: Settings, ids: pa.Array[Any], today: date) -> NightPlan:
+    """The plan of today's crawl date; of the next wanted one, where today's listed sellers have all ended."""
+    plan = plan_night(settings, ids, today)
+    if plan.sellers.ended < plan.sellers.total:
+        return plan
+    following = today + timedelta(settings.run.every)
+    return plan_night(settings, ids, following, following)
+
+
+def plan_night(
+    settings: Settings, ids: pa.Array[Any], crawl_date: date, sent_on: date | None = None
+) -> NightPlan:
+    """The plan for an Arrow array of sellers, whose requests are sent on a day by UTC; None: now.
+
+    Raises `CrawlerError` where journal or ledger cannot be read.
+    """
     run = settings.run
     history = History(run.data, crawl_date)
     inputs = read_inputs(run, history, ids, crawl_date)
     page_values: PageValues = cache(history.page_values)
     total = inputs.forecaster.total(inputs.left())
-    budget = _budget(settings, crawl_date)
+    budget = _budget(settings, crawl_date, sent_on or utc_day(datetime.now(UTC)))
     known = sum(seller.is_known for seller in inputs.sellers)
     return NightPlan(
         crawl_date,
@@ -99,15 +113,14 @@ def plan_night(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Nigh
     )
 
 
-def _budget(settings: Settings, crawl_date: date) -> Budget:
+def _budget(settings: Settings, crawl_date: date, sent_on: date) -> Budget:
     """The date's and the month's budget, by what the ledger says was spent."""
     limits, data = settings.credits, settings.run.data
     spent = of_month = 0
     if Layout(data).ledger.exists():
         with Ledger(data, only_read=True) as ledger:
             spent = ledger.spent_for(crawl_date)
-            today = utc_day(datetime.now(UTC))
-            of_month = ledger.spent_since(month_begin(today, limits.month_begins), today)
+            of_month = ledger.spent_since(month_begin(sent_on, limits.month_begins), sent_on)
     limited = ((limits.budget, spent), (limits.monthly_budget, of_month))
     left = min((max(0, limit - paid) for limit, paid in limited if limit is not None), default=None)
     return Budget(limits.budget, spent, limits.monthly_budget, of_month, left)

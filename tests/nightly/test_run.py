@@ -432,22 +432,6 @@ def test_layout(night: Begin) -> None:
         assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
 
 
-A_DAY_AHEAD = """
-from datetime import datetime, timedelta
-from crawler.__main__ import main
-from crawler.commands import plan
-
-class Ahead(datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return datetime.now(tz) + timedelta(days=1)
-
-plan.datetime = Ahead
-main()
-"""
-"""The command line by a clock that is a day ahead."""
-
-
 def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: Path) -> None:
     """As a stranger starts it: the whole command in a process of its own, whatever else is installed."""
     folder = tmp_path / "a stranger's"
@@ -458,8 +442,8 @@ def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: P
     assert "fault" not in job.stderr
     printed = {without_what_varies(line.strip()) for line in (job.stdout + job.stderr).splitlines()}
     plan = ["plan", "data/demo/sellers.csv", "--data", "data/demo", "--budget", "100"]
-    the_day_after = [sys.executable, "-c", A_DAY_AHEAD, *plan]
-    planned = subprocess.run(the_day_after, cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "crawler", *plan]
+    planned = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert planned.returncode == 0, planned.stderr
     (readme,) = (
         block

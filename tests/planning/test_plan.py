@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from heapq import nlargest
 from math import exp, log1p, sqrt
 from pathlib import Path
@@ -594,6 +594,31 @@ def test_a_seller_that_turns_out_deeper_does_not_make_the_others_cheaper(tmp_pat
         published(data, FIRST + timedelta(night), {"1": 25, "2": 45, "3": 45})
     journaled(data, FIRST + timedelta(2), {"1": (30, None)})
     assert planned(data, FIRST + timedelta(2), ["1", "2", "3"])["credits"]["expected"] == 11
+
+
+def test_where_today_has_nothing_left_the_next_wanted_night_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an operator asks by day, after cron's run at night; here the month ends between the two."""
+    data, today = tmp_path / "data", datetime.now(UTC).date()
+    published(data, today, {"1": 45, "2": 45})
+    journaled(data, today, {"1": (5, COMPLETE), "2": (5, COMPLETE)})
+    with Ledger(data) as ledger:
+        ledger.begin("run", today, f"{today}T00:00:00Z")
+        ledger.reserve("run", today, None, lambda _left: 10)
+    (source := tmp_path / "sellers.csv").write_text("seller_id\n1\n2\n")
+    monkeypatch.setenv("CRAWLER_RUN_EVERY", "31")
+    monkeypatch.setenv("CRAWLER_CREDITS_MONTHLY_BUDGET", "30")
+    asked = ["plan", str(source), "--config", os.devnull, "--data", str(data), "--budget", "20"]
+    shown = CliRunner().invoke(cli, asked).stdout
+    assert shown.startswith(f"{today} has nothing left to do, so this is the next night:\n")
+    plan = json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)
+    assert plan["crawl_date"] == str(today + timedelta(31))
+    assert (plan["credits"]["expected"], plan["sellers"]["ended"]) == (10, 0)
+    assert (plan["budget"]["spent"], plan["budget"]["spent_for_month"], plan["budget"]["left"]) == (0, 0, 20)
+    source.write_text("seller_id\n1\n2\n3\n")
+    assert json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)["crawl_date"] == str(today)
+    assert planned(data, today, ["1", "2"])["credits"]["expected"] == 0
 
 
 def test_the_month_s_budget_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
