@@ -272,10 +272,12 @@ SHORT_FIRST_PAGES = """SELECT coalesce(sum(first < :size), 0), count(*) FROM
     FROM page WHERE page_num <= 2 GROUP BY seller_id) WHERE first > 0 AND second > 0"""
 # Short later pages, of a single video even, may be alike by chance.
 _OWN_PAGES = f"FROM page WHERE row_count > rejected AND (page_num = 1 OR row_count >= {PAGE_SIZE})"
-WITH_SHARED_PAGES = f"""SELECT DISTINCT seller_id {_OWN_PAGES} AND fingerprint IN
-    (SELECT fingerprint {_OWN_PAGES} GROUP BY fingerprint HAVING min(seller_id) < max(seller_id))"""
-SHARED_PAGES = f"""SELECT (SELECT count(*) FROM ({WITH_SHARED_PAGES})),
-    (SELECT count(DISTINCT seller_id) {_OWN_PAGES})"""
+_OF_SEVERAL = f"SELECT fingerprint {_OWN_PAGES} GROUP BY fingerprint HAVING min(seller_id) < max(seller_id)"
+WITH_SHARED_PAGES = f"SELECT DISTINCT seller_id {_OWN_PAGES} AND fingerprint IN ({_OF_SEVERAL})"
+# On most nights there are none, and then the sellers need not be looked for.
+SHARED_PAGES = f"""SELECT
+    CASE WHEN EXISTS ({_OF_SEVERAL}) THEN (SELECT count(*) FROM ({WITH_SHARED_PAGES})) ELSE 0 END,
+    (SELECT count(DISTINCT seller_id) FROM page WHERE page_num = 1 AND row_count > rejected)"""
 PAGE_SIZES = """SELECT seller_id, page_num, max(row_count) FROM
     (SELECT seller_id, page_num, row_count FROM page
     WHERE seller_id > :after AND seller_id <= :last
