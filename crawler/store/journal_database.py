@@ -48,11 +48,17 @@ class JournalDatabase:
             yield pa.array([row[0] for row in rows], pa.string())
 
     def sort_pages(self) -> None:
-        """Make the index by which a seller's pages are found, if it is not there."""
+        """Make the index by which a seller's pages are found, if it is not there and there is room for it."""
         if not self._is_sorted and self.last_seq:
             with database_errors(self.path):
-                self.connection.execute(sql.INDEX_PAGES_BY_SELLER)
-            self._is_sorted = True
+                try:
+                    self.connection.execute(sql.INDEX_PAGES_BY_SELLER)
+                except sqlite3.OperationalError as error:
+                    # It only saves time, and how a run has ended is counted on a full disk too.
+                    if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                        raise
+                else:
+                    self._is_sorted = True
 
     def meta(self, name: str) -> str | None:
         """A value noted beside the pages; None where there is none, or damage left none."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
+import orjson
 import pytest
 from conftest import DATE, SMALL, Night
 
@@ -76,6 +79,35 @@ def test_a_disk_that_fills_up_at_every_size(
     twice = sum(simulator.stats.pages.values()) - len(simulator.stats.pages)
     assert twice <= WORKERS * codes.count(8)
     assert not list((job.data / "state" / "staging").glob("*"))
+
+
+def test_a_disk_that_another_program_fills_up_is_told_with_figures_and_a_command(
+    night: Begin, disk: Disk
+) -> None:
+    """As told by the report alone: its file has no room."""
+    job, simulator = night(SimulatorOptions(SMALL, latency=0.05))
+    disk.resize(100 * 1024)
+    told = job.folder / "told.json"
+    config = job.folder / "notify.toml"
+    config.write_text(f'[notify]\ncommand = ["sh", "-c", "cat > {told}"]\n')
+    process = job.start(job.sellers(simulator.catalogue.seller_ids(60)), "--config", str(config))
+    while simulator.stats.requests < 30:
+        time.sleep(0.02)
+    with suppress(OSError), (job.data / "core").open("wb", 0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 8, err
+    report = orjson.loads(told.read_bytes())
+    assert report["credits"]["spent_for_date"] == simulator.stats.requests
+    assert report["sellers"]["total"] == 60
+    (job.data / "core").unlink()
+    done = subprocess.run(
+        ["bash", "-c", report["go_on"]], env=job.environ(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (left,) = (line for line in done.stderr.splitlines() if "died" in line or "complete: " in line)
+    assert "died" not in left, "the run before has an end"
 
 
 def test_a_disk_below_the_reserve_sends_nothing(night: Begin, disk: Disk) -> None:
