@@ -158,8 +158,8 @@ RUN_DIED = LogEvent(
     WARNING,
     "{runs_words}run {run} of crawl date {crawl_date}, begun at {begun_at}, died: it was killed, or this "
     "machine went down",
-    "what it had paid for is kept",
-    also=("dead_runs",),
+    "what it had paid for is kept{publish_words}",
+    also=("dead_runs", "publish"),
 )
 NIGHTS_MISSED = LogEvent(
     "nights.missed",
@@ -172,9 +172,9 @@ NIGHTS_MISSED = LogEvent(
 DATES_UNFINISHED = LogEvent(
     "dates.unfinished",
     INFO,
-    "{dates_words}crawl date {crawl_date} is unfinished ({left_words}); end it as it is by: {close}; go on "
-    "with it by: {go_on}",
-    also=("dates",),
+    "{dates_words}crawl date {crawl_date} is unfinished ({left_words}){accept_words}; end it as it is by: "
+    "{close}; go on with it by: {go_on}",
+    also=("dates", "accept"),
 )
 CATCH_UP_STARTED = LogEvent(
     "catch_up.started", INFO, "crawl date {crawl_date} is unfinished and gone on with first (run.catch_up)"
@@ -330,9 +330,10 @@ SNAPSHOT_NOT_COMPARED = LogEvent("snapshot.not_compared", WARNING, "{damage}", "
 # --- the verdict, and what is published
 
 VERDICT_ODD = LogEvent("verdict.odd", WARNING, "the night is odd", "it is published all the same: {reason}")
+# No warning: the line with which the run ends says it, and a mail would have it twice.
 VERDICT_IMPLAUSIBLE = LogEvent(
     "verdict.implausible",
-    WARNING,
+    INFO,
     "the night is implausible",
     "it is not published unless a person accepts it: {reason}",
 )
@@ -391,9 +392,10 @@ REJECTS_FOLLOWED = LogEvent(
     "{pages} short pages held rows that could not be kept (rejects.jsonl has them)",
     "the page after each was asked for too; rows found there: {rows}",
 )
+# No warning: it is so every night, and cron would mail each of them.
 LISTS_DRIFTED = LogEvent(
     "lists.drifted",
-    WARNING,
+    INFO,
     "the lists of {sellers} sellers changed while they were read, at {gaps} pairs of pages: rows may have "
     "slipped through there",
     "what was read is published; --repair-drift reads such pages again",

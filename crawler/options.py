@@ -520,6 +520,13 @@ class NotifySettings:
         example='"https://example.org/hook"',
         **_SECRET,
     )
+    webhook_on: Literal["always", "attention"] = _setting(
+        "always",
+        Choice(("always", "attention")),
+        "Which runs the webhook is told of: all; or those that failed, and successes whose report warns of "
+        "something, such as an odd night or a missed one",
+        **_LOCAL,
+    )
     template: str | None = _setting(
         None,
         Text("template", "JSON, or the path of a file of JSON"),

@@ -202,7 +202,8 @@ def _failure(status: int, message: messages.Message, retry_after: str | None, wh
         error = ThrottledError(failure, read_retry_after(retry_after))
     elif status in (401, 403) or (not speaks_http and message.says_key_refused):
         error = KeyRefusedError(
-            f"the API refused the key: {failure}; check KEYAPI_API_KEY, then run the same command again"
+            f"the API refused the key: {failure}; check it (KEYAPI_API_KEY, or the file of "
+            "api.key_file), then run the same command again"
         )
     elif status in _OF_SELLER or status in _OF_ADDRESS:
         error = RefusedError(failure, str(status), of_address=status in _OF_ADDRESS)

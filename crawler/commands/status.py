@@ -16,7 +16,7 @@ from crawler.commands.watching import progress_in_words
 from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.past_nights import judged, minutes_of, past_nights, state_of, verdict_in_words
-from crawler.nightly.shell import Commands
+from crawler.nightly.shell import Commands, key_variables
 from crawler.options import CreditSettings
 from crawler.report.page_facts import PastNight
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
@@ -69,7 +69,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         month = month_of(ledger, settings.credits, now)
         rule = DateRule(now, settings.run.late_after)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
-        commands = Commands(data, flags_of(loaded, ["run.data"]))
+        commands = Commands(data, flags_of(loaded, ["run.data"]), key_variables(settings.api.key_file))
         dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
     nights = past_nights(runs, holder, now)
     today = now.astimezone(ZoneInfo(settings.run.timezone)).date()

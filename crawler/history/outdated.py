@@ -99,12 +99,13 @@ def replaced(data: Path, compared: Mapping[str, str]) -> set[str]:
     return {day for day, run_id in compared.items() if now[day] and run_id not in now[day]}
 
 
-def outdated_dates(data: Path) -> list[date]:
-    """The dates whose changes are marked as out of date, oldest first."""
+def outdated_dates(data: Path, run_id: str | None = None) -> list[date]:
+    """The dates whose changes are marked as out of date, oldest first; those by what a run has published."""
     found = []
     for day in sorted(published_dates(data)):
         with suppress(UnreadableError):
-            if outdated_by(SnapshotFiles.published(data, SELLERS, day)):
+            runs = outdated_by(SnapshotFiles.published(data, SELLERS, day)).values()
+            if run_id in runs or (runs and run_id is None):
                 found.append(day)
     return found
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
 
 from crawler import events
+from crawler.nightly.dates import DateRule
+from crawler.nightly.shell import Commands
+from crawler.options import RunSettings
 from crawler.rules.nights import gaps_before
 from crawler.store.ledger_records import DateRecord, RunRecord
 
@@ -15,30 +18,45 @@ _NAMED = 3
 
 
 def what_went_wrong(
-    runs: Sequence[RunRecord], days: Iterable[DateRecord], tonight: date, every: int
+    runs: Sequence[RunRecord],
+    days: Iterable[DateRecord],
+    tonight: date,
+    run: RunSettings,
+    rule: DateRule,
+    flags: Sequence[str],
 ) -> list[events.Sentence]:
     """What no finished run can have said: a sentence for the missed dates, and one for the runs that died.
 
-    `runs` and `days` are those of the ledger, the latest first, while no run goes on; `every` is in days.
+    `runs` and `days` are those of the ledger, the latest first, while no run goes on; `run` and `flags` are
+    the settings of the run that says it, and what sets them again.
     """
-    crawls = [run for run in runs if not run.is_check]
-    closed = {str(day.crawl_date) for day in days if day.closed_at is not None}
-    return [*_died(crawls, closed), *_missed(crawls, tonight, every)]
+    crawls = [each for each in runs if not each.is_check]
+    by_date = {str(day.crawl_date): day for day in days}
+    died = _died(crawls, by_date, rule, Commands.of(run.data, flags))
+    return [*died, *_missed(crawls, tonight, run.every)]
 
 
-def _died(crawls: Sequence[RunRecord], closed: Container[str]) -> Iterator[events.Sentence]:
+def _died(
+    crawls: Sequence[RunRecord], days: Mapping[str, DateRecord], rule: DateRule, commands: Commands
+) -> Iterator[events.Sentence]:
     """The runs since the last one that has an end; whoever closed a date has seen how it ended."""
+    closed = {name for name, day in days.items() if day.closed_at is not None}
     without_end = takewhile(lambda run: run.finished_at is None, crawls)
     dead = [run for run in without_end if run.crawl_date not in closed]
     if dead:
         latest = dead[0]
         others = f"{len(dead)} runs died before this one, the latest: " if len(dead) > 1 else ""
+        day = days.get(latest.crawl_date)
+        # Of a date that is still open there is a note of its own, with its commands.
+        publish = commands.close(day.crawl_date) if day is not None and rule.is_late(day) else ""
         yield events.RUN_DIED(
             dead_runs=len(dead),
             runs_words=others,
             run=latest.run_id,
             crawl_date=latest.crawl_date,
             begun_at=latest.started_at,
+            publish=publish,
+            publish_words=publish and f": publish it by: {publish}",
         )
 
 

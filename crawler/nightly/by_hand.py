@@ -11,12 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from crawler import events
 from crawler.history.figures import pending_in
+from crawler.history.outdated import outdated_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.folders import open_folder
 from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
+from crawler.nightly.shell import Commands
 from crawler.nightly.suspicion import why_held
 from crawler.nightly.world import World
 from crawler.options import Settings
@@ -104,6 +107,10 @@ class _OpenDate:
             give_up = partial(leave_out_lost, journal, plan, self.notes)
             rows = build(self.world, segments, lambda: plan, give_up)
         self.notes.extend(rows.warnings)
+        data = self.settings.run.data
+        if days := outdated_dates(data, self.run_id):
+            rebuild = Commands(data, []).rebuild()
+            self.notes.append(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=rebuild))
         return rows
 
 

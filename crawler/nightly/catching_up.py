@@ -56,10 +56,12 @@ def date_to_catch_up(loaded: Loaded, tonight: date, now: datetime) -> Unfinished
             runs, days = ledger.runs(), ledger.dates()
         if any(day.crawl_date >= tonight for day in days):
             return None
-        for day in DateRule(now, run.late_after).unfinished(days):
+        rule = DateRule(now, run.late_after)
+        for day in rule.unfinished(days):
             is_spent = day.latest.exit_code == BUDGET_SPENT.number
             if not is_spent and not _died_twice(runs, day.crawl_date):
-                return Unfinished(day.crawl_date, what_went_wrong(runs, days, tonight, run.every))
+                findings = what_went_wrong(runs, days, tonight, run, rule, flags_of(loaded))
+                return Unfinished(day.crawl_date, findings)
     return None
 
 

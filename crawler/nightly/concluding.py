@@ -40,7 +40,7 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
     for note in night.observer.notes():
         notes.add(note)
     _write_series(opened, outcome)
-    report = _record(opened, replace(report, notes=notes.texts), variables)
+    report = _record(opened, replace(report, notes=notes.texts, is_warning=notes.has_warning), variables)
     report.as_event().log()
     if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())

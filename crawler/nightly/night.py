@@ -11,11 +11,12 @@ from crawler import events
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.process import Signals
-from crawler.nightly.shell import Commands
+from crawler.nightly.shell import Commands, key_variables
 from crawler.nightly.world import World
 from crawler.options import RunSettings, Settings
 from crawler.ports import UNOBSERVED, Observer
 from crawler.sellers.listing import SellerList
+from crawler.store.held import held_of
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 
@@ -28,11 +29,13 @@ class Notes:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.has_warning = False
 
     def add(self, sentence: events.Sentence, *, is_logged: bool = False) -> None:
         """Add a sentence, unless it is there already; `is_logged`: the log has said it."""
         if sentence not in self.texts:
             self.texts.append(str(sentence))
+            self.has_warning |= sentence.event.level != events.INFO
             if not is_logged:
                 sentence.log()
 
@@ -85,7 +88,7 @@ class Night:
     @property
     def commands(self) -> Commands:
         """The commands of this data folder, by the run's flags."""
-        return Commands.of(self.data, self.flags)
+        return Commands.of(self.data, self.flags, key_variables(self.settings.api.key_file))
 
     def command(
         self, ledger: Ledger, dates: DateRule, extra: Sequence[str] = (), variables: Sequence[str] = ()
@@ -119,11 +122,15 @@ class Night:
             return
         newest, oldest = days[0], days[-1]
         several = f"{len(days)} crawl dates from {oldest.crawl_date} on are unfinished; the newest: "
+        is_held = not newest.is_published and held_of(self.data, newest.crawl_date) is not None
+        accept = self.commands.accept(newest.crawl_date) if is_held else ""
         unfinished = events.DATES_UNFINISHED(
             dates=len(days),
             dates_words=several if len(days) > 1 else "",
             crawl_date=newest.crawl_date,
             left_words=what_is_left(newest),
+            accept=accept,
+            accept_words=accept and f"; publish it as it is by: {accept}",
             close=self.commands.close(newest.crawl_date),
             go_on=self.commands.run(ledger, newest.crawl_date),
         )

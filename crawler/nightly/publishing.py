@@ -62,9 +62,9 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
 
 
 def _note_outdated(opened: Opened) -> None:
-    """Note the dates whose changes are out of date."""
+    """Note the dates whose changes are out of date by what this run has published."""
     night = opened.night
-    if days := outdated_dates(night.data):
+    if days := outdated_dates(night.data, opened.run_id):
         opened.notes.add(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=night.commands.rebuild()))
 
 

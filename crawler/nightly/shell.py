@@ -16,6 +16,7 @@ from typing import Self
 
 from crawler.models.encodings import as_name
 from crawler.models.errors import CrawlerError
+from crawler.options import OPTIONS
 from crawler.store.layout import JournalFiles, Layout
 from crawler.store.ledger import Ledger
 
@@ -26,15 +27,19 @@ _ANY_LIST = "SELLERS"
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands of one data folder; `place` is the flags that lead to it and to its settings."""
+    """The commands of one data folder; `place` is the flags that lead to it and to its settings.
+
+    `key` is what leads a run to its key from every folder, as `key_variables` has it.
+    """
 
     data: Path
     place: Sequence[str]
+    key: Sequence[str] = ()
 
     @classmethod
-    def of(cls, data: Path, flags: Sequence[str]) -> Self:
+    def of(cls, data: Path, flags: Sequence[str], key: Sequence[str] = ()) -> Self:
         """Those of a run with such flags."""
-        return cls(data, [*_pair("--config", flags), *_pair("--data", flags)])
+        return cls(data, [*_pair("--config", flags), *_pair("--data", flags)], key)
 
     def close(self, crawl_date: date) -> str:
         """Closes a crawl date."""
@@ -74,7 +79,7 @@ class Commands:
         flags = with_whole_paths(_with_credit(flags, ledger, crawl_date), self.data)
         words = [*program(), "run", source, *flags, "--crawl-date", crawl_date.isoformat()]
         words += [flag for flag in extra if flag not in flags]
-        return " ".join([*variables, quoted(words)])
+        return " ".join([*self.key, *variables, quoted(words)])
 
     def _noted(self, crawl_date: date) -> tuple[str, list[str]]:
         """The list and the flags that the date's journal notes; the data folder is where it is now."""
@@ -132,6 +137,14 @@ def _is_found(name: str, path: str) -> bool:
     """Whether the shell finds this very path by a bare name: not only what a link of that name leads to."""
     found = shutil.which(name)
     return found is not None and Path(found).absolute() == Path(path).absolute()
+
+
+def key_variables(path: Path | None) -> list[str]:
+    """What `api.key_file` must be set to, so that it leads to the same file from every folder."""
+    # What is no file may be the key itself.
+    if path is None or path.is_absolute() or not path.is_file():
+        return []
+    return [f"{OPTIONS['api.key_file'].variables[0]}={quoted([whole_path(str(path))])}"]
 
 
 def whole_path(path: str) -> str:

@@ -71,8 +71,8 @@ class Watch:
         if self.canaries.answered(first) is Decision.STOP:
             stop.set(
                 ImplausibleError(
-                    f"stopped after {sent()} requests, since the first answers cannot be believed: "
-                    f"{self.canaries.reason} Nothing is published; look at the API, then run the same "
+                    f"stopped after {sent()} requests, since the first answers cannot be believed. "
+                    "Nothing is published; look at the API, then run the same "
                     "command again: it asks for these sellers again",
                     [self.canaries.reason],
                 )

@@ -40,6 +40,11 @@ class Outcome:
     head: str
     report: Path | None = None
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the run failed, or a note of its report is a warning."""
+        return not self.is_ok or bool(self.fields.get("is_warning"))
+
 
 def outcome(document: bytes, ok: Collection[int], secrets: Iterable[str], report: Path | None) -> Outcome:
     """The outcome that a document of JSON is about, without the secrets."""

@@ -94,7 +94,8 @@ class Notifier:
         jobs: list[Coroutine[Any, Any, str | None]] = []
         if settings.ping_url is not None:
             jobs.append(self._last_ping(outcome, seconds))
-        if settings.webhook_url is not None:
+        is_hooked = settings.webhook_on == "always" or outcome.needs_attention
+        if settings.webhook_url is not None and is_hooked:
             jobs.append(self._webhook(settings.webhook_url, outcome, seconds))
         if settings.command is not None:
             jobs.append(_command(settings.command, outcome, self._run, seconds))

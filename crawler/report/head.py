@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from crawler.exit_codes import EXIT_CODES, verdict_of
+from crawler.exit_codes import EXIT_CODES, IMPLAUSIBLE, verdict_of
 from crawler.models.encodings import printable
 from crawler.models.seller import SellerStatus
 from crawler.report.markup import listed, number, part, shown
@@ -38,10 +38,10 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     known = EXIT_CODES.get(code) if isinstance(code, int) else None
     day = f"crawl date {report['crawl_date']}" if report.get("crawl_date") else "crawl"
     yield f"{day}: {verdict_of(code) if isinstance(code, int) else 'unknown'}, exit code {shown(code)}"
-    if known is not None and code:
-        yield f"meaning: {_plain(known.meaning)}"
     plausibility = part(report, "plausibility")
     reasons = listed(plausibility, "reasons")
+    if known is not None and code and code != IMPLAUSIBLE.number:
+        yield f"meaning: {_plain(known.meaning)}"
     if reasons:
         yield f"the night is {plausibility.get('verdict')}:"
         yield from _items(reasons)
@@ -49,7 +49,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield from str(report["message"]).split("\n")
     yield from _figures(report)
     if known is not None and code:
-        yield f"what to do: {_plain(known.advice)}"
+        advice = _plain(known.advice).replace("--crawl-date D", f"--crawl-date {report.get('crawl_date')}")
+        yield f"what to do: {advice}"
     if report.get("go_on"):
         yield f"go on with it by: {report['go_on']}"
     notes = (note for note in listed(report, "notes") if not any(str(why) in str(note) for why in reasons))

@@ -107,6 +107,7 @@ class RunReport:
     drift: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_warning: bool = False
 
     @property
     def is_unfinished(self) -> bool:

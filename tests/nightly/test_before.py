@@ -17,10 +17,13 @@ from launcher import LAUNCHER, Process
 
 from crawler.nightly.before import what_went_wrong
 from crawler.nightly.catching_up import date_to_catch_up
+from crawler.nightly.dates import DateRule
+from crawler.nightly.shell import program, quoted
+from crawler.options import RunSettings
 from crawler.settings.load import load
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
-from crawler.store.ledger_records import RunRecord
+from crawler.store.ledger_records import DateRecord, RunRecord
 from crawler.store.lock import hold_lock
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
@@ -34,7 +37,9 @@ def run_of(day: int, *, ended: bool = True, name: str = "") -> RunRecord:
 
 def said(*runs: RunRecord, tonight: int = 23, every: int = 1) -> Sequence[str]:
     """What is said where these runs were made, the earliest first."""
-    return what_went_wrong(runs[::-1], [], date(2026, 11, tonight), every)
+    rule = DateRule(datetime(2026, 11, tonight, 2, tzinfo=UTC), 36)
+    run = RunSettings(data=Path("/data"), every=every)
+    return what_went_wrong(runs[::-1], [], date(2026, 11, tonight), run, rule, [])
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,18 @@ def test_how_often_a_night_is_wanted_counts() -> None:
     assert said(run_of(17), every=7) == []
     (missed,) = said(run_of(9), every=7)
     assert "2026-11-16 (a run is wanted every 7 days, by run.every)" in missed
+
+
+def test_what_a_run_that_died_had_paid_for_can_be_published_by_a_command_once_its_date_is_closed() -> None:
+    dead = run_of(20, ended=False)
+    now = datetime(2026, 11, 23, 2, tzinfo=UTC)
+    rule, run = DateRule(now, 36), RunSettings(data=Path("/data"))
+    for began, is_closed in ((datetime(2026, 11, 20, 1, tzinfo=UTC), True), (now, False)):
+        day = DateRecord(date(2026, 11, 20), began, dead, None)
+        died = what_went_wrong([dead], [day], now.date(), run, rule, ["--config", "/c"])[0]
+        closing = ": publish it by: crawler close 2026-11-20 --config /c --data /data"
+        said_so = died.replace(quoted(program()), "crawler")
+        assert said_so.endswith(f"what it had paid for is kept{closing if is_closed else ''}")
 
 
 TODAY = datetime.now(UTC).date()

@@ -54,7 +54,7 @@ def test_an_outage_stops_the_run_and_publishes_nothing(folder: Path, outage: str
     report = served(folder, outage, "--workers=4", code=10)
     assert report["requests"]["sent"] < 100
     assert not report["published"]
-    assert "canaries" in report["message"]
+    assert "canaries" in report["plausibility"]["reasons"][0]
     assert nights(folder) == before
 
 

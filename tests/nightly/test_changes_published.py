@@ -23,7 +23,7 @@ from crawler.store.digests import damage_of_published, digests_of, keep_digests
 from crawler.store.schema import SELLER_SCHEMA
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
-BEFORE = str(date.fromisoformat(DATE) - timedelta(days=1))
+BEFORE, AFTER = (str(date.fromisoformat(DATE) + timedelta(days=days)) for days in (-1, 1))
 STEPS = [f"publish.{step}" for step in ("synced", "announced", "withdrawn", "videos", "sellers", "changes")]
 """The crash campaign has the others."""
 
@@ -114,6 +114,9 @@ def test_an_earlier_night_that_is_caught_up_marks_what_rests_on_it_until_it_is_m
     (note,) = (note for note in report["notes"] if "out of date" in note)
     assert DATE in note
     assert "changes --rebuild" in note
+    with stand_in(SimulatorOptions(SMALL, day=102)) as simulator:
+        later = Night(tmp_path, simulator.url).run(source, "--crawl-date", AFTER)
+    assert "out of date" not in str(later["notes"]), "it was said when it came about"
     words = shlex.split(note.partition("anew by: ")[2])
     done = job.call(*words[words.index("changes") :])
     assert done.returncode == 0, done.stderr

@@ -106,6 +106,19 @@ def test_a_spent_budget_is_raised_by_as_much_again(shell: Started) -> None:
     assert user.report("my data")["go_on"] == ""
 
 
+def test_a_command_finds_the_key_whose_file_the_settings_name_by_a_relative_path(shell: Started) -> None:
+    user, simulator, ids = shell(KEYAPI_API_KEY="")
+    (user.job.folder / "config").mkdir()
+    (user.job.folder / "config" / "crawler.toml").write_text('[api]\nkey_file = "the key"\n')
+    (user.job.folder / "the key").write_text(KEY)
+    half = needed(simulator, ids) // 3 + 1
+    user.run(f"shops.csv --budget {half}", code=3)
+    user.paste(user.report()["go_on"], code=3, folder=Path("/"))
+    status = user.paste(f"{CRAWLER} status")
+    user.paste(status.rpartition("go on with it by: ")[2], folder=Path("/"))
+    assert simulator.stats.requests == needed(simulator, ids)
+
+
 def test_a_spent_month_is_raised_for_the_command_alone(shell: Started) -> None:
     user, simulator, ids = shell(CRAWLER_CREDITS_MONTHLY_BUDGET="3", PATH=f"{Path(CRAWLER).parent}:/bin")
     user.run("shops.csv", code=3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Night, stand_in
+from conftest import Night, as_printed, stand_in
 
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.outages import OUTAGES
@@ -38,6 +38,21 @@ def test_nonsense_after_good_nights(tmp_path: Path, outage: str) -> None:
     report = served(tmp_path, THIRD, outage, 80, code=10)
     assert report["plausibility"]["verdict"] == "implausible"
     assert not (tmp_path / f"data/videos/crawl_date={THIRD}").exists()
+
+
+def test_the_next_night_reminds_of_one_that_is_held_back_with_the_command_that_publishes_it(
+    tmp_path: Path,
+) -> None:
+    for outage, day, code in ((None, FIRST, 0), ("zeros", SECOND, 10)):
+        served(tmp_path, day, outage, 20, code=code)
+    report = served(tmp_path, THIRD, None, 20, code=0)
+    (note,) = (note for note in report["notes"] if f"{SECOND} is unfinished" in note)
+    assert f"; publish it as it is by: crawler publish --crawl-date {SECOND} --accept " in note.replace(
+        " ".join(as_printed()), "crawler"
+    )
+    done = Night(tmp_path, "").call("publish", "--crawl-date", str(SECOND), "--accept")
+    assert done.returncode == 0, done.stderr
+    assert f"the changes of {THIRD} are out of date" in done.stderr
 
 
 def test_all_empty_on_a_first_night(tmp_path: Path) -> None:

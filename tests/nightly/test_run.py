@@ -247,6 +247,18 @@ def test_api_down_ends_with_nine_after_patience(night: Begin) -> None:
     assert report["credits"]["spent"] == 0
 
 
+def test_lists_that_move_while_they_are_read_make_a_note_and_no_mail(night: Begin) -> None:
+    """They do so every night: cron would mail each of them."""
+    job, simulator = night(SimulatorOptions(SMALL, drift=2))
+    process = job.start(job.sellers(simulator.catalogue.seller_ids(12)), "--quiet")
+    out, err = process.communicate(timeout=90)
+    report = orjson.loads(out)
+    assert report["drift"]["gaps"] > 0
+    assert any("changed while they were read" in note for note in report["notes"])
+    assert not report["is_warning"], report["notes"]
+    assert err == ""
+
+
 @pytest.mark.usefixtures("pages")
 def test_the_cause_of_an_outage_is_in_message_report_and_page_however_few_sellers_there_are(
     night: Begin,

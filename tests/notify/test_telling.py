@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from receivers import Receiver, by_path, drips, floods, hangs, in_turn, receiver
 from crawler.cli import cli
 from crawler.notify.messages import ping_address
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
+from crawler.store.ledger import Ledger
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 TOKEN = "c0ffee00-secret"
@@ -78,6 +80,23 @@ def test_a_good_night_is_told_by_each_channel_once(night: Begin, good: Receiver)
         job.data / "runs" / report["run_id"] / "report.json"
     )
     assert TOKEN.encode() not in everything_below(job.data)
+
+
+def test_a_webhook_may_be_told_only_of_what_needs_attention(night: Begin, good: Receiver) -> None:
+    job, simulator = night(SimulatorOptions(SMALL))
+    source = job.sellers(simulator.catalogue.seller_ids(3))
+    hooked = {"webhook_url": f"{good.address}/hook", "ping_url": good.address, "webhook_on": "attention"}
+    config = str(tell(job, **hooked))
+    assert not job.run(source, "--config", config)["is_warning"]
+    assert "/hook" not in good.paths()
+    with Ledger(job.data) as ledger:
+        ledger.begin("dead", date.fromisoformat(DATE), datetime.now(UTC).isoformat())
+    assert job.run(source, "--config", config)["is_warning"]
+    assert good.paths().count("/hook") == 1
+    job.run(source, "--config", config, "--budget", "1", "--crawl-date", "2026-11-24", code=3)
+    assert good.paths().count("/hook") == 1
+    job.run(job.folder / "none.csv", "--config", config, code=2)
+    assert good.paths().count("/hook") == 2
 
 
 def test_a_run_with_nothing_to_do_is_told_too(night: Begin, good: Receiver) -> None:
