@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ cron: setup ## let real cron start a night: takes two minutes, needs root and cr
 container: setup ## build the image and run nights in it: takes three minutes, needs root, podman and debootstrap (PODMAN)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[container]'
 	PODMAN="$(PODMAN)" $(BIN)/pytest -q -rs -s tests/container_night.py
+
+two-weeks: setup ## play two weeks of nights that nobody watches, and check what is told: ten minutes, root, cron, faketime
+	cd tests && ../$(BIN)/python two_weeks.py
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results
