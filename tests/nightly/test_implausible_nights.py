@@ -52,7 +52,7 @@ def test_the_next_night_reminds_of_one_that_is_held_back_with_the_command_that_p
     )
     done = Night(tmp_path, "").call("publish", "--crawl-date", str(SECOND), "--accept")
     assert done.returncode == 0, done.stderr
-    assert f"the changes of {THIRD} are out of date" in done.stderr
+    assert f"an earlier night was published after {THIRD}; " in done.stderr
 
 
 def test_all_empty_on_a_first_night(tmp_path: Path) -> None:
