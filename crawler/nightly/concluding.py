@@ -41,9 +41,11 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
         notes.add(note)
     _write_series(opened, outcome)
     report = _record(opened, replace(report, notes=notes.texts, is_warning=notes.has_warning), variables)
-    report.as_event().log()
     if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())
+    # After it, so that the index leads to no page that has just gone.
+    _write_page(opened, report)
+    report.as_event().log()
     return report
 
 
@@ -83,8 +85,6 @@ def _record(opened: Opened, report: RunReport, variables: list[str]) -> RunRepor
         with suppress(CrawlerError):
             ledger.finish(run_id, report.finished_at, report.exit_code, left)
         return replace(report, credits=spent or _credits(opened, report))
-    if is_in_place:
-        _write_page(opened, report)
     return report
 
 
@@ -120,11 +120,13 @@ def _write_series(opened: Opened, outcome: CrawlOutcome) -> None:
 
 
 def _write_page(opened: Opened, report: RunReport) -> None:
-    """Write the report for people: whatever goes wrong here costs the page alone."""
+    """Write the report for people beside `report.json`: whatever goes wrong here costs the page alone."""
+    night = opened.night
+    if not opened.guard.is_data_in_place or not RunFolder(night.data, opened.run_id).report.exists():
+        return
     try:
         from crawler.nightly.page_making import write_pages  # noqa: PLC0415 - no request waits for it
 
-        night = opened.night
         write_pages(night.data, asdict(report), opened.ledger.runs(), night.run.every, night.world.now())
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
         events.PAGE_FAILED(reason=f"{type(error).__name__}: {error}", run=report.run_id).log()

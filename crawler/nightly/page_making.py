@@ -40,6 +40,12 @@ def write_pages(
     facts = page_facts(data, date.fromisoformat(day), folder.series)
     facts = replace(facts, nights=shown, missed=list(_missed(shown, every)))
     write_whole(folder.page, as_page(report, facts).encode())
+    write_index(data, runs, now, holder)
+
+
+def write_index(data: Path, runs: Sequence[RunRecord], now: datetime, holder: Holder | None = None) -> None:
+    """Write the index of all nights, with links to the pages that are there; arguments as `write_pages`."""
+    nights = past_nights(runs, holder, now)
     write_whole(Layout(data).index, as_index(nights, _links(data, runs)).encode())
 
 

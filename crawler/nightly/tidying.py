@@ -11,7 +11,7 @@ from crawler.rules.dates import doubt_by_last_run
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
-from crawler.store.retention import Leftover, cut_off, left_behind, outworn, ownerless_digests, removed
+from crawler.store.retention import RUN, Leftover, cut_off, left_behind, outworn, ownerless_digests, removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,21 @@ def tidy(settings: Settings, world: World, *, is_dry: bool) -> Tidied:
         others = (*left_behind(data), *cut_off(data), *ownerless_digests(data))
         found += [other for other in others if of_old.isdisjoint((*other.paths, *other.paths[0].parents))]
         sized = [(leftover, leftover.bytes) for leftover in found]
-        return Tidied(sized, notes, [] if is_dry else removed(found))
+        stuck = [] if is_dry else removed(found)
+        if not is_dry and any(leftover.kind == RUN for leftover in found):
+            _make_index_again(data, world, notes)
+        return Tidied(sized, notes, stuck)
+
+
+def _make_index_again(data: Path, world: World, notes: list[str]) -> None:
+    """Write the index of all nights without links to the pages that have gone."""
+    from crawler.nightly.page_making import write_index  # noqa: PLC0415 - heavy
+
+    try:
+        with Ledger(data, only_read=True) as ledger:
+            write_index(data, ledger.runs(), world.now())
+    except OSError as error:
+        notes.append(f"{Layout(data).index} cannot be written, so it has links to what is gone: {error}")
 
 
 def _by_age(settings: Settings, world: World, notes: list[str]) -> list[Leftover]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from crawler.report.markup import listed, number, part, shown
 from crawler.report.page_facts import PageFacts
-from crawler.report.trends import MEASURES, against_median, change_in_words, in_words
+from crawler.report.trends import MEASURES, against_median, change_in_words
 
 _THROTTLED, _MONTH = 0.01, 0.9
 """Shares that are mentioned: of requests answered by 429, and of the month's budget that is spent."""
@@ -54,5 +54,3 @@ def _of_trends(facts: PageFacts) -> Iterator[str]:
         tonight, usual = found
         if (tonight - usual) * measure.is_bad > measure.notable * usual > 0:
             yield f"{measure.title}: {shown(round(tonight, 1))}, {change_in_words(tonight, usual)}."
-    if facts.missed:
-        yield f"No night ran on {in_words(facts.missed)}."

@@ -63,12 +63,6 @@ def change_in_words(tonight: float, usual: float) -> str:
     return f"{middle}, {(tonight - usual) / usual:+.0%}"
 
 
-def in_words(days: Sequence[str], most: int = 5) -> str:
-    """Some of the dates, and how many more there are."""
-    more = f" and {len(days) - most} more days" if len(days) > most else ""
-    return ", ".join(days[:most]) + more
-
-
 def _chart(measure: Measure, nights: Sequence[PastNight], calendar: Sequence[str]) -> Markup:
     by_day = {night.crawl_date: measure.of(night) for night in nights}
     tonight = nights[-1].crawl_date

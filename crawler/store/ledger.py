@@ -166,9 +166,10 @@ class Ledger:
         except ValueError as error:
             raise damaged(self.path, error) from error
 
-    def unpublished(self) -> set[str]:
-        """Crawl dates whose journal may hold what is in no snapshot."""
-        return {str(day.crawl_date) for day in self.dates() if not day.is_published}
+    def unpublished(self) -> dict[str, set[str]]:
+        """Crawl dates whose journal may hold what is in no snapshot, each with the IDs of its runs."""
+        dates = {str(day.crawl_date) for day in self.dates() if not day.is_published}
+        return {day: {run.run_id for run in self.runs() if run.crawl_date == day} for day in dates}
 
     def last_moment(self) -> datetime | None:
         """When the latest run ended, or began where it was killed; None where there is none."""

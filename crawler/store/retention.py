@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +22,8 @@ from crawler.store.layout import (
     left_by_journals,
 )
 
+RUN = "run"
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -36,20 +38,23 @@ class Leftover:
         return sum(map(_bytes_of, self.paths))
 
 
-def prune(data: Path, keep_days: int, unfinished: Container[str]) -> None:
+def prune(data: Path, keep_days: int, unfinished: Mapping[str, Collection[str]]) -> None:
     """Remove run folders and finished journals older than `keep_days`; what cannot be removed stays.
 
-    The ledger and the snapshots stay for ever, and so do journals of unfinished crawl dates.
+    The ledger and the snapshots stay for ever, and so do journals and runs of unfinished crawl dates;
+    `unfinished` are these dates, each with the IDs of its runs.
     """
     removed((*outworn(data, keep_days, unfinished), *left_behind(data)))
 
 
-def outworn(data: Path, keep_days: int, unfinished: Container[str]) -> Iterator[Leftover]:
+def outworn(data: Path, keep_days: int, unfinished: Mapping[str, Collection[str]]) -> Iterator[Leftover]:
     """Run folders and journals of finished crawl dates that are older than `keep_days`."""
     oldest = time.time() - timedelta(days=keep_days).total_seconds()
+    # Whoever decides on a night that is held back reads its report.
+    needed = set[str]().union(*unfinished.values())
     for run in sorted(Layout(data).runs.glob("*")):
-        if run.is_dir() and run.stat().st_mtime < oldest:
-            yield Leftover("run", (run,))
+        if run.name not in needed and run.is_dir() and run.stat().st_mtime < oldest:
+            yield Leftover(RUN, (run,))
     for journal in sorted(journals_below(Layout(data).journals)):
         files = JournalFiles(journal)
         if files.crawl_date not in unfinished and journal.stat().st_mtime < oldest:

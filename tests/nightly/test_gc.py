@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from conftest import DATE, SMALL, Night
 
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.lock import hold_lock
 
@@ -53,9 +55,11 @@ def upkeep(night: Begin) -> Night:
     (state / "published" / "crawl_date=2020-01-01").mkdir()
     (state / "published" / "crawl_date=2020-01-01" / "r.sha256").touch()
     (state / "published" / f"crawl_date={DATE}" / ".r.sha256.4711").touch()
-    (job.data / "runs" / "ancient").mkdir()
-    (job.data / "runs" / "ancient" / "report.json").write_bytes(bytes(500))
-    aged(job.data / "runs" / "ancient")
+    for name in ("ancient", *OLD_DATES):
+        (job.data / "runs" / name).mkdir()
+        (job.data / "runs" / name / "report.json").write_bytes(bytes(500))
+        (job.data / "runs" / name / "report.html").touch()
+        aged(job.data / "runs" / name)
     return job
 
 
@@ -86,6 +90,7 @@ def test_gc_removes_what_it_said_and_nothing_that_is_needed(upkeep: Night) -> No
     day = OLD_DATES["finished"]
     assert named == {
         "runs/ancient",
+        "runs/finished",
         f"state/journal/{day}.1.sqlite",
         f"state/journal/{day}.1.segments",
         "state/journal/2025-01-01.1.carried",
@@ -99,6 +104,19 @@ def test_gc_removes_what_it_said_and_nothing_that_is_needed(upkeep: Night) -> No
     assert done["bytes"] == sum(sizes.values())
     assert gc(upkeep)["leftovers"] == []
     assert upkeep.run(upkeep.folder / "sellers.csv")["requests"]["sent"] == 0
+
+
+@pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize("way", ["gc", "run"])
+def test_no_night_of_the_index_has_a_page_that_is_gone(upkeep: Night, way: str) -> None:
+    """Those that a person may still decide on have theirs, however old they are."""
+    index = Layout(upkeep.data).index
+    assert upkeep.call("report").returncode == 0
+    assert "finished/report.html" in index.read_text()
+    assert upkeep.call(*(["gc"] if way == "gc" else ["run", "sellers.csv", "--fresh"])).returncode == 0
+    linked = set(re.findall(r'href="(.+?)"', index.read_text()))
+    assert {"held/report.html", "killed/report.html"} <= linked
+    assert all((index.parent / path).is_file() for path in linked)
 
 
 def test_gc_says_what_it_does_in_text(upkeep: Night) -> None:

@@ -247,7 +247,7 @@ def test_pruning_leaves_no_journal_without_its_segments(tmp_path: Path) -> None:
         (folder / f"{name}.sqlite").touch()
         os.utime(folder / f"{name}.sqlite", (0, 0))
     (folder / "2026-01-03.1.segments").mkdir()
-    prune(tmp_path, 30, {"2026-01-02"})
+    prune(tmp_path, 30, {"2026-01-02": ()})
     assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02.1.segments", "2026-01-02.1.sqlite"]
 
 
