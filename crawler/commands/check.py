@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -65,6 +66,8 @@ def check_command(
     key = _look_at_key(settings, found)
     _look_at_proxy(settings.api.url, found)
     _look_at_template(settings.notify.template, found)
+    _look_at_command(settings.notify.command, found)
+    _look_at_textfile(settings.metrics.textfile, found)
     _look_at_folder(settings.run.data, found)
     _look_at_disk(settings, found)
     is_locked = _is_locked(settings.run.data, found)
@@ -118,19 +121,37 @@ def _look_at_template(template: str | None, found: _Findings) -> None:
             found.problems.append(f"notify.template cannot be used: {error}; correct it")
 
 
+def _look_at_command(command: tuple[str, ...] | None, found: _Findings) -> None:
+    if command is not None and shutil.which(command[0]) is None:
+        name = Path(command[0]).name
+        found.problems.append(f"notify.command cannot be started: there is no program {name}; correct it")
+
+
+def _look_at_textfile(path: Path | None, found: _Findings) -> None:
+    if path is not None and (reason := _why_not_writable(path.parent)):
+        found.problems.append(f"metrics.textfile: {path.parent} cannot be written: {reason}; correct it")
+
+
+def _why_not_writable(folder: Path) -> str | None:
+    """Write and remove a test file."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".crawler-check-") as test_file:
+            test_file.write(b"?")
+            test_file.flush()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def _look_at_folder(data: Path, found: _Findings) -> None:
-    """Write and remove a test file, in the folder or in what would hold it; not in what readers scan."""
+    """Try to write in the folder or in what would hold it; not in what readers scan."""
     folder = _existing(data)
     for place in (folder, Layout(data).state, Layout(data).runs):
         if place != folder and not place.exists():
             continue
-        try:
-            with tempfile.NamedTemporaryFile(dir=place, prefix=".crawler-check-") as test_file:
-                test_file.write(b"?")
-                test_file.flush()
-        except OSError as error:
+        if reason := _why_not_writable(place):
             found.problems.append(
-                f"{place} cannot be written: {error.strerror}; correct it, or choose another --data"
+                f"{place} cannot be written: {reason}; correct it, or choose another --data"
             )
 
 

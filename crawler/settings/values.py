@@ -155,7 +155,10 @@ def _whole(kind: Number, raw: Any) -> int | str | None:
 
 
 def _words(raw: Any) -> tuple[str, ...] | None:
-    words = shlex.split(raw) if isinstance(raw, str) else raw
+    if isinstance(raw, str):
+        words = json.loads(raw) if raw.lstrip().startswith('["') else shlex.split(raw)
+    else:
+        words = raw
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         return None
     return tuple(words) if words[0] and not any("\0" in word for word in words) else None

@@ -57,6 +57,16 @@ def test_a_snapshot_is_as_old_as_its_crawl_s_end(tmp_path: Path, capsys: pytest.
     assert age(tmp_path, capsys, "31.9h") == (1, 32.0)
 
 
+def test_a_snapshot_of_a_day_to_come_is_not_fresh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A clock that jumped ahead while a night ran must not keep a monitor quiet until that day."""
+    published(tmp_path, DAY, "A")
+    ran(tmp_path, "A", DAY, "2026-11-23T02:00:00.000Z", "2026-12-24T12:00:00.000Z")
+    assert age(tmp_path, capsys) == (1, -720.0)
+    assert age(tmp_path, capsys, "31d") == (0, -720.0)
+    assert freshness_command(tmp_path, timedelta(hours=26), as_json=False, now=NOW) == 1
+    assert "by this clock 30d from now: one of the two was wrong" in capsys.readouterr().out
+
+
 def test_the_newest_crawl_date_counts_whatever_ran_after_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

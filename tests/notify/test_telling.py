@@ -378,7 +378,7 @@ def test_plan_check_and_demo_tell_nobody(night: Begin, good: Receiver) -> None:
 
 def test_check_shows_no_secret(night: Begin) -> None:
     job, _ = night(SimulatorOptions(SMALL))
-    words = ["mail", "-s", TOKEN]
+    words = ["cat", "-s", TOKEN]
     config = tell(job, ping_url=f"https://u:{TOKEN}@hc.example:8000/{TOKEN}?x={TOKEN}", command=words)
     checked = job.call("check", "--config", str(config))
     assert checked.returncode == 0, checked.stderr
@@ -393,6 +393,19 @@ def test_check_shows_no_secret(night: Begin) -> None:
         assert refused.returncode == 2
         assert TOKEN not in refused.stdout + refused.stderr
     assert job.call("check", CRAWLER_RESULT_RUN_ID="x", CRAWLER_RESULT_OK="0").stderr == ""
+
+
+def test_check_finds_what_could_tell_nobody(night: Begin) -> None:
+    """Else the first night on which somebody is to be told says so, in a log that nobody reads."""
+    job, _ = night(SimulatorOptions(SMALL))
+    metrics = {"CRAWLER_METRICS_TEXTFILE": str(job.folder / "none" / "crawler.prom")}
+    checked = job.call("check", CRAWLER_NOTIFY_COMMAND='["no-such mailer", "-s"]', **metrics)
+    assert checked.returncode == 2
+    assert "notify.command cannot be started: there is no program no-such mailer" in checked.stdout
+    assert f"metrics.textfile: {job.folder / 'none'} cannot be written: No such file" in checked.stdout
+    (job.folder / "none").mkdir()
+    assert job.call("check", CRAWLER_NOTIFY_COMMAND="cat -s", **metrics).returncode == 0
+    assert not list((job.folder / "none").iterdir())
 
 
 def test_the_address_of_a_ping() -> None:

@@ -229,6 +229,19 @@ def test_each_source_in_turn(tmp_path: Path, name: str, flag: Any, variable: Any
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ['["mail", "-s", "a crawl"]', ' ["mail","-s","a crawl"]', "mail -s 'a crawl'"]
+)
+def test_a_variable_has_a_command_as_a_shell_or_the_file_has_it(text: str) -> None:
+    command = load({}, NO_FILE, {"CRAWLER_NOTIFY_COMMAND": text}).settings.notify.command
+    assert command == ("mail", "-s", "a crawl")
+
+
+@pytest.mark.parametrize("text", ['["mail"', '["mail", 1]', '[""]'])
+def test_a_list_that_is_none_is_no_command(text: str) -> None:
+    assert "notify.command" in faults_of({}, {"CRAWLER_NOTIFY_COMMAND": text})
+
+
 def test_every_variable_is_read_also_with_double_underscores() -> None:
     assert set(VARIABLES.values()) == set(OPTIONS)
     for variable in ("CRAWLER_RUN_MAX_PAGES", "CRAWLER_MAX_PAGES", "CRAWLER_RUN__MAX_PAGES"):
