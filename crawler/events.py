@@ -220,7 +220,7 @@ SELLER_FAILED = LogEvent(
     WARNING,
     "a seller failed: {reason}",
     "what was read of it is kept, and {then_words} asks for it again",
-    also=("seller", "page", "is_final"),
+    also=("seller", "page", "kind", "is_final"),
 )
 ADDRESS_DOUBTED = LogEvent("address.doubted", WARNING, "{reason}", "a later run asks for them again")
 

@@ -207,6 +207,7 @@ class Gates:
         seller_id, now = request.seller.seller_id, asyncio.get_running_loop().time()
         kind = getattr(error, "kind", "") or departure.label
         self.counts.errors[kind] += 1
+        request.kind = kind
         self.counts.last_error = LastError(seller_id, request.page_num, kind, str(error))
         if isinstance(error, UnavailableError):
             if self.breaker.failed(seller_id, now):

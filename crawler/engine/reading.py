@@ -172,6 +172,7 @@ class Reader:
                 seller=progress.seller_id,
                 page=progress.next_page,
                 reason=ending.error,
+                kind=ending.kind,
                 is_final=not ending.retriable,
                 then_words=then,
             )

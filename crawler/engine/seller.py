@@ -432,7 +432,7 @@ class Seller:
 
 
 def _failed(request: PageRequest) -> Ending:
-    return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable)
+    return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable, request.kind)
 
 
 _OFFER = (Offer(),)

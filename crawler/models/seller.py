@@ -58,12 +58,16 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a seller ended: written with its last page, or alone where no page came."""
+    """How a seller ended: written with its last page, or alone where no page came.
+
+    `kind` is the status of a failure, or names what failed; it is not written.
+    """
 
     status: SellerStatus
     stop_reason: StopReason
     error: str | None = None
     retriable: bool = False
+    kind: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -125,7 +129,8 @@ class PageRequest:
     """A page to ask for: `sent` counts its requests in this run, `failures` those that count as attempts.
 
     `again`: it was null before. `faults`: failures with somebody answered between them; `streak` is the
-    breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made.
+    breaker's at the last of them, `reason` its message, and `due` when the next attempt may be made. `kind`
+    is the last failure's status, or names what failed.
     `retriable`: where the page cannot be had, a later run may ask for it.
     """
 
@@ -137,5 +142,6 @@ class PageRequest:
     faults: int = 0
     streak: int = 0
     reason: str = ""
+    kind: str = ""
     due: float = 0.0
     retriable: bool = True

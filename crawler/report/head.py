@@ -13,6 +13,7 @@ from crawler.report.markup import listed, number, part, shown
 
 MAX_BYTES = 10_000
 _CUT = "\n…"
+_CAUSES = 5
 _NOTES = 20
 """Notes that are told at most: the report has all of them."""
 
@@ -76,6 +77,17 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
     if pace := part(report, "qps"):
         sent = shown(part(report, "requests").get("sent"))
         yield f"requests: {sent}, {shown(pace.get('achieved'))} a second of {shown(pace.get('limit'))}"
+    if causes := _causes(report):
+        yield f"requests without a page: {causes}"
+
+
+def _causes(report: Mapping[str, Any]) -> str:
+    """Why requests brought no page, the most frequent causes first."""
+    kinds = part(part(report, "errors"), "by_kind")
+    return ", ".join(
+        f"{shown(kinds[kind])} x {kind}"
+        for kind in islice(sorted(kinds, key=lambda kind: -number(kinds[kind])), _CAUSES)
+    )
 
 
 def _spent(credit: Mapping[str, Any]) -> Iterator[str]:

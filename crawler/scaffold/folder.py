@@ -17,7 +17,7 @@ _SAMPLE = """\
 # One seller ID a line. These two are examples: put your own in their place.
 seller_id
 7494662098975951181
-8357387246317527000
+8357387246317527113
 """
 
 

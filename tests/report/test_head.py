@@ -79,3 +79,9 @@ def test_shortened_text_fits(text: str, most: int) -> None:
 )
 def test_any_report_has_a_head(report: dict[str, Any]) -> None:
     assert as_head(report).endswith("\n")
+
+
+def test_why_requests_brought_no_page_is_counted_the_most_frequent_first() -> None:
+    kinds = {"timeout": 3, "400": 18, "200": 1, "502": 2, "reset": 4, "503": 1, "500": 9}
+    lines = as_head({"exit_code": 4, "errors": {"by_kind": kinds}}).splitlines()
+    assert "requests without a page: 18 x 400, 9 x 500, 4 x reset, 3 x timeout, 2 x 502" in lines

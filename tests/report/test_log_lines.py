@@ -172,7 +172,7 @@ def test_a_night_on_which_many_sellers_fail_does_not_flood_its_log(night: Begin)
     assert (last["event"], last["exit_code"]) == ("run.incomplete", 4)
     assert left_out["seller.failed"] + 10 == last["sellers"]["failed"] > 10
     failed = next(line for line in found if line["event"] == "seller.failed")
-    assert (failed["page"], failed["is_final"]) == (1, True)
+    assert (failed["page"], failed["kind"], failed["is_final"]) == (1, "400", True)
     assert f"seller {failed['seller']}, page 1: 400" in failed["reason"]
     (slower,) = (line for line in found if line["event"] == "rate.lowered")
     assert (slower["status"], slower["wait_s"]) == (429, 1.0)

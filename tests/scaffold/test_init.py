@@ -16,6 +16,7 @@ from crawler.options import Settings
 from crawler.scaffold.crontab import crontab
 from crawler.scaffold.job import Job, job_in
 from crawler.scaffold.systemd import units
+from crawler.sellers.reading import read_sellers
 from crawler.settings.load import load
 from crawler.settings.settings_file import settings_file
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -43,6 +44,12 @@ def test_an_empty_folder_gets_settings_list_and_gitignore(tmp_path: Path) -> Non
     assert loaded.settings.api.key_file == Path("key")
     assert loaded.settings.run == Settings().run
     assert not loaded.warnings
+
+
+def test_the_sample_list_gives_no_cause_for_a_warning(tmp_path: Path) -> None:
+    assert init(tmp_path).returncode == 0
+    listed = read_sellers(str(tmp_path / "sellers.csv"), column=None, skip_bad_ids=False)
+    assert (len(listed), list(listed.warnings)) == (2, [])
 
 
 def test_the_settings_are_those_of_the_table_but_for_what_is_given() -> None:
