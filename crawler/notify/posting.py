@@ -53,14 +53,15 @@ class DeliveryError(Exception):
 async def deliver(message: Message, seconds: float, attempts: int) -> None:
     """Send until it is received, for so many seconds at most. Raises `DeliveryError`."""
     loop = asyncio.get_running_loop()
-    deadline, wait = loop.time() + seconds, _FIRST_WAIT_S
+    began = loop.time()
+    deadline, wait = began + seconds, _FIRST_WAIT_S
     for attempt in range(1, attempts + 1):
         limit = min(seconds / 2, deadline - loop.time())
         try:
             async with asyncio.timeout(limit):
                 await _attempt(message)
         except TimeoutError:
-            fault, is_final = f"no answer within {limit:.2g} s", False
+            fault, is_final = f"no answer within {loop.time() - began:.2g} s", False
         except DeliveryError as error:
             fault, is_final = str(error), error.is_final
         else:

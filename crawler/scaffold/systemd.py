@@ -42,7 +42,7 @@ MemoryMax=1G
 TasksMax=512
 LimitNOFILE=16384
 ProtectSystem=strict
-ReadWritePaths={data}
+ReadWritePaths={written}
 ProtectHome={protect_home}
 PrivateTmp={private_tmp}
 PrivateDevices=yes
@@ -93,12 +93,19 @@ def units(job: Job) -> dict[str, str]:
         key=_plain(job.key),
         ok=" ".join(str(code) for code in settings.notify.ok if code) or "0",
         stop_s=_PUBLISHING_S + round(settings.run.grace),
-        data=_quoted(str(job.data)),
+        written=" ".join(_written(job)),
         protect_home="read-only" if _is_below(job.read, _HOMES) else "yes",
         private_tmp="no" if _is_below(job.read, _TEMPORARY) else "yes",
     )
     timer = _TIMER.format(service=SERVICE, hour=HOUR, minute=MINUTE, zone=settings.run.timezone)
     return {SERVICE: service, TIMER: timer}
+
+
+def _written(job: Job) -> list[str]:
+    """What the service may write: the data folder, and that of the metrics, which need not be there."""
+    textfile = job.settings.metrics.textfile
+    metrics = [] if textfile is None else [_quoted(f"-{(job.folder / textfile).parent}")]
+    return [_quoted(str(job.data)), *metrics]
 
 
 def _is_below(paths: tuple[Path, ...], folders: tuple[str, ...]) -> bool:

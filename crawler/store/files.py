@@ -21,12 +21,14 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def output_errors(what: str) -> Iterator[None]:
-    """Turn an `OSError` into an `OutputError` that says what could not be written, and why."""
+    """Turn an `OSError` into an `OutputError` that says what could not be written, where, and why."""
     try:
         yield
     except OSError as error:
         is_link = error.errno == errno.ELOOP
         cause = "it is a symbolic link, which is not followed" if is_link else error.strerror or error
+        if isinstance(error.filename, str) and error.filename != what:
+            cause = f"{cause} ({error.filename})"
         repair = "put a file of its own in its place" if is_link else "make room or repair the permissions"
         raise OutputError(
             f"cannot write {what}: {cause}; {repair}, "

@@ -40,6 +40,14 @@ async def test_an_answer_that_will_not_change_is_not_asked_for_again() -> None:
     assert len(one.requests) == 1
 
 
+async def test_who_never_answers_is_said_to_have_had_all_the_time() -> None:
+    with (
+        receiver(hangs) as one,
+        pytest.raises(DeliveryError, match=r"no answer within [12]\S* s \(2 attempts\)"),
+    ):
+        await sent(one.address, attempts=2, seconds=1.6)
+
+
 async def test_attempts_end() -> None:
     with receiver(says(500)) as one, pytest.raises(DeliveryError, match=r"it answers 500 \(2 attempts\)"):
         await sent(one.address, attempts=2, seconds=10.0)

@@ -139,13 +139,14 @@ def test_the_service_follows_the_settings(tmp_path: Path) -> None:
         ("grace = 10.0", "grace = 90.0"),
         ("ok = [0, 3]", "ok = [0, 3, 4]"),
         ('timezone = "UTC"', 'timezone = "Asia/Singapore"'),
+        ("# textfile = ", "textfile = "),
     ):
         assert was in text
         text = text.replace(was, now)
     (tmp_path / MADE[0]).write_text(text)
     made = units(job_in(tmp_path))
     service = section(made["crawler.service"], "Service")
-    assert service["ReadWritePaths"] == '"/srv/big data"'
+    assert service["ReadWritePaths"] == '"/srv/big data" -/var/lib/prometheus/node-exporter'
     assert service["LoadCredential"] == "key:/etc/crawler/key"
     assert service["SuccessExitStatus"] == "3 4"
     assert int(service["TimeoutStopSec"]) > 90

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from crawler.store.files import free_bytes, make_private_folder, swap_in
+from crawler.models.errors import OutputError
+from crawler.store.files import free_bytes, make_private_folder, output_errors, swap_in
 
 
 @pytest.fixture
@@ -60,6 +61,18 @@ def test_an_exchange_that_fails_for_another_reason_changes_nothing(
     with pytest.raises(PermissionError):
         swap_in(staged, live)
     assert [path.name for path in live.iterdir()] == ["live"]
+
+
+def test_what_cannot_be_written_is_said_with_its_place(tmp_path: Path) -> None:
+    place = tmp_path / "runs" / "r" / "rejects.jsonl"
+    with pytest.raises(OutputError) as caught, output_errors("the snapshot under data"):
+        place.touch()
+    assert f"cannot write the snapshot under data: No such file or directory ({place}); make" in str(
+        caught.value
+    )
+    with pytest.raises(OutputError) as caught, output_errors(str(place)):
+        place.touch()
+    assert str(caught.value).count(str(place)) == 1
 
 
 def test_free_room_is_that_of_the_nearest_folder(tmp_path: Path) -> None:
