@@ -29,7 +29,7 @@ from crawler.store.held import Held, pending, release
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
-from crawler.store.ledger_records import DateRecord, Outcome
+from crawler.store.ledger_records import ACCEPT, DateRecord, Outcome
 from crawler.store.snapshot import HeldBackError, RowCounts
 
 
@@ -65,7 +65,7 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
     Sends nothing. Raises `InputError` where the date's night is not held back, `DataLockedError` while a run
     holds the folder, `OutputError` where it cannot be published.
     """
-    with _open(settings, crawl_date, world, "-accept", "publish") as opened:
+    with _open(settings, crawl_date, world, ACCEPT, "publish") as opened:
         journal, ledger, run_id = opened.journal, opened.ledger, opened.run_id
         held = None if journal is None else Held.of(journal)
         if journal is None or held is None:
@@ -76,7 +76,17 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
         left = Outcome(rows.written, held.sellers, held.complete, held.failed, opened.day.refused)
         ledger.finish(run_id, stamp(world.now()), held.exit_code, left)
         release(journal)
+        opened.notes.extend(_index_again(opened))
     return ByHand(rows.written, opened.notes, held_for=held.reasons)
+
+
+def _index_again(opened: _OpenDate) -> Iterator[str]:
+    """Write the index of nights again; a sentence where that fails, as it costs the index alone."""
+    from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
+
+    fault = refresh_index(opened.settings.run.data, opened.ledger.runs(), opened.world.now())
+    if fault is not None:
+        yield fault
 
 
 @dataclass(frozen=True, slots=True)

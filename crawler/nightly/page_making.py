@@ -49,6 +49,17 @@ def write_index(data: Path, runs: Sequence[RunRecord], now: datetime, holder: Ho
     write_whole(Layout(data).index, as_index(nights, _links(data, runs)).encode())
 
 
+def refresh_index(data: Path, runs: Sequence[RunRecord], now: datetime) -> str | None:
+    """Write the index again, where there is one and no run is on; says why that failed."""
+    path = Layout(data).index
+    try:
+        if path.exists():
+            write_index(data, runs, now)
+    except OSError as error:
+        return f"{path} cannot be written, and is as it was before: {error.strerror}"
+    return None
+
+
 def _missed(nights: Sequence[PastNight], every: int) -> Iterator[str]:
     days = [date.fromisoformat(night.crawl_date) for night in nights]
     for gap in gaps(days, every, max(days)) if days else ():

@@ -16,7 +16,7 @@ from crawler.store.layout import RunFolder
 from crawler.store.ledger_records import RunRecord
 from crawler.store.lock import Holder
 
-_CHECK = "check --online"
+_CHECK, _ACCEPTED = "check --online", "implausible, accepted"
 _PLAUSIBLE = "plausible"
 
 
@@ -75,6 +75,8 @@ def verdict_in_words(run: RunRecord, holder: Holder | None) -> str:
     """How a run ended, for people."""
     if run.is_check:
         return _CHECK
+    if run.is_accepted:
+        return _ACCEPTED
     return state_of(run, holder) if run.exit_code is None else verdict_of(run.exit_code)
 
 

@@ -44,13 +44,12 @@ def tidy(settings: Settings, world: World, *, is_dry: bool) -> Tidied:
 
 def _make_index_again(data: Path, world: World, notes: list[str]) -> None:
     """Write the index of all nights without links to the pages that have gone."""
-    from crawler.nightly.page_making import write_index  # noqa: PLC0415 - heavy
+    from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
 
-    try:
-        with Ledger(data, only_read=True) as ledger:
-            write_index(data, ledger.runs(), world.now())
-    except OSError as error:
-        notes.append(f"{Layout(data).index} cannot be written, so it has links to what is gone: {error}")
+    with Ledger(data, only_read=True) as ledger:
+        fault = refresh_index(data, ledger.runs(), world.now())
+    if fault is not None:
+        notes.append(fault)
 
 
 def _by_age(settings: Settings, world: World, notes: list[str]) -> list[Leftover]:

@@ -11,6 +11,8 @@ FINISHED = frozenset({COMPLETE.number, SELLERS_FAILED.number})
 """Exit codes that leave nothing to go on with."""
 CHECK = "-check"
 """How the ID of a `check --online` ends: it spends a credit for a crawl date, and leaves nothing of it."""
+ACCEPT = "-accept"
+"""How the ID of a `crawler publish --accept` ends."""
 FAR_DAYS = 35
 """Days by which a lease lies ahead of the clock before one of the two must be wrong."""
 
@@ -46,6 +48,11 @@ class RunRecord:
     def is_check(self) -> bool:
         """Whether this was a `check --online`, so no run that left anything."""
         return self.run_id.endswith(CHECK)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether this was a person who published a night that had been held back."""
+        return self.run_id.endswith(ACCEPT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from conftest import Night, as_printed, stand_in
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.outages import OUTAGES
 from crawler.simulator.server import SimulatorOptions
+from crawler.store.layout import Layout
 
 CATALOGUE = CatalogueOptions(seed=7, largest=60)
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 11, day) for day in (21, 22, 23, 24))
@@ -109,6 +110,8 @@ def test_a_held_night_is_published_once_it_is_accepted(tmp_path: Path) -> None:
     refused = job.call("publish", "--crawl-date", THIRD.isoformat())
     assert (refused.returncode, snapshot(tmp_path, THIRD)) == (2, [])
     words = shlex.split(line["accept"])
+    index = Layout(job.data).index
+    index.write_text("nights as they were")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = subprocess.run(words, cwd=elsewhere, capture_output=True, text=True, check=False)
@@ -116,7 +119,13 @@ def test_a_held_night_is_published_once_it_is_accepted(tmp_path: Path) -> None:
     assert f"crawl date {THIRD} is published as it is" in done.stdout
     assert snapshot(tmp_path, THIRD)
     assert job.call("publish", "--crawl-date", THIRD.isoformat(), "--accept").returncode == 2
-    assert "unfinished: nothing" in job.call("status").stdout
+    (night, *_), printed = (
+        orjson.loads(job.call("status", "--json").stdout)["nights"],
+        job.call("status").stdout,
+    )
+    assert (night["crawl_date"], night["verdict"]) == (THIRD.isoformat(), "implausible, accepted")
+    assert "implausible, accepted" in index.read_text()
+    assert "unfinished: nothing" in printed
     # An accepted night is believed: the next one like it is no fall.
     report = served(tmp_path, FOURTH, "half-empty", 40, code=0)
     assert report["plausibility"]["verdict"] != "implausible"
