@@ -84,7 +84,8 @@ def _index_again(opened: _OpenDate) -> Iterator[str]:
     """Write the index of nights again; a sentence where that fails, as it costs the index alone."""
     from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
 
-    fault = refresh_index(opened.settings.run.data, opened.ledger.runs(), opened.world.now())
+    run = opened.settings.run
+    fault = refresh_index(run.data, opened.ledger.runs(), run.every, opened.world.now())
     if fault is not None:
         yield fault
 

@@ -40,21 +40,22 @@ def write_pages(
     facts = page_facts(data, date.fromisoformat(day), folder.series)
     facts = replace(facts, nights=shown, missed=list(_missed(shown, every)))
     write_whole(folder.page, as_page(report, facts).encode())
-    write_index(data, runs, now, holder)
+    _write_index(data, runs, nights, every)
 
 
-def write_index(data: Path, runs: Sequence[RunRecord], now: datetime, holder: Holder | None = None) -> None:
-    """Write the index of all nights, with links to the pages that are there; arguments as `write_pages`."""
-    nights = past_nights(runs, holder, now)
-    write_whole(Layout(data).index, as_index(nights, _links(data, runs)).encode())
+def _write_index(data: Path, runs: Sequence[RunRecord], nights: Sequence[PastNight], every: int) -> None:
+    """Write the index of all nights, with links to the pages that are there."""
+    days = [date.fromisoformat(night.crawl_date) for night in nights]
+    missed = {str(gap.last): str(gap) for gap in gaps(days, every, max(days, default=date.min))}
+    write_whole(Layout(data).index, as_index(nights, _links(data, runs), missed).encode())
 
 
-def refresh_index(data: Path, runs: Sequence[RunRecord], now: datetime) -> str | None:
+def refresh_index(data: Path, runs: Sequence[RunRecord], every: int, now: datetime) -> str | None:
     """Write the index again, where there is one and no run is on; says why that failed."""
     path = Layout(data).index
     try:
         if path.exists():
-            write_index(data, runs, now)
+            _write_index(data, runs, past_nights(runs, None, now), every)
     except OSError as error:
         return f"{path} cannot be written, and is as it was before: {error.strerror}"
     return None

@@ -38,16 +38,17 @@ def tidy(settings: Settings, world: World, *, is_dry: bool) -> Tidied:
         sized = [(leftover, leftover.bytes) for leftover in found]
         stuck = [] if is_dry else removed(found)
         if not is_dry and any(leftover.kind == RUN for leftover in found):
-            _make_index_again(data, world, notes)
+            _make_index_again(settings, world, notes)
         return Tidied(sized, notes, stuck)
 
 
-def _make_index_again(data: Path, world: World, notes: list[str]) -> None:
+def _make_index_again(settings: Settings, world: World, notes: list[str]) -> None:
     """Write the index of all nights without links to the pages that have gone."""
     from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
 
-    with Ledger(data, only_read=True) as ledger:
-        fault = refresh_index(data, ledger.runs(), world.now())
+    run = settings.run
+    with Ledger(run.data, only_read=True) as ledger:
+        fault = refresh_index(run.data, ledger.runs(), run.every, world.now())
     if fault is not None:
         notes.append(fault)
 

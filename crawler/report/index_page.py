@@ -9,11 +9,19 @@ from crawler.report.markup import Markup, document, shown, tag
 from crawler.report.page_facts import PastNight
 
 _HEADS = ("night", "verdict", "exit code", "rows", "sellers complete", "failed", "credits", "minutes")
+_NOTHING_RAN = "nothing ran"
 
 
-def as_index(nights: Sequence[PastNight], links: Mapping[str, Sequence[str]]) -> str:
-    """The nights as a page, in their order; `links` lead to the pages of a crawl date's runs."""
-    rows = ((*_cells(night), _links(links.get(night.crawl_date, ()))) for night in nights)
+def as_index(
+    nights: Sequence[PastNight], links: Mapping[str, Sequence[str]], missed: Mapping[str, str] | None = None
+) -> str:
+    """The nights as a page, the latest first; `links` lead to the pages of a crawl date's runs.
+
+    `missed` are dates on which nothing ran, some in a row as one text, by the last of them.
+    """
+    lines = {night.crawl_date: (*_cells(night), _links(links.get(night.crawl_date, ()))) for night in nights}
+    lines |= {last: (dates, _NOTHING_RAN, *[shown(None)] * 6, "") for last, dates in (missed or {}).items()}
+    rows = (lines[day] for day in sorted(lines, reverse=True))
     count = tag("p", f"{len(nights):,} nights. A page is kept as long as its run's folder.", class_="soft")
     body = tag("body", tag("h1", "Nights"), count, table((*_HEADS, "pages"), rows, "nights"))
     return document("Nights", body)

@@ -41,6 +41,7 @@ def test_two_real_nights_a_day_apart_from_a_third(night: Begin) -> None:
     assert "<h2>Sellers that were cut off</h2>" in page or report["sellers"]["partial"] == 0
     assert index.stat().st_mode & 0o777 == folder.page.stat().st_mode & 0o777 == 0o644
     assert index.read_text().count('<a href="') == 2
+    assert f"<td>{missed}</td><td>nothing ran</td>" in index.read_text()
     assert f'<a href="{report["run_id"]}/report.html">page</a>' in index.read_text()
     index.unlink()
     assert job.call("report").returncode == 0
