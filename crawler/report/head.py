@@ -77,7 +77,8 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
     if pace := part(report, "qps"):
         sent = shown(part(report, "requests").get("sent"))
         yield f"requests: {sent}, {shown(pace.get('achieved'))} a second of {shown(pace.get('limit'))}"
-    if causes := _causes(report):
+    # A message names the cause already; that some sellers failed has none.
+    if number(sellers.get("failed")) and not report.get("message") and (causes := _causes(report)):
         yield f"requests without a page: {causes}"
 
 

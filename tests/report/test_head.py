@@ -83,5 +83,8 @@ def test_any_report_has_a_head(report: dict[str, Any]) -> None:
 
 def test_why_requests_brought_no_page_is_counted_the_most_frequent_first() -> None:
     kinds = {"timeout": 3, "400": 18, "200": 1, "502": 2, "reset": 4, "503": 1, "500": 9}
-    lines = as_head({"exit_code": 4, "errors": {"by_kind": kinds}}).splitlines()
-    assert "requests without a page: 18 x 400, 9 x 500, 4 x reset, 3 x timeout, 2 x 502" in lines
+    report = {"exit_code": 4, "sellers": {"failed": 7}, "errors": {"by_kind": kinds}}
+    line = "requests without a page: 18 x 400, 9 x 500, 4 x reset, 3 x timeout, 2 x 502"
+    assert line in as_head(report).splitlines()
+    assert line not in as_head(report | {"message": "the API is down"})
+    assert line not in as_head(report | {"sellers": {"failed": 0}})
