@@ -168,8 +168,13 @@ class Ledger:
 
     def unpublished(self) -> dict[str, set[str]]:
         """Crawl dates whose journal may hold what is in no snapshot, each with the IDs of its runs."""
-        dates = {str(day.crawl_date) for day in self.dates() if not day.is_published}
-        return {day: {run.run_id for run in self.runs() if run.crawl_date == day} for day in dates}
+        found: dict[str, set[str]] = {
+            str(day.crawl_date): set() for day in self.dates() if not day.is_published
+        }
+        for run in self.runs():
+            if run.crawl_date in found:
+                found[run.crawl_date].add(run.run_id)
+        return found
 
     def last_moment(self) -> datetime | None:
         """When the latest run ended, or began where it was killed; None where there is none."""
