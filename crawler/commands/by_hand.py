@@ -34,7 +34,9 @@ def publish_command(settings: Settings, crawl_date: str, *, accept: bool) -> int
         raise InputError(f"nothing was published: add --accept to publish {day} although it is implausible")
     done = accept_date(settings, day, World())
     rows = f"crawl date {day} is published as it is, {done.rows} rows"
-    return _say(done, f"{rows}; it was held back as implausible:", *(f"- {why}" for why in done.held_for))
+    why = [f"- {reason}" for reason in done.held_for]
+    left = f"{done.left} sellers are left: the same command as before reads them, and is not held back again"
+    return _say(done, f"{rows}; it was held back as implausible:", *why, *([left] if done.left else []))
 
 
 def _read_date(settings: Settings, crawl_date: str) -> date:

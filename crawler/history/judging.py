@@ -19,6 +19,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError, published_dat
 from crawler.history.yardsticks import one_chunk
 from crawler.options import PlausibilitySettings
 from crawler.rules.plausibility import Comparison, Measures, Plausibility, Share, Verdict, judge
+from crawler.store.held import is_accepted
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS
 from crawler.store.schema import PLAUSIBILITY
@@ -36,10 +37,9 @@ Others look at some sellers only, or miss what is less wrong.
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges snapshots by the settings; where a person has accepted the night, it is never held back."""
+    """Judges snapshots by the settings; where a person has accepted the date, it is never held back."""
 
     settings: PlausibilitySettings
-    is_accepted: bool = False
 
     def judged(
         self, journal: Journal, plan: SnapshotPlan, videos: SnapshotFiles, counts: RowCounts, found: Measuring
@@ -49,17 +49,17 @@ class Judge:
         measures = found.measures(videos, journal.reader.page_facts(), rejected)
         past = past_measures(plan.data, plan.crawl_date)
         verdict = judge(measures, past, self.settings)
-        is_implausible = verdict.kind is Plausibility.IMPLAUSIBLE
+        is_implausible, accepted = verdict.kind is Plausibility.IMPLAUSIBLE, is_accepted(journal)
         known = {
             "verdict": verdict.kind,
             "reasons": verdict.reasons,
-            "accepted": self.is_accepted and is_implausible,
+            "accepted": accepted and is_implausible,
             "measures": measures,
         }
         reviewed = Reviewed(
             verdict.kind,
             list(verdict.reasons),
-            is_held=is_implausible and not self.is_accepted,
+            is_held=is_implausible and not accepted,
             shown_by=verdict.shown_by,
         )
         if is_implausible:

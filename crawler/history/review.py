@@ -30,14 +30,10 @@ def plan_of(
     reason: StopReason | None,
     *,
     certain: tuple[str, float] | None = None,
-    is_accepted: bool = False,
 ) -> SnapshotPlan:
-    """What to build, compared and judged as the settings say; see `SnapshotPlan`.
-
-    Where a person has accepted the night, it is never held back.
-    """
+    """What to build, compared and judged as the settings say; see `SnapshotPlan`."""
     window, lag = timedelta(days=settings.history.window), timedelta(hours=settings.history.data_lag)
-    review = partial(review_staged, Judge(settings.plausibility, is_accepted))
+    review = partial(review_staged, Judge(settings.plausibility))
     return SnapshotPlan(settings.run.data, run_id, crawl_date, pending, reason, certain, window, lag, review)
 
 

@@ -25,7 +25,7 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import stamp
 from crawler.sellers.listing import missing
-from crawler.store.held import Held, pending, release
+from crawler.store.held import Held, accept, pending, release
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
@@ -37,13 +37,15 @@ from crawler.store.snapshot import HeldBackError, RowCounts
 class ByHand:
     """What was done: rows published just now (None: nothing was to be published), and notes.
 
-    `closed_at` is when the date was closed, `held_for` why the night had been held back.
+    `closed_at` is when the date was closed, `held_for` why the night was held back, `left` how many sellers
+    its run had not come to.
     """
 
     rows: int | None
     notes: list[str]
     closed_at: str = ""
     held_for: Sequence[str] = ()
+    left: int = 0
 
 
 def close_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
@@ -60,7 +62,7 @@ def close_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
 
 
 def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
-    """Publish a night that was held back.
+    """Publish a night that was held back; later runs of the date are not held back either.
 
     Sends nothing. Raises `InputError` where the date's night is not held back, `DataLockedError` while a run
     holds the folder, `OutputError` where it cannot be published.
@@ -71,13 +73,15 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
         if journal is None or held is None:
             raise InputError(f"crawl date {crawl_date} is not held back: nothing to publish")
         reason = None if held.stop_reason is None else StopReason(held.stop_reason)
-        rows = opened.publish(journal, pending(journal), reason, is_accepted=True)
+        accept(journal)
+        rows = opened.publish(journal, pending(journal), reason)
         ledger.begin(run_id, crawl_date, stamp(opened.began))
         left = Outcome(rows.written, held.sellers, held.complete, held.failed, opened.day.refused)
         ledger.finish(run_id, stamp(world.now()), held.exit_code, left)
         release(journal)
         opened.notes.extend(_index_again(opened))
-    return ByHand(rows.written, opened.notes, held_for=held.reasons)
+    left_over = held.sellers - held.complete - held.failed
+    return ByHand(rows.written, opened.notes, held_for=held.reasons, left=left_over)
 
 
 def _index_again(opened: _OpenDate) -> Iterator[str]:
@@ -103,17 +107,10 @@ class _OpenDate:
     journal: Journal | None
     notes: list[str] = field(default_factory=list)
 
-    def publish(
-        self,
-        journal: Journal,
-        unknown: pa.Array[Any],
-        reason: StopReason | None,
-        *,
-        is_accepted: bool = False,
-    ) -> RowCounts:
+    def publish(self, journal: Journal, unknown: pa.Array[Any], reason: StopReason | None) -> RowCounts:
         """Publish what the journal has; the `unknown` are listed sellers of which it has nothing."""
         day = self.day.crawl_date
-        plan = plan_of(self.settings, self.run_id, day, unknown, reason, is_accepted=is_accepted)
+        plan = plan_of(self.settings, self.run_id, day, unknown, reason)
         with closing(self.world.staging(journal)) as segments:
             give_up = partial(leave_out_lost, journal, plan, self.notes)
             rows = build(self.world, segments, lambda: plan, give_up)

@@ -17,7 +17,7 @@ from crawler.nightly.resumable import has_begun, published_before, require_journ
 from crawler.nightly.shell import whole_path
 from crawler.nightly.suspicion import Suspicion
 from crawler.store.files import output_errors, write_whole
-from crawler.store.held import release, to_recheck
+from crawler.store.held import forget_accepted, release, to_recheck
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
 from crawler.store.ledger import Ledger
@@ -94,6 +94,8 @@ class JournalOpening:
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)
         replace_guard.record_required_sellers(night.listed.ids)
         self._forget_suspicious(journal, segments)
+        if run.fresh:
+            forget_accepted(journal)
         if run.fresh or not len(to_recheck(journal)):
             journal.previous.replace()
         if run.fresh and (journal.has_pages or journal.sellers.has_endings or journal.previous.has_renewed):

@@ -20,6 +20,7 @@ from crawler.rules.canaries import CANARIES, Canaries, Decision, FirstPage, choo
 from crawler.rules.order import Frontier
 from crawler.rules.plausibility import still_band
 from crawler.sellers.listing import SellerList
+from crawler.store.held import is_accepted
 
 _CANDIDATES = 12 * CANARIES
 
@@ -37,7 +38,10 @@ class Watch:
 
         Where no budget may end the run, any order serves: they are spread over regions and asked first. Else
         they are the first that the strategy asks for. A run before that was cut off has its own asked first.
+        There are none where a person has accepted the date.
         """
+        if is_accepted(opened.journal):
+            return cls()
         night, credit = opened.night, opened.night.settings.credits
         known = KnownSellers(night.data, night.crawl_date)
         ids = [str(i) for i in fresh.ids.slice(0, _CANDIDATES).to_pylist()]

@@ -21,6 +21,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, Layout
 
 _NOTE = "held"
+_ACCEPTED = "accepted"
 _IS_TO_RECHECK = "is_suspect"
 CANARIES = "canaries"
 """Under which the journal has whom a run asks first, to find out whether its answers can be believed."""
@@ -80,6 +81,22 @@ def held_of(data: Path, day: date) -> Held | None:
         with suppress(CrawlerError, sqlite3.Error, ValueError), Journal(path, only_read=True) as journal:
             return Held.of(journal)
     return None
+
+
+def accept(journal: Journal) -> None:
+    """Note that a person believes the answers of a date: no run of it is held back, but for a fresh crawl."""
+    journal.note(**{_ACCEPTED: "yes"})
+
+
+def is_accepted(journal: Journal) -> bool:
+    """Whether a person has accepted the date."""
+    return bool(journal.meta(_ACCEPTED))
+
+
+def forget_accepted(journal: Journal) -> None:
+    """Judge the date again."""
+    if is_accepted(journal):
+        journal.note(**{_ACCEPTED: ""})
 
 
 def release(journal: Journal) -> None:

@@ -86,6 +86,20 @@ def test_fresh_over_a_good_night_meets_an_outage(folder: Path, outage: str) -> N
     assert {i: row["videos"] for i, row in Night(folder, "").seller_rows().items()} == before
 
 
+def test_what_the_api_has_changed_for_good_is_accepted_once(folder: Path) -> None:
+    """Half of the shops are gone: without a person's word each night would stop at its canaries."""
+    served(folder, "half-empty", "--workers=4", code=10)
+    accepted = Night(folder, "").call("publish", "--crawl-date", DATE, "--accept")
+    assert "the same command as before reads them" in accepted.stdout
+    report = served(folder, "half-empty", "--workers=4")
+    assert report["sellers"]["complete"] == COUNT
+    assert report["plausibility"]["verdict"] == "implausible"
+    tomorrow = TODAY + timedelta(days=1)
+    later = served(folder, "half-empty", f"--crawl-date={tomorrow}", "--workers=4", day=2)
+    assert later["plausibility"]["verdict"] == "plausible"
+    served(folder, "empty", "--workers=4", "--fresh", code=10)
+
+
 def test_a_healthy_night_pays_nothing_for_its_canaries(folder: Path) -> None:
     report = served(folder, None, "--workers=4")
     catalogue = Catalogue(SMALL, 1)
