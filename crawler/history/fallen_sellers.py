@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.figures import column_of
+from crawler.history.first_rows import first_rows
 from crawler.history.reader import SnapshotFiles, columns_of
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.report.page_facts import SellerNames
@@ -33,7 +34,7 @@ def cut_off(sellers: pa.Table, top: int) -> SellerNames:
     """Sellers of which pages are missing that were asked for, those with most videos first."""
     partial = _with_status(sellers, SellerStatus.PARTIAL)
     as_asked = pc.is_in(partial["stop_reason"], value_set=_AS_ASKED)
-    return _first(partial.filter(pc.invert(as_asked)), "videos", "descending", top)
+    return _first(partial.filter(pc.invert(as_asked)), "videos", top)
 
 
 def fallen(now: pa.Table, before: pa.Table, top: int) -> SellerNames:
@@ -45,7 +46,7 @@ def fallen(now: pa.Table, before: pa.Table, top: int) -> SellerNames:
     has_less: Any = pc.or_kleene(*(pc.less(now[name], now[f"{name}_before"]) for name in _COUNTS))
     rows = now.filter(has_less)
     lost: Any = pc.subtract(rows["views_before"], rows["views"])
-    return _first(rows.append_column("lost", lost), "lost", "descending", top)
+    return _first(rows.append_column("lost", lost), "lost", top)
 
 
 def _with_status(sellers: pa.Table, status: SellerStatus) -> pa.Table:
@@ -53,8 +54,5 @@ def _with_status(sellers: pa.Table, status: SellerStatus) -> pa.Table:
     return sellers.filter(pc.is_in(sellers["status"], value_set=pa.array([status.value])))
 
 
-def _first(rows: pa.Table, by: str, way: str, top: int) -> SellerNames:
-    order: list[Any] = [(by, way), ("seller_id", "ascending")]
-    # The stubs do not know that a table can be ordered.
-    table: Any = rows
-    return SellerNames(rows.take(pc.select_k_unstable(table, top, order)).to_pylist(), len(rows))
+def _first(rows: pa.Table, by: str, top: int) -> SellerNames:
+    return SellerNames(first_rows(rows, top, by, ["seller_id"]).to_pylist(), len(rows))

@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.change_kinds import ChangeKind
+from crawler.history.first_rows import first_rows
 from crawler.history.outdated import outdated_by, replaced, rests_on
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import SORT_COLUMNS, SortField
 from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
 from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
 
-_KEYS: list[Any] = [("seller_id", "ascending"), ("video_id", "ascending")]
+_KEYS = ("seller_id", "video_id")
 _NEW = (ChangeKind.PUBLISHED, ChangeKind.DISCOVERED)
 _SUMS = {f"{field}_gain": gain_of(column) for field, column in SORT_COLUMNS.items()}
 
@@ -95,9 +95,9 @@ class _Lists:
         is_gone = pc.is_in(kinds, value_set=pa.array([ChangeKind.GONE], pa.string()))
         movers, newcomers, losses = self.tables
         self.tables = (
-            self._first(movers, rows.filter(is_mover), [(gain, "descending")]),
-            self._first(newcomers, rows.filter(is_new), [(self._column, "descending")]),
-            self._first(losses, rows.filter(is_gone), []),
+            self._first(movers, rows.filter(is_mover), gain),
+            self._first(newcomers, rows.filter(is_new), self._column),
+            self._first(losses, rows.filter(is_gone), None),
         )
 
     def _add_up(self, rows: pa.Table) -> None:
@@ -109,8 +109,5 @@ class _Lists:
                 if (gained := pc.sum(of_kind[column]).as_py()) is not None:
                     totals[name] = (totals[name] or 0) + gained
 
-    def _first(self, so_far: pa.Table, more: pa.Table, order: list[Any]) -> pa.Table:
-        rows = pa.concat_tables([so_far, more])
-        # The stubs do not know that a table can be ordered.
-        table: Any = rows
-        return rows.take(pc.select_k_unstable(table, self._top, [*order, *_KEYS]))
+    def _first(self, so_far: pa.Table, more: pa.Table, by: str | None) -> pa.Table:
+        return first_rows(pa.concat_tables([so_far, more]), self._top, by, _KEYS)
