@@ -34,15 +34,9 @@ Exit codes: {_CODES}."""
 
 # pyarrow imports both wherever they happen to be installed: most of a start's time, and 40 MiB.
 _UNNEEDED = ("numpy", "pandas")
-_HELP_FLAGS = ["-h", "--help"]
 
 
 class _FrontDoor(click.Group):
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, whose help is the same however it is called first."""
-        cmd.context_settings.setdefault("help_option_names", _HELP_FLAGS)
-        super().add_command(cmd, name)
-
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the arguments; `--help` prints here."""
         with broken_pipe_named():
@@ -80,7 +74,7 @@ _NO_SELLERS = click.UsageError(
 _sellers_argument = click.argument("sellers", required=False, type=click.Path(allow_dash=True))
 
 
-@click.group(cls=_FrontDoor, context_settings={"help_option_names": _HELP_FLAGS})
+@click.group(cls=_FrontDoor, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="crawler")
 def cli() -> None:
     """Crawl TikTok Shop video analytics: seller list in, Parquet snapshot out, no credit paid twice."""

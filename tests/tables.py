@@ -90,7 +90,8 @@ def commands() -> str:
 
 def command_help(name: str, command: click.Command) -> str:
     words = f"crawler {name}"
-    context = click.Context(command, info_name=words, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH)
+    above = click.Context(cli, info_name="crawler", **cli.context_settings)
+    context = click.Context(command, above, name, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH)
     return f"\n## {words}\n\n```text\n{command.get_help(context)}\n```\n"
 
 

@@ -166,7 +166,9 @@ def fault_of(command: str) -> str:
     if known is None:
         return "" if name.startswith(("…", "-", "COMMAND")) else f"`{command}`: no such command"
     try:
-        known.make_parser(click.Context(known)).parse_args([*words, "…"])
+        # A command keeps the flags for help of the first context that it has.
+        context = click.Context(known, parent=click.Context(cli, **cli.context_settings))
+        known.make_parser(context).parse_args([*words, "…"])
     except click.UsageError as error:
         return f"`{command}`: {error.format_message()}"
     return ""
