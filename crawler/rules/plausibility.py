@@ -93,9 +93,9 @@ class Measures:
     all rows received tonight. `unknown_fields`: fields that the schema does not know. `missing_fields`:
     columns of the schema that no row had. `short_first_pages`: first pages of 1 to 9 rows whose next page has
     rows too, of the first pages whose next page has rows. `repeated`: sellers that ended by a repeated page,
-    of those of which more than one page was read. `shared`: sellers of which a first or full page has the
-    same video IDs as such a page of another seller, of those with rows. `is_accepted`: of a past night, that
-    a person published it although it was implausible.
+    of those of which more than one page was read. `shared`: sellers of which a page has the same video
+    IDs as a page of another seller, and several if it is not the first one, of those with rows.
+    `is_accepted`: of a past night, that a person published it although it was implausible.
     """
 
     sellers: int

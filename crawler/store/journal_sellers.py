@@ -199,7 +199,7 @@ class JournalReader:
         yield from self._database.connection.execute(sql.FIRST_PAGES_AFTER, (seq,))
 
     def with_shared_pages(self) -> Iterator[pa.Array[Any]]:
-        """IDs of the sellers with a first or full page that has the video IDs of such a page of another."""
+        """IDs of the sellers that `PageFacts.shared` counts."""
         return self._database.ids(sql.WITH_SHARED_PAGES)
 
     def credits(self) -> int:

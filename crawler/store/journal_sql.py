@@ -9,7 +9,6 @@ They stay, so that a date that an earlier build began can be gone on with.
 
 from __future__ import annotations
 
-from crawler.models.api import PAGE_SIZE
 from crawler.store.sqlite import Format
 
 FORMAT = 6
@@ -270,8 +269,8 @@ SHORT_FIRST_PAGES = """SELECT coalesce(sum(first < :size), 0), count(*) FROM
     (SELECT max(CASE page_num WHEN 1 THEN row_count END) AS first,
         max(CASE page_num WHEN 2 THEN row_count END) AS second
     FROM page WHERE page_num <= 2 GROUP BY seller_id) WHERE first > 0 AND second > 0"""
-# Short later pages, of a single video even, may be alike by chance.
-_OWN_PAGES = f"FROM page WHERE row_count > rejected AND (page_num = 1 OR row_count >= {PAGE_SIZE})"
+# Later pages of a single video may be alike by chance.
+_OWN_PAGES = "FROM page WHERE row_count > rejected AND (page_num = 1 OR row_count > 1)"
 _OF_SEVERAL = f"SELECT fingerprint {_OWN_PAGES} GROUP BY fingerprint HAVING min(seller_id) < max(seller_id)"
 WITH_SHARED_PAGES = f"SELECT DISTINCT seller_id {_OWN_PAGES} AND fingerprint IN ({_OF_SEVERAL})"
 # On most nights there are none, and then the sellers need not be looked for.

@@ -155,8 +155,8 @@ class PageFacts(NamedTuple):
     """Sellers by their pages, each as how many of how many.
 
     `short_first`: with a first page of 1 to 9 rows, of those whose second page has rows. `shared`: with a
-    first or full page that has the video IDs of such a page of another seller, of those with rows that could
-    be kept.
+    page that has the same video IDs as a page of another seller, and several if it is not the first one, of
+    those whose first page has rows that could be kept.
     """
 
     short_first: tuple[int, int]
