@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs run test coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,13 +39,16 @@ docs: .venv/.docs-ready ## make a site of the docs in site/; a broken link or an
 run: setup ## run the nightly job on data/sellers.csv (needs KEYAPI_API_KEY)
 	$(BIN)/crawler run data/sellers.csv
 
-test: setup check ## run every gate and test
+test: setup check ## run every gate, and the tests but the long ones
 	$(BIN)/pytest -n 4 --dist worksteal -q
+
+test-long: setup ## run the tests that `make test` leaves out: further cases, and a short crash campaign
+	$(BIN)/pytest -n 4 --dist worksteal -q -m long
 
 # Not with the tests of what a start imports or a file size limit stops: coverage itself imports and writes.
 coverage: setup ## run the tests with branch coverage, and hold its floors
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n 4 --dist worksteal -q --cov --cov-report= --ignore tests/commands/test_startup.py \
+	$(BIN)/pytest -n 4 --dist worksteal -q -m 'long or not long' --cov --cov-report= --ignore tests/commands/test_startup.py \
 		--deselect tests/nightly/test_resources.py::test_a_file_size_limit_is_an_eight
 	$(BIN)/coverage report --include='crawler/rules/*' --fail-under=100 --skip-covered
 	$(BIN)/coverage report --include='crawler/engine/*' --fail-under=100 --skip-covered

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from steps import BACKUP_STEPS, REWRITE_STEPS, STEPS
 
 import crawler
@@ -15,6 +16,7 @@ from crawler.store.layout import PUBLISHED_KINDS
 SCRIPT = Path(__file__).parents[1] / "crash.py"
 
 
+@pytest.mark.long
 def test_kills_lose_and_overpay_nothing() -> None:
     command = [sys.executable, "-W", "ignore", str(SCRIPT), "--kills", "5", "--jobs", "2"]
     played = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

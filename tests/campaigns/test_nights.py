@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "nights.py"
 
 
@@ -22,6 +24,7 @@ def test_nights_keep_every_promise() -> None:
     assert "21 nights" in played.stdout
 
 
+@pytest.mark.long
 def test_a_seed_replays_exactly() -> None:
     once, again = (play("--replay", "48").stdout for _ in range(2))
     assert once == again

@@ -206,6 +206,7 @@ def storms(start: float) -> st.SearchStrategy[list[tuple[float, float, float | N
     return st.lists(storm.map(lambda s: (start + s[0], start + s[0] + s[1], s[2])), max_size=3)
 
 
+@pytest.mark.long
 @settings(max_examples=50, deadline=None)
 @given(
     qps=RATES,
@@ -309,7 +310,7 @@ def test_429s_of_a_burst_are_distinguished_from_those_of_the_next() -> None:
     assert run_virtual(main()) == [True, False, True, False]
 
 
-@pytest.mark.parametrize("qps", [0.5, 1, 5, 100])
+@pytest.mark.parametrize("qps", [0.5, 1, 5, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("bursts", [1, 2, 6])
 def test_the_rate_climbs_back_by_itself(qps: float, bursts: int) -> None:
     """From half the rate, or less after bursts in a row, to nearly all of it: within five seconds."""

@@ -69,6 +69,7 @@ def test_a_seller_that_stands_still_costs_one_credit(
     assert counts["received"] + counts["carried"] == counts["written"] == len(rows_of(tmp_path, 1))
 
 
+@pytest.mark.long
 def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path, begun: list[str]) -> None:
     ids = begun
     for day in (1, 2):
@@ -107,6 +108,7 @@ def test_the_audit_shows_how_often_carrying_is_wrong(tmp_path: Path, begun: list
     }
 
 
+@pytest.mark.long
 def test_nothing_is_carried_from_what_is_not_whole_or_differently_sorted(tmp_path: Path) -> None:
     ids = ids_of(60)
     crawl(tmp_path, ids, 0, "--max-pages", "2")

@@ -132,7 +132,7 @@ def test_a_night_that_was_held_back_is_asked_again_by_its_canaries_first(folder:
     assert sum(row["credits"] for row in rows.values()) == report["credits"]["spent_for_date"]
 
 
-@pytest.mark.parametrize("outage", ["renamed", "no-region"])
+@pytest.mark.parametrize("outage", ["renamed", pytest.param("no-region", marks=pytest.mark.long)])
 def test_a_recheck_compares_what_made_the_night_implausible_and_not_counts_that_move(
     folder: Path, outage: str
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_recheck_compares_what_made_the_night_implausible_and_not_counts_that_
     assert is_true(folder)
 
 
-@pytest.mark.parametrize("outage", ["renamed", "no-region"])
+@pytest.mark.parametrize("outage", ["renamed", pytest.param("no-region", marks=pytest.mark.long)])
 def test_only_sellers_that_show_what_is_wrong_are_rechecked(folder: Path, outage: str) -> None:
     """A budget ended a well night in its midst, and the rest of it was wrong."""
     catalogue = Catalogue(SMALL, 1)
@@ -156,6 +156,7 @@ def test_only_sellers_that_show_what_is_wrong_are_rechecked(folder: Path, outage
     assert is_true(folder)
 
 
+@pytest.mark.long
 def test_canaries_are_answered_otherwise_in_columns_that_the_api_does_not_sort_by(folder: Path) -> None:
     served(folder, "renamed", "--sort=gmv", code=10)
     report = served(folder, None, "--sort=gmv")
@@ -199,6 +200,7 @@ def test_a_kill_after_the_answers_that_stop_a_run_forgets_no_suspicion(folder: P
     assert any("could not be believed; they are asked again" in note for note in report["notes"])
 
 
+@pytest.mark.long
 def test_canaries_of_a_run_that_was_killed_undecided_are_asked_again(folder: Path) -> None:
     """Those that had no videos any more: four are no proof, and must not stay finished."""
     assert killed(folder, "empty", "commit.durable:4", "--workers=1") == 4
@@ -233,6 +235,7 @@ def test_a_recheck_that_is_killed_is_gone_on_with(folder: Path, at: str) -> None
     assert is_true(folder)
 
 
+@pytest.mark.long
 def test_a_recheck_whose_budget_ends_stays_held_and_is_gone_on_with(folder: Path) -> None:
     """So many canaries are well by then that the rest would be odd at most."""
     with stand_in(SimulatorOptions(SMALL, day=1)) as simulator:

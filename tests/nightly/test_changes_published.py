@@ -65,7 +65,9 @@ def test_the_gains_of_a_night_are_what_its_snapshots_differ_by(tmp_path: Path) -
     assert metadata[b"crawler.run"].decode() == snapshot == path.stem
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", [*STEPS[2:4], *(pytest.param(step, marks=pytest.mark.long) for step in (*STEPS[:2], *STEPS[4:]))]
+)
 def test_a_kill_leaves_no_changes_of_another_snapshot(tmp_path: Path, step: str) -> None:
     job, source = two_nights(tmp_path)
     with stand_in(SimulatorOptions(SMALL, day=101)) as simulator:
@@ -142,6 +144,7 @@ def test_changes_of_one_night_are_made_anew(tmp_path: Path) -> None:
     assert "different runs" in done.stderr
 
 
+@pytest.mark.long
 def test_damaged_changes_cost_a_note_and_are_made_anew(tmp_path: Path) -> None:
     job, source = two_nights(tmp_path)
     whole = rows_of(job, "changes", BEFORE)
@@ -169,7 +172,13 @@ def test_damaged_changes_cost_a_note_and_are_made_anew(tmp_path: Path) -> None:
     assert len(rows_of(job, "changes", BEFORE)) == len(whole)
 
 
-@pytest.mark.parametrize("step", ["rewrite.synced", "rewrite.digests", "rewrite.sellers"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "rewrite.synced",
+        *(pytest.param(step, marks=pytest.mark.long) for step in ("rewrite.digests", "rewrite.sellers")),
+    ],
+)
 def test_the_first_publication_gives_older_sellers_files_all_columns(tmp_path: Path, step: str) -> None:
     job, source = two_nights(tmp_path)
     day = date.fromisoformat(BEFORE)

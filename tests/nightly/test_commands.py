@@ -119,6 +119,7 @@ def test_a_command_finds_the_key_whose_file_the_settings_name_by_a_relative_path
     assert simulator.stats.requests == needed(simulator, ids)
 
 
+@pytest.mark.long
 def test_a_spent_month_is_raised_for_the_command_alone(shell: Started) -> None:
     user, simulator, ids = shell(CRAWLER_CREDITS_MONTHLY_BUDGET="3", PATH=f"{Path(CRAWLER).parent}:/bin")
     user.run("shops.csv", code=3)
@@ -129,6 +130,7 @@ def test_a_spent_month_is_raised_for_the_command_alone(shell: Started) -> None:
     assert 3 < user.spent() == simulator.stats.requests < needed(simulator, ids)
 
 
+@pytest.mark.long
 def test_a_run_begun_with_relative_paths_goes_on_from_another_folder(shell: Started) -> None:
     """The list, the default settings file and the default data folder are those that the run used."""
     user, simulator, _ = shell()

@@ -98,6 +98,7 @@ def test_all_unfinished_dates_make_one_line_and_none_under_quiet(night: Begin) -
     assert simulator.stats.requests == sent + 1
 
 
+@pytest.mark.long
 def test_an_old_date_is_closed_by_itself_and_goes_on_by_late_alone(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     ids = simulator.catalogue.seller_ids(10)
@@ -126,6 +127,7 @@ def test_an_old_date_is_closed_by_itself_and_goes_on_by_late_alone(night: Begin)
     assert len(job.ids()) >= sum(simulator.catalogue.size(i) for i in ids)
 
 
+@pytest.mark.long
 def test_late_after_is_a_setting_and_resume_takes_late(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     source = job.sellers(simulator.catalogue.seller_ids(5))

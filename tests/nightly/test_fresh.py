@@ -187,6 +187,7 @@ def test_what_is_published_without_any_state_is_not_paid_for_again(night: Begin)
     assert report["rows"]["written"] == len(job.videos())
 
 
+@pytest.mark.long
 def test_damaged_pages_of_a_previous_crawl_cost_no_published_row(night: Begin) -> None:
     job, _, ids = crawled(night)
     before, one = job.ids(), deep_seller(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from datetime import date
 from pathlib import Path
@@ -31,11 +32,19 @@ def served(
         return job.run(source, "--crawl-date", day.isoformat(), *options, code=code)
 
 
-@pytest.mark.parametrize("outage", sorted(OUTAGES.keys() - {"stale"}))
-def test_nonsense_after_good_nights(tmp_path: Path, outage: str) -> None:
+@pytest.fixture(scope="module")
+def good_nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two good nights of 80 sellers."""
+    folder = tmp_path_factory.mktemp("good")
     for day in (FIRST, SECOND):
-        good = served(tmp_path, day, None, 80, code=0)
+        good = served(folder, day, None, 80, code=0)
         assert good["plausibility"] == {"verdict": "plausible", "reasons": []}, good
+    return folder
+
+
+@pytest.mark.parametrize("outage", sorted(OUTAGES.keys() - {"stale"}))
+def test_nonsense_after_good_nights(good_nights: Path, tmp_path: Path, outage: str) -> None:
+    shutil.copytree(good_nights / "data", tmp_path / "data")
     report = served(tmp_path, THIRD, outage, 80, code=10)
     assert report["plausibility"]["verdict"] == "implausible"
     assert not (tmp_path / f"data/videos/crawl_date={THIRD}").exists()
@@ -62,6 +71,7 @@ def test_all_empty_on_a_first_night(tmp_path: Path) -> None:
     assert not snapshot(tmp_path, FIRST)
 
 
+@pytest.mark.long
 def test_a_fresh_crawl_in_an_outage_keeps_the_good_snapshot(
     tmp_path: Path,
 ) -> None:
@@ -140,6 +150,7 @@ def test_closing_a_held_date_publishes_nothing(tmp_path: Path) -> None:
     assert not snapshot(tmp_path, FIRST)
 
 
+@pytest.mark.long
 def test_the_newest_good_snapshot_is_the_history_of_the_next_night(tmp_path: Path) -> None:
     served(tmp_path, FIRST, None, 40, code=0)
     job = Night(tmp_path, "http://127.0.0.1:1")

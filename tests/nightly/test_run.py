@@ -337,6 +337,7 @@ def test_a_changed_sort_is_refused_with_the_way_out(night: Begin) -> None:
     assert "--fresh" in job.run(source, "--sort", "gmv", code=2)["stderr"]
 
 
+@pytest.mark.long
 def test_max_pages_is_a_zero_with_partial_sellers_and_can_go_on(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     ids = simulator.catalogue.seller_ids(60)
@@ -359,6 +360,7 @@ def test_a_changed_list_crawls_the_new_and_keeps_the_dropped(night: Begin) -> No
     assert simulator.stats.requests == fewest(simulator, ids)
 
 
+@pytest.mark.long
 def test_resume_goes_on_with_the_latest_unfinished_date(night: Begin) -> None:
     job, simulator = night(SimulatorOptions(SMALL))
     ids = simulator.catalogue.seller_ids(30)

@@ -137,7 +137,10 @@ def is_inside(plan: dict[str, Any], truth: int) -> bool:
 # --- against the catalogue ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("seed", "exponent"), [(1, 1.1), (4, 0.8), (5, 1.5)])
+@pytest.mark.parametrize(
+    ("seed", "exponent"),
+    [(1, 1.1), *(pytest.param(*each, marks=pytest.mark.long) for each in ((4, 0.8), (5, 1.5)))],
+)
 def test_a_growing_catalogue_is_forecast_for_fourteen_nights(
     tmp_path: Path, seed: int, exponent: float
 ) -> None:
@@ -163,7 +166,7 @@ def test_a_growing_catalogue_is_forecast_for_fourteen_nights(
     assert widths[0] == max(widths)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_new_sellers_each_night_stay_in_the_interval(tmp_path: Path, seed: int) -> None:
     data = tmp_path / "data"
     catalogue = Catalogue(CatalogueOptions(seed=seed, largest=5000))
@@ -283,7 +286,10 @@ class Carrier:
 
 @pytest.mark.parametrize(
     ("seed", "exponent", "still", "audit"),
-    [(1, 1.1, 0.3, 0.05), (3, 0.9, 0.9, 0.2), (4, 1.4, 0.6, 0.0)],
+    [
+        (1, 1.1, 0.3, 0.05),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in ((3, 0.9, 0.9, 0.2), (4, 1.4, 0.6, 0.0))),
+    ],
 )
 def test_nights_of_carrying_are_forecast(
     tmp_path: Path, seed: int, exponent: float, still: float, audit: float
@@ -381,6 +387,7 @@ def test_a_credit_for_a_seller_that_is_carried_brings_all_its_rows(tmp_path: Pat
     assert "sellers at most, saving" in shown
 
 
+@pytest.mark.long
 def test_a_real_run_carries_what_the_plan_said(tmp_path: Path) -> None:
     catalogue = replace(SMALL, still=0.6)
     ids = Catalogue(catalogue).seller_ids(100)

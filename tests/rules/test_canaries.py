@@ -157,6 +157,7 @@ def test_canaries_come_from_the_front_of_the_order() -> None:
     assert choose_canaries([f"new{n}" for n in range(5_000)] + [*history], history) == []
 
 
+@pytest.mark.long
 def test_two_thousand_healthy_nights_are_not_stopped() -> None:
     for seed in range(2_000, 2_100):
         project, past = Project(seed), list[Measures]()
@@ -168,6 +169,7 @@ def test_two_thousand_healthy_nights_are_not_stopped() -> None:
             project.publish(tonight)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_the_page_says_what_outages_cost(outage: str) -> None:
     spent, kinds = list[int](), list[Plausibility]()

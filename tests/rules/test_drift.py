@@ -142,6 +142,7 @@ def test_repair_finds_what_slipped_through(drifting: tuple[Night, Simulator, lis
     assert simulator.stats.requests == again
 
 
+@pytest.mark.long
 def test_repair_in_the_same_run_comes_last_and_keeps_the_budget(
     drifting: tuple[Night, Simulator, list[str]],
 ) -> None:

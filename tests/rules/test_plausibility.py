@@ -310,6 +310,7 @@ def test_more_empty_sellers_never_make_a_night_more_plausible(whole: int, data: 
     assert order.index(kinds[0]) <= order.index(kinds[1])
 
 
+@pytest.mark.long
 def test_two_thousand_healthy_nights_raise_no_alarm() -> None:
     for seed in range(1_000, 1_100):
         project, past = Project(seed), list[Measures]()

@@ -96,7 +96,10 @@ def test_a_lone_429_costs_two_seconds_of_the_night(qps: float, latency: tuple[fl
     assert night.answered >= (120 / MARGIN - 2.0) * qps - 1
 
 
-@pytest.mark.parametrize(("qps", "api_limit"), [(5, 2), (5, 4), (50, 15), (50, 40), (50, 48)])
+@pytest.mark.parametrize(
+    ("qps", "api_limit"),
+    [(5, 2), (5, 4), (50, 15), *(pytest.param(50, limit, marks=pytest.mark.long) for limit in (40, 48))],
+)
 @pytest.mark.parametrize("server", [sliding, fixed])
 def test_a_lower_ceiling_of_the_server_is_found_and_kept(
     server: Callable[[float], Admits], qps: float, api_limit: int
@@ -109,7 +112,7 @@ def test_a_lower_ceiling_of_the_server_is_found_and_kept(
     assert night.answered >= 0.85 * 400 * api_limit / MARGIN
 
 
-@pytest.mark.parametrize("api_limit", [25, 48])
+@pytest.mark.parametrize("api_limit", [25, pytest.param(48, marks=pytest.mark.long)])
 def test_a_lower_ceiling_is_kept_though_refusals_come_late(api_limit: int) -> None:
     """What is under way when a refusal comes is refused as well."""
     night = Night(50, sliding(api_limit), SLOW, SLOW)

@@ -52,6 +52,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", str(made.folder)], check=True)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_at_every_size(
     night: Begin, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

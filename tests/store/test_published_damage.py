@@ -71,6 +71,7 @@ def matcher_of(journal: Journal, data: Path) -> CarryMatcher:
     return CarryMatcher(journal, data, RULE, "views desc", read_rows)
 
 
+@pytest.mark.long
 def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: Path, tmp_path: Path) -> None:
     data = copy_of(base, tmp_path) / "data"
     sizes = Counter(row["seller_id"] for row in rows_of(tmp_path, 0))
