@@ -45,11 +45,14 @@ test: setup check ## run every gate, and the tests but the long ones
 test-long: setup ## run the tests that `make test` leaves out: further cases, and a short crash campaign
 	$(BIN)/pytest -n 4 --dist worksteal -q -m long
 
-# Not with the tests of what a start imports or a file size limit stops: coverage itself imports and writes.
+# Not with the tests of what a start imports, a file size limit stops, or CPU is measured of: coverage itself
+# imports, writes and takes CPU.
 coverage: setup ## run the tests with branch coverage, and hold its floors
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n 4 --dist worksteal -q -m 'long or not long' --cov --cov-report= --ignore tests/commands/test_startup.py \
-		--deselect tests/nightly/test_resources.py::test_a_file_size_limit_is_an_eight
+		--deselect tests/nightly/test_resources.py::test_a_file_size_limit_is_an_eight \
+		--deselect tests/api/test_answers.py::test_hostile_bodies_take_linear_time \
+		--deselect tests/api/test_answers.py::test_the_largest_hostile_bodies_are_bounded_in_time_and_memory
 	$(BIN)/coverage report --include='crawler/rules/*' --fail-under=100 --skip-covered
 	$(BIN)/coverage report --include='crawler/engine/*' --fail-under=100 --skip-covered
 	$(BIN)/coverage report --include='crawler/store/*' --fail-under=98 --skip-covered
