@@ -22,6 +22,7 @@ from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files
 from crawler.store.schema import SORTING, VIDEO_SCHEMA
 
 BATCH_ROWS = 65_536
+_BUFFER_BYTES = 1 << 20
 _FAULTS = (pa.ArrowException, OSError, LookupError, ValueError)
 """What reading a damaged file may raise."""
 
@@ -106,7 +107,7 @@ class SnapshotFiles:
                 missing = set(schema.names) - set(there) - optional
                 if missing:
                     raise LookupError(f"it has no column {', '.join(sorted(missing))}")
-                for batch in file.iter_batches(size, columns=there):
+                for batch in file.iter_batches(size, columns=there, use_threads=False):
                     yield _as(schema, pa.Table.from_batches([batch]))
 
     def table(self, schema: pa.Schema, optional: frozenset[str] = frozenset()) -> pa.Table:
@@ -148,7 +149,7 @@ class SnapshotFiles:
         for path in self.paths:
             require_file(path)
             with reading(path):
-                file = pq.ParquetFile(path)
+                file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
             yield path, file
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from conftest import SMALL, Night, stand_in
 
 from crawler.cli import cli
-from crawler.history import reader
+from crawler.history import movers
 from crawler.history.movers import night_changes
 from crawler.models.api import COUNT_COLUMNS, SortField
 from crawler.models.errors import InputError, OutputError
@@ -143,8 +143,7 @@ def test_lists_do_not_depend_on_how_rows_are_read(tmp_path: Path, monkeypatch: p
     ]
     write(tmp_path, rows)
     whole = night_changes(tmp_path, DAY, SortField.VIEWS, 7)
-    batches = reader.SnapshotFiles.batches
-    monkeypatch.setattr(reader.SnapshotFiles, "batches", lambda self, schema: batches(self, schema, size=9))
+    monkeypatch.setattr(movers, "_BATCH_ROWS", 9)
     parts = night_changes(tmp_path, DAY, SortField.VIEWS, 7)
     assert parts == whole
     gains = sorted(
