@@ -58,7 +58,7 @@ async def test_attempts_end() -> None:
 async def test_who_does_not_answer_costs_the_time_out_and_no_more(bad: Answer) -> None:
     with receiver(bad) as one:
         began = time.monotonic()
-        with pytest.raises(DeliveryError, match=r"no answer within 0\.5 s"):
+        with pytest.raises(DeliveryError, match=r"no answer within \S+ s"):
             await sent(one.address)
         assert time.monotonic() - began < TIMEOUT + 0.5
 
