@@ -74,7 +74,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
     for text in night.before or ():
         notes.add(text, is_logged=True)
-    notes.has_warning = bool(night.before)
+    notes.has_warning |= bool(night.before)
     if night.before is None:
         for text in what_went_wrong(runs, days, night.crawl_date, night.run, dates, night.flags):
             notes.add(text)

@@ -64,6 +64,7 @@ def test_pages_of_a_damaged_segment_are_asked_for_again(night: Begin, harm: str)
     else:
         assert 0 < again <= 20
         assert any(f"{again} stored pages were damaged or lost" in note for note in report["notes"])
+    assert report["is_warning"]
     assert report["credits"]["spent_for_date"] == simulator.stats.requests
     assert_true(job, simulator, ids)
 
