@@ -22,7 +22,7 @@ from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
 from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
 
 _BATCH_ROWS = 8192
-"""A batch of all columns: more take more memory than publishing does."""
+"""A batch of all columns: more, or columns that are read side by side, take more memory than publishing."""
 _KEYS = ("seller_id", "video_id")
 _NEW = (ChangeKind.PUBLISHED, ChangeKind.DISCOVERED)
 _SUMS = {f"{field}_gain": gain_of(column) for field, column in SORT_COLUMNS.items()}
@@ -67,7 +67,7 @@ def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChange
     compared, marked = rests_on(files), outdated_by(SnapshotFiles.published(data, SELLERS, day))
     outdated = sorted(replaced(data, compared).union(marked))
     lists = _Lists(by, top)
-    for rows in files.batches(CHANGES_SCHEMA, size=_BATCH_ROWS):
+    for rows in files.batches(CHANGES_SCHEMA, size=_BATCH_ROWS, use_threads=False):
         lists.add(rows)
     return NightChanges(day, run_id, compared, outdated, lists.totals, *lists.tables)
 

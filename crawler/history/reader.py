@@ -98,7 +98,12 @@ class SnapshotFiles:
         return union([footer.span for footer in self._footers() if footer.span is not None])
 
     def batches(
-        self, schema: pa.Schema, optional: frozenset[str] = frozenset(), size: int = BATCH_ROWS
+        self,
+        schema: pa.Schema,
+        optional: frozenset[str] = frozenset(),
+        size: int = BATCH_ROWS,
+        *,
+        use_threads: bool = True,
     ) -> Iterator[pa.Table]:
         """All rows with the columns of a schema; `optional` ones may be missing, and are null then."""
         for path, file in self._opened():
@@ -107,7 +112,7 @@ class SnapshotFiles:
                 missing = set(schema.names) - set(there) - optional
                 if missing:
                     raise LookupError(f"it has no column {', '.join(sorted(missing))}")
-                for batch in file.iter_batches(size, columns=there, use_threads=False):
+                for batch in file.iter_batches(size, columns=there, use_threads=use_threads):
                     yield _as(schema, pa.Table.from_batches([batch]))
 
     def table(self, schema: pa.Schema, optional: frozenset[str] = frozenset()) -> pa.Table:
