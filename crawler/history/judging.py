@@ -28,11 +28,12 @@ from crawler.store.snapshot import Reviewed, RowCounts, SnapshotPlan
 _NIGHTS = 30
 _NULLS, _SHARED = "nulls", "shared"
 _BY_SELLER = frozenset({"emptied", "still", "repeated", _SHARED})
-_OF_ROWS = frozenset({"fallen", "risen", "lost"})
 """Measures that say of each seller whether it is as it should be.
 
 Others look at some sellers only, or miss what is less wrong.
 """
+_OF_ROWS = frozenset({"fallen", "risen", "lost"})
+"""Measures of which `Measuring.hits` has the sellers by what of their rows shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ class Judge:
             "accepted": accepted and is_implausible,
             "measures": measures,
         }
+        hits = _hits(journal, videos, found, verdict) if is_implausible else None
         reviewed = Reviewed(
             verdict.kind,
             list(verdict.reasons),
             is_held=is_implausible and not accepted,
+            to_recheck=[] if hits is None else _to_recheck(journal, hits, verdict),
+            hits=0 if hits is None else len(hits),
             shown_by=verdict.shown_by,
         )
-        if is_implausible:
-            hits = _hits(journal, videos, found, verdict)
-            reviewed = replace(reviewed, to_recheck=_to_recheck(journal, hits, verdict), hits=len(hits))
         return reviewed, {PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()}
 
 

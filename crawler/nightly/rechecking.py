@@ -48,12 +48,12 @@ class Recheck:
         if held is None or night.run.fresh:
             return None
         found = [str(i) for i in to_recheck(journal).to_pylist()]
-        listed = list(compress(found, night.listed.contains(found)))
+        is_listed = night.listed.contains(found)
+        listed = list(compress(found, is_listed))
         if not listed:
             return None
         # Where a run was answered rightly before the night became wrong, the others show nothing.
-        shown = found[: held.hits]
-        candidates = list(compress(shown, night.listed.contains(shown))) or listed
+        candidates = list(compress(found[: held.hits], is_listed)) or listed
         canaries = _small_ones(opened, candidates[:_CANDIDATES], held.shown_by)
         opened.store.segments.flush()
         journal.previous.renew([pa.array(canaries, pa.string())])
@@ -79,8 +79,9 @@ class Recheck:
         if len(differed & canaries) <= _DIFFERING * ended:
             self.held.remember(journal, differed)
             journal.previous.replace()
-            text = f"{ended - len(differing)} of {ended} canaries are answered as before"
-            opened.notes.add(events.RECHECK_UNCHANGED(same=ended - len(differing), canaries=ended))
+            same = ended - len(differing)
+            opened.notes.add(events.RECHECK_UNCHANGED(same=same, canaries=ended))
+            text = f"{same} of {ended} canaries are answered as before"
             raise ImplausibleError(text, self.held.reasons, self.to_recheck)
         as_before = [each for each in self.to_recheck if each not in differing]
         # What is published may rest on pages that are forgotten now.
