@@ -67,6 +67,8 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
     Sends nothing. Raises `InputError` where the date's night is not held back, `DataLockedError` while a run
     holds the folder, `OutputError` where it cannot be published.
     """
+    from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
+
     with _open(settings, crawl_date, world, ACCEPT, "publish") as opened:
         journal, ledger, run_id = opened.journal, opened.ledger, opened.run_id
         held = None if journal is None else Held.of(journal)
@@ -79,19 +81,9 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
         left = Outcome(rows.written, held.sellers, held.complete, held.failed, opened.day.refused)
         ledger.finish(run_id, stamp(world.now()), held.exit_code, left)
         release(journal)
-        opened.notes.extend(_index_again(opened))
+        opened.notes.extend(refresh_index(settings.run, ledger, world.now()))
     left_over = held.sellers - held.complete - held.failed
     return ByHand(rows.written, opened.notes, held_for=held.reasons, left=left_over)
-
-
-def _index_again(opened: _OpenDate) -> Iterator[str]:
-    """Write the index of nights again; a sentence where that fails, as it costs the index alone."""
-    from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
-
-    run = opened.settings.run
-    fault = refresh_index(run.data, opened.ledger.runs(), run.every, opened.world.now())
-    if fault is not None:
-        yield fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -10,13 +10,15 @@ from typing import Any
 
 from crawler.history.page_reading import page_facts
 from crawler.nightly.past_nights import past_nights
+from crawler.options import RunSettings
 from crawler.report.index_page import as_index
 from crawler.report.page import as_page
 from crawler.report.page_facts import PastNight
 from crawler.report.trends import NIGHTS
-from crawler.rules.nights import gaps
+from crawler.rules.nights import Gap, gaps
 from crawler.store.files import write_whole
 from crawler.store.layout import Layout, RunFolder, runs_with_page
+from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import RunRecord
 from crawler.store.lock import Holder
 
@@ -45,26 +47,31 @@ def write_pages(
 
 def _write_index(data: Path, runs: Sequence[RunRecord], nights: Sequence[PastNight], every: int) -> None:
     """Write the index of all nights, with links to the pages that are there."""
-    days = [date.fromisoformat(night.crawl_date) for night in nights]
-    missed = {str(gap.last): str(gap) for gap in gaps(days, every, max(days, default=date.min))}
+    missed = {str(gap.last): str(gap) for gap in _gaps(nights, every)}
     write_whole(Layout(data).index, as_index(nights, _links(data, runs), missed).encode())
 
 
-def refresh_index(data: Path, runs: Sequence[RunRecord], every: int, now: datetime) -> str | None:
-    """Write the index again, where there is one and no run is on; says why that failed."""
-    path = Layout(data).index
+def refresh_index(run: RunSettings, ledger: Ledger, now: datetime) -> list[str]:
+    """Write the index again, where there is one and no run is on; says why, where that failed."""
+    path = Layout(run.data).index
     try:
         if path.exists():
-            _write_index(data, runs, past_nights(runs, None, now), every)
+            runs = ledger.runs()
+            _write_index(run.data, runs, past_nights(runs, None, now), run.every)
     except OSError as error:
-        return f"{path} cannot be written, and is as it was before: {error.strerror}"
-    return None
+        return [f"{path} cannot be written, and is as it was before: {error.strerror}"]
+    return []
 
 
 def _missed(nights: Sequence[PastNight], every: int) -> Iterator[str]:
-    days = [date.fromisoformat(night.crawl_date) for night in nights]
-    for gap in gaps(days, every, max(days)) if days else ():
+    for gap in _gaps(nights, every):
         yield from (str(gap.first + timedelta(days=every * number)) for number in range(gap.dates))
+
+
+def _gaps(nights: Sequence[PastNight], every: int) -> Iterable[Gap]:
+    """The gaps among nights, up to the latest of them."""
+    days = [date.fromisoformat(night.crawl_date) for night in nights]
+    return gaps(days, every, max(days, default=date.min))
 
 
 def _links(data: Path, runs: Sequence[RunRecord]) -> dict[str, list[str]]:

@@ -38,19 +38,16 @@ def tidy(settings: Settings, world: World, *, is_dry: bool) -> Tidied:
         sized = [(leftover, leftover.bytes) for leftover in found]
         stuck = [] if is_dry else removed(found)
         if not is_dry and any(leftover.kind == RUN for leftover in found):
-            _make_index_again(settings, world, notes)
+            notes += _indexed_again(settings, world)
         return Tidied(sized, notes, stuck)
 
 
-def _make_index_again(settings: Settings, world: World, notes: list[str]) -> None:
+def _indexed_again(settings: Settings, world: World) -> list[str]:
     """Write the index of all nights without links to the pages that have gone."""
     from crawler.nightly.page_making import refresh_index  # noqa: PLC0415 - heavy
 
-    run = settings.run
-    with Ledger(run.data, only_read=True) as ledger:
-        fault = refresh_index(run.data, ledger.runs(), run.every, world.now())
-    if fault is not None:
-        notes.append(fault)
+    with Ledger(settings.run.data, only_read=True) as ledger:
+        return refresh_index(settings.run, ledger, world.now())
 
 
 def _by_age(settings: Settings, world: World, notes: list[str]) -> list[Leftover]:
