@@ -21,6 +21,7 @@ LEGACY_ENCODINGS = (
     *("cp1253", "cp1255", "cp1256", "cp1257", "mac-roman", "cp850", "cp437", "koi8-r", "euc-jp"),
 )
 """What spreadsheets save a CSV in, by their country, the most frequent first."""
+_SHORTEST_SECRET = 8
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -55,3 +56,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def without_secret(text: str, secret: str) -> str:
+    """The text with a secret struck out; a short one may be part of any word."""
+    return text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from crawler import events
+from crawler.models.encodings import without_secret
 from crawler.models.errors import InputError
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.process import Signals
@@ -19,9 +20,6 @@ from crawler.sellers.listing import SellerList
 from crawler.store.held import held_of
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
-
-_SECRET_LENGTH = 8
-"""Characters from which on a key is struck out of what is printed: a shorter one may be part of any word."""
 
 
 class Notes:
@@ -101,8 +99,7 @@ class Night:
         if day is not None and dates.is_closed(day):
             extra = (*extra, "--late")
         own = (self.source, self.flags)
-        command = self.commands.run(ledger, self.crawl_date, own, extra, variables)
-        return command.replace(self.key, "***") if len(self.key) >= _SECRET_LENGTH else command
+        return without_secret(self.commands.run(ledger, self.crawl_date, own, extra, variables), self.key)
 
     def require_open(self, ledger: Ledger, dates: DateRule) -> None:
         """Raise `InputError` where only `--late` goes on with the crawl date."""

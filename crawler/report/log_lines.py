@@ -15,12 +15,10 @@ from typing import Any, ClassVar
 
 from crawler import events
 from crawler.events import EVENTS, Sentence
-from crawler.models.encodings import as_text, printable
+from crawler.models.encodings import as_text, printable, without_secret
 from crawler.options import LogSettings
 
 _LOG = logging.getLogger("crawler")
-_SHORTEST_SECRET = 8
-"""Characters: what is shorter may be part of any word."""
 
 
 def set_up_logging(settings: LogSettings, warnings: Iterable[Sentence] = ()) -> None:
@@ -41,9 +39,8 @@ def is_set_up(form: str = "") -> bool:
 
 def hide(secret: str) -> None:
     """Let no line of the log hold this."""
-    if len(secret) >= _SHORTEST_SECRET:
-        for lines in _all_lines():
-            lines.secrets.add(secret)
+    for lines in _all_lines():
+        lines.secrets.add(secret)
 
 
 def draw_on(console: Any) -> None:
@@ -110,7 +107,7 @@ class _Lines(logging.StreamHandler[Any]):
             return value
         text = as_text(str(value))
         for secret in self.secrets:
-            text = text.replace(secret, "***")
+            text = without_secret(text, secret)
         return text
 
 

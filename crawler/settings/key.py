@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from crawler.models.encodings import decoded
+from crawler.models.encodings import decoded, without_secret
 from crawler.models.errors import InputError
 from crawler.options import Settings
 
@@ -82,5 +82,4 @@ def _unquoted(text: str) -> str:
 
 def without_key(text: str, environ: Mapping[str, str]) -> str:
     """The text with the key struck out, should someone have put it where a setting belongs."""
-    key = _key_in(environ)
-    return text.replace(key, "***") if len(key) >= 8 else text
+    return without_secret(text, _key_in(environ))
