@@ -50,6 +50,21 @@ class _FrontDoor(click.Group):
             return code
 
 
+class _Folder(click.Path):
+    """The path of a folder: a URL, which would become a folder of such a name, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See the class."""
+        from crawler.settings.values import NO_URL, is_url  # noqa: PLC0415 - help stays light
+
+        if is_url(str(value)):
+            self.fail(f"{NO_URL}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_folder = _Folder(path_type=Path)
+
+
 def _number(flag: str, kind: click.ParamType[Any], default: float, text: str) -> Decorator:
     return click.option(flag, metavar="N", type=kind, default=default, show_default=True, help=text)
 
@@ -284,7 +299,7 @@ def gc(config: str | None, *, is_dry: bool, as_json: bool, **options: Any) -> in
 
 
 @cli.command()
-@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DIR", type=_folder)
 @option_of(OPTIONS["run.data"])
 @config_option
 def backup(target: Path, config: str | None, **options: Any) -> int:
@@ -300,7 +315,7 @@ def backup(target: Path, config: str | None, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", default=".", type=_folder)
 @click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
 @click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")
 def init(folder: Path, *, systemd: bool, cron: bool) -> int:
@@ -317,7 +332,7 @@ def init(folder: Path, *, systemd: bool, cron: bool) -> int:
 @click.option(
     "--data",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=_folder,
     default=Path("data/demo"),
     show_default=True,
     help="Where the demo's list and dataset go.",

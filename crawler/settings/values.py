@@ -25,7 +25,15 @@ from crawler.settings.key import shown_key_file
 
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
+
+
+NO_URL = (
+    "a local folder is wanted, not a URL: its files are locked, synced and renamed in place, which storage "
+    "behind a URL cannot do; name a path such as /var/lib/crawler"
+)
+"""Why no URL can be a data folder, and what to do."""
 
 
 class RefusedValueError(Exception):
@@ -81,7 +89,7 @@ def shown(name: str, value: Any) -> str:
     if name == "api.key_file" or OPTIONS[name].is_secret:
         return "(not shown)"
     text = value if isinstance(value, str) else repr(value)
-    if name == "api.url":
+    if name == "api.url" or is_url(text):
         text = re.sub(r"^(\w+:/*)?.*@", r"\1…@", text, flags=re.DOTALL)
         text = re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
     text = text if len(text) <= 80 else text[:79] + "…"
@@ -226,9 +234,16 @@ def _file(raw: Any) -> Path | None:
 
 def _folder(raw: Any) -> Path | None:
     path = _file(raw)
+    if is_url(str(raw)):
+        raise RefusedValueError(NO_URL)
     if not _is_utf8(str(path)):  # Arrow takes no such names
         raise RefusedValueError("the path of a folder whose name is UTF-8 is wanted")
     return path
+
+
+def is_url(text: str) -> bool:
+    """Whether text that should be a path is an address, such as `s3://bucket/name`."""
+    return _URL.match(text) is not None
 
 
 def _column(raw: Any) -> str | None:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -64,6 +65,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
         ({}, {"run.top": "5", "run.carry_forward": True}, "", "cannot go with top"),
         ({}, {"run.resume": True, "run.fresh": True}, "", "contradict"),
         ({}, {"run.crawl_date": "2026-02-30"}, "", "run.crawl_date"),
+        ({}, {}, "[run]\ndata = 'gs://bucket/x'", "a local folder is wanted, not a URL"),
     ],
 )
 def test_faults_name_the_setting(
@@ -178,6 +180,16 @@ def test_check_tells_settings_and_problems(tmp_path: Path) -> None:
     assert "0123456789" not in done.stdout
     assert "100 sellers" in done.stdout
     assert call("check", "--data", str(tmp_path)).returncode == 2
+
+
+@pytest.mark.parametrize("words", [["check", "--data"], ["demo", "--data"], ["backup"], ["init"]])
+def test_a_url_is_no_folder(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, [*words, "s3://user:secret-word@bucket/x"], standalone_mode=False)
+    assert done.return_value == 2 or isinstance(done.exception, click.UsageError)
+    assert "a local folder is wanted, not a URL" in done.output + str(done.exception)
+    assert "secret" not in done.output + str(done.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_status_of_nothing(tmp_path: Path) -> None:
