@@ -401,8 +401,8 @@ def simulate(
 ) -> int:
     """Serve the embedded stand-in of the API on loopback, until stopped.
 
-    Its counts are a function of seed and day: from day to day videos gain views and sales, a few are new,
-    and a few are gone.
+    Its counts are a function of seed and day: from day to day videos gain views and sales or have stopped, a
+    few are new, a few are gone, and the counts of a few are corrected.
     """
     from crawler.commands.simulate import simulate_command  # noqa: PLC0415 - heavy
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415

@@ -29,6 +29,10 @@ _DAY = 86_400
 _UNIX_DAY = date(1970, 1, 1).toordinal()
 _LIFETIME = 100
 """Days from a video's first date to the one on which it is gone."""
+_GAINING_DAYS = (10, 20, 40, 60, *[_LIFETIME] * 4)
+"""For how many days videos gain, an eighth of them each: after that their counts stay."""
+_CORRECTED_AGE = 15
+"""The first day on which a video may be corrected. Younger ones rise more in a day than they would fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Grown(NamedTuple):
 class Dated(NamedTuple):
     """A seller on a date: each day 1 % of its videos are new, created the day before, and 1 % are gone.
 
-    Videos gain views, the young ones most. `day` counts from the date on which the catalogue begins.
+    Videos gain views, the young ones most, and half of them stop for good. One in eight is corrected once:
+    on that day its counts fall, by 10 % to 25 %. `day` counts from the date on which the catalogue begins.
     """
 
     numbers: range
@@ -92,7 +97,10 @@ class Dated(NamedTuple):
     def views(self, typical: int, number: int, bits: int) -> int:
         """The views of a video."""
         age = 1 + max(0, self.day - self._first_day(number))
-        return 4 * typical * age // (age + 10 + bits % 61)
+        gaining = min(age, _GAINING_DAYS[bits >> 44 & 7])
+        views = 4 * typical * gaining // (gaining + 10 + bits % 61)
+        is_corrected = not bits >> 47 & 7 and age >= _CORRECTED_AGE + (bits >> 50 & 0x3F)
+        return views * (90 - (bits >> 56 & 0xF)) // 100 if is_corrected else views
 
     def created(self, number: int, bits: int) -> int:
         """When it was created, in epoch seconds."""
@@ -168,7 +176,10 @@ class Catalogue:
         return [_row(seller_id, base, aged, number) for number in order[start : start + page_size]]
 
     def videos(self, seller_id: str) -> list[dict[str, Any]]:
-        """Every video of a seller, in no particular order; safe to call from any thread."""
+        """Every video of a seller on the catalogue's day, in the order in which they were published.
+
+        It is the truth that pages are cut from; safe to call from any thread.
+        """
         base = self._base(seller_id)
         aged = self._aged(base, 0)
         return [_row(seller_id, base, aged, number) for number in aged.numbers]
@@ -217,7 +228,7 @@ def _order(base: int, aged: Aged, sort_field: int, sort_type: int) -> array[int]
 
 
 def _figures(aged: Aged, number: int, bits: int) -> tuple[int, int, int]:
-    """Views, sales, and GMV in hundredths: none ever falls as the day moves on."""
+    """Views, sales, and GMV in hundredths: sales and GMV follow the views."""
     views = aged.views(3_276_800 // ((bits >> 8 & 0xFFFF) + 1), number, bits)
     sales = views * (bits >> 24 & 0xFF) // 20_000
     return views, sales, sales * ((bits >> 32 & 0xFFF) + 99)

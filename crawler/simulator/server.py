@@ -29,6 +29,7 @@ PATH = "/v1/tiktok/shop/videos/analytics"
 KEY = "sk_live_simulator"
 
 _DAY_PATH = "/_day/"
+_TRUTH_PATH = "/_truth/"
 _NUMBERS = (
     ("page_num", 1, MAX_PAGE_NUM),
     ("page_size", 1, PAGE_SIZE),
@@ -136,6 +137,8 @@ class Simulator:
             return web.Response(body=orjson.dumps(figures), content_type="application/json")
         if request.method == "POST" and request.path.startswith(_DAY_PATH):
             return self._move_day(request.path.removeprefix(_DAY_PATH))
+        if request.method == "GET" and request.path.startswith(_TRUTH_PATH):
+            return self._truth(request.path.removeprefix(_TRUTH_PATH), request.query.get("day"))
         return web.Response(status=404)
 
     async def _videos(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -201,8 +204,7 @@ class Simulator:
         shown = max(1, page_num - 1) if fault is not None and fault.kind == "repeat" else page_num
         shift = self._by_seller[seller_id] // drift if drift else 0
         page = asked._replace(page_num=shown, shift=shift)
-        if self._day is None:
-            self.catalogue.day = _today()
+        self.catalogue.day = self._served_day()
         return {
             "code": 0,
             "message": "success",
@@ -227,6 +229,20 @@ class Simulator:
         except InputError as error:
             return web.Response(status=400, text=str(error))
         return web.Response(text=text)
+
+    def _truth(self, seller_id: str, day: str | None) -> web.Response:
+        """All rows of a seller on a day, as no outage, fault or drift spoils them; no request is counted."""
+        if not _is_number(seller_id):
+            return web.Response(status=400, text=f"seller {seller_id!r}: digits are wanted")
+        try:
+            asked = self._served_day() if day is None else read_day(day)
+        except InputError as error:
+            return web.Response(status=400, text=str(error))
+        rows = Catalogue(self._options.catalogue, asked).videos(seller_id)
+        return web.Response(body=orjson.dumps(rows), content_type="application/json")
+
+    def _served_day(self) -> int | date:
+        return _today() if self._day is None else self.catalogue.day
 
 
 def read_day(text: str) -> int | date:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -40,7 +41,7 @@ def without(row: Row, *names: str) -> Row:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def test_from_date_to_date_videos_come_gain_and_go() -> None:
+def test_from_date_to_date_videos_come_gain_are_corrected_and_go() -> None:
     catalogue, later = Catalogue(day=TODAY), Catalogue(day=TODAY + DAY)
     before, after = dict[str, Row](), dict[str, Row]()
     for seller in catalogue.seller_ids(200):
@@ -49,13 +50,45 @@ def test_from_date_to_date_videos_come_gain_and_go() -> None:
         assert abs(later.size(seller) - catalogue.size(seller)) <= 1
     both = before.keys() & after.keys()
     new, gone = after.keys() - both, before.keys() - both
+    fallen = 0
     for each in both:
-        assert all(counts(after[each])[name] >= count for name, count in counts(before[each]).items())
+        is_fallen = after[each]["total_views_cnt"] < before[each]["total_views_cnt"]
+        fallen += is_fallen
+        now, then = (counts(row) for row in (after[each], before[each]))
+        assert all(now[name] <= count if is_fallen else now[name] >= count for name, count in then.items())
         assert without(after[each], *counts(after[each])) == without(before[each], *counts(before[each]))
     assert sum(after[each] != before[each] for each in both) > 0.4 * len(both)
+    assert 0.0005 < fallen / len(both) < 0.002
     assert [len(new), len(gone)] == pytest.approx([len(both) / 100] * 2, rel=0.2)
     midnight = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC).timestamp()
     assert all(0 <= int(after[each]["create_time"]) - midnight < 86_400 for each in new)
+
+
+def test_half_of_the_videos_stop_gaining_for_good_and_one_in_eight_is_corrected_once() -> None:
+    series = dict[str, list[int]]()
+    for n in range(100):
+        night = Catalogue(day=TODAY + n * DAY)
+        for video, row in by_id([row for seller in IDS[:50] for row in night.videos(seller)]).items():
+            series.setdefault(video, []).append(row["total_views_cnt"])
+    whole = [views for views in series.values() if len(views) > 90 and min(views) > 30]
+    falls = [sum(later < views for views, later in pairwise(each)) for each in whole]
+    assert set(falls) == {0, 1}
+    assert sum(falls) / len(falls) == pytest.approx(1 / 8, abs=0.05)
+    assert sum(views[-30] == views[-1] for views in whole) / len(whole) == pytest.approx(1 / 2, abs=0.1)
+
+
+async def test_its_truth_can_be_asked_for_and_costs_nothing() -> None:
+    async with (
+        Simulator(SimulatorOptions(day=TODAY, outage="empty")) as simulator,
+        aiohttp.ClientSession(simulator.url) as session,
+    ):
+        for day in (None, TODAY - 40 * DAY, TODAY + DAY):
+            params = {} if day is None else {"day": str(day)}
+            async with session.get(f"/_truth/{IDS[0]}", params=params) as said:
+                assert await said.json() == Catalogue(day=day or TODAY).videos(IDS[0])
+        for wrong in ("/_truth/shop", f"/_truth/{IDS[0]}?day=soon"):
+            assert (await session.get(wrong)).status == 400
+        assert simulator.stats.requests == simulator.stats.credits == 0
 
 
 def test_figures_follow_from_the_date_alone() -> None:
