@@ -326,6 +326,9 @@ AUDIT_DIFFERS = LogEvent(
     "these are published as they were crawled",
 )
 SNAPSHOT_NOT_COMPARED = LogEvent("snapshot.not_compared", WARNING, "{damage}", "no rows are compared with it")
+RAW_DAMAGED = LogEvent(
+    "raw.damaged", WARNING, "{damage}", "these answers are not kept; the rows are not affected"
+)
 
 # --- the verdict, and what is published
 

@@ -437,6 +437,13 @@ class JournalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What is published beside the rows."""
+
+    keep_raw: bool = _switch("", "Keep the answers too, in raw/: a date's files can be made anew from them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
     """What a snapshot is compared with: `window` in days, `data_lag` in hours."""
 
@@ -578,6 +585,7 @@ class Settings:
     run: RunSettings = RunSettings()
     credits: CreditSettings = CreditSettings()
     journal: JournalSettings = JournalSettings()
+    output: OutputSettings = OutputSettings()
     history: HistorySettings = HistorySettings()
     plausibility: PlausibilitySettings = PlausibilitySettings()
     log: LogSettings = LogSettings()

@@ -426,8 +426,8 @@ class Runner:
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * self.weather.disk_delay),
             api=lambda settings, _key: FakeApi(self.night, self.weather, self.rng, settings.api.timeout),
             free_bytes=self._free,
-            staging=lambda journal: SegmentWriter(
-                journal, read_batch, segment_pages=4 if self.whole else 10**9
+            staging=lambda journal, keeps_raw: SegmentWriter(
+                journal, read_batch, segment_pages=4 if self.whole else 10**9, keeps_raw=keeps_raw
             ),
             publish=self._publish,
         )

@@ -23,6 +23,7 @@ STEPS = (
     "publish.videos",
     "publish.sellers",
     "publish.changes",
+    "publish.raw",
     "publish.noted",
     "ledger.settle",
     "ledger.finish",

@@ -103,10 +103,10 @@ class _OpenDate:
         """Publish what the journal has; the `unknown` are listed sellers of which it has nothing."""
         day = self.day.crawl_date
         plan = plan_of(self.settings, self.run_id, day, unknown, reason)
-        with closing(self.world.staging(journal)) as segments:
+        with closing(self.world.staging(journal, self.settings.output.keep_raw)) as segments:
             give_up = partial(leave_out_lost, journal, plan, self.notes)
             rows = build(self.world, segments, lambda: plan, give_up)
-        self.notes.extend(rows.warnings)
+        self.notes.extend((*rows.warnings, *rows.raw_damages))
         data = self.settings.run.data
         if days := outdated_dates(data, self.run_id):
             rebuild = Commands(data, []).rebuild()

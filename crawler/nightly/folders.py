@@ -10,7 +10,7 @@ from crawler.models.errors import OutputError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
-from crawler.store.layout import PUBLISHED_KINDS, Layout
+from crawler.store.layout import PUBLISHED_KINDS, RAW, Layout
 from crawler.store.lock import Guard, hold_lock
 from crawler.store.publishing import clean_staging
 from crawler.store.sqlite import state_errors
@@ -37,7 +37,8 @@ def _prepare(data: Path) -> None:
         for folder in (layout.staging, layout.digests):
             make_private_folder(folder)
     tighten_tree(state)
-    for folder in (*map(layout.kind, PUBLISHED_KINDS), layout.runs):
+    kept_raw = [folder for folder in (layout.kind(RAW),) if folder.exists()]
+    for folder in (*map(layout.kind, PUBLISHED_KINDS), *kept_raw, layout.runs):
         with output_errors(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             is_apart = folder.stat().st_dev != state.stat().st_dev

@@ -65,7 +65,7 @@ class JournalOpening:
             published.take_over(journal)
             self.notes.add(events.JOURNAL_LOST(crawl_date=night.crawl_date))
         # First of all: the guard is only as good as what the journal says of itself.
-        segments = night.world.staging(journal)
+        segments = night.world.staging(journal, night.settings.output.keep_raw)
         stack.callback(segments.close)
         if repaired := str(segments.repairs):
             self.notes.add(events.JOURNAL_REPAIRED(path=journal.path, repairs=repaired))

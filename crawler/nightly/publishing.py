@@ -186,6 +186,8 @@ class _Publishing:
         for damage in (*rows.warnings, *rows.damages):
             if not notes.has_about(damage):
                 notes.add(events.SNAPSHOT_NOT_COMPARED(damage=damage))
+        for damage in rows.raw_damages:
+            notes.add(events.RAW_DAMAGED(damage=damage))
         if audit.wrong:
             found = events.AUDIT_DIFFERS(
                 audited=audit.audited,

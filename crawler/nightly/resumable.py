@@ -91,7 +91,7 @@ def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> Non
             return
         is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
-            segments = night.world.staging(journal)
+            segments = night.world.staging(journal, night.settings.output.keep_raw)
             plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None)
             try:
                 build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))

@@ -53,8 +53,8 @@ def api_client(settings: Settings, key: str) -> ApiClient:
     )
 
 
-def _staging(journal: Journal) -> SegmentWriter:
-    return SegmentWriter(journal, read_batch, executor=_thread("segments"))
+def _staging(journal: Journal, keeps_raw: bool) -> SegmentWriter:
+    return SegmentWriter(journal, read_batch, executor=_thread("segments"), keeps_raw=keeps_raw)
 
 
 def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
@@ -73,7 +73,8 @@ def _publish(staging: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
 class World:
     """What a run takes from outside, but for its files: a simulated night brings its own.
 
-    `run` drives a coroutine to its end; `executor` gives one thread; `publish` builds and exchanges a
+    `run` drives a coroutine to its end; `executor` gives one thread; `staging` gives what writes a journal's
+    segments, and whether it keeps the raw pages; `publish` builds and exchanges a
     snapshot; `connections` is how many may be open at once.
     """
 
@@ -84,7 +85,7 @@ class World:
     executor: Callable[[str], Executor] = _thread
     api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
     free_bytes: Callable[[Path], int] = free_bytes
-    staging: Callable[[Journal], SegmentWriter] = _staging
+    staging: Callable[[Journal, bool], SegmentWriter] = _staging
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
     connections: int = MAX_WORKERS
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from crawler.store.files import fsync, make_private_file, make_private_folder
-from crawler.store.layout import PUBLISHED_KINDS, Layout, files_of, is_passing
+from crawler.store.layout import DIGESTED_KINDS, Layout, files_of, is_passing
 
 _FICLONE = 0x40049409
 _NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
@@ -56,7 +56,7 @@ def published_state(data: Path) -> dict[Path, tuple[int, int, int]]:
     """What differs once anything was published: each file of the dataset and its digests, with a stamp."""
     layout = Layout(data)
     found = {}
-    for folder in (*map(layout.kind, PUBLISHED_KINDS), layout.digests):
+    for folder in (*map(layout.kind, DIGESTED_KINDS), layout.digests):
         for path in _files(folder, set(), set()) if folder.is_dir() else ():
             try:
                 status = path.stat()

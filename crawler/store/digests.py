@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from crawler.store.files import output_errors, write_whole
 from crawler.store.layout import (
+    DIGESTED_KINDS,
     PUBLISHED_KINDS,
     Layout,
     digests_file,
@@ -30,7 +31,7 @@ _HEX_DIGITS = 64
 def digests_of(root: Path, day: date) -> dict[str, str]:
     """The digest of each Parquet file of a date, by its path below `root`. Raises `OSError`."""
     paths = sorted(
-        path for kind in PUBLISHED_KINDS for path in parquet_files(Layout(root).snapshot(kind, day))
+        path for kind in DIGESTED_KINDS for path in parquet_files(Layout(root).snapshot(kind, day))
     )
     return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
 
@@ -57,7 +58,7 @@ def published_digests(data: Path, day: date) -> dict[str, str]:
     """
     lists = [read_digests(path, day) for path in digests_files(_folder(data, day))]
     found: dict[str, str] = {}
-    for kind in PUBLISHED_KINDS:
+    for kind in DIGESTED_KINDS:
         of_kind = [of_kinds({kind}, listed) for listed in lists]
         live = [some for some in of_kind if any(published_file(data, path).exists() for path in some)]
         found |= (live or of_kind or [{}])[-1]
@@ -71,7 +72,7 @@ def read_digests(path: Path, day: date) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         parts = PurePosixPath(name).parts
         # Links are made by these names: a damaged one must not lead elsewhere.
-        is_of_day = parts[:2] in {(kind, partition_of(day)) for kind in PUBLISHED_KINDS}
+        is_of_day = parts[:2] in {(kind, partition_of(day)) for kind in DIGESTED_KINDS}
         if len(digest) != _HEX_DIGITS or not is_of_day or ".." in parts:
             raise ValueError(f"{path} is damaged")
         found[name] = f"{found[name]} {digest}" if name in found else digest

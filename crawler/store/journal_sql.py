@@ -287,6 +287,10 @@ PAGE_SIZES = """SELECT seller_id, page_num, max(row_count) FROM
 
 ANY_HIDDEN = "SELECT EXISTS (SELECT 1 FROM former WHERE batch > 0)"
 HIDDEN = "SELECT seller_id FROM former WHERE batch > 0"
+PAGES_BETWEEN = " UNION ALL ".join(
+    f"SELECT seq, seller_id FROM {table} WHERE seq BETWEEN :first AND :last"
+    for table in ("page", "former_page")
+)
 LAST_SHOWN_SEQ = f"SELECT coalesce(max(seq), 0) FROM page WHERE seller_id NOT IN ({HIDDEN})"
 ENDINGS_SHOWN = f"""SELECT status, stop_reason, count(*) FROM seller WHERE seller_id NOT IN ({HIDDEN})
     GROUP BY status, stop_reason"""

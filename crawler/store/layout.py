@@ -5,6 +5,7 @@
 | `videos/crawl_date=D/region=R/RUN.parquet` | the dataset: public | ever |
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
+| `raw/crawl_date=D/RUN.parquet` | the answers as received, if `output.keep_raw` is set: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `runs/RUN/series.json` | how it went from second to second: public | as its report |
 | `runs/index.html` | the nights, with links to their pages: public | ever |
@@ -13,7 +14,7 @@
 | `state/progress.json` | what the run under way has done so far | one run |
 | `state/ledger.sqlite` | credits, runs and dates | ever |
 | `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
-| `state/journal/D.G.segments/` | the pages as rows | as long as the journal |
+| `state/journal/D.G.segments/` | the pages as rows, and as received if those are kept | as the journal |
 | `state/journal/D.G.carried/crawl_date=E/` | pinned files of an earlier snapshot | as long as the journal |
 | `state/journal/D.G.sqlite.list` | sellers to end before it replaces a snapshot | as the journal |
 | `state/journal/D.G.sqlite.held.parquet` | sellers to recheck of a night that is held back | as the journal |
@@ -44,6 +45,12 @@ CHANGES = "changes"
 
 PUBLISHED_KINDS = (*SNAPSHOT_KINDS, CHANGES)
 """The folders that publishing a date exchanges. Changes are taken away first, and put in place last."""
+
+RAW = "raw"
+"""The folder of the answers that snapshots were read from, where they are kept: exchanged after these."""
+
+DIGESTED_KINDS = (*PUBLISHED_KINDS, RAW)
+"""The folders of whose files digests are kept."""
 
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
@@ -81,11 +88,11 @@ class Layout:
         return self.journal(day, self.latest_generation(day))
 
     def kind(self, kind: str) -> Path:
-        """The folder of all dates of `VIDEOS`, `SELLERS` or `CHANGES`."""
+        """The folder of all dates of one of `DIGESTED_KINDS`."""
         return self.data / kind
 
     def snapshot(self, kind: str, day: date) -> Path:
-        """The folder of a date's `VIDEOS`, `SELLERS` or `CHANGES`."""
+        """A date's folder of one of `DIGESTED_KINDS`."""
         return self.kind(kind) / partition_of(day)
 
 
@@ -111,7 +118,7 @@ class StagedFolder:
     """Where a run builds what it is to publish; `name` is the run's ID.
 
     `aside` holds rows that wait to be written, `merged` segments that were merged, `announced` empty files
-    for regions that are new, `withdrawn` the changes that were published.
+    for regions that are new, `withdrawn` the changes that were published, `withdrawn_raw` the answers.
     """
 
     def __init__(self, data: Path, name: str) -> None:
@@ -120,9 +127,10 @@ class StagedFolder:
         self.merged = self.aside / "merged"
         self.announced = self.folder / "announced"
         self.withdrawn = self.folder / "withdrawn"
+        self.withdrawn_raw = self.folder / "withdrawn-raw"
 
     def snapshot(self, kind: str, day: date) -> Path:
-        """The `VIDEOS`, `SELLERS` or `CHANGES` that are to be exchanged for the published ones."""
+        """The folder of one of `DIGESTED_KINDS` that is to be exchanged for the published ones."""
         return Layout(self.folder).snapshot(kind, day)
 
 
@@ -300,6 +308,11 @@ def half_made(folder: Path) -> Path:
 def segment_rows(folder: Path, name: str) -> Path:
     """The rows of a segment."""
     return folder / f"{name}.arrow"
+
+
+def segment_pages(folder: Path, name: str) -> Path:
+    """The pages of a segment as they were received, where they are kept."""
+    return folder / f"{name}{_PARQUET}"
 
 
 def segment_rejects(folder: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from crawler.store.journal import Journal
 from crawler.store.layout import (
     CHANGES,
     PUBLISHED_KINDS,
+    RAW,
     VIDEOS,
     Layout,
     RunFolder,
@@ -28,6 +29,7 @@ from crawler.store.layout import (
     parquet_files,
 )
 from crawler.store.parts import CarriedRows
+from crawler.store.raw_pages import publish_pages
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan, build_files
@@ -45,11 +47,11 @@ def publish(
 ) -> RowCounts:
     """Build the date's snapshot and put it in place of the published one.
 
-    The date's old `changes/` are taken away first; `videos/`, `sellers/` and the new `changes/` follow. Every
-    page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called once the snapshot
-    is sure to be published. Raises `OutputError`; the published snapshot is then whole and still there. That
-    is a `CarriedRowsLostError` where rows can no longer be carried: see `CarriedRows.lost`. Raises
-    `HeldBackError` where the plan's review holds it back.
+    The date's old `changes/` are taken away first; `videos/`, `sellers/`, the new `changes/` and `raw/`
+    follow. Every page must be in a segment. `wait` lets so many seconds pass. `before_exchange` is called
+    once the snapshot is sure to be published. Raises `OutputError`; the published snapshot is then whole and
+    still there. That is a `CarriedRowsLostError` where rows can no longer be carried: see `CarriedRows.lost`.
+    Raises `HeldBackError` where the plan's review holds it back.
     """
     reached("publish.begin")
     journal.guard()
@@ -92,6 +94,8 @@ def _stage(
         shutil.rmtree(staged.folder)
         raise HeldBackError(counts, reviewed)
     counts.changes, counts.warnings = dict(reviewed.changes), [*reviewed.warnings]
+    raw = parquet_file(staged.snapshot(RAW, plan.crawl_date), plan.run_id)
+    counts.raw_damages = publish_pages(journal, raw, Layout(plan.data).snapshot(RAW, plan.crawl_date))
     shutil.rmtree(staged.aside)
     reached("publish.staged")
     fsync_tree(staged.folder)
@@ -116,6 +120,12 @@ def _exchange(
         journal.guard()
         swap_in(staged.snapshot(kind, plan.crawl_date), live.snapshot(kind, plan.crawl_date))
         reached(f"publish.{kind}")
+    raw, new_raw = live.snapshot(RAW, plan.crawl_date), staged.snapshot(RAW, plan.crawl_date)
+    if new_raw.is_dir():
+        swap_in(new_raw, raw)
+    else:
+        withdraw(raw, staged.withdrawn_raw)
+    reached("publish.raw")
     fsync(plan.data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from crawler.store.checksums import (
 )
 from crawler.store.files import fsync, make_private_folder, output_errors
 from crawler.store.journal import Journal, add_costs, body_row, decompressed
-from crawler.store.layout import JournalFiles
+from crawler.store.layout import JournalFiles, segment_pages
 from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
 from crawler.store.segment_file import intact_batches, intact_lines, is_intact, write_segment
@@ -254,6 +255,8 @@ def _rebuilt(damage: _Damage, segment: Segment, pages: list[_Page]) -> Segment:
     tables = (pa.Table.from_batches([batch]) for batch in intact_batches(folder, segment))
     rows = ((table.filter(pc.is_in(table["seq"], value_set=seqs)), list[bytes]()) for table in tables)
     rejected, pieces = write_segment(folder, name, chain(rows, [(SEGMENT_SCHEMA.empty_table(), lines)]))
+    with suppress(FileNotFoundError):
+        os.link(segment_pages(folder, segment.name), segment_pages(folder, name))
     fsync(folder)
     return Segment(name, segment.first_seq, segment.last_seq, rejected, pieces)
 

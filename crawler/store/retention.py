@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crawler.store.files import remove
 from crawler.store.layout import (
-    PUBLISHED_KINDS,
+    DIGESTED_KINDS,
     JournalFiles,
     Layout,
     cut_off_files,
@@ -84,7 +84,7 @@ def ownerless_digests(data: Path) -> Iterator[Leftover]:
     """Digests of snapshots that are gone."""
     layout = Layout(data)
     for day, path in sorted(dated_digests(data)):
-        if not any(os.path.lexists(layout.snapshot(kind, day)) for kind in PUBLISHED_KINDS):
+        if not any(os.path.lexists(layout.snapshot(kind, day)) for kind in DIGESTED_KINDS):
             yield Leftover("digests of a snapshot that is gone", (path,))
 
 

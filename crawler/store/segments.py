@@ -19,6 +19,7 @@ from crawler.store.failpoints import reached
 from crawler.store.files import fsync, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles
+from crawler.store.raw_pages import write_pages
 from crawler.store.records import Record, Segment, StoredPage, blocks
 from crawler.store.repair import repair
 from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
@@ -38,7 +39,8 @@ class SegmentWriter:
 
     What it holds in memory is always what the journal holds as bodies. Used by one thread at a time; with an
     `executor` (of one thread) segments are written beside further commits, one at a time, and `close` must
-    be called. `repairs` says what of the journal was found damaged at first.
+    be called. `keeps_raw`: the pages are kept as received beside their rows. `repairs` says what of the
+    journal was found damaged at first.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class SegmentWriter:
         *,
         segment_pages: int = SEGMENT_PAGES,
         executor: Executor | None = None,
+        keeps_raw: bool = False,
     ) -> None:
         self.journal = journal
         self._read_batch = read_batch
         self._segment_pages = segment_pages
         self._executor = executor
+        self._keeps_raw = keeps_raw
         self._waiting: list[StoredPage] = []
         self._bytes = 0
         self._begun: tuple[list[StoredPage], Future[Segment]] | None = None
@@ -122,6 +126,8 @@ class SegmentWriter:
         with output_errors(f"a segment below {folder}"):
             make_private_folder(folder)
             rejected, pieces = write_segment(folder, name, self._read(pages))
+            if self._keeps_raw:
+                write_pages(folder, name, pages)
             fsync(folder)
             fsync(folder.parent)
         reached("segment.written")

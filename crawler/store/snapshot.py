@@ -30,7 +30,8 @@ class RowCounts:
     """Rows that the snapshot was built from: `received` + `carried` = `duplicate` + `rejected` + `written`.
 
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
-    worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit.
+    worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit,
+    `raw_damages` answers that were to be kept.
     `changes` counts the rows of `changes/` by kind; `warnings` say what they are not compared with.
     `verdict` says whether they can be believed, and `reasons` why not.
     """
@@ -45,6 +46,7 @@ class RowCounts:
     saved: int = 0
     audit: Audit = field(default_factory=Audit)
     damages: list[str] = field(default_factory=list)
+    raw_damages: list[str] = field(default_factory=list)
     changes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     verdict: str | None = None
