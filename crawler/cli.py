@@ -339,14 +339,15 @@ def init(folder: Path, *, systemd: bool, cron: bool) -> int:
 )
 @_number("--sellers", click.IntRange(1, 100_000), 60, "How many sellers to crawl.")
 @_number("--qps", click.FloatRange(0.1, 10_000), 200.0, "Requests a second.")
-def demo(data: Path, sellers: int, qps: float) -> int:
+@_number("--nights", click.IntRange(1, 366), 2, "How many nights to crawl: the last one is today's.")
+def demo(data: Path, sellers: int, qps: float, nights: int) -> int:
     """Run the main job for two nights on the embedded stand-in of the API: no key, no network.
 
-    Shows tables of the second night, and what moved in it.
+    Shows tables of the last night, and what moved in it.
     """
     from crawler.commands.demo import demo_command  # noqa: PLC0415 - heavy
 
-    return demo_command(data, sellers, qps)
+    return demo_command(data, sellers, qps, nights)
 
 
 class _SimulateCommand(click.Command):

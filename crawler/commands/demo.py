@@ -1,4 +1,4 @@
-"""`crawler demo`: two nights end to end on the embedded stand-in, and a look at what came of them."""
+"""`crawler demo`: some nights end to end on the embedded stand-in, and a look at what came of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rich.table import Table
 from crawler.commands.changes import changes_command
 from crawler.commands.run import run_command
 from crawler.commands.telling import Telling
+from crawler.nightly.world import world_behind
 from crawler.options import Settings
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
@@ -32,12 +33,14 @@ _WIDTH = 90
 _TOP = 5
 
 
-def demo_command(data: Path, sellers: int, qps: float) -> int:
-    """Crawl `sellers` sellers for yesterday and today into `data`, and show tables; returns the exit code."""
+def demo_command(data: Path, sellers: int, qps: float, nights: int) -> int:
+    """Crawl `sellers` sellers for the last `nights` dates into `data`, and show tables.
+
+    Each night takes its date for today's. Returns the exit code.
+    """
     today = datetime.now(UTC).date()
-    yesterday = today - timedelta(days=1)
-    # Counted from yesterday on, the figures are the same on any day.
-    options = CatalogueOptions(largest=400, begins=yesterday)
+    # Counted from the first night on, the figures are the same on any day.
+    options = CatalogueOptions(largest=400, begins=today - timedelta(days=nights - 1))
     source = data / "sellers.csv"
     ids = Catalogue(options).seller_ids(sellers)
     with output_errors(str(source)):
@@ -47,11 +50,13 @@ def demo_command(data: Path, sellers: int, qps: float) -> int:
     os.environ["KEYAPI_API_KEY"] = KEY
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CRAWLER_")}
     with _stand_in(SimulatorOptions(options, today, latency=0.03, jitter=0.03)) as simulator:
-        for night in (yesterday, today):
-            simulator.catalogue.day = night
+        for days_ago in reversed(range(nights)):
+            simulator.behind = timedelta(days=days_ago)
+            night = simulator.catalogue.day = today - simulator.behind
             given = {**flags, "api.url": simulator.url, "run.crawl_date": night.isoformat()}
             loaded = load(given, Path(os.devnull), environ)
-            code = run_command(loaded, str(source), Telling(Settings()))
+            world = world_behind(simulator.behind)
+            code = run_command(loaded, str(source), Telling(Settings()), world)
             if code != 0:
                 return code
     _show(data, today)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from crawler import events
@@ -19,7 +19,7 @@ from crawler.nightly.night import Night
 from crawler.nightly.process import Signals, allow_connections
 from crawler.nightly.resuming import source_and_date
 from crawler.nightly.run import run_night
-from crawler.nightly.world import World
+from crawler.nightly.world import REAL_WORLD, World
 from crawler.options import Settings
 from crawler.report.log_lines import hide, set_up_logging
 from crawler.sellers.reading import read_sellers
@@ -33,7 +33,7 @@ _GC_THRESHOLD = 50_000
 """Objects that may come to be before cycles are looked for among them: some hundred pages' worth."""
 
 
-def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
+def run_command(loaded: Loaded, sellers: str | None, telling: Telling, world: World = REAL_WORLD) -> int:
     """Run the nightly job, and tell of it; returns its exit code.
 
     Raises `CrawlerError` where nothing could be begun.
@@ -41,13 +41,13 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling) -> int:
     _share_one_heap()
     set_up_logging(loaded.settings.log, loaded.warnings)
     telling.begun()
-    loaded, source, crawl_date = source_and_date(loaded, sellers, datetime.now(UTC))
+    loaded, source, crawl_date = source_and_date(loaded, sellers, world.now())
     settings = loaded.settings
     key = read_key(settings, os.environ)
     telling.knows(crawl_date, key)
     hide(key)
     proxy_for(settings.api.url)
-    world = World(connections=_connections(settings))
+    world = replace(world, connections=_connections(settings))
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     signals = Signals()
     with signals.handled(), _rare_collections():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -37,8 +37,13 @@ def _thread(name: str) -> Executor:
     return ThreadPoolExecutor(1, name)
 
 
-def api_client(settings: Settings, key: str) -> ApiClient:
-    """The client of the real API, as the settings say."""
+def _utc_now() -> datetime:
+    """What this machine's clock says."""
+    return datetime.now(UTC)
+
+
+def _api_client(now: Callable[[], datetime], settings: Settings, key: str) -> ApiClient:
+    """The client of the real API, as the settings say; pages are received at `now`."""
     from crawler.api.client import ApiClient  # noqa: PLC0415 - a run with nothing to ask for needs none
 
     api, run = settings.api, settings.run
@@ -50,7 +55,11 @@ def api_client(settings: Settings, key: str) -> ApiClient:
         timeout=api.timeout,
         connect_timeout=api.connect_timeout,
         connections=MAX_WORKERS,
+        wall_clock=lambda: round(now().timestamp() * 1000),
     )
+
+
+_REAL_API = partial(_api_client, _utc_now)
 
 
 def _staging(journal: Journal, keeps_raw: bool) -> SegmentWriter:
@@ -78,12 +87,12 @@ class World:
     snapshot; `connections` is how many may be open at once.
     """
 
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: Callable[[], datetime] = _utc_now
     token: Callable[[], str] = lambda: secrets.token_hex(4)
     rng: Random = field(default_factory=Random)
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     executor: Callable[[str], Executor] = _thread
-    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = api_client
+    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = _REAL_API
     free_bytes: Callable[[Path], int] = free_bytes
     staging: Callable[[Journal, bool], SegmentWriter] = _staging
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
@@ -92,3 +101,15 @@ class World:
     def run_id(self, began: datetime, suffix: str = "") -> str:
         """A new run's ID; `suffix` tells what else than a crawl it is."""
         return f"{began:%Y%m%dT%H%M%SZ}-{self.token()}{suffix}"
+
+
+REAL_WORLD = World()
+
+
+def world_behind(behind: timedelta) -> World:
+    """The world as it is, with a clock that is so far behind."""
+
+    def now() -> datetime:
+        return _utc_now() - behind
+
+    return World(now, api=partial(_api_client, now))

@@ -12,7 +12,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from random import Random
 from typing import Self
 
@@ -104,6 +105,8 @@ class Simulator:
         self._day = self._options.day
         self.catalogue = Catalogue(self._options.catalogue, _today() if self._day is None else self._day)
         self.stats = SimulatorStats()
+        self.behind = timedelta(0)
+        """How far its clock is behind this machine's."""
         self.url = ""
         self._shares = tuple(fault for fault in self._options.faults if not fault.at)
         self._script = {fault.at: fault for fault in self._options.faults if fault.at}
@@ -215,6 +218,8 @@ class Simulator:
     def _send(self, request: web.BaseRequest, answer: Answer) -> web.Response:
         self.stats.by_status[str(answer.status)] += 1
         headers = {"Content-Type": answer.content_type}
+        if self.behind:
+            headers["Date"] = format_datetime(datetime.now(UTC) - self.behind, usegmt=True)
         if answer.status == 429 and self._options.retry_after is not None:
             headers["Retry-After"] = self._options.retry_after
         body = answer.body

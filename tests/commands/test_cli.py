@@ -200,7 +200,7 @@ def test_the_demo_gets_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     demo_command = Mock(return_value=0)
     monkeypatch.setattr("crawler.commands.demo.demo_command", demo_command)
     assert ended(monkeypatch, "demo", "--sellers", "3") == 0
-    demo_command.assert_called_once_with(Path("data/demo"), 3, 200.0)
+    demo_command.assert_called_once_with(Path("data/demo"), 3, 200.0, 2)
 
 
 def test_help_imports_nothing_heavy() -> None:

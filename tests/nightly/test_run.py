@@ -18,6 +18,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import orjson
+import pyarrow.dataset as ds
 import pytest
 from conftest import DATE, SMALL, Night, as_printed
 from examples import blocks_of
@@ -469,10 +470,17 @@ def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: P
     assert {without_what_varies(line) for line in readme.printed} <= printed
     suggested = [line.strip() for line in job.stdout.partition("Go on with:")[2].splitlines() if line.strip()]
     assert len(suggested) >= 3
+    assert days_between_observations(folder / "data" / "demo") == [1.0]
     for line in suggested:
         shown_rows = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
         assert shown_rows.returncode == 0, shown_rows.stderr
         assert "video_id" in shown_rows.stdout
+
+
+def days_between_observations(data: Path) -> list[float]:
+    """In days, to a tenth: the last night's changes since the one before it."""
+    rows = ds.dataset(max((data / "changes").iterdir())).to_table()
+    return sorted({round(row["days"], 1) for row in rows.to_pylist() if row["kind"] == "changed"})
 
 
 def without_what_varies(line: str) -> str:
