@@ -176,6 +176,12 @@ DATES_UNFINISHED = LogEvent(
     "{close}; go on with it by: {go_on}",
     also=("dates", "accept"),
 )
+DATE_LATE = LogEvent(
+    "date.late",
+    INFO,
+    "crawl date {crawl_date} is late: {reason}",
+    "rows that are received from now on are marked late",
+)
 CATCH_UP_STARTED = LogEvent(
     "catch_up.started", INFO, "crawl date {crawl_date} is unfinished and gone on with first (run.catch_up)"
 )
@@ -434,6 +440,12 @@ PAGE_FAILED = LogEvent(
     WARNING,
     "cannot write report.html: {reason}",
     "report.json has all of it; make the page by: crawler report {run}",
+)
+NIGHTS_FAILED = LogEvent(
+    "nights.failed",
+    WARNING,
+    "cannot write nights/: {reason}",
+    "it stays as it was before, and the next run writes it",
 )
 METRICS_FAILED = LogEvent("metrics.failed", WARNING, "{reason}", "nothing else of the run changes")
 NOTIFY_FAILED = LogEvent("notify.failed", WARNING, "{reason}", "nothing else of the run changes")

@@ -192,7 +192,7 @@ def main() -> None:
     """Import what a run needs, then serve."""
     import crawler.__main__ as program  # noqa: PLC0415
     from crawler import cli  # noqa: PLC0415
-    from crawler.nightly import concluding  # noqa: PLC0415
+    from crawler.nightly import showing  # noqa: PLC0415
 
     left_out = cli._LeftOut()
     sys.meta_path.insert(0, left_out)
@@ -212,7 +212,7 @@ def main() -> None:
         sys.argv = [str(program.__file__), *asked["words"]]
         kill_at(asked["at"])
         if PAGES not in asked["environ"]:
-            concluding._write_page = lambda *_: None
+            showing._write_page = lambda *_: None
         program.main()
 
 

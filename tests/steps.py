@@ -28,6 +28,9 @@ STEPS = (
     "ledger.settle",
     "ledger.finish",
     "report.written",
+    "nights.staged",
+    "nights.digests",
+    "nights.exchanged",
 )
 """Every step, in the order in which a run first comes to them."""
 BACKUP_STEPS = ("backup.answered", "backup.copied")

@@ -22,11 +22,17 @@ from crawler.options import GROUPS, OPTIONS, Option, Switch
 from crawler.report.moved_part import KINDS
 from crawler.report.run_report import RunReport
 from crawler.settings.settings_file import settings_file
+from crawler.store.nights_table import NIGHTS_SCHEMA
 from crawler.store.schema import CHANGES_SCHEMA, SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DATASETS = {"videos": VIDEO_SCHEMA, "sellers": SUMMED_SELLER_SCHEMA, "changes": CHANGES_SCHEMA}
+DATASETS = {
+    "videos": VIDEO_SCHEMA,
+    "sellers": SUMMED_SELLER_SCHEMA,
+    "changes": CHANGES_SCHEMA,
+    "nights": NIGHTS_SCHEMA,
+}
 HELP_WIDTH = 100
 JSON_WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")

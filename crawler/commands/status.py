@@ -15,7 +15,7 @@ import orjson
 from crawler.commands.watching import progress_in_words
 from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
-from crawler.nightly.past_nights import judged, minutes_of, past_nights, state_of, verdict_in_words
+from crawler.nightly.past_nights import minutes_of, noted_every, past_nights, state_of, verdict_in_words
 from crawler.nightly.shell import Commands, key_variables
 from crawler.options import CreditSettings
 from crawler.report.page_facts import PastNight
@@ -67,14 +67,15 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
     with state_errors(Layout(data).state), Ledger(data, only_read=True) as ledger:
         runs, days = ledger.runs(), ledger.dates()
         month = month_of(ledger, settings.credits, now)
-        rule = DateRule(now, settings.run.late_after)
+        rule = DateRule.of(settings.run, now)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
         commands = Commands(data, flags_of(loaded, ["run.data"]), key_variables(settings.api.key_file))
         dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
     nights = past_nights(runs, holder, now)
     today = now.astimezone(ZoneInfo(settings.run.timezone)).date()
-    missed = gaps((date.fromisoformat(night.crawl_date) for night in nights), settings.run.every, today)
-    listed_nights = [judged(night, data) for night in nights[:limit]]
+    begun = (date.fromisoformat(night.crawl_date) for night in nights)
+    missed = gaps(begun, settings.run.every, today, noted_every(runs))
+    listed_nights = nights[:limit]
     progress = progress_of(data, holder)
     if as_json:
         figures = {

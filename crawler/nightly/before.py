@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from crawler import events
 from crawler.nightly.dates import DateRule
+from crawler.nightly.past_nights import noted_every
 from crawler.nightly.shell import Commands
 from crawler.options import RunSettings
 from crawler.rules.nights import gaps_before
@@ -67,7 +68,8 @@ def _missed(crawls: Sequence[RunRecord], tonight: date, every: int) -> Iterator[
         return
     begun = {date.fromisoformat(run.crawl_date) for run in crawls}
     since = max(ended, default=date.min)
-    missed = gaps_before((day for day in begun if since <= day < tonight), every, tonight)
+    earlier = (day for day in begun if since <= day < tonight)
+    missed = gaps_before(earlier, every, tonight, noted_every(crawls))
     if missed:
         dates = sum(gap.dates for gap in missed)
         wanted = "daily" if every == 1 else f"every {every} days"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -17,8 +17,11 @@ from crawler.history.outdated import outdated_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
+from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import open_folder
+from crawler.nightly.nights import write_nights_of
 from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
+from crawler.nightly.run_facts import has_late_pages
 from crawler.nightly.shell import Commands
 from crawler.nightly.suspicion import why_held
 from crawler.nightly.world import World
@@ -58,6 +61,7 @@ def close_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
         rows = None if opened.journal is None else _publish_the_rest(opened, opened.journal)
         opened.ledger.close(crawl_date, f"{opened.began.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
         closed = opened.ledger.date(crawl_date)
+        opened.note_published(opened.day.latest.run_id, rows)
     return ByHand(rows, opened.notes, closed_at=(closed and closed.closed_at) or "")
 
 
@@ -81,6 +85,7 @@ def accept_date(settings: Settings, crawl_date: date, world: World) -> ByHand:
         left = Outcome(rows.written, held.sellers, held.complete, held.failed, opened.day.refused)
         ledger.finish(run_id, stamp(world.now()), held.exit_code, left)
         release(journal)
+        opened.note_published(run_id, rows.written)
         opened.notes.extend(refresh_index(settings.run, ledger, world.now()))
     left_over = held.sellers - held.complete - held.failed
     return ByHand(rows.written, opened.notes, held_for=held.reasons, left=left_over)
@@ -98,6 +103,22 @@ class _OpenDate:
     day: DateRecord
     journal: Journal | None
     notes: list[str] = field(default_factory=list)
+
+    def note_published(self, run_id: str, rows: int | None) -> None:
+        """Note in the ledger what is published now, as a fact of that run, and write the table of all nights.
+
+        `rows` are those that were published just now; None: nothing was.
+        """
+        known, run = self.day.latest.facts, self.settings.run
+        if rows is not None:
+            late_from = DateRule.of(run, self.began).late_from(self.day.crawl_date, self.day.began)
+            is_late = bool(known.is_late) or (
+                self.journal is not None and has_late_pages(self.journal, late_from)
+            )
+            self.ledger.note(
+                run_id, replace(known, is_published=True, is_held=False, published_rows=rows, is_late=is_late)
+            )
+        write_nights_of(run, self.ledger, self.run_id, self.world.now())
 
     def publish(self, journal: Journal, unknown: pa.Array[Any], reason: StopReason | None) -> RowCounts:
         """Publish what the journal has; the `unknown` are listed sellers of which it has nothing."""

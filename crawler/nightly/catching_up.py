@@ -56,7 +56,7 @@ def date_to_catch_up(loaded: Loaded, tonight: date, now: datetime) -> Unfinished
             runs, days = ledger.runs(), ledger.dates()
         if any(day.crawl_date >= tonight for day in days):
             return None
-        rule = DateRule(now, run.late_after)
+        rule = DateRule.of(run, now)
         for day in rule.unfinished(days):
             is_spent = day.latest.exit_code == BUDGET_SPENT.number
             if not is_spent and not _died_twice(runs, day.crawl_date):

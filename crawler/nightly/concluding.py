@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import orjson
 
@@ -14,6 +14,7 @@ from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
 from crawler.nightly.reporting import draft, note_findings
+from crawler.nightly.showing import show_night
 from crawler.report.run_report import Credits, RunReport
 from crawler.rules.dates import doubt_by_api
 from crawler.store.failpoints import reached
@@ -44,7 +45,7 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
     if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())
     # After it, so that the index leads to no page that has just gone.
-    _write_page(opened, report)
+    show_night(opened, published, report)
     report.as_event().log()
     return report
 
@@ -117,16 +118,3 @@ def _write_series(opened: Opened, outcome: CrawlOutcome) -> None:
         write_whole(RunFolder(opened.night.data, opened.run_id).series, content)
     except OSError as error:
         events.SERIES_FAILED(reason=error).log()
-
-
-def _write_page(opened: Opened, report: RunReport) -> None:
-    """Write the report for people beside `report.json`: whatever goes wrong here costs the page alone."""
-    night = opened.night
-    if not opened.guard.is_data_in_place or not RunFolder(night.data, opened.run_id).report.exists():
-        return
-    try:
-        from crawler.nightly.page_making import write_pages  # noqa: PLC0415 - no request waits for it
-
-        write_pages(night.data, asdict(report), opened.ledger.runs(), night.run.every, night.world.now())
-    except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
-        events.PAGE_FAILED(reason=f"{type(error).__name__}: {error}", run=report.run_id).log()

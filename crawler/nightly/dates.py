@@ -4,20 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Self
+from zoneinfo import ZoneInfo
 
 from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError, OutputError
-from crawler.rules.dates import doubt_by_api, is_future, is_late, latest_date
+from crawler.options import RunSettings
+from crawler.rules.dates import doubt_by_api, is_future, is_late, late_from, latest_date
 from crawler.store.ledger_records import FINISHED, DateRecord
 
 
 @dataclass(frozen=True, slots=True)
 class DateRule:
-    """What may be done with a crawl date now; `late_after` in hours."""
+    """What may be done with a crawl date now; `late_after` in hours, `zone` is where its day is."""
 
     now: datetime
     late_after: float
+    zone: tzinfo = UTC
+
+    @classmethod
+    def of(cls, run: RunSettings, now: datetime) -> Self:
+        """The rule by the settings of a run."""
+        return cls(now, run.late_after, ZoneInfo(run.timezone))
+
+    def late_from(self, crawl_date: date, began: datetime) -> datetime:
+        """From when on rows of a date are late whose first run began then."""
+        return late_from(crawl_date, began, self.zone, self.late_after)
+
+    def why_late(self, crawl_date: date, began: datetime) -> str:
+        """Why rows of a date are late now whose first run began then, in words; empty where they are not."""
+        late_from = self.late_from(crawl_date, began)
+        if self.now < late_from:
+            return ""
+        if began >= late_from:
+            return f"its day was over when its first run began ({self.zone})"
+        return f"its first run began more than {self.late_after:g} h ago, at {began:%Y-%m-%d %H:%M} UTC"
 
     def is_late(self, day: DateRecord) -> bool:
         """Whether the date closed by itself, as its first run began too long ago."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from crawler import events
 from crawler.models.encodings import without_secret
 from crawler.models.errors import InputError
+from crawler.models.night import RunFacts
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.process import Signals
 from crawler.nightly.shell import Commands, key_variables
@@ -82,6 +83,20 @@ class Night:
     def sorting(self) -> str:
         """What pages are sorted by, and which way, as snapshots note it."""
         return f"{self.run.sort} {self.run.order}"
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the ledger keeps of a run from its beginning on: what it is asked for."""
+        run, budget = self.run, self.settings.credits.budget
+        return RunFacts(
+            strategy=run.strategy,
+            sort=run.sort,
+            order=run.order,
+            top=run.top,
+            min_value=run.min_value,
+            budget=budget,
+            every=run.every,
+        )
 
     @property
     def commands(self) -> Commands:

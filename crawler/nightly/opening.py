@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 
 from crawler import events
 from crawler.models.errors import DisplacedError
@@ -26,7 +27,8 @@ class Opened:
     """A crawl date that is open for this run, which holds the lock: what every later step is given.
 
     `initial_pause_s` is how many seconds must pass before the first request. `guard` raises where what is
-    open is no longer at its path. `is_clock_doubtful`: nothing may be removed for its age.
+    open is no longer at its path. What is received from `late_from` on is late. `is_clock_doubtful`: nothing
+    may be removed for its age.
     """
 
     night: Night
@@ -38,6 +40,7 @@ class Opened:
     store: OpenJournal
     account: Account
     initial_pause_s: float
+    late_from: datetime
     is_clock_doubtful: bool
     notes: Notes
     progress: ProgressFile
@@ -68,7 +71,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     check_room(night.settings, night.world)
     ledger = stack.enter_context(Ledger(data))
     guard.watch(ledger.path, log_of(ledger.path))
-    dates, notes = DateRule(now, night.run.late_after), Notes()
+    dates, notes = DateRule.of(night.run, now), Notes()
     runs, days = ledger.runs(), ledger.dates()
     night.require_open(ledger, dates)
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
@@ -81,6 +84,9 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     night.note_unfinished(ledger, dates, notes)
     for warning in night.listed.warnings:
         notes.add(warning)
+    began = next((day.began for day in days if day.crawl_date == night.crawl_date), now)
+    if why_late := dates.why_late(night.crawl_date, began):
+        notes.add(events.DATE_LATE(crawl_date=night.crawl_date, reason=why_late))
     doubt = doubt_by_last_run(night.world.now(), ledger.last_moment())
     if doubt is not None:
         notes.add(doubt)
@@ -88,7 +94,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
     started_at = stamp(now)
     count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)
-    ledger.begin(run_id, night.crawl_date, started_at)
+    ledger.begin(run_id, night.crawl_date, started_at, night.facts)
     started = events.RUN_STARTED(
         run=run_id,
         sellers=len(night.listed),
@@ -113,6 +119,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         store,
         account,
         pause_s,
+        dates.late_from(night.crawl_date, began),
         doubt is not None,
         notes,
         progress,

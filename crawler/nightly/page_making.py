@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from crawler.history.page_reading import page_facts
-from crawler.nightly.past_nights import past_nights
+from crawler.nightly.past_nights import noted_every, past_nights
 from crawler.options import RunSettings
 from crawler.report.index_page import as_index
 from crawler.report.page import as_page
@@ -40,14 +40,14 @@ def write_pages(
     nights = past_nights(runs, holder, now)
     shown = [night for night in nights if night.crawl_date <= day][NIGHTS::-1]
     facts = page_facts(data, date.fromisoformat(day), folder.series)
-    facts = replace(facts, nights=shown, missed=list(_missed(shown, every)))
+    facts = replace(facts, nights=shown, missed=list(_missed(runs, shown, every)))
     write_whole(folder.page, as_page(report, facts).encode())
     _write_index(data, runs, nights, every)
 
 
 def _write_index(data: Path, runs: Sequence[RunRecord], nights: Sequence[PastNight], every: int) -> None:
     """Write the index of all nights, with links to the pages that are there."""
-    missed = {str(gap.last): str(gap) for gap in _gaps(nights, every)}
+    missed = {str(gap.last): str(gap) for gap in _gaps(runs, nights, every)}
     write_whole(Layout(data).index, as_index(nights, _links(data, runs), missed).encode())
 
 
@@ -63,15 +63,15 @@ def refresh_index(run: RunSettings, ledger: Ledger, now: datetime) -> list[str]:
     return []
 
 
-def _missed(nights: Sequence[PastNight], every: int) -> Iterator[str]:
-    for gap in _gaps(nights, every):
-        yield from (str(gap.first + timedelta(days=every * number)) for number in range(gap.dates))
+def _missed(runs: Sequence[RunRecord], nights: Sequence[PastNight], every: int) -> Iterator[str]:
+    for gap in _gaps(runs, nights, every):
+        yield from map(str, gap.days)
 
 
-def _gaps(nights: Sequence[PastNight], every: int) -> Iterable[Gap]:
+def _gaps(runs: Sequence[RunRecord], nights: Sequence[PastNight], every: int) -> Iterable[Gap]:
     """The gaps among nights, up to the latest of them."""
     days = [date.fromisoformat(night.crawl_date) for night in nights]
-    return gaps(days, every, max(days, default=date.min))
+    return gaps(days, every, max(days, default=date.min), noted_every(runs))
 
 
 def _links(data: Path, runs: Sequence[RunRecord]) -> dict[str, list[str]]:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
-
-import orjson
+from datetime import UTC, date, datetime
 
 from crawler.exit_codes import IMPLAUSIBLE, verdict_of
 from crawler.report.page_facts import PastNight
-from crawler.store.layout import RunFolder
 from crawler.store.ledger_records import RunRecord
 from crawler.store.lock import Holder
 
@@ -22,22 +16,31 @@ _PLAUSIBLE = "plausible"
 
 def past_nights(runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> list[PastNight]:
     """The nights of these runs, the latest date first; the latest run of each comes first in `runs`."""
+    by_date = runs_by_date(runs)
+    return [_night(day, by_date[day], holder, now) for day in sorted(by_date, reverse=True)]
+
+
+def runs_by_date(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """The runs of each crawl date that was crawled, in the order given, with those of checks."""
     by_date: dict[str, list[RunRecord]] = {}
     for run in runs:
         by_date.setdefault(run.crawl_date, []).append(run)
-    nights = (_night(day, by_date[day], holder, now) for day in sorted(by_date, reverse=True))
-    return [night for night in nights if night is not None]
+    return {day: each for day, each in by_date.items() if not all(run.is_check for run in each)}
 
 
-def _night(day: str, runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> PastNight | None:
+def noted_every(runs: Sequence[RunRecord]) -> dict[date, int]:
+    """How many days lay between wanted nights when a date was begun, for each date whose runs noted it."""
+    noted = ((run.crawl_date, run.facts.every) for run in runs)
+    return {date.fromisoformat(day): every for day, every in noted if every is not None}
+
+
+def _night(day: str, runs: Sequence[RunRecord], holder: Holder | None, now: datetime) -> PastNight:
     crawls = [run for run in runs if not run.is_check]
-    if not crawls:
-        return None
     latest = crawls[0]
     minutes = [took for run in crawls if (took := minutes_of(run, holder, now)) is not None]
     return PastNight(
         crawl_date=day,
-        verdict=verdict_in_words(latest, holder),
+        verdict=_with_doubt(verdict_in_words(latest, holder), latest),
         state=state_of(latest, holder),
         exit_code=latest.exit_code,
         rows=latest.rows,
@@ -48,20 +51,16 @@ def _night(day: str, runs: Sequence[RunRecord], holder: Holder | None, now: date
         minutes=round(sum(minutes), 1) if minutes else None,
         runs=len(crawls),
         latest_run=latest.run_id,
+        plausibility=latest.facts.verdict,
+        is_late=any(run.facts.is_late for run in crawls),
     )
 
 
-def judged(night: PastNight, data: Path) -> PastNight:
-    """The night with its report's verdict on whether it can be believed, as long as the report is kept."""
-    plausibility = None
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        report = orjson.loads(RunFolder(data, night.latest_run).report.read_bytes())
-        plausibility = report["plausibility"]["verdict"]
-    if not isinstance(plausibility, str):
-        return night
-    is_said = plausibility == _PLAUSIBLE or night.exit_code == IMPLAUSIBLE.number
-    verdict = night.verdict if is_said else f"{night.verdict}, {plausibility}"
-    return replace(night, plausibility=plausibility, verdict=verdict)
+def _with_doubt(words: str, run: RunRecord) -> str:
+    """How a run ended, and what else is to be known of its night."""
+    verdict = run.facts.verdict
+    is_said = verdict in {None, _PLAUSIBLE} or run.exit_code == IMPLAUSIBLE.number or run.is_accepted
+    return words if is_said else f"{words}, {verdict}"
 
 
 def state_of(run: RunRecord, holder: Holder | None) -> str:

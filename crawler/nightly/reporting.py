@@ -12,6 +12,7 @@ from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
+from crawler.nightly.run_facts import has_late_pages
 from crawler.report.run_report import Errors, Requests, RunReport
 from crawler.rules.dates import stamp
 from crawler.store.layout import VIDEOS
@@ -40,6 +41,7 @@ def draft(
         exit_code=exit_code,
         message="" if stop_reason is None else str(stop_reason),
         published=published.is_published,
+        late=has_late_pages(opened.journal, opened.late_from),
         sellers=counts.sellers,
         requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
         errors=Errors(dict(crawled.errors.most_common()), crawled.last_error),

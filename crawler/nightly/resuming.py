@@ -58,7 +58,7 @@ def _latest_unfinished(loaded: Loaded, sellers: str | None, now: datetime) -> da
     if Layout(run.data).ledger.exists():
         with Ledger(run.data, only_read=True) as ledger:
             days = ledger.dates()
-    rule = DateRule(now, run.late_after)
+    rule = DateRule.of(run, now)
     if found := rule.unfinished(days, late=run.late, retry_failed=run.retry_failed):
         return found[0].crawl_date
     text = f"nothing to resume under {run.data}: "

@@ -16,7 +16,8 @@ class PastNight:
     """A crawl date, with `--json`'s keys: how its latest run ended, what that left, and what all runs took.
 
     `state` is finished, running or killed; None is what a killed run or an earlier ledger lacks. `credits`
-    holds those of checks. `plausibility` is plausible, odd or implausible, where that is known.
+    holds those of checks. `plausibility` is plausible, odd or implausible, where that is known. `is_late`:
+    some of its rows were received only when its day was over.
     """
 
     crawl_date: str
@@ -32,6 +33,7 @@ class PastNight:
     runs: int
     latest_run: str
     plausibility: str | None = None
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class RunReport:
     message: str = ""
     go_on: str = ""
     published: bool = False
+    late: bool = False
     sellers: dict[str, int] = field(default_factory=dict)
     requests: Requests = field(default_factory=Requests)
     errors: Errors = field(default_factory=Errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from crawler import events
 
@@ -22,6 +22,16 @@ def latest_date(now: datetime) -> date:
 def is_late(began: datetime, now: datetime, late_after: float) -> bool:
     """Whether a date whose first run began then is older than `late_after` hours."""
     return now - began > timedelta(hours=late_after)
+
+
+def late_from(crawl_date: date, began: datetime, zone: tzinfo, late_after: float) -> datetime:
+    """From when on what is received for a crawl date is late: figures of another day than the date says.
+
+    That is `late_after` hours after its first run `began`; where that was only once the day was over in
+    `zone`, the end of the day.
+    """
+    over = datetime.combine(crawl_date + timedelta(days=1), time(), zone).astimezone(UTC)
+    return over if began >= over else began + timedelta(hours=late_after)
 
 
 def stamp(moment: datetime) -> str:

@@ -33,7 +33,7 @@ def digests_of(root: Path, day: date) -> dict[str, str]:
     paths = sorted(
         path for kind in DIGESTED_KINDS for path in parquet_files(Layout(root).snapshot(kind, day))
     )
-    return {path.relative_to(root).as_posix(): _digest_of(path) for path in paths}
+    return {path.relative_to(root).as_posix(): digest_of(path) for path in paths}
 
 
 def keep_digests(data: Path, day: date, run_id: str, digests: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ def settle_digests(data: Path, day: date) -> None:
         listed = read_digests(path, day)
         doubtful = {name: published_file(data, name) for name, digest in listed.items() if " " in digest}
         right = {
-            name: _digest_of(file)
+            name: digest_of(file)
             for name, file in doubtful.items()
             if damage_of(file, listed[name], name) is None
         }
@@ -121,7 +121,7 @@ def damage_of(path: Path, digest: str, name: str) -> str | None:
     try:
         if not path.is_file():
             return f"{name} is missing or is no file"
-        if _digest_of(path) in digest.split():
+        if digest_of(path) in digest.split():
             return None
     except OSError as error:
         return f"{name} cannot be read: {error.strerror or error}"
@@ -167,6 +167,7 @@ def _folder(data: Path, day: date) -> Path:
     return Layout(data).digests / partition_of(day)
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The digest of a file. Raises `OSError`."""
     with path.open("rb") as file:
         return file_digest(file, _ALGORITHM).hexdigest()

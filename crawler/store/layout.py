@@ -6,6 +6,7 @@
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `raw/crawl_date=D/RUN.parquet` | the answers as received, if `output.keep_raw` is set: public | ever |
+| `nights/RUN.parquet` | one row a crawl date that was wanted: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `runs/RUN/series.json` | how it went from second to second: public | as its report |
 | `runs/index.html` | the nights, with links to their pages: public | ever |
@@ -20,6 +21,7 @@
 | `state/journal/D.G.sqlite.held.parquet` | sellers to recheck of a night that is held back | as the journal |
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
+| `state/published/nights.sha256` | digests of `nights/` | ever |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
 | `state/staging/NAME.request`, `NAME.copies/` | what a backup asks a run for, and gets | one backup |
 """
@@ -73,6 +75,8 @@ class Layout:
         self.digests = self.state / "published"
         self.runs = data / "runs"
         self.index = self.runs / "index.html"
+        self.nights = data / "nights"
+        self.nights_digests = self.digests / f"nights{_DIGESTS}"
 
     def journal(self, day: date, generation: int) -> Path:
         """The journal of a date's generation: 1, and one more for each that `--fresh` could not use."""

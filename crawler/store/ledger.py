@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+from crawler.models.night import RunFacts
 from crawler.store import ledger_sql as sql
 from crawler.store.checksums import corrected, row_checksum, with_checksum
 from crawler.store.copying import copy_database
@@ -44,15 +45,16 @@ class Ledger:
     def __exit__(self, *_error: object) -> None:
         self._db.close()
 
-    def begin(self, run_id: str, crawl_date: date, started_at: str) -> None:
-        """Open a run's account."""
+    def begin(self, run_id: str, crawl_date: date, started_at: str, facts: RunFacts | None = None) -> None:
+        """Open a run's account, with what is known of it already."""
         with database_errors(self.path), transaction(self._db) as db:
             db.execute(
                 "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?)",
                 with_checksum((run_id, crawl_date.isoformat(), started_at, 0, None, None)),
             )
             # So that `finish` needs no new room on a full disk.
-            db.execute("INSERT INTO outcome (run_id) VALUES (?)", (run_id,))
+            known = None if facts is None else facts.as_json()
+            db.execute("INSERT INTO outcome (run_id, facts) VALUES (?, ?)", (run_id, known))
 
     def reserve(
         self,
@@ -105,6 +107,11 @@ class Ledger:
             if outcome is not None:
                 db.execute(sql.SET_OUTCOME, {**asdict(outcome), "run_id": run_id})
 
+    def note(self, run_id: str, facts: RunFacts) -> None:
+        """Note what else is known of a run, in the place of what was noted before."""
+        with database_errors(self.path), transaction(self._db) as db:
+            db.execute("UPDATE outcome SET facts = ? WHERE run_id = ?", (facts.as_json(), run_id))
+
     def close(self, crawl_date: date, closed_at: str) -> None:
         """Note that a crawl date is closed; once closed, it keeps its first time."""
         with database_errors(self.path), transaction(self._db) as db:
@@ -144,7 +151,8 @@ class Ledger:
         """All runs, the latest first."""
         with database_errors(self.path):
             rows = self._db.execute(sql.RUNS).fetchall()
-        return [RunRecord(*row[:6], *map(_count_or_none, row[6:])) for row in rows]
+        read = ((*row[:6], *map(_count_or_none, row[6:11]), RunFacts.from_json(row[11])) for row in rows)
+        return [RunRecord(*values) for values in read]
 
     def dates(self) -> list[DateRecord]:
         """Every crawl date with a run, the latest first. Raises `OutputError` where one cannot be read."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from crawler.exit_codes import COMPLETE, SELLERS_FAILED
+from crawler.models.night import NO_FACTS, RunFacts
 
 FINISHED = frozenset({COMPLETE.number, SELLERS_FAILED.number})
 """Exit codes that leave nothing to go on with."""
@@ -30,7 +31,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A past run, with the figures of its `Outcome`; None is what a killed run or an earlier format lacks."""
+    """A past run, with the figures of its `Outcome` and its facts.
+
+    None is what a killed run or an earlier format lacks.
+    """
 
     run_id: str
     crawl_date: str
@@ -43,6 +47,7 @@ class RunRecord:
     complete: int | None = None
     failed: int | None = None
     refused: int | None = None
+    facts: RunFacts = NO_FACTS
 
     @property
     def is_check(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crawler.store.sqlite import Format
 
-FORMAT = 3
+FORMAT = 4
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS lease (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
 CREATE TABLE IF NOT EXISTS outcome (
-    run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER
+    run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER,
+    facts TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed (crawl_date TEXT PRIMARY KEY, closed_at TEXT NOT NULL) WITHOUT ROWID;
 -- format 1 had no leases: a run's credits count for the day on which it began
@@ -36,7 +37,18 @@ _CHECKED_LEASES = """
 ALTER TABLE lease ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE lease SET checksum = row_checksum(run_id, day, credits)
 """
-_UPGRADES = {1: _CHECKED_RUNS, 2: f"{_CHECKED_RUNS};{_CHECKED_LEASES}"}
+# Of format 2 some have outcomes already.
+_FACTS = """
+CREATE TABLE IF NOT EXISTS outcome (
+    run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER
+) WITHOUT ROWID;
+ALTER TABLE outcome ADD COLUMN facts TEXT
+"""
+_UPGRADES = {
+    1: f"{_CHECKED_RUNS};{_FACTS}",
+    2: f"{_CHECKED_RUNS};{_CHECKED_LEASES};{_FACTS}",
+    3: _FACTS,
+}
 DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES)
 
 # Never an earlier day than one that is there: a clock that was set back over a month's border would
@@ -70,7 +82,7 @@ UPDATE outcome
 """
 RUNS = """
 SELECT run_id, crawl_date, started_at, reserved, finished_at, exit_code,
-        rows, sellers, complete, failed, refused
+        rows, sellers, complete, failed, refused, facts
     FROM run LEFT JOIN outcome USING (run_id) ORDER BY run.rowid DESC
 """
 

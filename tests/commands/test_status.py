@@ -22,7 +22,7 @@ from launcher import LAUNCHER
 from crawler.commands.status import status_command
 from crawler.settings.load import load
 from crawler.simulator.server import Simulator, SimulatorOptions
-from crawler.store.layout import Layout, RunFolder
+from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import Outcome
 from crawler.store.lock import hold_lock
@@ -80,6 +80,7 @@ def test_nights_are_a_line_each_with_what_all_their_runs_took(
         "runs": 2,
         "latest_run": "b",
         "plausibility": None,
+        "is_late": False,
     }
     assert (killed["verdict"], killed["state"], killed["rows"], killed["minutes"]) == (
         "killed",
@@ -94,25 +95,22 @@ def test_nights_are_a_line_each_with_what_all_their_runs_took(
     assert printed(capsys, tmp_path, limit=1)[2] == "1 earlier nights are not shown (--limit 2 does)"
 
 
-def test_a_night_says_whether_it_can_be_believed_as_long_as_its_report_is_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reports = {
-        "odd": b'{"plausibility": {"verdict": "odd"}}',
-        "usual": b'{"plausibility": {"verdict": "plausible"}}',
-        "held": b'{"plausibility": {"verdict": "implausible"}}',
-        "cut": b'{"plausibility": {"verdict": "implausible"}}',
-        "unjudged": b'{"plausibility": {"verdict": null}}',
-        "broken": b'{"plausibility": {"ver',
-        "other": b"[]",
+def test_a_night_says_whether_it_can_be_believed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {
+        "odd": '{"verdict": "odd"}',
+        "usual": '{"verdict": "plausible"}',
+        "held": '{"verdict": "implausible"}',
+        "cut": '{"verdict": "implausible"}',
+        "unjudged": "{}",
+        "broken": '{"ver',
+        "other": "[]",
+        "foreign": '{"verdict": 7}',
     }
     codes = {"held": 10, "cut": 130}
     with Ledger(tmp_path) as ledger:
-        for number, (name, content) in enumerate(reports.items()):
+        for number, (name, content) in enumerate(facts.items()):
             add_run(ledger, date(2026, 11, 1 + number), name=name, code=codes.get(name, 0))
-            path = RunFolder(tmp_path, name).report
-            path.parent.mkdir(parents=True)
-            path.write_bytes(content)
+            ledger._db.execute("UPDATE outcome SET facts = ? WHERE run_id = ?", (content, name))
     nights = {night["latest_run"]: night for night in shown(capsys, tmp_path)["nights"]}
     assert {name: night["verdict"] for name, night in nights.items()} == {
         "odd": "complete, odd",
@@ -122,6 +120,7 @@ def test_a_night_says_whether_it_can_be_believed_as_long_as_its_report_is_kept(
         "unjudged": "complete",
         "broken": "complete",
         "other": "complete",
+        "foreign": "complete",
     }
     assert (nights["odd"]["plausibility"], nights["broken"]["plausibility"]) == ("odd", None)
 

@@ -61,7 +61,7 @@ def test_a_date_in_the_future_of_the_api_is_not_published(night: Begin, ahead: f
     report = run(job, source, now, crawl_date, **{"run.qps": "100"})
     assert report.exit_code == 8
     assert "lies in the API's future and is not published" in report.message
-    assert not list(job.data.rglob("*.parquet"))
+    assert not list((job.data / "videos").rglob("*.parquet"))
     assert simulator.stats.requests < 60
     spent = simulator.stats.requests
     with Ledger(job.data) as ledger:

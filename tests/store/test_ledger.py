@@ -378,11 +378,11 @@ def test_reading_an_old_ledger_leaves_it_as_it_is(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = old_ledger(tmp_path)
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 4")
+    db.execute("PRAGMA user_version = 5")
     db.close()
-    with pytest.raises(InputError, match="format 4, this program knows up to 3"):
+    with pytest.raises(InputError, match="format 5, this program knows up to 4"):
         Ledger(tmp_path)
-    assert version_of(path) == 4
+    assert version_of(path) == 5
 
 
 def test_forecast_of_the_month(ledger: Ledger) -> None:

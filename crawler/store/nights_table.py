@@ -1,0 +1,100 @@
+"""The table `nights/`: its columns, how it is read, and how a new one takes the place of the old.
+
+It is one file, in a folder that is exchanged as a whole: a reader finds the old table or the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.store.digests import as_text, damage_of, digest_of
+from crawler.store.failpoints import reached
+from crawler.store.files import fsync_tree, remove, swap_in, write_whole
+from crawler.store.layout import Layout, StagedFolder, parquet_file, parquet_files
+
+NightRow = dict[str, Any]
+"""A row of the table by column; what it lacks is null."""
+
+_MOMENT = pa.timestamp("ms", tz="UTC")
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("crawl_date", pa.date32(), nullable=False),
+    pa.field("outcome", pa.string(), nullable=False),
+    pa.field("verdict", pa.string()),
+    pa.field("late", pa.bool_()),
+    pa.field("closed_at", _MOMENT),
+    pa.field("strategy", pa.string()),
+    pa.field("sort", pa.string()),
+    pa.field("order", pa.string()),
+    pa.field("top", pa.int64()),
+    pa.field("min_value", pa.float64()),
+    pa.field("budget", pa.int64()),
+    pa.field("credits", pa.int64(), nullable=False),
+    pa.field("rows", pa.int64()),
+    *(pa.field(name, pa.int64()) for name in ("sellers", "complete", "partial", "failed", "pending")),
+    pa.field("certain_above", pa.float64()),
+    pa.field("drift", pa.int64()),
+    pa.field("audited", pa.int64()),
+    pa.field("audit_wrong", pa.int64()),
+    pa.field("runs", pa.int64(), nullable=False),
+    pa.field("run_id", pa.string()),
+    pa.field("exit_code", pa.int64()),
+    pa.field("started_at", _MOMENT),
+    pa.field("finished_at", _MOMENT),
+]
+NIGHTS_SCHEMA = pa.schema(_FIELDS)
+"""The columns of `nights/`."""
+
+
+def read_nights(data: Path) -> list[NightRow]:
+    """The rows of the published table; none where there is none, or its content has changed.
+
+    Raises `OSError`, `ValueError` or `pa.ArrowException` where it cannot be read.
+    """
+    rows: list[NightRow] = []
+    for path in parquet_files(Layout(data).nights):
+        if damage_of_nights(data, path) is None:
+            rows += pq.ParquetFile(path).read().to_pylist()
+    return rows
+
+
+def damage_of_nights(data: Path, path: Path) -> str | None:
+    """What is wrong with the table's file, as a sentence; None where nothing is, or no digest was kept.
+
+    Raises `OSError` or `ValueError` where the digests cannot be read.
+    """
+    name = path.relative_to(data).as_posix()
+    digest = _kept_digests(data).get(name)
+    return None if digest is None else damage_of(path, digest, name)
+
+
+def write_nights(data: Path, run_id: str, rows: Sequence[NightRow]) -> None:
+    """Put a table of these rows in place of the published one. Raises `OSError` or `pa.ArrowException`."""
+    staged, live = StagedFolder(data, f"{run_id}-nights"), Layout(data)
+    folder = Layout(staged.folder).nights
+    remove(staged.folder)
+    folder.mkdir(parents=True)
+    path = parquet_file(folder, run_id)
+    table = pa.Table.from_pylist(list(rows), schema=NIGHTS_SCHEMA)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    fsync_tree(staged.folder)
+    reached("nights.staged")
+    published = {file.relative_to(data).as_posix() for file in parquet_files(live.nights)}
+    kept = {name: digest for name, digest in _kept_digests(data).items() if name in published}
+    kept[path.relative_to(staged.folder).as_posix()] = digest_of(path)
+    write_whole(live.nights_digests, as_text(kept).encode(), private=True)
+    reached("nights.digests")
+    swap_in(folder, live.nights)
+    reached("nights.exchanged")
+    remove(staged.folder)
+
+
+def _kept_digests(data: Path) -> dict[str, str]:
+    """The digests of the published table, by its path, and maybe of the one before."""
+    path = Layout(data).nights_digests
+    lines = path.read_text().splitlines() if path.exists() else ()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
