@@ -439,7 +439,7 @@ PAGE_FAILED = LogEvent(
     "page.failed",
     WARNING,
     "cannot write report.html: {reason}",
-    "report.json has all of it; make the page by: crawler report {run}",
+    "report.json has all of it; make the page by: {remake}",
 )
 NIGHTS_FAILED = LogEvent(
     "nights.failed",

@@ -49,6 +49,10 @@ class Commands:
         """Makes changes anew."""
         return self._command("changes", "--rebuild")
 
+    def page(self, run_id: str) -> str:
+        """Makes the page of a run."""
+        return self._command("report", run_id)
+
     def accept(self, crawl_date: date) -> str:
         """Publishes a night that is held back, as it is."""
         return self._command("publish", "--crawl-date", crawl_date.isoformat(), "--accept")

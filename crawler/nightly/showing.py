@@ -43,4 +43,5 @@ def _write_page(opened: Opened, report: RunReport) -> None:
 
         write_pages(night.data, asdict(report), opened.ledger.runs(), night.run.every, night.world.now())
     except Exception as error:  # noqa: BLE001 - a fault of the page is no fault of the night
-        events.PAGE_FAILED(reason=f"{type(error).__name__}: {error}", run=report.run_id).log()
+        remake = night.commands.page(report.run_id)
+        events.PAGE_FAILED(reason=f"{type(error).__name__}: {error}", remake=remake).log()
