@@ -236,6 +236,22 @@ def publish(config: str | None, crawl_date: str, *, accept: bool, **options: Any
 @cli.command()
 @option_of(OPTIONS["run.data"])
 @config_option
+@click.option("--crawl-date", metavar="YYYY-MM-DD", required=True, help="Which date.")
+def rebuild(config: str | None, crawl_date: str, **options: Any) -> int:
+    """Make the files of a published date anew from its answers, which output.keep_raw has kept.
+
+    For when a newer version reads them better, or has more columns, or files were damaged. Sellers whose
+    answers are not kept stay as they are. Nothing is sent, and no key is needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.rebuild import rebuild_command  # noqa: PLC0415 - heavy
+
+    return rebuild_command(loaded.settings, crawl_date)
+
+
+@cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
 @click.option("--crawl-date", metavar="YYYY-MM-DD", help="Which night.  [default: the newest with changes]")
 @click.option(
     "--by",

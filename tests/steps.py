@@ -35,6 +35,8 @@ STEPS = (
 """Every step, in the order in which a run first comes to them."""
 BACKUP_STEPS = ("backup.answered", "backup.copied")
 """The steps of a backup beside a run."""
+REBUILD_STEPS = ("rebuild.read", "rebuild.adopted")
+"""The steps of making a date's files anew from its journal's answers, before it is published."""
 REWRITE_STEPS = (
     "rewrite.synced",
     "rewrite.digests",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -26,12 +27,14 @@ _DEEP_PAGES = 10.0
 _FIGURES = columns_of(SELLER_SCHEMA, "seller_id", "status", "stop_reason", "pages", "videos", "credits")
 _WITH_OTHER = pa.schema([*_FIGURES, SELLER_SCHEMA.field("other_credits")])
 _WITH_STATUS = columns_of(SELLER_SCHEMA, "seller_id", "status")
+_WITH_REASON = columns_of(SELLER_SCHEMA, "status", "stop_reason")
 COMPLETE = pc.field("status") == SellerStatus.COMPLETE.value
 READ = pc.field("pages") > 0
 DEEP: Any = COMPLETE & (pc.field("videos") > PAGE_SIZE)
 """Sellers of which something is saved where they are carried."""
 _FAILED = pc.field("status") == SellerStatus.FAILED.value
 _PENDING = pc.field("status") == SellerStatus.PENDING.value
+_OF_RUN = pa.array([reason.value for reason in [*StopReason][[*StopReason].index(StopReason.BUDGET) :]])
 _ENDED = pa.array([reason.value for reason in StopReason if reason is not StopReason.REPEATED_PAGE])
 
 
@@ -165,6 +168,17 @@ def pending_in(data: Path, day: date) -> pa.Array[Any]:
         except UnreadableError:
             continue
     return pa.concat_arrays(chunks)
+
+
+def stop_reason_in(data: Path, day: date) -> StopReason | None:
+    """Why the run that published a snapshot left sellers unfinished; None where none says so."""
+    for file in SnapshotFiles.published(data, SELLERS, day).each():
+        with suppress(UnreadableError):
+            sellers = file.table(_WITH_REASON)
+            unfinished = sellers.filter(_PENDING | pc.field("stop_reason").isin(_OF_RUN))
+            for reason in pc.unique(column_of(unfinished, "stop_reason")).drop_null().to_pylist():
+                return StopReason(str(reason))
+    return None
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array[Any]:

@@ -20,7 +20,7 @@ from crawler.store.digests import damage_of_published, digests_of
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
-from crawler.store.records import SellerSummary
+from crawler.store.records import Attempt, SellerSummary
 from crawler.store.schema import SELLER_SCHEMA
 
 _NEEDED = columns_of(SELLER_SCHEMA, "seller_id", "status", "stop_reason", "pages", "videos", "credits")
@@ -76,6 +76,18 @@ class PublishedDate:
             yield from SnapshotFiles.published(self.data, SELLERS, self.day).batches(schema, optional)
 
 
+def sellers_of(data: Path, day: date) -> Iterator[SellerSummary]:
+    """Every seller of a published snapshot, as it is there. Raises `UnreadableError`."""
+    optional = frozenset(SELLER_SCHEMA.names) - set(_NEEDED.names)
+    for table in SnapshotFiles.published(data, SELLERS, day).batches(SELLER_SCHEMA, optional):
+        for row in table.to_pylist():
+            seller, _ = _seller(row, day)
+            if row["kept_status"]:
+                reason = None if row["stop_reason"] is None else StopReason(row["stop_reason"])
+                seller = seller._replace(attempt=Attempt(SellerStatus(row["status"]), reason, row["error"]))
+            yield seller
+
+
 @contextmanager
 def _usable(data: Path, day: date) -> Iterator[None]:
     """Raise `InputError` with the way out where a snapshot cannot be read."""
@@ -113,6 +125,7 @@ def _seller(row: dict[str, Any], day: date) -> tuple[SellerSummary, bool]:
         matched=day,
         matched_videos=row["videos"],
         missing=row["pages"] + 1,
+        other_credits=row["other_credits"] or 0,
     )
     return summary, is_final
 

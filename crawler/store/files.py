@@ -169,6 +169,17 @@ def replace_volatile(path: Path, content: bytes) -> None:
     new.replace(path)
 
 
+def link_if_there(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the file system has none; nothing where it is not there."""
+    with suppress(FileNotFoundError):
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copy2(source, target)
+
+
 def swap_in(staged: Path, live: Path) -> None:
     """Put the folder `staged` in the place of `live`; what was live is then at `staged`, or gone.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from zlib import crc32
 
 import pyarrow as pa
@@ -90,15 +90,9 @@ class Journal(JournalDatabase):
                 begin += size
             last = body[0]
 
-    def shown_pages(self, seqs: pa.Array[Any]) -> pa.Array[Any]:
-        """Whether each page of some, by their numbers, is of its seller's published crawl. They ascend."""
-        numbers: list[Any] = seqs.to_pylist()
-        span = {"first": numbers[0], "last": numbers[-1]}
-        sellers = dict(self.connection.execute(sql.PAGES_BETWEEN, span).fetchall())
-        if self.previous.has_renewed:
-            is_shown = self.previous.is_shown
-            sellers = {number: seller for number, seller in sellers.items() if is_shown(seller, number)}
-        return pa.array([number in sellers for number in numbers], pa.bool_())
+    def pages_between(self, first: int, last: int) -> dict[int, str]:
+        """The seller of each page that is known between two numbers, by its number."""
+        return dict(self.connection.execute(sql.PAGES_BETWEEN, {"first": first, "last": last}).fetchall())
 
     def adopt(self, segment: Segment) -> None:
         """Let a durable segment take the place of its pages' bodies."""

@@ -193,8 +193,10 @@ REPLACE_PREVIOUS = (
 )
 
 TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 1, 0, :status, :stop_reason,
-    :pages, :credits, :error, :first_crawled_at, :last_crawled_at, :run_id, :rows, 0, NULL, :overlap,
+    :pages, :own_credits, :error, :first_crawled_at, :last_crawled_at, :run_id, :rows, 0, NULL, :overlap,
     :drift, :source, :matched_videos, 0)"""
+READ_SPAN = "SELECT count(*), min(received_at), max(received_at) FROM page WHERE seller_id = ?"
+DELETE_PAGES_OF_SNAPSHOT = "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM former)"
 
 # Follows each change of that table.
 SET_PREVIOUS_CHECKSUMS = """UPDATE former SET checksum = row_checksum(
@@ -210,6 +212,7 @@ COUNT_PREVIOUS_PAGES = """UPDATE former SET status = 'partial', stop_reason = NU
 INSERT_PAGE = f"INSERT INTO page VALUES ({', '.join('?' * 16)})"
 INSERT_BODY = "INSERT INTO body VALUES (?, ?, ?, ?, ?)"
 INSERT_SEGMENT = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?)"
+DELETE_SEGMENT = "DELETE FROM segment WHERE name = ?"
 DELETE_BODIES = "DELETE FROM body WHERE seq <= ?"
 SEGMENTS = "SELECT name, first_seq, last_seq, rejected, pieces FROM segment ORDER BY last_seq"
 LAST_SEGMENT = "SELECT coalesce(max(last_seq), 0) FROM segment"

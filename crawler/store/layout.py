@@ -123,6 +123,7 @@ class StagedFolder:
 
     `aside` holds rows that wait to be written, `merged` segments that were merged, `announced` empty files
     for regions that are new, `withdrawn` the changes that were published, `withdrawn_raw` the answers.
+    Below `read_anew` lies the journal that is made of kept answers.
     """
 
     def __init__(self, data: Path, name: str) -> None:
@@ -132,6 +133,7 @@ class StagedFolder:
         self.announced = self.folder / "announced"
         self.withdrawn = self.folder / "withdrawn"
         self.withdrawn_raw = self.folder / "withdrawn-raw"
+        self.read_anew = Layout(self.folder)
 
     def snapshot(self, kind: str, day: date) -> Path:
         """The folder of one of `DIGESTED_KINDS` that is to be exchanged for the published ones."""

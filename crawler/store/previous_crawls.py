@@ -97,10 +97,8 @@ class PreviousCrawls:
         Each comes with whether it is final: it needs no further page. `source` is the snapshot's date.
         """
         with self._database.changing() as db:
-            of_all = {"batch": TAKEN_BATCH, "source": source.isoformat()}
             for seller, is_final in sellers:
-                db.execute(sql.TAKE_OVER, {**seller._asdict(), **of_all, "final": is_final})
-                db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
+                take_over(db, seller, source, is_final=is_final)
             db.execute(sql.SET_PREVIOUS_CHECKSUMS)
             self._database.set_meta(facts)
 
@@ -128,6 +126,15 @@ class PreviousCrawls:
         begun, after = self._database.connection.execute(sql.SHOWN_RANGE, {"id": seller_id}).fetchone()
         begun = begun or 0
         return last_seq > begun if after is None else after < last_seq <= begun
+
+
+def take_over(db: sqlite3.Connection, seller: SellerSummary, source: date, *, is_final: bool) -> None:
+    """Know, in a transaction that is open, a seller of a snapshot; checksums are to be set after it."""
+    batch = TAKEN_BATCH if seller.attempt is None else FAILED_BATCH
+    known = {"batch": batch, "source": source.isoformat(), "final": is_final}
+    own_credits = seller.credits - seller.other_credits
+    db.execute(sql.TAKE_OVER, {**seller._asdict(), **known, "own_credits": own_credits})
+    db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
 
 
 def _list(db: sqlite3.Connection, sellers: Iterable[pa.Array[Any]]) -> None:

@@ -29,7 +29,7 @@ from crawler.store.layout import (
     parquet_files,
 )
 from crawler.store.parts import CarriedRows
-from crawler.store.raw_pages import publish_pages
+from crawler.store.raw_pages import publish_pages, published_raw
 from crawler.store.schema import VIDEO_SCHEMA
 from crawler.store.segment_file import damage_of, reject_files
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan, build_files
@@ -95,7 +95,7 @@ def _stage(
         raise HeldBackError(counts, reviewed)
     counts.changes, counts.warnings = dict(reviewed.changes), [*reviewed.warnings]
     raw = parquet_file(staged.snapshot(RAW, plan.crawl_date), plan.run_id)
-    counts.raw_damages = publish_pages(journal, raw, Layout(plan.data).snapshot(RAW, plan.crawl_date))
+    counts.raw_damages = publish_pages(journal, raw, published_raw(plan.data, plan.crawl_date))
     shutil.rmtree(staged.aside)
     reached("publish.staged")
     fsync_tree(staged.folder)

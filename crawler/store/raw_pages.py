@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from crawler.store.checksums import page_checksum
 from crawler.store.files import fsync, make_private_file
 from crawler.store.journal import Journal
-from crawler.store.layout import JournalFiles, parquet_files, segment_pages
+from crawler.store.layout import RAW, JournalFiles, Layout, parquet_files, segment_pages
 from crawler.store.records import StoredPage, blocks
 
 _GROUP_BYTES = 1 << 20
@@ -43,11 +44,11 @@ def write_pages(folder: Path, name: str, pages: Iterable[StoredPage]) -> None:
     fsync(path)
 
 
-def publish_pages(journal: Journal, path: Path, published: Path) -> list[str]:
+def publish_pages(journal: Journal, path: Path, published: Sequence[Path]) -> list[str]:
     """Write the raw pages of a date's snapshot to one file, if there are any; returns what is lost of them.
 
     They are those of the crawls that the journal publishes, as far as they were kept. For sellers whose rows
-    come from the published snapshot, they are taken from the folder `published`.
+    come from the published snapshot, they are taken from the files `published`.
     """
     lost: list[str] = []
     tables = (table for table in _shown(journal, published, lost) if len(table))
@@ -60,6 +61,11 @@ def publish_pages(journal: Journal, path: Path, published: Path) -> list[str]:
         for table in tables:
             file.write_table(table)
     return lost
+
+
+def published_raw(data: Path, day: date) -> list[Path]:
+    """The files of a date's raw pages."""
+    return parquet_files(Layout(data).snapshot(RAW, day))
 
 
 def pages_of_journal(journal: Journal, name: str, lost: list[str]) -> Iterator[pa.Table]:
@@ -108,18 +114,27 @@ def _intact_group(file: pq.ParquetFile, number: int, schema: pa.Schema) -> pa.Ta
     return rows if all(intact) else rows.filter(pa.array(intact, pa.bool_()))
 
 
-def _shown(journal: Journal, published: Path, lost: list[str]) -> Iterator[pa.Table]:
+def _shown(journal: Journal, published: Sequence[Path], lost: list[str]) -> Iterator[pa.Table]:
     """The raw pages of what is published, some at a time; those of an earlier snapshot are older."""
     taken_over = [c.seller.seller_id for c, _ in journal.previous.all() if c.seller.is_published]
     if taken_over:
         ids = pa.array(taken_over, pa.string())
-        for path in parquet_files(published):
+        for path in published:
             for rows in intact_pages(path, lost):
                 yield rows.filter(pc.is_in(rows["seller_id"], value_set=ids))
     for segment in journal.segments():
         for rows in pages_of_journal(journal, segment.name, lost):
-            seqs = rows["seq"].combine_chunks()
-            yield rows.filter(journal.shown_pages(seqs)).select(RAW_SCHEMA.names)
+            if len(rows):
+                yield rows.filter(_are_shown(journal, rows["seq"].to_pylist())).select(RAW_SCHEMA.names)
+
+
+def _are_shown(journal: Journal, numbers: list[Any]) -> pa.Array[Any]:
+    """Whether each page, by its number, is of the crawl of its seller that is published; they ascend."""
+    sellers = journal.pages_between(numbers[0], numbers[-1])
+    if journal.previous.has_renewed:
+        is_shown = journal.previous.is_shown
+        sellers = {number: seller for number, seller in sellers.items() if is_shown(seller, number)}
+    return pa.array([number in sellers for number in numbers], pa.bool_())
 
 
 def _table(pages: list[StoredPage]) -> pa.Table:
@@ -132,6 +147,13 @@ def _table(pages: list[StoredPage]) -> pa.Table:
 
 def _written(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     repeated: Any = ["seller_id", "run_id"]
+    # Of answers they would be whole ones.
+    with_statistics: Any = [name for name in schema.names if name != "answer"]
     return pq.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=repeated, write_page_checksum=True
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=repeated,
+        write_statistics=with_statistics,
+        write_page_checksum=True,
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,12 +22,19 @@ from crawler.store.checksums import (
     with_bit_flipped_back,
     with_checksum,
 )
-from crawler.store.files import fsync, make_private_folder, output_errors
+from crawler.store.files import fsync, link_if_there, make_private_folder, output_errors
 from crawler.store.journal import Journal, add_costs, body_row, decompressed
 from crawler.store.layout import JournalFiles, segment_pages
 from crawler.store.records import Segment
 from crawler.store.schema import SEGMENT_SCHEMA
-from crawler.store.segment_file import intact_batches, intact_lines, is_intact, write_segment
+from crawler.store.segment_file import (
+    free_segment_name,
+    intact_batches,
+    intact_lines,
+    is_intact,
+    page_of_line,
+    write_segment,
+)
 from crawler.store.sqlite import damaged as database_damaged
 from crawler.store.sqlite import database_errors, transaction
 
@@ -239,7 +244,7 @@ def _incomplete(folder: Path, segment: Segment, pages: list[_Page]) -> list[_Pag
     for batch in intact_batches(folder, segment):
         keys: Any = zip(batch["seller_id"].to_pylist(), batch["page_num"].to_pylist(), strict=True)
         found.update(keys)
-    found.update(map(_page_of, intact_lines(folder, segment)))
+    found.update(map(page_of_line, intact_lines(folder, segment)))
     return [page for page in pages if found[page.key] != expected[page.key]]
 
 
@@ -247,23 +252,16 @@ def _rebuilt(damage: _Damage, segment: Segment, pages: list[_Page]) -> Segment:
     """Write what is intact of a segment to a new one."""
     folder = damage.folder
     make_private_folder(folder)
-    taken = {path.stem for path in folder.iterdir()} | {known.name for known in damage.journal.segments()}
-    name = next(n for n in (f"{segment.last_seq:012}-{number}" for number in count(1)) if n not in taken)
+    name = free_segment_name(damage.journal, segment)
     kept = {page.seq: page.key for page in pages if page.seq not in damage.pages}
     keys, seqs = set(kept.values()), pa.array(list(kept), pa.int64())
-    lines = [line for line in intact_lines(folder, segment) if _page_of(line) in keys]
+    lines = [line for line in intact_lines(folder, segment) if page_of_line(line) in keys]
     tables = (pa.Table.from_batches([batch]) for batch in intact_batches(folder, segment))
     rows = ((table.filter(pc.is_in(table["seq"], value_set=seqs)), list[bytes]()) for table in tables)
     rejected, pieces = write_segment(folder, name, chain(rows, [(SEGMENT_SCHEMA.empty_table(), lines)]))
-    with suppress(FileNotFoundError):
-        os.link(segment_pages(folder, segment.name), segment_pages(folder, name))
+    link_if_there(segment_pages(folder, segment.name), segment_pages(folder, name))
     fsync(folder)
     return Segment(name, segment.first_seq, segment.last_seq, rejected, pieces)
-
-
-def _page_of(line: bytes) -> tuple[str, int]:
-    reject = orjson.loads(line)
-    return reject["seller_id"], reject["page_num"]
 
 
 def _check_bodies(damage: _Damage) -> dict[int, tuple[Any, ...] | None]:

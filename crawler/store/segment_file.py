@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EIO
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Any, BinaryIO
 from zlib import adler32, crc32
@@ -91,6 +91,19 @@ def _written(path: Path) -> Iterator[tuple[Callable[[pa.Table], None], list[int]
                 ends.append(file.tell())
 
         yield write, ends
+
+
+def free_segment_name(journal: Journal, segment: Segment) -> str:
+    """A name for a segment that takes another one's place, which no file and no segment has."""
+    folder = JournalFiles(journal.path).segments
+    taken = {path.stem for path in folder.iterdir()} | {known.name for known in journal.segments()}
+    return next(n for n in (f"{segment.last_seq:012}-{number}" for number in count(1)) if n not in taken)
+
+
+def page_of_line(line: bytes) -> tuple[str, int]:
+    """The seller and the number of the page that a reject came on."""
+    reject = orjson.loads(line)
+    return reject["seller_id"], reject["page_num"]
 
 
 def reject_files(journal: Journal) -> list[tuple[Segment, Path]]:

@@ -61,7 +61,7 @@ class SegmentWriter:
         self._bytes = 0
         self._begun: tuple[list[StoredPage], Future[Segment]] | None = None
         self.repairs = repair(journal)
-        self._remove_strays()
+        self.remove_strays()
         self._take(journal.waiting())
 
     def write(self, records: Iterable[Record]) -> None:
@@ -125,7 +125,7 @@ class SegmentWriter:
         name = f"{last_seq:012}"
         with output_errors(f"a segment below {folder}"):
             make_private_folder(folder)
-            rejected, pieces = write_segment(folder, name, self._read(pages))
+            rejected, pieces = write_segment(folder, name, self.read(pages))
             if self._keeps_raw:
                 write_pages(folder, name, pages)
             fsync(folder)
@@ -134,8 +134,8 @@ class SegmentWriter:
         pa.default_memory_pool().release_unused()
         return Segment(name, first_seq, last_seq, rejected, pieces)
 
-    def _remove_strays(self) -> None:
-        """Remove files that a crash left before the journal knew of them."""
+    def remove_strays(self) -> None:
+        """Remove files that the journal does not know: of a crash, or of segments that were replaced."""
         known = {segment.name for segment in self.journal.segments()}
         folder = JournalFiles(self.journal.path).segments
         with output_errors(str(folder)):
@@ -143,7 +143,7 @@ class SegmentWriter:
                 if path.stem not in known and path.is_file():
                     path.unlink()
 
-    def _read(self, pages: list[StoredPage]) -> Iterator[tuple[pa.Table, list[bytes]]]:
+    def read(self, pages: list[StoredPage]) -> Iterator[tuple[pa.Table, list[bytes]]]:
         """The rows of some pages by seller, with lines that describe those which could not be kept."""
         # Pages are sorted rather than rows: there are fewer, and they are not copied.
         for block in blocks(sorted(pages, key=attrgetter("seller_id")), _BLOCK_BYTES, _BLOCK_PAGES):
