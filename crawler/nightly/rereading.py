@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from crawler.history.reader import UnreadableError, published_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import CrawlerError, ImplausibleError, InputError, OutputError
 from crawler.nightly.folders import check_room, open_folder
+from crawler.nightly.nights import write_nights_of
 from crawler.nightly.replace_guard import ReplaceGuard, build
 from crawler.nightly.shell import Commands
 from crawler.nightly.suspicion import why_held
@@ -24,6 +25,7 @@ from crawler.options import Settings
 from crawler.sellers.listing import missing
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout, StagedFolder
+from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard
 from crawler.store.publishing import clean_staging
 from crawler.store.segments import SegmentWriter
@@ -58,10 +60,21 @@ def make_anew(settings: Settings, crawl_date: date, world: World) -> MadeAnew:
                 f"nothing is published for {crawl_date} under {data}: there is nothing to rebuild"
             )
         made = _Rebuild(settings, world, crawl_date, run_id, guard).run()
+        _note_rows(settings, crawl_date, made.rows, run_id, world)
         if days := outdated_dates(data, run_id):
             made.notes.append(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=Commands(data, []).rebuild()))
         clean_staging(data)
     return made
+
+
+def _note_rows(settings: Settings, day: date, rows: int, run_id: str, world: World) -> None:
+    """Note how many rows are published now, if a ledger knows the date, and write the table of all nights."""
+    if not Layout(settings.run.data).ledger.exists():
+        return
+    with Ledger(settings.run.data) as ledger:
+        if (known := ledger.date(day)) is not None:
+            ledger.note(known.latest.run_id, replace(known.latest.facts, published_rows=rows))
+            write_nights_of(settings.run, ledger, run_id, world.now())
 
 
 @dataclass(frozen=True, slots=True)
