@@ -315,6 +315,21 @@ def gc(config: str | None, *, is_dry: bool, as_json: bool, **options: Any) -> in
 
 
 @cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
+def upgrade(config: str | None, **options: Any) -> int:
+    """Give each night of videos/ one file, with the region as a column, in the place of region folders.
+
+    Each new file is compared row by row with those that it replaces; all are put in place together, or
+    none. Nothing is sent, and no key is needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.upgrade import upgrade_command  # noqa: PLC0415 - heavy
+
+    return upgrade_command(loaded.settings)
+
+
+@cli.command()
 @click.argument("target", metavar="DIR", type=_folder)
 @option_of(OPTIONS["run.data"])
 @config_option

@@ -358,6 +358,13 @@ RECHECK_CHANGED = LogEvent(
     "{changed} of {canaries} canaries are answered otherwise than before",
     "{sellers} further sellers that made the night implausible are asked again",
 )
+REGION_FOLDERS_KEPT = LogEvent(
+    "region_folders.kept",
+    INFO,
+    "the nights of this data folder have region folders, as earlier versions made them",
+    "tonight has them too; one file a night is read several times as fast, and is made of all nights by: "
+    "{upgrade}",
+)
 SNAPSHOT_KEPT = LogEvent(
     "snapshot.kept",
     WARNING,

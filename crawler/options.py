@@ -102,7 +102,9 @@ class Number:
 class Text:
     """Text of a certain form."""
 
-    form: Literal["address", "file", "folder", "column", "zone", "date", "hook", "template", "words", "codes"]
+    form: Literal[
+        "address", "file", "folder", "column", "zone", "date", "hook", "template", "words", "codes", "keys"
+    ]
     allowed: str
     metavar: str = ""
 
@@ -438,7 +440,17 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
-    """What is published beside the rows."""
+    """The form of what is published, and what is published beside the rows."""
+
+    partition_by: tuple[str, ...] = _setting(
+        ("crawl_date",),
+        Text("keys", '["crawl_date"] or ["crawl_date", "region"]'),
+        "Folders of videos/ in a new data folder: one a night, region being a column, or further ones in it, "
+        "one a region",
+        example='["crawl_date", "region"]',
+        more="A data folder keeps the form that it has; `crawler upgrade` gives up the region folders.",
+        **_LOCAL,
+    )
 
     keep_raw: bool = _switch("", "Keep the answers too, in raw/: a date's files can be made anew from them")
 

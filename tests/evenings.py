@@ -37,10 +37,18 @@ def crawl(folder: Path, ids: list[str], day: int, *options: str, code: int = 0) 
         return {**report, "served": simulator.stats.requests}
 
 
+def ask_for_region_folders(folder: Path) -> Path:
+    """Write settings by which further nights have region folders; returns the file of them."""
+    path = folder / "config" / "crawler.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('[output]\npartition_by = ["crawl_date", "region"]\n')
+    return path
+
+
 def rows_of(folder: Path, day: int) -> list[dict[str, Any]]:
     paths = sorted((folder / "data" / "videos" / f"crawl_date={on(day)}").rglob("*.parquet"))
     return [
-        {**row, "region": path.parent.name}
+        {"region": path.parent.name, **row}
         for path in paths
         for row in pq.ParquetFile(path).read().to_pylist()
     ]
@@ -52,7 +60,7 @@ def sellers_of(folder: Path, day: int) -> dict[str, dict[str, Any]]:
 
 
 def values(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
-    own = ("crawled_at", "run_id", "request_id", "carried_from")
+    own = ("crawled_at", "run_id", "request_id", "carried_from", "snapshot_date", "late")
     return {(r["seller_id"], r["video_id"]): {k: v for k, v in r.items() if k not in own} for r in rows}
 
 

@@ -33,6 +33,8 @@ STEPS = (
     "nights.exchanged",
 )
 """Every step, in the order in which a run first comes to them."""
+UPGRADE_STEPS = ("upgrade.night", "upgrade.built", "upgrade.digests", "upgrade.exchanged")
+"""The steps of giving nights one file each."""
 BACKUP_STEPS = ("backup.answered", "backup.copied")
 """The steps of a backup beside a run."""
 REBUILD_STEPS = ("rebuild.read", "rebuild.adopted")

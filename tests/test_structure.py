@@ -21,6 +21,7 @@ BEYOND_THE_LIMIT = {
     "api/client.py": "knows all errors that the wire raises, and all that the engine reads",
     "api/answers.py": "turns every answer that there is into a page or an error",
     "cli.py": WIRING,
+    "commands/check.py": "looks at everything that a night needs",
     "commands/status.py": "prints what the ledger, the lock and the budget know",
     "engine/gates.py Gates": STATES,
     "engine/pace.py Pace": STATES,

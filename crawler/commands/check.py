@@ -16,6 +16,7 @@ from typing import TypeVar
 from crawler.api.proxies import proxy_for
 from crawler.models.errors import CrawlerError, DataLockedError, InputError
 from crawler.nightly.dates import require_reached
+from crawler.nightly.folders import require_form
 from crawler.nightly.shell import quoted
 from crawler.notify.messages import read_template
 from crawler.options import OPTIONS, Settings, value_of
@@ -69,6 +70,7 @@ def check_command(
     _look_at_command(settings.notify.command, found)
     _look_at_textfile(settings.metrics.textfile, found)
     _look_at_folder(settings.run.data, found)
+    found.tried(lambda: require_form(settings))
     _look_at_disk(settings, found)
     is_locked = _is_locked(settings.run.data, found)
     if sellers is not None:

@@ -105,7 +105,7 @@ def _suggest_queries(data: Path) -> None:
     """Commands that show the dataset, each with a reader that is installed here."""
     # In double quotes, so that the shell can take all of it in single ones.
     videos = json.dumps(str(data / "videos"), ensure_ascii=False)
-    files = json.dumps(str(data / "videos" / "*" / "*" / "*.parquet"), ensure_ascii=False)
+    files = json.dumps(str(data / "videos" / "**" / "*.parquet"), ensure_ascii=False)
     queries = {
         "pyarrow": f'import pyarrow.dataset as ds; print(ds.dataset({videos}, partitioning="hive").head(3))',
         "duckdb": f"import duckdb; print(duckdb.read_parquet({files}, hive_partitioning=True))",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crawler.models.duration import shown_duration
 from crawler.models.errors import CrawlerError
-from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files
+from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files, run_of
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import RunRecord
 
@@ -63,7 +63,7 @@ def _newest(data: Path) -> _Newest | None:
     for day, folder in sorted(dated_folders(data, SELLERS), reverse=True):
         files = parquet_files(folder)
         if files:
-            return _Newest(day, _crawled_until(data, day, files[-1].stem))
+            return _Newest(day, _crawled_until(data, day, run_of(files[-1])))
     return None
 
 

@@ -14,17 +14,26 @@ import pyarrow.compute as pc
 
 from crawler.history.carrying import COMPARED, joined
 from crawler.history.pins import Pin, intact_files
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
+from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of
+from crawler.history.yardsticks import one_chunk
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.digests import damage_of, stamp_of
 from crawler.store.journal import Journal
-from crawler.store.layout import REGION_KEY, SELLERS, VIDEOS, JournalFiles, Layout, parquet_files
+from crawler.store.layout import SELLERS, VIDEOS, JournalFiles, Layout, parquet_files
 from crawler.store.parts import Audit, by_source, rows_by_seller
 from crawler.store.records import SellerSummary
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, SELLER_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import (
+    REGION,
+    REGION_FILE_SCHEMA,
+    SEGMENT_SCHEMA,
+    SELLER_SCHEMA,
+    VIDEO_SCHEMA,
+    region_folder,
+)
 
 _SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
+_CARRIED_ROWS = pa.schema([*REGION_FILE_SCHEMA, pa.field(REGION, FEW_TEXTS)])
 _CARRIED = columns_of(SELLER_SCHEMA, "seller_id", "carried")
 
 
@@ -169,17 +178,19 @@ def _segment_rows(
 
     Without `carried` they keep the date that they have.
     """
-    folder = file.paths[0].parent.name
-    region = folder if folder.startswith(REGION_KEY) else NO_REGION
-    place = VIDEO_SCHEMA.get_field_index("carried_from")
-    for read in file.rows_of(_sorted(sellers)):
+    place = _CARRIED_ROWS.get_field_index("carried_from")
+    for read in file.rows_of(_sorted(sellers), _CARRIED_ROWS):
         rows = read
         if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
         if carried:
             crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
-            rows = rows.set_column(place, VIDEO_SCHEMA.field(place), crawled_for)
-        for name, value in (("folder", region), ("seq", 0)):
-            field = SEGMENT_SCHEMA.field(name)
-            rows = rows.append_column(field, pa.repeat(pa.scalar(value, field.type), len(rows)))
-        yield rows
+            rows = rows.set_column(place, _CARRIED_ROWS.field(place), crawled_for)
+        regions: Any = one_chunk(rows[REGION])
+        folders = pa.array(map(region_folder, regions.dictionary.to_pylist()), pa.string())
+        own: dict[str, Any] = {
+            "folder": pc.coalesce(folders.take(regions.indices), pa.scalar(region_folder(None))),
+            "seq": pa.repeat(pa.scalar(0, pa.int64()), len(rows)),
+        }
+        columns = [own[name] if name in own else rows[name] for name in SEGMENT_SCHEMA.names]
+        yield pa.Table.from_arrays(columns, schema=SEGMENT_SCHEMA)

@@ -16,14 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.history.footers import column_number
-from crawler.history.reader import SnapshotFiles, reading, require_file
-from crawler.store.schema import region_of
+from crawler.history.reader import SnapshotFiles, columns_to_read, conformed, reading, require_file
 
 _BATCH_ROWS = 8192
 _BUFFER_BYTES = 32 * 1024
-FEW_TEXTS = pa.dictionary(pa.int32(), pa.string())
-"""The type of a column of texts of which there are few: only their numbers are copied from row to row."""
-_REGION = "region"
 
 
 class _Group(NamedTuple):
@@ -47,15 +43,15 @@ class SellerCursor:
     """The rows of a snapshot by ranges of sellers, each range above the one before; a file is read once.
 
     The files must be sorted by `seller_id`, but for rows without a value in the column `valid`, which are
-    left out. The column `region` is taken from a file's folder where the file does not have it. Memory holds
-    a batch of each file. Raises `UnreadableError` where a file is missing, damaged, foreign or not sorted.
+    left out. Memory holds a batch of each file. Raises `UnreadableError` where a file is missing, damaged,
+    foreign or not sorted.
     """
 
     def __init__(
         self, files: SnapshotFiles, schema: pa.Schema, optional: frozenset[str], valid: str = "seller_id"
     ) -> None:
         self._schema = schema
-        wanted = _Wanted(schema, optional | {_REGION}, valid)
+        wanted = _Wanted(schema, optional, valid)
         self._files = [_FileCursor(path, wanted) for path in files.paths]
 
     def __len__(self) -> int:
@@ -156,17 +152,13 @@ class _FileCursor:
                 table = table.filter(pc.is_valid(table[self._wanted.valid]))
             if len(table):
                 self._require_sorted(table["seller_id"].combine_chunks())
-                return self._conformed(table)
+                return conformed(table, self._wanted.schema, self._path)
         return None
 
     def _opened(self, group: _Group) -> Iterator[pa.RecordBatch]:
         """The batches of a group from the place that was reached in it."""
         file = self._parquet()
-        there = set(file.schema_arrow.names)
-        names = [name for name in self._wanted.schema.names if name in there]
-        missing = set(self._wanted.schema.names) - set(names) - self._wanted.optional
-        if missing:
-            raise LookupError(f"it has no column {', '.join(sorted(missing))}")
+        names = columns_to_read(file, self._wanted.schema, self._wanted.optional)
         passed = self._offset
         for batch in file.iter_batches(
             _BATCH_ROWS, row_groups=[group.number], columns=names, use_threads=False
@@ -180,20 +172,6 @@ class _FileCursor:
         if ids[0].as_py() < self._last or ids.null_count or pc.all(ascending).as_py() is False:
             raise LookupError("its rows are not sorted by seller_id")
         self._last = ids[-1].as_py()
-
-    def _conformed(self, rows: pa.Table) -> pa.Table:
-        """The rows with the columns of the schema."""
-        there = set(rows.column_names)
-        columns: list[Any] = []
-        for field in self._wanted.schema:
-            if field.name not in there:
-                is_region = field.name == _REGION
-                value = region_of(self._path.parent.name) if is_region else None
-                column = _repeated(value, field.type, len(rows))
-            else:
-                column = _as(field.type, rows[field.name])
-            columns.append(column)
-        return pa.Table.from_arrays(columns, schema=self._wanted.schema)
 
     def _groups_of(self) -> list[_Group]:
         if self._groups is None:
@@ -220,19 +198,6 @@ class _FileCursor:
 
     def _stop_group(self) -> None:
         self._batches = None
-
-
-def _as(kind: Any, column: Any) -> Any:
-    if column.type == kind:
-        return column
-    return column.dictionary_encode() if kind == FEW_TEXTS else column.cast(kind)
-
-
-def _repeated(value: str | None, kind: Any, count: int) -> Any:
-    """A column with one value."""
-    if kind != FEW_TEXTS or value is None:
-        return pa.nulls(count, kind)
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([value]))
 
 
 def _place(ids: pa.Array[Any], seller_id: str, *, after: bool) -> int:

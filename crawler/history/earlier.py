@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.history.cursor import FEW_TEXTS, SellerCursor
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
+from crawler.history.cursor import SellerCursor
+from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
-from crawler.store.layout import SELLERS, VIDEOS
+from crawler.store.layout import SELLERS, VIDEOS, run_of
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
 READING_SCHEMA = columns_of(
@@ -140,7 +140,7 @@ def earlier_snapshots(
         open_files += len(videos.paths) + len(sellers.paths)
         keys = SellerCursor(videos, columns_of(VIDEO_SCHEMA, "seller_id", "video_id"), frozenset())
         cursors = reading_cursor(sellers), observation_cursor(videos), keys
-        run_id = sellers.paths[0].stem
+        run_id = run_of(sellers.paths[0])
         is_kept_open = open_files <= _MAX_OPEN_FILES
         snapshots.append(EarlierSnapshot(other, run_id, sorting, first, last, is_kept_open, *cursors))
     return snapshots

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crawler.history.reader import SnapshotFiles, columns_of, reading
+from crawler.history.reader import SnapshotFiles, columns_of, is_in_region_folder, reading
 from crawler.history.yardsticks import one_chunk
 from crawler.models.api import API_COLUMNS
 from crawler.rules.plausibility import REGION, Share
@@ -20,7 +20,7 @@ from crawler.store.schema import VIDEO_SCHEMA, region_of
 _MAX_FIELDS = 100
 _SAMPLED = 200
 _EXTRA = columns_of(VIDEO_SCHEMA, "extra")
-_FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id", REGION)]
+_FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id")]
 """The columns of the files of which nulls are counted."""
 
 
@@ -37,23 +37,20 @@ def nulls_by_column(videos: SnapshotFiles) -> dict[str, Share]:
                 if column.path_in_schema in _FILLED and column.statistics is not None:
                     nulls[column.path_in_schema] += column.statistics.null_count or 0
                     rows[column.path_in_schema] += group.num_rows
-        # It is no column of the files, but their folder.
-        rows[REGION] += metadata.num_rows
-        nulls[REGION] += metadata.num_rows if region_of(path.parent.name) is None else 0
-    return {name: Share(nulls[name], rows[name]) for name in (*_FILLED, REGION) if rows[name]}
+        if is_in_region_folder(path):
+            rows[REGION] += metadata.num_rows
+            nulls[REGION] += metadata.num_rows if region_of(path.parent.name) is None else 0
+    return {name: Share(nulls[name], rows[name]) for name in _FILLED if rows[name]}
 
 
 def sellers_with_nulls(videos: SnapshotFiles, names: Collection[str]) -> Iterator[pa.Array[Any]]:
     """The sellers of which a row has a null in one of these columns."""
     columns = [name for name in _FILLED if name in names]
-    without_region = REGION in names
-    for path, file in zip(videos.paths, videos.each(), strict=True):
-        is_all = without_region and region_of(path.parent.name) is None
-        for rows in file.batches(columns_of(VIDEO_SCHEMA, "seller_id", *columns)):
-            is_hit: Any = pa.repeat(pa.scalar(is_all), rows.num_rows)
-            for name in columns:
-                is_hit = pc.or_(is_hit, pc.is_null(rows[name]))
-            yield one_chunk(rows["seller_id"].filter(is_hit)).unique()
+    for rows in videos.batches(columns_of(VIDEO_SCHEMA, "seller_id", *columns)):
+        is_hit: Any = pa.repeat(pa.scalar(False), rows.num_rows)
+        for name in columns:
+            is_hit = pc.or_(is_hit, pc.is_null(rows[name]))
+        yield one_chunk(rows["seller_id"].filter(is_hit)).unique()
 
 
 def unknown_fields(videos: SnapshotFiles) -> frozenset[str]:

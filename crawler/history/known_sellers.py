@@ -18,12 +18,11 @@ from crawler.history.carrying import FIRST_PAGE_SCHEMA, first_pages
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.rules.canaries import Canary
 from crawler.store.layout import SELLERS, VIDEOS
-from crawler.store.parts import rows_by_seller
-from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA, region_of
+from crawler.store.schema import REGION, SELLER_SCHEMA, VIDEO_SCHEMA
 
 _NIGHTS = 7
 _READ = columns_of(SELLER_SCHEMA, "seller_id", "pages", "videos", "last_crawled_at")
-_IDS = columns_of(VIDEO_SCHEMA, "seller_id")
+_REGIONS = columns_of(VIDEO_SCHEMA, "seller_id", REGION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +79,8 @@ class KnownSellers:
     def _regions(self, day: date, ids: pa.Array[Any]) -> dict[str, str]:
         """The region that each seller has most of its rows in."""
         counted: dict[str, Counter[str]] = {}
-        for file in SnapshotFiles.published(self.data, VIDEOS, day).each():
-            region = region_of(file.paths[0].parent.name) or ""
-            for rows in file.rows_of(ids, _IDS):
-                for seller_id, count in rows_by_seller(rows).items():
-                    counted.setdefault(seller_id, Counter())[region] += count
+        for rows in SnapshotFiles.published(self.data, VIDEOS, day).rows_of(ids, _REGIONS):
+            for found in rows.group_by(_REGIONS.names).aggregate([([], "count_all")]).to_pylist():
+                in_region = {found[REGION] or "": found["count_all"]}
+                counted.setdefault(found["seller_id"], Counter()).update(in_region)
         return {seller_id: regions.most_common(1)[0][0] for seller_id, regions in counted.items()}

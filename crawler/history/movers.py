@@ -18,7 +18,7 @@ from crawler.history.first_rows import first_rows
 from crawler.history.outdated import outdated_by, replaced, rests_on
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import SORT_COLUMNS, SortField
-from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files
+from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files, run_of
 from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
 
 _BATCH_ROWS = 8192
@@ -75,7 +75,7 @@ def night_changes(data: Path, day: date, by: SortField, top: int) -> NightChange
 def _run_of(data: Path, day: date) -> str | None:
     """The run whose snapshot of a date is published; None where there is none."""
     paths = SnapshotFiles.published(data, SELLERS, day).paths
-    return paths[0].stem if paths else None
+    return run_of(paths[0]) if paths else None
 
 
 class _Lists:

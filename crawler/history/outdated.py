@@ -94,7 +94,7 @@ def rests_on(changes: SnapshotFiles) -> dict[str, str]:
 
 def replaced(data: Path, compared: Mapping[str, str]) -> set[str]:
     """The crawl dates, of those that changes rest on, of which another run's snapshot is published now."""
-    now = {day: _runs(SnapshotFiles.published(data, SELLERS, date.fromisoformat(day))) for day in compared}
+    now = {day: SnapshotFiles.published(data, SELLERS, date.fromisoformat(day)).runs for day in compared}
     # What was removed cannot be compared with any more, but was there.
     return {day for day, run_id in compared.items() if now[day] and run_id not in now[day]}
 
@@ -114,7 +114,7 @@ def are_current(data: Path, day: date) -> bool:
     """Whether a date has changes that are whole, its snapshot's own, and compared with what is there now."""
     try:
         changes, sellers = (SnapshotFiles.published(data, kind, day) for kind in (CHANGES, SELLERS))
-        if {changes.metadata.get(RUN)} != _runs(sellers) or outdated_by(sellers):
+        if {changes.metadata.get(RUN)} != sellers.runs or outdated_by(sellers):
             return False
         if replaced(data, rests_on(changes)):
             return False
@@ -133,10 +133,6 @@ def require_intact(data: Path, day: date, files: SnapshotFiles) -> None:
         damage = damage_of(path, digests[name], name) if name in digests else None
         if damage is not None:
             raise UnreadableError(damage)
-
-
-def _runs(files: SnapshotFiles) -> set[str]:
-    return {path.stem for path in files.paths}
 
 
 def _rewrite(rewriting: Rewriting, day: date, file: SnapshotFiles, metadata: dict[str, str]) -> None:

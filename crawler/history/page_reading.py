@@ -20,7 +20,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError, published_dat
 from crawler.models.api import SortField
 from crawler.report.page_facts import Moved, PageFacts, SellerNames
 from crawler.report.series import Series
-from crawler.store.layout import SELLERS
+from crawler.store.layout import SELLERS, run_of
 
 _TOP = 10
 _TOP_SELLERS = 25
@@ -50,7 +50,7 @@ class _Gathering:
         samples = self._try("the course of the night", lambda: _series(series), None)
         return PageFacts(
             series=samples,
-            published_by=published[0].stem if published else None,
+            published_by=run_of(published[0]) if published else None,
             compared_with=None if before is None else str(before),
             moved=moved,
             fallen=fell,

@@ -24,6 +24,7 @@ from crawler.store.layout import (
     pinned_digests,
     pinned_file,
     published_file,
+    run_of,
 )
 
 
@@ -91,7 +92,7 @@ def intact_files(data: Path, day: date, runs: Collection[str], kind: str) -> dic
     """
     with reading(f"the digests of {day}"):
         digests = of_kinds({kind}, published_digests(data, day))
-    own = {name: digest for name, digest in digests.items() if Path(name).stem in runs}
+    own = {name: digest for name, digest in digests.items() if run_of(Path(name)) in runs}
     return verified(own, partial(published_file, data))[0]
 
 

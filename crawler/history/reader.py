@@ -6,7 +6,7 @@ bounded memory by asking both for the same sellers, range after range.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.history.footers import Footer, footer_of, union
-from crawler.store.layout import SELLERS, Layout, dated_folders, parquet_files
-from crawler.store.schema import SORTING, VIDEO_SCHEMA
+from crawler.store.layout import REGION_KEY, SELLERS, Layout, dated_folders, parquet_files, run_of
+from crawler.store.schema import REGION, SORTING, VIDEO_SCHEMA, region_of
 
 BATCH_ROWS = 65_536
+FEW_TEXTS = pa.dictionary(pa.int32(), pa.string())
+"""The type of a column of texts of which there are few: only their numbers are copied from row to row."""
 _BUFFER_BYTES = 1 << 20
 _FAULTS = (pa.ArrowException, OSError, LookupError, ValueError)
 """What reading a damaged file may raise."""
@@ -71,6 +73,11 @@ class SnapshotFiles:
         return (SnapshotFiles((path,)) for path in self.paths)
 
     @property
+    def runs(self) -> set[str]:
+        """The runs that published them."""
+        return {run_of(path) for path in self.paths}
+
+    @property
     def row_count(self) -> int:
         """How many rows they have."""
         return sum(footer.rows for footer in self._footers())
@@ -106,14 +113,13 @@ class SnapshotFiles:
         use_threads: bool = True,
     ) -> Iterator[pa.Table]:
         """All rows with the columns of a schema; `optional` ones may be missing, and are null then."""
-        for path, file in self._opened():
+        for path in self.paths:
+            require_file(path)
             with reading(path):
-                there = [name for name in schema.names if name in file.schema_arrow.names]
-                missing = set(schema.names) - set(there) - optional
-                if missing:
-                    raise LookupError(f"it has no column {', '.join(sorted(missing))}")
+                file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
+                there = columns_to_read(file, schema, optional)
                 for batch in file.iter_batches(size, columns=there, use_threads=use_threads):
-                    yield _as(schema, pa.Table.from_batches([batch]))
+                    yield conformed(pa.Table.from_batches([batch]), schema, path)
 
     def table(self, schema: pa.Schema, optional: frozenset[str] = frozenset()) -> pa.Table:
         """The same as one table: for `SELLERS`, and for what fits in memory."""
@@ -134,14 +140,16 @@ class SnapshotFiles:
             require_file(path)
             with reading(path):
                 source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
+                has_region = is_in_region_folder(path)
+                names = [name for name in schema.names if not (has_region and name == REGION)]
                 for batch in source.to_batches(
-                    columns=schema.names,
+                    columns=names,
                     filter=inside,
                     batch_size=BATCH_ROWS,
                     batch_readahead=16 if use_threads else 1,
                     use_threads=use_threads,
                 ):
-                    yield pa.Table.from_batches([batch])
+                    yield conformed(pa.Table.from_batches([batch]), schema, path)
 
     def _footers(self) -> Iterator[Footer]:
         for path in self.paths:
@@ -149,13 +157,6 @@ class SnapshotFiles:
             with reading(path):
                 footer = footer_of(path)
             yield footer
-
-    def _opened(self) -> Iterator[tuple[Path, pq.ParquetFile]]:
-        for path in self.paths:
-            require_file(path)
-            with reading(path):
-                file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
-            yield path, file
 
 
 def require_file(path: Path) -> None:
@@ -165,10 +166,49 @@ def require_file(path: Path) -> None:
         raise UnreadableError(f"{path} is missing or is no file")
 
 
-def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
-    names = rows.column_names
+def columns_to_read(file: pq.ParquetFile, schema: pa.Schema, optional: Collection[str]) -> list[str]:
+    """Those columns of a schema that a file of `VIDEOS` or `SELLERS` has.
+
+    Raises `LookupError` where others than `optional` ones and the region are missing.
+    """
+    there = [name for name in schema.names if name in file.schema_arrow.names]
+    missing = set(schema.names) - set(there) - {*optional, REGION}
+    if missing:
+        raise LookupError(f"it has no column {', '.join(sorted(missing))}")
+    return there
+
+
+def conformed(rows: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    """Rows of a file with the columns of a schema: those that are missing are null.
+
+    The region is taken from the file's folder where that is a region's.
+    """
+    there = set(rows.column_names)
     columns = [
-        rows[field.name].cast(field.type) if field.name in names else pa.nulls(len(rows), field.type)
+        _as(field.type, rows[field.name])
+        if field.name in there
+        else _repeated(region_of(path.parent.name) if field.name == REGION else None, field.type, len(rows))
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def is_in_region_folder(path: Path) -> bool:
+    """Whether the folder of a file says the region of its rows."""
+    return path.parent.name.startswith(REGION_KEY)
+
+
+def _as(kind: Any, column: Any) -> Any:
+    if column.type == kind:
+        return column
+    return column.dictionary_encode() if kind == FEW_TEXTS else column.cast(kind)
+
+
+def _repeated(value: str | None, kind: Any, count: int) -> Any:
+    """A column with one value."""
+    if value is None:
+        return pa.nulls(count, kind)
+    if kind == FEW_TEXTS:
+        numbers = pa.repeat(pa.scalar(0, pa.int32()), count)
+        return pa.DictionaryArray.from_arrays(numbers, pa.array([value]))
+    return pa.repeat(pa.scalar(value, kind), count)

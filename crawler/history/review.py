@@ -18,7 +18,7 @@ from crawler.models.errors import OutputError
 from crawler.models.seller import StopReason
 from crawler.options import Settings
 from crawler.store.journal import Journal
-from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, parquet_file
+from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, has_region_folders, parquet_file
 from crawler.store.snapshot import Reviewed, RowCounts, SnapshotPlan
 
 
@@ -34,7 +34,11 @@ def plan_of(
     """What to build, compared and judged as the settings say; see `SnapshotPlan`."""
     window, lag = timedelta(days=settings.history.window), timedelta(hours=settings.history.data_lag)
     review = partial(review_staged, Judge(settings.plausibility))
-    return SnapshotPlan(settings.run.data, run_id, crawl_date, pending, reason, certain, window, lag, review)
+    data, by_region = settings.run.data, has_region_folders(settings.run.data)
+    return SnapshotPlan(
+        *(data, run_id, crawl_date, pending, reason, certain, window, lag, review),
+        has_region_folders="region" in settings.output.partition_by if by_region is None else by_region,
+    )
 
 
 def review_staged(

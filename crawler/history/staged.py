@@ -34,8 +34,8 @@ def remake_changes(rewriting: Rewriting, day: date, window: timedelta, lag: time
     """
     data, staged = rewriting.data, rewriting.staged
     videos, sellers = (SnapshotFiles.published(data, kind, day) for kind in (VIDEOS, SELLERS))
-    runs = {path.stem for path in sellers.paths}
-    if len(runs) != 1 or not {path.stem for path in videos.paths} <= runs:
+    runs = sellers.runs
+    if len(runs) != 1 or not videos.runs <= runs:
         raise UnreadableError(
             "its videos/ and sellers/ are of different runs, one of which was killed; the next run of that "
             "date publishes both together, with their changes"

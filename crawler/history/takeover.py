@@ -65,7 +65,7 @@ class PublishedDate:
             digests = digests_of(self.data, self.day)
         pinned(journal, self.data, self.day, digests)
         # Its files are named after the run that published them: the journal may replace them.
-        runs = {path.stem for path in SnapshotFiles.published(self.data, VIDEOS, self.day).paths}
+        runs = SnapshotFiles.published(self.data, VIDEOS, self.day).runs
         rows = (row for table in self._sellers(SELLER_SCHEMA) for row in table.to_pylist())
         sellers = (_seller(row, self.day) for row in rows if row["pages"] or row["videos"])
         journal.previous.take_over(sellers, self.day, publishing=" ".join(sorted(runs)))

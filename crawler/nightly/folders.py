@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crawler.models.errors import OutputError
+from crawler.models.errors import InputError, OutputError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
-from crawler.store.layout import PUBLISHED_KINDS, RAW, Layout
+from crawler.store.layout import PUBLISHED_KINDS, RAW, Layout, has_region_folders
 from crawler.store.lock import Guard, hold_lock
 from crawler.store.publishing import clean_staging
 from crawler.store.sqlite import state_errors
@@ -47,6 +47,20 @@ def _prepare(data: Path) -> None:
                 f"{folder} lies on another file system than {state}: a snapshot could not be put in its "
                 "place in one step; keep both on one"
             )
+
+
+def require_form(settings: Settings) -> bool:
+    """Whether the nights have region folders that the settings do not ask for.
+
+    Raises `InputError` where the settings ask for region folders, and the nights have none.
+    """
+    is_wanted, is_there = "region" in settings.output.partition_by, has_region_folders(settings.run.data)
+    if is_wanted and is_there is False:
+        raise InputError(
+            f"output.partition_by asks for region folders, but the nights under {settings.run.data} have one "
+            "file each: nothing was sent; leave the setting out, or name a new folder with --data"
+        )
+    return is_there is True and not is_wanted
 
 
 def check_room(settings: Settings, world: World) -> None:

@@ -12,6 +12,7 @@ from crawler.models.encodings import without_secret
 from crawler.models.errors import InputError
 from crawler.models.night import RunFacts
 from crawler.nightly.dates import DateRule, what_is_left
+from crawler.nightly.folders import require_form
 from crawler.nightly.process import Signals
 from crawler.nightly.shell import Commands, key_variables
 from crawler.nightly.world import World
@@ -126,6 +127,11 @@ class Night:
             f"crawl date {self.crawl_date} {dates.why_closed(day)}: nothing was sent; "
             f"go on with it by: {self.command(ledger, dates, fresh)}"
         )
+
+    def note_form(self, notes: Notes) -> None:
+        """Note where the nights have region folders. Raises `InputError` as `require_form` does."""
+        if require_form(self.settings):
+            notes.add(events.REGION_FOLDERS_KEPT(upgrade=self.commands.upgrade()))
 
     def note_unfinished(self, ledger: Ledger, dates: DateRule, notes: Notes) -> None:
         """Note all unfinished earlier dates in one line, which --quiet leaves to the report."""

@@ -72,6 +72,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     ledger = stack.enter_context(Ledger(data))
     guard.watch(ledger.path, log_of(ledger.path))
     dates, notes = DateRule.of(night.run, now), Notes()
+    night.note_form(notes)
     runs, days = ledger.runs(), ledger.dates()
     night.require_open(ledger, dates)
     store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)

@@ -99,8 +99,8 @@ class ReplaceGuard:
     def is_ours(self) -> bool:
         """Whether what is published, if anything is, was built from this journal."""
         runs = (self._journal.meta("publishing") or "").split()
-        names = [path.stem for path in self._files(VIDEOS).paths]
-        return not names or any(name in runs for name in names)
+        published = self._files(VIDEOS).runs
+        return not published or not published.isdisjoint(runs)
 
     def disown(self) -> None:
         """Take what is published for another journal's, since this one is to lose some of its pages."""

@@ -53,6 +53,10 @@ class Commands:
         """Makes the page of a run."""
         return self._command("report", run_id)
 
+    def upgrade(self) -> str:
+        """Gives the nights one file each."""
+        return self._command("upgrade")
+
     def accept(self, crawl_date: date) -> str:
         """Publishes a night that is held back, as it is."""
         return self._command("publish", "--crawl-date", crawl_date.isoformat(), "--accept")

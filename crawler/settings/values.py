@@ -180,6 +180,11 @@ def _codes(raw: Any) -> tuple[int, ...] | None:
     return tuple(codes) if is_each_a_code else None
 
 
+def _keys(raw: Any) -> tuple[str, ...] | None:
+    keys = tuple(re.findall(r"\w+", raw) if isinstance(raw, str) else raw)
+    return keys if keys in {("crawl_date",), ("crawl_date", "region")} else None
+
+
 def _template(raw: Any) -> str | None:
     if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
         return None
@@ -279,4 +284,5 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "words": _words,
     "codes": _codes,
     "template": _template,
+    "keys": _keys,
 }

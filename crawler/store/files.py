@@ -199,6 +199,16 @@ def swap_in(staged: Path, live: Path) -> None:
     fsync(live.parent)
 
 
+def exchange(staged: Path, live: Path) -> None:
+    """Exchange two folders in one call, durably. Raises `OutputError` where the system has none for it."""
+    if not _exchange(staged, live):
+        raise OutputError(
+            f"{live} cannot be exchanged for a new folder in one step on this system: nothing was changed"
+        )
+    fsync(live.parent)
+    fsync(staged.parent)
+
+
 def withdraw(live: Path, aside: Path) -> None:
     """Move a folder out of its readers' sight, durably; nothing where there is none."""
     if os.path.lexists(live):

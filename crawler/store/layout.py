@@ -2,7 +2,9 @@
 
 | path | what | kept for |
 |---|---|---|
-| `videos/crawl_date=D/region=R/RUN.parquet` | the dataset: public | ever |
+| `videos/crawl_date=D/RUN.parquet` | the dataset: public | ever |
+| `videos/crawl_date=D/RUN.2.parquet` | what of a night is beyond 512 MB | ever |
+| `videos/crawl_date=D/region=R/RUN.parquet` | the dataset where it has region folders | ever |
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `raw/crawl_date=D/RUN.parquet` | the answers as received, if `output.keep_raw` is set: public | ever |
@@ -268,9 +270,25 @@ def log_of(database: Path) -> Path:
     return database.with_name(f"{database.name}-wal")
 
 
-def parquet_file(folder: Path, run_id: str) -> Path:
-    """The file that a run publishes in a folder."""
-    return folder / f"{run_id}{_PARQUET}"
+def has_region_folders(data: Path) -> bool | None:
+    """Whether the newest night that is published has region folders; None where none is."""
+    for _, folder in sorted(dated_folders(data, VIDEOS), reverse=True):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.startswith(REGION_KEY):
+                return True
+            if path.name.endswith(_PARQUET):
+                return False
+    return None
+
+
+def parquet_file(folder: Path, run_id: str, number: int = 1) -> Path:
+    """The file that a run publishes in a folder, or its further one of a number."""
+    return folder / (f"{run_id}{_PARQUET}" if number == 1 else f"{run_id}.{number}{_PARQUET}")
+
+
+def run_of(file: Path) -> str:
+    """The run that published a file."""
+    return file.name.partition(".")[0]
 
 
 def parquet_files(folder: Path) -> list[Path]:

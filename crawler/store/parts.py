@@ -22,7 +22,7 @@ from crawler.models.errors import CarriedRowsLostError
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.records import SellerSummary
-from crawler.store.schema import SEGMENT_SCHEMA, VIDEO_SCHEMA
+from crawler.store.schema import SEGMENT_SCHEMA
 from crawler.store.segment_file import SegmentRows
 
 _PART_BYTES = 8 * 1024 * 1024
@@ -84,13 +84,6 @@ class PartRows:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of the rows that are kept."""
         return self.rows.select(names).take(self.order)
-
-    def by_folder(self) -> Iterator[tuple[str, pa.Table]]:
-        """The rows that are kept by partition folder, with the dataset's columns."""
-        folders, videos = self.rows["folder"].take(self.order), self.rows.select(VIDEO_SCHEMA.names)
-        for folder in map(str, pc.unique(folders).to_pylist()):
-            inside: Any = pc.equal(folders, pa.scalar(folder))
-            yield folder, videos.take(self.order.filter(inside))
 
 
 def deduplicated(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import orjson
-import pyarrow.parquet as pq
 
 from crawler.models.errors import CarriedRowsLostError, OutputError
 from crawler.store.digests import digests_of, forget_previous_digests, keep_digests
@@ -26,16 +24,12 @@ from crawler.store.layout import (
     RunFolder,
     StagedFolder,
     parquet_file,
-    parquet_files,
 )
 from crawler.store.parts import CarriedRows
 from crawler.store.raw_pages import publish_pages, published_raw
-from crawler.store.schema import VIDEO_SCHEMA
+from crawler.store.region_files import LISTING_SECONDS, announce_regions
 from crawler.store.segment_file import damage_of, reject_files
 from crawler.store.snapshot import HeldBackError, RowCounts, SnapshotPlan, build_files
-
-_LISTING_SECONDS = 0.5
-"""Seconds between a reader's listing of the regions and that of their files, at most."""
 
 
 def publish(
@@ -109,10 +103,11 @@ def _exchange(
     """Exchange the staged folders for the published ones."""
     live = Layout(plan.data)
     videos = live.snapshot(VIDEOS, plan.crawl_date)
-    announced = _announce_regions(staged.snapshot(VIDEOS, plan.crawl_date), videos, staged.announced)
+    if plan.has_region_folders and announce_regions(
+        staged.snapshot(VIDEOS, plan.crawl_date), videos, staged.announced
+    ):
+        wait(LISTING_SECONDS)
     reached("publish.announced")
-    if announced:
-        wait(_LISTING_SECONDS)
     journal.guard()
     withdraw(live.snapshot(CHANGES, plan.crawl_date), staged.withdrawn)
     reached("publish.withdrawn")
@@ -134,26 +129,6 @@ def clean_staging(data: Path) -> None:
     folder = Layout(data).staging
     with output_errors(str(folder)):
         remove(folder)
-
-
-def _announce_regions(staged: Path, live: Path, folder: Path) -> bool:
-    """Give what is live an empty file in each region that only the staged snapshot has; False: none lacked.
-
-    A reader that lists the regions before the exchange and their files after it would miss such a
-    region. The files have the name of the published ones, and are made durable in `folder`.
-    """
-    own = next((path.stem for path in parquet_files(live)), None)
-    lacking = [region.name for region in staged.iterdir() if not os.path.lexists(live / region.name)]
-    if own is None or not lacking:
-        return False
-    for region in lacking:
-        (folder / region).mkdir(parents=True)
-        pq.write_table(VIDEO_SCHEMA.empty_table(), parquet_file(folder / region, own), compression="zstd")
-    fsync_tree(folder)
-    for region in lacking:
-        (folder / region).rename(live / region)
-    fsync(live)
-    return True
 
 
 def _copy_rejects(journal: Journal, run: RunFolder) -> int:

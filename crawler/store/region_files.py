@@ -1,24 +1,30 @@
-"""The dataset's files: rows in seller order in, one Parquet file for each region out."""
+"""Region folders: rows in seller order in, one Parquet file for each region out."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from crawler.store.layout import parquet_file, rows_aside
-from crawler.store.schema import FEW_VALUES, NO_REGION, VIDEO_SCHEMA
+from crawler.store.files import fsync, fsync_tree
+from crawler.store.layout import parquet_file, parquet_files, rows_aside, run_of
+from crawler.store.parts import PartRows
+from crawler.store.row_groups import ROW_GROUP, grouped, video_writer
+from crawler.store.schema import NO_REGION, REGION_FILE_SCHEMA, fits_folder, region_of
 
-ROW_GROUP = 65_536
+LISTING_SECONDS = 0.5
+"""Seconds between a reader's listing of the regions and that of their files, at most."""
+
 _MIN_GROUP_ROWS = 6144
 """Rows below which a region's are put aside rather than written: readers are slow on small row groups."""
 _HELD_BYTES = 24 * 1024 * 1024
-_GROUP_BYTES = 32 * 1024 * 1024
 _MAX_OPEN_FILES = 32
 
 
@@ -61,17 +67,18 @@ class RegionFiles:
             for region in self._regions.values():
                 self._close(region)
 
-    def add(self, folder: str, rows: pa.Table) -> None:
-        """Add rows to the region of a partition folder, behind those that it has."""
-        region = self._region(folder)
-        self._hold(region, rows)
-        if region.rows >= ROW_GROUP and self._may_write(region):
-            waiting = pa.concat_tables(self._taken(region))
-            whole = len(waiting) // ROW_GROUP * ROW_GROUP
-            self._write(region, [waiting.slice(0, whole)])
-            self._hold(region, waiting.slice(whole))
-        if self._held > _HELD_BYTES:
-            self._make_room()
+    def add(self, rows: PartRows) -> None:
+        """Add rows to their regions, behind those that these have."""
+        for folder, own in _by_folder(rows):
+            region = self._region(folder)
+            self._hold(region, own)
+            if region.rows >= ROW_GROUP and self._may_write(region):
+                waiting = pa.concat_tables(self._taken(region))
+                whole = len(waiting) // ROW_GROUP * ROW_GROUP
+                self._write(region, [waiting.slice(0, whole)])
+                self._hold(region, waiting.slice(whole))
+            if self._held > _HELD_BYTES:
+                self._make_room()
 
     def _region(self, folder: str) -> _Region:
         region = self._regions.get(folder)
@@ -116,11 +123,9 @@ class RegionFiles:
     def _write(self, region: _Region, rows: Iterable[pa.Table]) -> None:
         if region.writer is None:
             self._open += 1
-            region.writer = pq.ParquetWriter(
-                region.file, VIDEO_SCHEMA, compression="zstd", use_dictionary=FEW_VALUES
-            )
-        for group in _groups(rows):
-            region.writer.write_table(group, row_group_size=ROW_GROUP)
+            region.writer = video_writer(region.file, REGION_FILE_SCHEMA)
+        for group in grouped(rows):
+            region.writer.write_table(group)
             # Free this group before the next one is read.
             del group
             pa.default_memory_pool().release_unused()
@@ -132,23 +137,41 @@ class RegionFiles:
             self._open -= 1
 
 
-def _groups(rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Rows in tables of a row group's size; smaller ones where rows are very long."""
-    waiting: list[pa.Table] = []
-    count = size = 0
-    for table in rows:
-        waiting.append(table)
-        count, size = count + len(table), size + table.nbytes
-        while count >= ROW_GROUP:
-            whole = pa.concat_tables(waiting)
-            yield whole.slice(0, ROW_GROUP)
-            rest = whole.slice(ROW_GROUP)
-            waiting, count, size = [rest], len(rest), rest.nbytes
-        if size >= _GROUP_BYTES:
-            yield pa.concat_tables(waiting)
-            waiting, count, size = [], 0, 0
-    if any(map(len, waiting)):
-        yield pa.concat_tables(waiting)
+def announce_regions(staged: Path, live: Path, folder: Path) -> bool:
+    """Give what is live an empty file in each region that only the staged snapshot has; False: none lacked.
+
+    A reader that lists the regions before the exchange and their files after it would miss such a
+    region. The files have the name of the published ones, and are made durable in `folder`.
+    """
+    own = next(map(run_of, parquet_files(live)), None)
+    lacking = [region.name for region in staged.iterdir() if not os.path.lexists(live / region.name)]
+    if own is None or not lacking:
+        return False
+    for region in lacking:
+        (folder / region).mkdir(parents=True)
+        video_writer(parquet_file(folder / region, own), REGION_FILE_SCHEMA).close()
+    fsync_tree(folder)
+    for region in lacking:
+        (folder / region).rename(live / region)
+    fsync(live)
+    return True
+
+
+def _by_folder(rows: PartRows) -> Iterator[tuple[str, pa.Table]]:
+    """The rows by partition folder; a region that fits none is kept in `extra`."""
+    kept = rows.columns([*REGION_FILE_SCHEMA.names, "folder"])
+    for folder in map(str, pc.unique(kept["folder"]).to_pylist()):
+        inside: Any = pc.equal(kept["folder"], pa.scalar(folder))
+        own = kept.select(REGION_FILE_SCHEMA.names).filter(inside)
+        yield (folder, own) if fits_folder(folder) else (NO_REGION, _with_region(own, folder))
+
+
+def _with_region(rows: pa.Table, folder: str) -> pa.Table:
+    region = region_of(folder)
+    extras = (orjson.loads(extra) if extra else {} for extra in rows["extra"].to_pylist())
+    texts = [orjson.dumps({**extra, "region": region}).decode() for extra in extras]
+    place = REGION_FILE_SCHEMA.get_field_index("extra")
+    return rows.set_column(place, REGION_FILE_SCHEMA.field(place), pa.array(texts, pa.string()))
 
 
 def _append(path: Path, rows: pa.Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
@@ -13,10 +14,10 @@ from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
 """The metadata key of `sellers/` files that holds what the pages were sorted by, and which way."""
-NO_REGION = f"{REGION_KEY}__HIVE_DEFAULT_PARTITION__"
+REGION, SNAPSHOT_DATE, LATE = "region", "snapshot_date", "late"
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+NO_REGION = f"{REGION_KEY}{_NO_VALUE}"
 _LONGEST_NAME = 255
-FEW_VALUES: Any = ["seller_id", "run_id", "folder"]
-"""Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
 _GAIN = "_gain"
 
 _KINDS: dict[str, pa.DataType] = {
@@ -32,9 +33,9 @@ def gain_of(column: str) -> str:
     return f"{column}{_GAIN}"
 
 
-_VIDEO_FIELDS: list[pa.Field[Any]] = [
+_ROW_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
-    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != "region"),
+    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != REGION),
     pa.field("page_num", pa.int32()),
     pa.field("position", pa.int64()),
     pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
@@ -43,10 +44,26 @@ _VIDEO_FIELDS: list[pa.Field[Any]] = [
     pa.field("carried_from", pa.date32()),
     pa.field("extra", pa.string()),
 ]
-VIDEO_SCHEMA = pa.schema(_VIDEO_FIELDS)
-"""The dataset's columns in their order; `crawl_date` and `region` are in the path."""
-SEGMENT_SCHEMA = VIDEO_SCHEMA.append(pa.field("folder", pa.string())).append(pa.field("seq", pa.int64()))
-"""The dataset's columns, the partition folder of each row, and when its page was received, as a number."""
+REGION_FILE_SCHEMA = pa.schema(_ROW_FIELDS)
+"""The columns of a file in a region folder, in their order; `crawl_date` and `region` are in its path."""
+VIDEO_SCHEMA = pa.schema(
+    [
+        *REGION_FILE_SCHEMA,
+        pa.field(REGION, pa.string()),
+        pa.field(SNAPSHOT_DATE, pa.date32()),
+        pa.field(LATE, pa.bool_()),
+    ]
+)
+"""The columns of a file of a whole night; `crawl_date` is in its path."""
+SEGMENT_SCHEMA = pa.schema(
+    [*REGION_FILE_SCHEMA, pa.field("folder", pa.string()), pa.field("seq", pa.int64())]
+)
+"""The columns of a row as it waits: `folder` holds its region (`region_folder`), `seq` when its page was
+received, as a number."""
+_REQUIRED_OF_VIDEOS = (
+    *("seller_id", "video_id", "page_num", "position", "crawled_at", "run_id"),
+    *(SNAPSHOT_DATE, LATE),
+)
 _SELLER_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller_id", pa.string()),
     pa.field("status", pa.string()),
@@ -75,9 +92,7 @@ _SUM_FIELDS: list[pa.Field[Any]] = [
 SUMMED_SELLER_SCHEMA = pa.schema([*_SELLER_FIELDS, *_SUM_FIELDS])
 """The columns of a `sellers/` file with the sums of its videos and of their changes."""
 _CHANGE_FIELDS: list[pa.Field[Any]] = [
-    *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id")),
-    pa.field("region", pa.string()),
-    VIDEO_SCHEMA.field("create_time"),
+    *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id", REGION, "create_time")),
     pa.field("kind", pa.string()),
     pa.field("since", pa.timestamp("ms", tz="UTC")),
     pa.field("until", pa.timestamp("ms", tz="UTC")),
@@ -99,18 +114,38 @@ changes were made, and may change them: JSON, crawl date to run ID."""
 
 PLAUSIBILITY = "crawler.plausibility"
 """The metadata key of `sellers/` files that holds the verdict, with the night's measures: JSON."""
+SCHEMA_VERSION = "crawler.schema_version"
+"""The metadata key of files of `videos/` that holds the version of their schema."""
+
+
+def _published(schema: pa.Schema, required: Collection[str]) -> pa.Schema:
+    """A schema as files have it: columns have numbers, by which they are known when renamed."""
+    fields = [
+        field.with_nullable(field.name not in required).with_metadata({"PARQUET:field_id": str(number)})
+        for number, field in enumerate(schema, 1)
+    ]
+    return pa.schema(fields, metadata={SCHEMA_VERSION: "2"})
+
+
+VIDEO_FILE_SCHEMA = _published(VIDEO_SCHEMA, _REQUIRED_OF_VIDEOS)
+"""`VIDEO_SCHEMA` as a file has it."""
 
 
 @lru_cache(maxsize=4096)
-def region_folder(region: str | None) -> str | None:
-    """The partition folder of a region, which percent-encoding keeps in its place; None where none fits."""
+def region_folder(region: str | None) -> str:
+    """The partition folder of a region, which percent-encoding keeps in its place."""
     if not region:
         return NO_REGION
-    name = f"{REGION_KEY}{quote(region, safe='')}"
-    fits = len(name) <= _LONGEST_NAME and name != NO_REGION and "\0" not in region
-    return name if fits else None
+    return f"{REGION_KEY}{quote(region, safe='')}" if region != _NO_VALUE else f"{REGION_KEY}%5F{region[1:]}"
+
+
+def fits_folder(folder: str) -> bool:
+    """Whether there can be such a partition folder, and every reader takes it for this region."""
+    return len(folder) <= _LONGEST_NAME and "%00" not in folder and unquote(folder) != NO_REGION
 
 
 def region_of(folder: str) -> str | None:
-    """The region of a partition folder; None where it has none."""
-    return None if folder == NO_REGION else unquote(folder.removeprefix(REGION_KEY))
+    """The region of a partition folder; None where it has none, or is another folder."""
+    if folder == NO_REGION or not folder.startswith(REGION_KEY):
+        return None
+    return unquote(folder.removeprefix(REGION_KEY))

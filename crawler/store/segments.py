@@ -22,7 +22,7 @@ from crawler.store.layout import JournalFiles
 from crawler.store.raw_pages import write_pages
 from crawler.store.records import Record, Segment, StoredPage, blocks
 from crawler.store.repair import repair
-from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA, region_folder
+from crawler.store.schema import SEGMENT_SCHEMA, region_folder
 from crawler.store.segment_file import write_segment
 
 SEGMENT_PAGES = 32_768
@@ -159,7 +159,7 @@ def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     known["crawled_at"] = known["received_at"]
     first = [(page_num - 1) * PAGE_SIZE for page_num in known["page_num"]]
     columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
-    columns["folder"], columns["extra"] = _folders(rows)
+    columns["folder"] = _folders(rows)
     columns["position"] = pc.add(rows["place"], pa.array(first, pa.int64()).take(number))
     columns["carried_from"] = pa.nulls(len(rows), pa.date32())
     for name in known.keys() & {*SEGMENT_SCHEMA.names}:
@@ -167,24 +167,14 @@ def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
 
 
-def _folders(rows: pa.Table) -> tuple[pa.Array[Any], Any]:
-    """Each row's partition folder, and `extra` with the regions that fit none."""
+def _folders(rows: pa.Table) -> pa.Array[Any]:
+    """Each row's partition folder."""
     regions = rows["region"].combine_chunks().dictionary_encode(null_encoding="encode")
-    named = [region_folder(region) for region in regions.dictionary.to_pylist()]
-    folders = pa.array([folder or NO_REGION for folder in named], pa.string()).take(regions.indices)
-    if None not in named:
-        return folders, rows["extra"]
-    pairs = zip(rows["extra"].to_pylist(), rows["region"].to_pylist(), strict=True)
-    return folders, pa.array([_with_region(extra, region) for extra, region in pairs], pa.string())
+    named = map(region_folder, regions.dictionary.to_pylist())
+    return pa.array(named, pa.string()).take(regions.indices)
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:
     of_page = {"seller_id": page.seller_id, "page_num": page.page_num}
     of_row = {"place": reject.place, "reason": reject.reason, "row": reject.row}
     return orjson.dumps(of_page | of_row, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _with_region(extra: str | None, region: str | None) -> str | None:
-    if region is None or region_folder(region) is not None:
-        return extra
-    return orjson.dumps({**(orjson.loads(extra) if extra else {}), "region": region}).decode()

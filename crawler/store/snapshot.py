@@ -1,11 +1,11 @@
-"""A date's snapshot as files: each region's rows, and a row for each seller; open it to change these."""
+"""A date's snapshot as files: its rows, and a row for each seller; open it to change these."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, StagedFolder, parquet_file
 from crawler.store.parts import Audit, CarriedRows, PartRows, deduplicated, rows_by_seller
 from crawler.store.records import SellerSummary
-from crawler.store.region_files import ROW_GROUP, RegionFiles
+from crawler.store.region_files import RegionFiles
+from crawler.store.row_groups import ROW_GROUP
 from crawler.store.schema import SELLER_SCHEMA, SORTING
+from crawler.store.video_file import VideoFile
 
 NOBODY: pa.Array[Any] = pa.array([], pa.string())
 
@@ -95,6 +97,7 @@ class SnapshotPlan:
     `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
     the column and the value above which no video is missing. `window` is how far back a video's last
     observation may lie, `data_lag` how old the API's data may be. `review` says whether it may be published.
+    A row that is received after `late_from` is late. `has_region_folders`: each region gets a folder.
     """
 
     data: Path
@@ -106,6 +109,8 @@ class SnapshotPlan:
     window: timedelta = timedelta(days=90)
     data_lag: timedelta = timedelta(hours=48)
     review: Review = lambda _journal, _plan, _staged, _counts: Reviewed()
+    late_from: datetime | None = None
+    has_region_folders: bool = False
 
 
 def build_files(
@@ -118,15 +123,14 @@ def build_files(
     counts = RowCounts(damages=carried_rows.damages)
     videos, sellers = (staged.snapshot(kind, plan.crawl_date) for kind in SNAPSHOT_KINDS)
     with (
-        RegionFiles(videos, plan.run_id, staged.aside) as regions,
+        _video_files(plan, videos, staged.aside) as files,
         pq.ParquetWriter(parquet_file(sellers, plan.run_id), SELLER_SCHEMA, compression="zstd") as writer,
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
         for of_part, pieces in deduplicated(journal, staged.merged, carried_rows):
             part = _Part(of_part)
             for rows in pieces:
-                for folder, own in rows.by_folder():
-                    regions.add(folder, own)
+                files.add(rows)
                 part.add(rows)
                 counts.certain += _count_above(rows, plan.certain)
             part.count(counts, carried_rows)
@@ -134,6 +138,12 @@ def build_files(
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
     return counts
+
+
+def _video_files(plan: SnapshotPlan, folder: Path, aside: Path) -> VideoFile | RegionFiles:
+    if plan.has_region_folders:
+        return RegionFiles(folder, plan.run_id, aside)
+    return VideoFile(folder, plan.run_id, plan.crawl_date, plan.late_from)
 
 
 class _Part:

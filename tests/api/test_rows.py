@@ -18,7 +18,7 @@ from crawler.api.rows import FOREIGN, read_rows
 from crawler.models.api import API_COLUMNS
 from crawler.models.errors import UnavailableError
 from crawler.models.page import PageRows
-from crawler.store.schema import VIDEO_SCHEMA
+from crawler.store.schema import REGION_FILE_SCHEMA
 
 STRING, INT, FLOAT, TIME = "nick_name", "total_views_cnt", "total_video_sale_gmv_amt", "create_time"
 MISFIT = object()
@@ -71,7 +71,7 @@ def test_the_example_of_the_description_fits() -> None:
 
 def test_the_columns_are_those_of_the_dataset() -> None:
     names = list(rows_of().values)
-    assert [name for name in VIDEO_SCHEMA.names if name in names] == [n for n in names if n != "region"]
+    assert [name for name in REGION_FILE_SCHEMA.names if name in names] == [n for n in names if n != "region"]
     assert names == [*(column.name for column in API_COLUMNS), "extra"]
 
 

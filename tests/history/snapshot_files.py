@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from crawler.history.reader import SnapshotFiles
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS, Layout
-from crawler.store.schema import SELLER_SCHEMA, SORTING, VIDEO_SCHEMA, region_folder
+from crawler.store.schema import REGION_FILE_SCHEMA, SELLER_SCHEMA, SORTING, region_folder
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -93,7 +93,8 @@ def publish(
         for video in seller.videos:
             by_folder.setdefault(str(region_folder(video.region)), []).append(video.row(seller.seller_id))
     for folder, videos in by_folder.items():
-        _write(layout.snapshot(VIDEOS, day) / folder / f"{run_id}.parquet", VIDEO_SCHEMA, videos, groups)
+        path = layout.snapshot(VIDEOS, day) / folder / f"{run_id}.parquet"
+        _write(path, REGION_FILE_SCHEMA, videos, groups)
 
 
 def _write(path: Path, schema: pa.Schema, rows: list[dict[str, Any]], groups: int) -> None:

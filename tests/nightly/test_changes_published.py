@@ -94,7 +94,7 @@ def test_duckdb_polars_and_pandas_read_changes_beside_videos(tmp_path: Path) -> 
         job.run(source)
     expected = len(rows_of(job, "changes", BEFORE)) + len(rows_of(job, "changes", DATE))
     query = f"""SELECT count(*) FROM read_parquet('{job.data}/changes/*/*.parquet', hive_partitioning=true) c
-        LEFT JOIN read_parquet('{job.data}/videos/*/*/*.parquet', hive_partitioning=true) v
+        LEFT JOIN read_parquet('{job.data}/videos/**/*.parquet', hive_partitioning=true) v
         USING (crawl_date, seller_id, video_id)"""
     assert duckdb.connect().execute(query).fetchall() == [(expected,)]
     assert pl.scan_parquet(job.data / "changes").select(pl.len()).collect().item() == expected

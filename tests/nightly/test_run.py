@@ -444,7 +444,7 @@ def test_layout(night: Begin) -> None:
     assert not list((job.data / "state" / "staging").glob("*"))
     for path in (job.data / "videos").rglob("*"):
         assert path.is_dir() or path.suffix == ".parquet"
-        assert not path.is_file() or path.parent.parent.name == f"crawl_date={DATE}"
+        assert not path.is_file() or path.parent.name == f"crawl_date={DATE}"
 
 
 def test_the_demo_prints_what_the_readme_says_and_suggests_what_runs(tmp_path: Path) -> None:

@@ -16,7 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from evenings import ALL, STILL, crawl, evening, ids_of, on, rows_of, sellers_of, truth, values
+from evenings import (
+    ALL,
+    STILL,
+    ask_for_region_folders,
+    crawl,
+    evening,
+    ids_of,
+    on,
+    rows_of,
+    sellers_of,
+    truth,
+    values,
+)
 
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
@@ -41,6 +53,8 @@ RULE = CarryRule(date(2026, 11, 21), 7, 0.0)
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one night's snapshot; not to be changed."""
     folder = tmp_path_factory.mktemp("base")
+    # Of a night in several files damage costs one of them.
+    ask_for_region_folders(folder)
     crawl(folder, ids_of(60), 0)
     return folder
 

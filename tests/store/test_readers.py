@@ -28,11 +28,11 @@ from crawler.models.errors import CarriedRowsLostError
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.store import failpoints, parts, region_files, segment_file
+from crawler.store import failpoints, parts, region_files, row_groups, segment_file
 from crawler.store.journal import Journal
 from crawler.store.publishing import clean_staging, publish
 from crawler.store.records import Record
-from crawler.store.schema import VIDEO_SCHEMA
+from crawler.store.schema import REGION_FILE_SCHEMA, SEGMENT_SCHEMA, VIDEO_FILE_SCHEMA, VIDEO_SCHEMA
 from crawler.store.segments import SegmentWriter
 from crawler.store.snapshot import RowCounts, SnapshotPlan
 
@@ -41,7 +41,7 @@ COLUMNS = (
     *("seller_id", "video_id", "user_id", "nick_name", "video_desc", "avatar", "reflow_cover", "create_time"),
     *("total_views_cnt", "total_digg_cnt", "total_comments_cnt", "total_shares_cnt", "total_video_sale_cnt"),
     *("total_video_sale_gmv_amt", "page_num", "position", "crawled_at", "run_id", "request_id"),
-    *("carried_from", "extra"),
+    *("carried_from", "extra", "region", "snapshot_date", "late"),
 )
 
 
@@ -62,6 +62,8 @@ def published(
     run_id: str = "run1",
     segment_pages: int = 4,
     wait: Callable[[float], None] = lambda _seconds: None,
+    *,
+    by_region: bool = False,
 ) -> RowCounts:
     with Journal(data / "state" / "journal.sqlite") as journal:
         ending = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
@@ -69,7 +71,8 @@ def published(
         staging.write([Record(p.seller_id, run_id, 1, p, ending) for p in pages])
         staging.flush()
         assert not list(journal.waiting())
-        plan = SnapshotPlan(data, run_id, DATE, pa.array(["99"], pa.string()), None)
+        pending = pa.array(["99"], pa.string())
+        plan = SnapshotPlan(data, run_id, DATE, pending, None, has_region_folders=by_region)
         return publish(journal, plan, PinnedRows(journal, data, DATE), wait)
 
 
@@ -77,8 +80,13 @@ def row(video: str, **more: Any) -> dict[str, Any]:
     return {"video_id": video, "region": "MY", "total_views_cnt": 5, "create_time": "1662218112", **more}
 
 
+@pytest.fixture(params=[False, True], ids=["a file a night", "region folders"])
+def by_region(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, by_region: bool) -> Path:
     odd = [
         row("1", total_views_cnt="12", total_video_sale_gmv_amt="2627.73"),
         row("2", total_views_cnt="many", brand_new={"a": [1]}, region="../../x"),
@@ -89,24 +97,26 @@ def data(tmp_path: Path) -> Path:
         "no row",
         row("6", create_time=1662218112, seller_id=["other"], region="S G"),
     ]
-    published(tmp_path, [page("7", 1, odd), page("8", 1, [row("1", nick_name="\x00é🔖")])])
+    pages = [page("7", 1, odd), page("8", 1, [row("1", nick_name="\x00é🔖")])]
+    published(tmp_path, pages, by_region=by_region)
     return tmp_path
 
 
-def test_columns_types_and_order(data: Path) -> None:
+def test_columns_types_and_order(data: Path, by_region: bool) -> None:
     assert tuple(VIDEO_SCHEMA.names) == COLUMNS
+    wanted = REGION_FILE_SCHEMA if by_region else VIDEO_FILE_SCHEMA
     for path in (data / "videos").rglob("*.parquet"):
         schema = pq.ParquetFile(path).schema_arrow
-        assert schema.equals(VIDEO_SCHEMA)
+        assert schema.equals(wanted)
         assert schema.field("create_time").type == pa.timestamp("ms", tz="UTC")
         assert schema.field("page_num").type == pa.int32()
         assert schema.field("carried_from").type == pa.date32()
 
 
-def test_every_reader_finds_the_same_rows(data: Path) -> None:
+def test_every_reader_finds_the_same_rows(data: Path, by_region: bool) -> None:
     root = data / "videos"
     arrow = ds.dataset(root, format="parquet", partitioning=ds.partitioning(flavor="hive")).to_table()
-    scan = f"read_parquet('{root}/*/*/*.parquet', hive_partitioning=true)"
+    scan = f"read_parquet('{root}/**/*.parquet', hive_partitioning=true)"
     duck = queried(f"SELECT video_id, region, typeof(create_time), crawl_date FROM {scan}")
     assert {(r[2], str(r[3])) for r in duck} == {("TIMESTAMP WITH TIME ZONE", "2026-11-23")}
     polars = pl.scan_parquet(str(root)).collect()
@@ -114,13 +124,15 @@ def test_every_reader_finds_the_same_rows(data: Path) -> None:
     pandas = pd.read_parquet(root, partitioning=ds.partitioning(flavor="hive"))
     assert len(arrow) == len(duck) == len(polars) == len(pandas) == 7
     regions = sorted(str(r) for r in arrow["region"].to_pylist())
-    assert regions == sorted(["../../x", "MY", "MY", "None", "None", "None", "S G"])
+    longest = "None" if by_region else "Ж" * 300
+    assert regions == sorted(["../../x", "MY", "MY", "None", "None", longest, "S G"])
     assert sorted(str(r) for r in polars["region"].to_list()) == regions
     found = {(r["seller_id"], r["video_id"]): r for r in arrow.to_pylist()}
     assert found["7", "1"]["total_views_cnt"] == 12
     assert found["7", "1"]["total_video_sale_gmv_amt"] == 2627.73
     assert orjson.loads(found["7", "2"]["extra"]) == {"brand_new": {"a": [1]}, "total_views_cnt": "many"}
-    assert orjson.loads(found["7", "4"]["extra"]) == {"region": "Ж" * 300}
+    in_extra = found["7", "4"]["extra"]
+    assert (orjson.loads(in_extra) == {"region": "Ж" * 300}) if by_region else in_extra is None
     assert orjson.loads(found["7", "6"]["extra"]) == {"seller_id": ["other"]}
     assert not (data / "x").exists()
 
@@ -186,8 +198,8 @@ def test_rows_that_are_not_in_their_snapshot_are_lost(tmp_path: Path) -> None:
 def test_a_second_publish_replaces_the_whole_date(tmp_path: Path) -> None:
     published(tmp_path, [page("7", 1, [row("1")])])
     published(tmp_path, [page("8", 1, [row("2", region="SG")])], "run2")
-    files = [p.name for p in (tmp_path / "videos").rglob("*.parquet")]
-    assert files == ["run2.parquet", "run2.parquet"]
+    files = [p.relative_to(tmp_path).as_posix() for p in (tmp_path / "videos").rglob("*.parquet")]
+    assert files == [f"videos/crawl_date={DATE}/run2.parquet"]
     assert not list((tmp_path / "state" / "staging").iterdir())
 
 
@@ -196,7 +208,7 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
 ) -> None:
     """Whoever lists the regions before an exchange and their files after it sees the whole new snapshot."""
     live = tmp_path / "videos" / f"crawl_date={DATE}"
-    published(tmp_path, [page("7", 1, [row("1")])])
+    published(tmp_path, [page("7", 1, [row("1")])], by_region=True)
     listed: list[Path] = []
     earlier: list[Any] = []
 
@@ -206,7 +218,8 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
             earlier.extend(queried(f"SELECT video_id FROM read_parquet('{live}/*/*.parquet')"))
 
     monkeypatch.setattr(failpoints, "on_reach", read)
-    published(tmp_path, [page("8", 1, [row("2", region="SG"), row("3", region=None)])], "run2")
+    pages = [page("8", 1, [row("2", region="SG"), row("3", region=None)])]
+    published(tmp_path, pages, "run2", by_region=True)
     files = sorted(path for region in listed for path in region.glob("*.parquet"))
     assert files == sorted(live.rglob("*.parquet"))
     assert len(files) == 3
@@ -217,7 +230,8 @@ def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: 
     """Publishing waits only where a region had to be announced."""
     waits: list[float] = []
     for number in range(1, 3):
-        published(tmp_path, [page("7", number, [row(str(number))])], f"run{number}", wait=waits.append)
+        pages = [page("7", number, [row(str(number))])]
+        published(tmp_path, pages, f"run{number}", wait=waits.append, by_region=True)
     assert not waits
 
 
@@ -225,7 +239,7 @@ def test_what_was_announced_by_a_killed_run_is_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before the exchange, a run leaves the previous snapshot's rows under the previous run's name."""
-    published(tmp_path, [page("7", 1, [row("1")])])
+    published(tmp_path, [page("7", 1, [row("1")])], by_region=True)
 
     def die(step: str) -> None:
         if step == "publish.announced":
@@ -234,21 +248,21 @@ def test_what_was_announced_by_a_killed_run_is_harmless(
     pages = [page("8", 1, [row("2", region="SG")])]
     monkeypatch.setattr(failpoints, "on_reach", die)
     with pytest.raises(KeyboardInterrupt):
-        published(tmp_path, pages, "run2")
+        published(tmp_path, pages, "run2", by_region=True)
     monkeypatch.undo()
     left = list((tmp_path / "videos").rglob("*.parquet"))
     assert [path.name for path in left] == ["run1.parquet"] * 2
     assert ds.dataset(left, format="parquet").to_table()["video_id"].to_pylist() == ["1"]
     clean_staging(tmp_path)
     waits: list[float] = []
-    published(tmp_path, pages, "run2", wait=waits.append)
+    published(tmp_path, pages, "run2", wait=waits.append, by_region=True)
     assert {path.name for path in (tmp_path / "videos").rglob("*.parquet")} == {"run2.parquet"}
     assert not waits
 
 
-def test_a_date_without_rows_can_be_queried(tmp_path: Path) -> None:
-    published(tmp_path, [page("7", 1, [])])
-    glob = f"{tmp_path}/videos/*/*/*.parquet"
+def test_a_date_without_rows_can_be_queried(tmp_path: Path, by_region: bool) -> None:
+    published(tmp_path, [page("7", 1, [])], by_region=by_region)
+    glob = f"{tmp_path}/videos/**/*.parquet"
     assert queried(f"SELECT count(*) FROM read_parquet('{glob}', hive_partitioning=true)") == [(0,)]
 
 
@@ -265,7 +279,7 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
         page(str(s), 1, [row(f"{s}-{n}", region="MY" if n % 3 else "SG") for n in range(9)])
         for s in range(40)
     ]
-    published(tmp_path, pages)
+    published(tmp_path, pages, by_region=True)
     for path in (tmp_path / "videos").rglob("*.parquet"):
         keys = [(r["seller_id"], r["position"]) for r in pq.ParquetFile(path).read().to_pylist()]
         assert len(keys) == 40 * (6 if path.parent.name == "region=MY" else 3)
@@ -289,6 +303,8 @@ def test_rows_keep_their_order_whether_written_early_or_put_aside(
     held_bytes=st.sampled_from([1, 700, 1_000_000]),
     least_group=st.sampled_from([1, 4, 8192]),
     most_open=st.integers(0, 2),
+    rows_a_group=st.sampled_from([1, 7, 32_768]),
+    by_region=st.booleans(),
 )
 def test_what_is_published_is_the_last_of_each_video(
     received: list[tuple[int, int, list[int]]],
@@ -302,6 +318,8 @@ def test_what_is_published_is_the_last_of_each_video(
     held_bytes: int,
     least_group: int,
     most_open: int,
+    rows_a_group: int,
+    by_region: bool,
 ) -> None:
     """However rows are cut on their way, each video's last one is published, and nothing else."""
     pages = [
@@ -328,8 +346,9 @@ def test_what_is_published_is_the_last_of_each_video(
         mock.patch.object(region_files, "_HELD_BYTES", held_bytes),
         mock.patch.object(region_files, "_MIN_GROUP_ROWS", least_group),
         mock.patch.object(region_files, "_MAX_OPEN_FILES", most_open),
+        mock.patch.object(row_groups, "ROW_GROUP", rows_a_group),
     ):
-        counts = published(Path(folder), pages, segment_pages=segment_pages)
+        counts = published(Path(folder), pages, segment_pages=segment_pages, by_region=by_region)
         rows = ds.dataset(Path(folder, "videos"), format="parquet").to_table().to_pylist()
         (sellers,) = Path(folder, "sellers").rglob("*.parquet")
         videos_by_seller = {r["seller_id"]: r["videos"] for r in pq.ParquetFile(sellers).read().to_pylist()}
@@ -391,19 +410,20 @@ def test_a_region_of_many_small_pieces_is_written_without_weighing_each_again(
 ) -> None:
     """A region with few rows in each of a great night's parts costs time by its rows, not their square."""
     monkeypatch.setattr(region_files, "_HELD_BYTES", 500)
-    some = pa.table([pa.nulls(2, field.type) for field in VIDEO_SCHEMA], schema=VIDEO_SCHEMA)
+    rows = pa.Table.from_pylist([{"folder": "region=MY"}] * 2, SEGMENT_SCHEMA)
+    some = parts.PartRows(rows, pa.array([0, 1]))
     aside = tmp_path / "aside"
     aside.mkdir()
     began = time.monotonic()
     with region_files.RegionFiles(tmp_path, "run1", aside) as regions:
         for _ in range(1500):
-            regions.add("region=MY", some)
+            regions.add(some)
     assert time.monotonic() - began < 6
     assert pq.read_metadata(tmp_path / "region=MY" / "run1.parquet").num_rows == 3000
 
 
 def test_long_rows_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(region_files, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(row_groups, "_GROUP_BYTES", 20_000)
     pages = [page(str(s), 1, [row(f"{s}-{n}", video_desc="x" * 900) for n in range(9)]) for s in range(12)]
     monkeypatch.setattr(parts, "_PART_SELLERS", 2)
     published(tmp_path, pages)

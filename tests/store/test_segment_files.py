@@ -13,9 +13,10 @@ from crawler.api.columns import read_batch
 from crawler.models.page import Page
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, segment_rows
+from crawler.store.parts import PartRows
 from crawler.store.records import Record
 from crawler.store.region_files import RegionFiles
-from crawler.store.schema import NO_REGION, VIDEO_SCHEMA
+from crawler.store.schema import NO_REGION, SEGMENT_SCHEMA
 from crawler.store.segment_file import _read, damage_of
 from crawler.store.segments import SegmentWriter
 
@@ -66,7 +67,8 @@ def test_what_the_disk_cannot_read_is_passed_over() -> None:
 
 def test_regions_are_not_finished_where_writing_them_failed(tmp_path: Path) -> None:
     def fail(files: RegionFiles) -> None:
-        files.add(NO_REGION, pa.Table.from_pylist([{"video_id": "1"}], VIDEO_SCHEMA))
+        rows = pa.Table.from_pylist([{"video_id": "1", "folder": NO_REGION}], SEGMENT_SCHEMA)
+        files.add(PartRows(rows, pa.array([0])))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), RegionFiles(tmp_path, "run", tmp_path) as files:
