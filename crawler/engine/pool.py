@@ -26,6 +26,8 @@ from crawler.rules.sizing import PoolSize
 _TICK = 0.1
 """Seconds after which the number of workers is looked at again."""
 
+_HIRED_AT_ONCE = 64
+
 
 class Crawl:
     """One crawl of one seller list.
@@ -79,10 +81,13 @@ class Crawl:
         is_done = not self._workers and not self._parked and not self._next.is_there(_now())
         if is_done and self._address.in_doubt and self._address.conclude():
             self._stop.set(ApiDownError(self._address.doubt))
-        for _ in range(self._wanted):
-            worker = group.create_task(self._work())
-            self._workers[worker] = None
-            worker.add_done_callback(self._workers.pop)
+        for _ in range(0, self._wanted, _HIRED_AT_ONCE):
+            for _ in range(min(self._wanted, _HIRED_AT_ONCE)):
+                worker = group.create_task(self._work())
+                self._workers[worker] = None
+                worker.add_done_callback(self._workers.pop)
+            # These take their work first: a short list leaves none for further ones.
+            await asyncio.sleep(0)
         return bool(self._workers) or bool(self._parked) or self._next.is_there(_now())
 
     @property
