@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ def plan_of(
     crawl_date: date,
     pending: pa.Array[Any],
     reason: StopReason | None,
+    late_from: datetime | None,
     *,
     certain: tuple[str, float] | None = None,
 ) -> SnapshotPlan:
@@ -37,6 +38,7 @@ def plan_of(
     data, by_region = settings.run.data, has_region_folders(settings.run.data)
     return SnapshotPlan(
         *(data, run_id, crawl_date, pending, reason, certain, window, lag, review),
+        late_from=late_from,
         has_region_folders="region" in settings.output.partition_by if by_region is None else by_region,
     )
 

@@ -104,6 +104,12 @@ class _OpenDate:
     journal: Journal | None
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def late_from(self) -> datetime:
+        """From when on rows of the date are late."""
+        rule = DateRule.of(self.settings.run, self.began)
+        return rule.late_from(self.day.crawl_date, self.day.began)
+
     def note_published(self, run_id: str, rows: int | None) -> None:
         """Note in the ledger what is published now, as a fact of that run, and write the table of all nights.
 
@@ -111,9 +117,8 @@ class _OpenDate:
         """
         known, run = self.day.latest.facts, self.settings.run
         if rows is not None:
-            late_from = DateRule.of(run, self.began).late_from(self.day.crawl_date, self.day.began)
             is_late = bool(known.is_late) or (
-                self.journal is not None and has_late_pages(self.journal, late_from)
+                self.journal is not None and has_late_pages(self.journal, self.late_from)
             )
             self.ledger.note(
                 run_id, replace(known, is_published=True, is_held=False, published_rows=rows, is_late=is_late)
@@ -123,7 +128,7 @@ class _OpenDate:
     def publish(self, journal: Journal, unknown: pa.Array[Any], reason: StopReason | None) -> RowCounts:
         """Publish what the journal has; the `unknown` are listed sellers of which it has nothing."""
         day = self.day.crawl_date
-        plan = plan_of(self.settings, self.run_id, day, unknown, reason)
+        plan = plan_of(self.settings, self.run_id, day, unknown, reason, self.late_from)
         with closing(self.world.staging(journal, self.settings.output.keep_raw)) as segments:
             give_up = partial(leave_out_lost, journal, plan, self.notes)
             rows = build(self.world, segments, lambda: plan, give_up)

@@ -12,6 +12,8 @@ from crawler.exit_codes import verdict_of
 from crawler.models.errors import InputError, OutputError
 from crawler.options import RunSettings
 from crawler.rules.dates import doubt_by_api, is_future, is_late, late_from, latest_date
+from crawler.store.layout import Layout
+from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import FINISHED, DateRecord
 
 
@@ -70,6 +72,15 @@ class DateRule:
             f"closed by itself, as its first run began more than {self.late_after:g} h ago, "
             f"at {day.began:%Y-%m-%d %H:%M} UTC (setting run.late_after)"
         )
+
+
+def late_from_in(run: RunSettings, crawl_date: date, now: datetime) -> datetime | None:
+    """From when on rows of a date are late by what the ledger knows; None where there is no ledger."""
+    if not Layout(run.data).ledger.exists():
+        return None
+    with Ledger(run.data, only_read=True) as ledger:
+        day = ledger.date(crawl_date)
+    return DateRule.of(run, now).late_from(crawl_date, now if day is None else day.began)
 
 
 def require_reached(crawl_date: date, now: datetime) -> None:

@@ -175,7 +175,8 @@ class _Publishing:
         above, reason = counted.counts.certain_above, stop_reason_of(self.stop_reason)
         certain = None if above is None else (SORT_COLUMNS[night.run.sort], above)
         run_id, unknown = self._opened.run_id, counted.pending.ids
-        return plan_of(night.settings, run_id, night.crawl_date, unknown, reason, certain=certain)
+        late_from = self._opened.late_from
+        return plan_of(night.settings, run_id, night.crawl_date, unknown, reason, late_from, certain=certain)
 
     def _note_rows(self, rows: RowCounts) -> None:
         """Take over the snapshot's rows, and note what its audit found."""

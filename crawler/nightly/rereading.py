@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from crawler import events
@@ -15,6 +15,7 @@ from crawler.history.outdated import outdated_dates
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import CrawlerError, ImplausibleError, InputError, OutputError
+from crawler.nightly.dates import late_from_in
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.nights import write_nights_of
 from crawler.nightly.replace_guard import ReplaceGuard, build
@@ -133,7 +134,7 @@ class _Rebuild:
         data, journal = self.settings.run.data, writer.journal
         unknown = missing(pending_in(data, self.day), journal.sellers.known())
         reason = stop_reason_in(data, self.day)
-        plan = plan_of(self.settings, self.run_id, self.day, unknown, reason)
+        plan = plan_of(self.settings, self.run_id, self.day, unknown, reason, self._late_from())
         try:
             rows = self._published(writer, plan)
         except CrawlerError:
@@ -154,13 +155,17 @@ class _Rebuild:
                 restored = restore(writer, self.settings.run.data, self.day)
             except UnreadableError as error:
                 raise OutputError(f"the files of {self.day} cannot be read: {error}") from None
-            rows = self._published(writer, plan_of(self.settings, self.run_id, self.day, NOBODY, None))
+            plan = plan_of(self.settings, self.run_id, self.day, NOBODY, None, self._late_from())
+            rows = self._published(writer, plan)
         words = (
             f"{restored.kept} sellers have the rows that they had: carried, of an earlier crawl, or not all "
             "of their answers are kept and intact"
         )
         notes = [*self.notes, *restored.lost]
         return MadeAnew(rows.written, restored.pages, words if restored.kept else "", notes)
+
+    def _late_from(self) -> datetime | None:
+        return late_from_in(self.settings.run, self.day, self.world.now())
 
     def _published(self, writer: SegmentWriter, plan: SnapshotPlan) -> RowCounts:
         """Publish what a journal has. Raises `CrawlerError` where that must not be."""

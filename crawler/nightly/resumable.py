@@ -8,6 +8,7 @@ from crawler import events
 from crawler.history.review import plan_of
 from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError
+from crawler.nightly.dates import late_from_in
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, build, give_up_lost, slices
 from crawler.nightly.suspicion import why_held
@@ -92,7 +93,8 @@ def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> Non
         is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
             segments = night.world.staging(journal, night.settings.output.keep_raw)
-            plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None)
+            late_from = late_from_in(night.run, night.crawl_date, night.world.now())
+            plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None, late_from)
             try:
                 build(night.world, segments, lambda: plan, lambda: give_up_lost(night, journal, notes))
             except HeldBackError as held:

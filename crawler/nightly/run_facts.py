@@ -37,4 +37,4 @@ def facts_at_end(opened: Opened, published: Published, report: RunReport) -> Run
 def has_late_pages(journal: Journal, late_from: datetime) -> bool:
     """Whether any page of the date came when its rows were late."""
     last = journal.reader.last_received
-    return last is not None and datetime.fromisoformat(last) >= late_from
+    return last is not None and datetime.fromisoformat(last) > late_from

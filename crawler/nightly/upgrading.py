@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from crawler.history.upgrading import Upgraded, Upgrading
 from crawler.models.errors import InputError, OutputError
+from crawler.nightly.dates import late_from_in
 from crawler.nightly.folders import open_folder
 from crawler.nightly.world import World
 from crawler.options import Settings
@@ -26,7 +29,8 @@ def upgrade(settings: Settings, world: World) -> Upgraded:
         if not has_region_folders(data):
             return Upgraded(0, 0)
         _require_room(settings, world)
-        return Upgrading(data, StagedFolder(data, run_id), guard, lambda _day: None).run()
+        late_from = partial(late_from_in, settings.run, now=world.now())
+        return Upgrading(data, StagedFolder(data, run_id), guard, late_from).run()
 
 
 def _require_room(settings: Settings, world: World) -> None:
