@@ -346,6 +346,21 @@ def backup(target: Path, config: str | None, **options: Any) -> int:
 
 
 @cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
+def upload(config: str | None, **options: Any) -> int:
+    """Copy what is published to where output.url leads, as far as it is not there yet.
+
+    A run does so by itself; this is for when its copy failed, and for what was published without a run.
+    Removes objects there that were replaced long enough ago. Sends the API nothing, and needs no key.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.upload import upload_command  # noqa: PLC0415 - heavy
+
+    return upload_command(loaded.settings)
+
+
+@cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=_folder)
 @click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
 @click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")

@@ -428,6 +428,21 @@ SELLERS_KEPT = LogEvent(
     "they keep the rows of their crawl before (kept_status in sellers/)",
 )
 
+# --- copies elsewhere
+
+COPY_DONE = LogEvent("copy.done", INFO, "{place} has {parts} more of what is published here, {mib:.1f} MiB")
+COPY_RETRIED = LogEvent(
+    "copy.retried", WARNING, "the copy to {place} failed: {reason}", "it is tried again in {wait_s:g} s"
+)
+COPY_DAMAGED = LogEvent("copy.damaged", WARNING, "{damage}", "it is not copied to {place}")
+COPY_LEFT = LogEvent("copy.left", WARNING, "what was written with the report is not copied: {reason}")
+COPY_STOPPED = LogEvent(
+    "copy.stopped",
+    WARNING,
+    "a stop was asked for before all was copied to {place}: {left} of what is published here are left",
+    "the next run or `crawler upload` copies them",
+)
+
 # --- reports, metrics, messages
 
 REPORT_MISPLACED = LogEvent(

@@ -76,10 +76,11 @@ LOCKED = ExitCode(
 OUTPUT = ExitCode(
     8,
     "output not writable, or damaged",
-    "the disk is full, or the output cannot be written or is damaged",
+    "the disk is full, or the output cannot be written or is damaged; or all is published here, and the copy "
+    "elsewhere (`output.url`) failed",
     "do what the message says, such as make room or correct permissions, then run again; "
-    "nothing paid for is asked for again",
-    "the journal is kept, nothing is half-published",
+    "nothing paid for is asked for again; a copy is sent by `crawler upload` or the next run",
+    "the journal is kept, nothing is half-published; published where only the copy failed",
 )
 API_DOWN = ExitCode(
     9,

@@ -103,7 +103,19 @@ class Text:
     """Text of a certain form."""
 
     form: Literal[
-        "address", "file", "folder", "column", "zone", "date", "hook", "template", "words", "codes", "keys"
+        "address",
+        "bucket",
+        "codes",
+        "column",
+        "date",
+        "file",
+        "folder",
+        "hook",
+        "keys",
+        "template",
+        "word",
+        "words",
+        "zone",
     ]
     allowed: str
     metavar: str = ""
@@ -440,7 +452,7 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
-    """The form of what is published, and what is published beside the rows."""
+    """The form of what is published, what is published besides, and where copies go; times in seconds."""
 
     partition_by: tuple[str, ...] = _setting(
         ("crawl_date",),
@@ -453,6 +465,44 @@ class OutputSettings:
     )
 
     keep_raw: bool = _switch("", "Keep the answers too, in raw/: a date's files can be made anew from them")
+    url: str | None = _setting(
+        None,
+        Text("bucket", "an address such as s3://bucket/folder (or gs://, az://)"),
+        "Bucket that gets a copy of what is published: s3://, gs:// or az://; credentials come from the "
+        "environment, or from where the provider's own tools keep them",
+        example='"s3://bucket/shop-videos"',
+        **_LOCAL,
+    )
+    endpoint: str | None = _setting(
+        None,
+        Text("address", "an address such as https://storage.example.org"),
+        "Address of the storage, where it is not the provider's own",
+        example='"https://storage.example.org"',
+        **_LOCAL,
+    )
+    region: str | None = _setting(
+        None,
+        Text("word", "a word such as eu-central-1"),
+        "Region of the bucket (s3://)",
+        default_words="as the environment says",
+        example='"eu-central-1"',
+        **_LOCAL,
+    )
+    timeout: float = _setting(
+        600.0,
+        _SOME_SECONDS,
+        "Seconds that the copy of one night may take, all its attempts included",
+        **_LOCAL,
+    )
+    attempts: int = _setting(
+        6, _whole(1, 100), "Attempts to copy; between them 1 s, 2 s, 4 s and so on pass, 30 at most", **_LOCAL
+    )
+    grace: float = _setting(
+        900.0,
+        _SECONDS,
+        "Seconds that objects which were replaced stay for those who still read them",
+        **_LOCAL,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from crawler.store.layout import Layout
 from crawler.store.lock import holder_of
 
 T = TypeVar("T")
+_PROBE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ def check_command(
         _look_at_sellers(settings, sellers, found)
     offline_problems = len(found.problems) - is_locked
     if online:
+        _reach_places(settings, found)
         is_usable = key is not None and not faults
         _ask(settings, key if is_usable else None, found, is_locked=is_locked)
     (_print_json if as_json else _print_text)(found)
@@ -216,6 +219,20 @@ def _ask(settings: Settings, key: str | None, found: _Findings, *, is_locked: bo
 
     answer = found.tried(lambda: ask_once(settings, key))
     found.lines.append(("online", "failed" if answer is None else answer, settings.api.url))
+
+
+def _reach_places(settings: Settings, found: _Findings) -> None:
+    """Write and remove a small object wherever copies go."""
+    if settings.output.url is None:
+        return
+    from crawler.copies.places import places_of  # noqa: PLC0415 - heavy
+    from crawler.copies.sending import probe  # noqa: PLC0415 - heavy
+    from crawler.nightly.world import World  # noqa: PLC0415 - heavy
+
+    run_id = World().run_id(datetime.now(UTC))
+    for place in places_of(settings.output):
+        answer = found.tried(partial(probe, place, settings.run.data, run_id, _PROBE_S))
+        found.lines.append(("copies", "failed" if answer is None else answer, str(place)))
 
 
 def _print_text(found: _Findings) -> None:

@@ -17,7 +17,7 @@ from crawler.exit_codes import IMPLAUSIBLE
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.past_nights import minutes_of, noted_every, past_nights, state_of, verdict_in_words
 from crawler.nightly.shell import Commands, key_variables
-from crawler.options import CreditSettings
+from crawler.options import CreditSettings, Settings
 from crawler.report.page_facts import PastNight
 from crawler.rules.budget import Forecast, forecast, month_begin, pace_since, utc_day
 from crawler.rules.nights import Gap, gaps
@@ -47,6 +47,7 @@ _NOTHING: dict[str, Any] = {
     "dates": [],
     "running": None,
     "progress": None,
+    "copies": {},
 }
 """What `--json` says where no run ever began."""
 
@@ -76,7 +77,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
     begun = (date.fromisoformat(night.crawl_date) for night in nights)
     missed = gaps(begun, settings.run.every, today, noted_every(runs))
     listed_nights = nights[:limit]
-    progress = progress_of(data, holder)
+    progress, copies = progress_of(data, holder), _copies_left(settings)
     if as_json:
         figures = {
             "nights": listed_nights,
@@ -89,6 +90,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
             "running": holder,
             "progress": progress,
             "month": month,
+            "copies": copies,
         }
         sys.stdout.write(_as_json(figures))
         return 0
@@ -101,7 +103,24 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         so_far = "" if progress is None else f", {progress_in_words(progress)}"
         sys.stdout.write(f"running: {holder}{so_far}\n")
     _print_dates(dates)
+    for place, left in copies.items():
+        words = f"{len(left)} of what is published here are not there; copy them by: {commands.upload()}"
+        sys.stdout.write(f"copies: {place}: {words if left else 'all that is published here'}\n")
     return 0
+
+
+def _copies_left(settings: Settings) -> dict[str, list[str]]:
+    """What is not copied yet to each place, as far as is known here."""
+    if settings.output.url is None:
+        return {}
+    from crawler.copies.parts import published_parts  # noqa: PLC0415 - most folders are copied nowhere
+    from crawler.copies.places import places_of  # noqa: PLC0415 - as above
+    from crawler.copies.remembered import Remembered  # noqa: PLC0415 - as above
+
+    parts, remembered = published_parts(settings.run.data)[0], Remembered(settings.run.data)
+    return {
+        str(place): [p.name for p in remembered.left(place, parts)] for place in places_of(settings.output)
+    }
 
 
 def _as_json(figures: dict[str, Any]) -> str:

@@ -64,6 +64,10 @@ class DisplacedError(OutputError):
     """The files that a run uses are no longer at their paths: it must not write there."""
 
 
+class CopyError(OutputError):
+    """All is published here, but its copy elsewhere could not be made, or never can be made there."""
+
+
 class ApiDownError(CrawlerError):
     """No answer for as long as the run's patience lasts."""
 

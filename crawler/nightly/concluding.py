@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,9 +24,14 @@ from crawler.store.layout import RunFolder
 from crawler.store.ledger_records import Outcome
 from crawler.store.retention import prune
 
+Amended = Callable[[RunReport], RunReport]
 
-def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> RunReport:
-    """Write the report, say in one line what happened, and remove what is of no more use."""
+
+def conclude(opened: Opened, outcome: CrawlOutcome, published: Published, amended: Amended) -> RunReport:
+    """Write the report, say in one line what happened, and remove what is of no more use.
+
+    The ledger is about what is published here: only the report is `amended`.
+    """
     night, notes, stop_reason = opened.night, opened.notes, published.stop_reason
     doubt = doubt_by_api(night.world.now(), outcome.clock_offset)
     if doubt is not None:
@@ -41,7 +47,8 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published) -> Run
     for note in night.observer.notes():
         notes.add(note)
     _write_series(opened, outcome)
-    report = _record(opened, replace(report, notes=notes.texts, is_warning=notes.has_warning), variables)
+    report = replace(report, notes=notes.texts, is_warning=notes.has_warning)
+    report = _record(opened, report, variables, amended)
     if doubt is None and not opened.is_clock_doubtful and opened.displacement is None:
         prune(night.data, night.run.keep_days, opened.ledger.unpublished())
     # After it, so that the index leads to no page that has just gone.
@@ -61,7 +68,7 @@ def _more_of_the_month(opened: Opened, stop_reason: CrawlerError | None) -> list
     return [f"CRAWLER_CREDITS_MONTHLY_BUDGET={spent + max(1, left)}"] if spent >= monthly else []
 
 
-def _record(opened: Opened, report: RunReport, variables: list[str]) -> RunReport:
+def _record(opened: Opened, report: RunReport, variables: list[str], amended: Amended) -> RunReport:
     """Finish the run in the ledger and write its report; where that fails, the exit code becomes 8."""
     night, ledger, run_id = opened.night, opened.ledger, opened.run_id
     left, spent = _left(opened, report), None
@@ -75,6 +82,7 @@ def _record(opened: Opened, report: RunReport, variables: list[str]) -> RunRepor
             retries = report.exit_code == SELLERS_FAILED.number and left.refused
             retried = ["--retry-failed"] if retries else []
             report = replace(report, go_on=night.command(ledger, opened.dates, retried, variables))
+        report = amended(report)
         if is_in_place:
             write_whole(RunFolder(night.data, run_id).report, report.as_json())
         else:

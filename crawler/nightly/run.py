@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from crawler.models.errors import OutputError
 from crawler.nightly.choosing import choose
 from crawler.nightly.concluding import conclude
+from crawler.nightly.copying_out import copy_elsewhere, copy_the_rest, with_copies
 from crawler.nightly.crawling import CrawlOutcome, crawl
 from crawler.nightly.night import Night
 from crawler.nightly.opening import Opened, open_date
@@ -16,7 +18,7 @@ from crawler.report.run_report import RunReport
 
 
 def run_night(night: Night) -> RunReport:
-    """Crawl, publish and report; the data folder is locked meanwhile.
+    """Crawl, publish, copy elsewhere and report; the data folder is locked meanwhile.
 
     Raises `CrawlerError` where nothing could be begun.
     """
@@ -25,7 +27,10 @@ def run_night(night: Night) -> RunReport:
         outcome = _choose_and_crawl(opened)
         opened.progress.enter("publishing")
         published = publish(opened, outcome)
-        return conclude(opened, outcome, published)
+        copies = copy_elsewhere(opened, published)
+        report = conclude(opened, outcome, published, partial(with_copies, opened, copies))
+        copy_the_rest(opened, copies)
+        return report
 
 
 def _choose_and_crawl(opened: Opened) -> CrawlOutcome:

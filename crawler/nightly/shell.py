@@ -57,6 +57,10 @@ class Commands:
         """Gives the nights one file each."""
         return self._command("upgrade")
 
+    def upload(self) -> str:
+        """Copies what is published to where it is not yet."""
+        return self._command("upload")
+
     def accept(self, crawl_date: date) -> str:
         """Publishes a night that is held back, as it is."""
         return self._command("publish", "--crawl-date", crawl_date.isoformat(), "--accept")

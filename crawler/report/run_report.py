@@ -107,6 +107,7 @@ class RunReport:
     carry_forward: dict[str, int] = field(default_factory=dict)
     drift: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    copies: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_warning: bool = False
 

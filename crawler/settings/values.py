@@ -20,12 +20,14 @@ from zoneinfo import ZoneInfo
 from crawler.models.api import SortOrder, is_loopback
 from crawler.models.errors import InputError
 from crawler.models.seller import Strategy
+from crawler.models.storage import StorageAddress
 from crawler.options import OPTIONS, Choice, Kind, Number, Option, Settings, Switch
 from crawler.settings.key import shown_key_file
 
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z0-9-]+")
 _WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
 
 
@@ -226,6 +228,18 @@ def _address(raw: Any) -> str | None:
     return url
 
 
+def _bucket(raw: Any) -> str | None:
+    if not isinstance(raw, str):
+        return None
+    if "@" in raw or "?" in raw:
+        raise RefusedValueError("a user, a password and ? are not allowed in the address")
+    return str(StorageAddress.of(raw))
+
+
+def _word(raw: Any) -> str | None:
+    return raw if isinstance(raw, str) and _WORD.fullmatch(raw) else None
+
+
 def _file(raw: Any) -> Path | None:
     if not isinstance(raw, str):
         return raw if isinstance(raw, Path) else None
@@ -275,6 +289,8 @@ def _date(raw: Any) -> date | None:
 
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "address": _address,
+    "bucket": _bucket,
+    "word": _word,
     "file": _file,
     "folder": _folder,
     "column": _column,

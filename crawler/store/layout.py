@@ -24,6 +24,7 @@
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
 | `state/published/nights.sha256` | digests of `nights/` | ever |
+| `state/copies.json` | what was copied elsewhere | ever |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
 | `state/staging/NAME.request`, `NAME.copies/` | what a backup asks a run for, and gets | one backup |
 """
@@ -31,6 +32,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -56,9 +58,14 @@ RAW = "raw"
 DIGESTED_KINDS = (*PUBLISHED_KINDS, RAW)
 """The folders of whose files digests are kept."""
 
+UNDATED_KINDS = ("nights",)
+"""The published folders whose files are of no crawl date: they are written anew as a whole."""
+
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY = "crawl_date="
+_OBJECT_DIGITS = 8
+_OBJECT = re.compile(rf"-[0-9a-f]{{{_OBJECT_DIGITS}}}\.parquet$")
 _REQUEST = ".request"
 _PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
 
@@ -73,6 +80,7 @@ class Layout:
         self.progress = self.state / "progress.json"
         self.ledger = self.state / LEDGER_NAME
         self.journals = self.state / "journal"
+        self.copies = self.state / "copies.json"
         self.staging = self.state / "staging"
         self.digests = self.state / "published"
         self.runs = data / "runs"
@@ -311,6 +319,19 @@ def digests_files(folder: Path) -> list[Path]:
 def published_file(data: Path, name: str) -> Path:
     """A published file by its name in a list of digests, which is its path below the data folder."""
     return data / name
+
+
+def object_name(name: str, sha256: str) -> str:
+    """The object of a bucket that holds such a file: its name has the first digits of its digest.
+
+    So no object is overwritten by another content: a file that is written anew has another name there.
+    """
+    return f"{name.removesuffix(_PARQUET)}-{sha256[:_OBJECT_DIGITS]}{_PARQUET}"
+
+
+def is_object_name(name: str) -> bool:
+    """Whether an object may be one that `object_name` has named: others are left alone."""
+    return _OBJECT.search(name) is not None
 
 
 def pinned_file(pin: Path, name: str) -> Path:

@@ -324,7 +324,7 @@ def test_a_named_file_must_be_there_and_be_toml(tmp_path: Path) -> None:
 def test_strange_variables_are_faults_only_where_they_are_near() -> None:
     near = {"CRAWLER_QSP": "1", "CRAWLER_RUN_MAXPAGES": "1", "CRAWLER_URL": "x", "CRAWLER_API_KEY": "k"}
     message = faults_of({}, near)
-    for hint in ("CRAWLER_QPS?", "MAX_PAGES?", "CRAWLER_API_URL?", "set KEYAPI_API_KEY"):
+    for hint in ("CRAWLER_QPS?", "MAX_PAGES?", "CRAWLER_OUTPUT_URL?", "set KEYAPI_API_KEY"):
         assert hint in message
     loaded = load({}, NO_FILE, {"CRAWLER_HOME": "/x", "CRAWLER_RUN_ID": "1", "CRAWLER_QSP": ""})
     assert len(loaded.warnings) == 2

@@ -1,0 +1,1 @@
+"""Copies elsewhere of what is published here: a bucket. Open `sending` first."""
