@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,14 @@ setup: .venv/.ready ## make .venv with everything pinned
 
 demo: setup ## run the main job on the embedded stand-in, and show its table
 	$(BIN)/crawler demo
+
+.venv/.contract-ready:
+	$(PYTHON) -m venv .venv/contract
+	.venv/contract/bin/python -m pip install --quiet 'datacontract-cli==1.2.8'
+	touch $@
+
+datacontract: .venv/.contract-ready ## lint docs/datacontract.yaml
+	.venv/contract/bin/datacontract lint docs/datacontract.yaml
 
 .venv/.docs-ready: .venv/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

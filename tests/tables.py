@@ -13,26 +13,20 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
+from contract import contract
 
 from crawler.cli import cli
 from crawler.events import EVENTS, LogEvent
 from crawler.exit_codes import EXIT_CODES
 from crawler.metrics.table import METRICS, Metric
+from crawler.models.dataset import DATASETS, Column, Dataset
 from crawler.options import GROUPS, OPTIONS, Option, Switch
 from crawler.report.moved_part import KINDS
 from crawler.report.run_report import RunReport
 from crawler.settings.settings_file import settings_file
-from crawler.store.nights_table import NIGHTS_SCHEMA
-from crawler.store.schema import CHANGES_SCHEMA, SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DATASETS = {
-    "videos": VIDEO_SCHEMA,
-    "sellers": SUMMED_SELLER_SCHEMA,
-    "changes": CHANGES_SCHEMA,
-    "nights": NIGHTS_SCHEMA,
-}
 HELP_WIDTH = 100
 JSON_WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 CONFIG_ROW = ("`--config FILE`", "Settings file", "`config/crawler.toml` if it is there")
@@ -101,13 +95,17 @@ def command_help(name: str, command: click.Command) -> str:
     return f"\n## {words}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
-def columns() -> str:
-    """The columns of each dataset and the keys of the report, with their types."""
-    text = ""
-    for name, schema in DATASETS.items():
-        rows = ((f"`{column.name}`", column.type) for column in schema)
-        text += f"\n## `{name}/`\n\n{table(('column', 'type'), rows)}"
-    return f"{text}\n## `report.json`\n\n{table(('key', 'type'), report_rows(RunReport))}"
+def columns(dataset: Dataset) -> str:
+    """The columns of a dataset, as the data dictionary has them."""
+    return table(
+        ("column", "type", "meaning", "null where", "source", "since"), map(column_row, dataset.columns)
+    )
+
+
+def column_row(column: Column) -> tuple[object, ...]:
+    kind = f"{column.type} ({column.unit})" if column.unit else column.type
+    unknown = f". Unknown: {column.unknown}" if column.unknown else ""
+    return (f"`{column.name}`", kind, column.meaning + unknown, column.nulls, column.source, column.since)
 
 
 def report_rows(kind: type, within: str = "") -> Iterable[tuple[object, ...]]:
@@ -153,8 +151,9 @@ def made() -> dict[Path, str]:
     advice = table(("exit code", "what to do"), ((c.number, c.advice) for c in codes))
     marked = {
         ("commands", "commands"): commands(),
-        ("columns", "columns"): columns(),
+        ("columns", "report"): table(("key", "type"), report_rows(RunReport)),
         ("data", "kinds of changes"): table(("kind", "in a few words"), KINDS.items()),
+        **{("data", f"{each.name}/"): columns(each) for each in DATASETS},
         ("events", "events"): events,
         ("exit-codes", "all exit codes"): table(("code", "meaning", "data", "what to do"), all_codes),
         ("monitoring", "metrics"): metrics,
@@ -162,7 +161,7 @@ def made() -> dict[Path, str]:
         ("options", "options"): options,
         ("options", "settings"): table(("setting", "meaning", "default"), setting_rows()),
     }
-    files = {ROOT / "config" / "crawler.toml": settings_file()}
+    files = {ROOT / "config" / "crawler.toml": settings_file(), DOCS / "datacontract.yaml": contract()}
     for (page, name), content in marked.items():
         path = DOCS / f"{page}.md"
         files[path] = between(files.get(path) or path.read_text(), name, content)

@@ -18,6 +18,7 @@ from rich.table import Table
 from crawler.history.movers import NightChanges, dates_with_changes, night_changes
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.dataset import gain_of
 from crawler.models.encodings import printable
 from crawler.models.errors import InputError, OutputError
 from crawler.nightly.rebuilding import Rebuilt, rebuild
@@ -27,7 +28,7 @@ from crawler.rules.dates import stamp
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
 from crawler.settings.values import read_crawl_date
-from crawler.store.schema import CHANGES_SCHEMA, gain_of
+from crawler.store.schema import CHANGES_SCHEMA
 
 _LONGEST_TEXT = 24
 _NAMES = {SortField.VIEWS: "views", SortField.SALES: "sales", SortField.GMV: "GMV"}

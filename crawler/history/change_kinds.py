@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from crawler.history.yardsticks import Baselines, Readings, Yardsticks, milliseconds, one_chunk
 from crawler.models.api import COUNT_COLUMNS
-from crawler.store.schema import CHANGES_SCHEMA, gain_of
+from crawler.models.dataset import gain_of
+from crawler.store.schema import CHANGES_SCHEMA
 
 _DAY: Any = pa.scalar(timedelta(days=1) / timedelta(milliseconds=1))
 

@@ -24,7 +24,7 @@ from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earli
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SUMMED
-from crawler.store.schema import CHANGES_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
+from crawler.store.schema import CHANGES_FILE_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SELLER_FILE_SCHEMA
 
 _ROW_GROUP = 32_768
 _FEW_VALUES: Any = ["seller_id", "region", "kind"]
@@ -73,8 +73,8 @@ def compare(
             earlier = earlier_snapshots(data, span[0] - rules.window, span[1], left_out) if span else []
             found, measuring = _Found(), Measuring()
             with (
-                _GroupWriter(changes_file, CHANGES_SCHEMA, _FEW_VALUES) as changes,
-                _GroupWriter(sellers_file, SUMMED_SELLER_SCHEMA, True) as summed,
+                _GroupWriter(changes_file, CHANGES_FILE_SCHEMA, _FEW_VALUES) as changes,
+                _GroupWriter(sellers_file, SELLER_FILE_SCHEMA, True) as summed,
             ):
                 for part in ComparedParts(day, videos, sellers, earlier, rules, judging):
                     found.add(part, earlier)

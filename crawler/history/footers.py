@@ -15,8 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.store.schema import COLUMNS, SCHEMA_VERSION
+
 ALL_TIME = (-(2**62), 2**62)
-_ARROW_SCHEMA = b"ARROW:schema"
+_OF_COLUMNS = {b"ARROW:schema", COLUMNS.encode(), SCHEMA_VERSION.encode()}
+"""What each file says of its columns, and what is written anew says by itself."""
 _FIRST, _LAST = "first_crawled_at", "last_crawled_at"
 _MAX_KEPT = 8192
 
@@ -51,7 +54,7 @@ def _footer(path: Path, _identity: tuple[int, int, int]) -> Footer:
             metadata={
                 key.decode(): value.decode(errors="replace")
                 for key, value in noted.items()
-                if key != _ARROW_SCHEMA
+                if key not in _OF_COLUMNS
             },
             span=_span(file),
         )

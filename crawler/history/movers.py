@@ -18,8 +18,9 @@ from crawler.history.first_rows import first_rows
 from crawler.history.outdated import outdated_by, replaced, rests_on
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import SORT_COLUMNS, SortField
+from crawler.models.dataset import gain_of
 from crawler.store.layout import CHANGES, SELLERS, dated_folders, parquet_files, run_of
-from crawler.store.schema import CHANGES_SCHEMA, RUN, gain_of
+from crawler.store.schema import CHANGES_SCHEMA, RUN
 
 _BATCH_ROWS = 8192
 """A batch of all columns: more, or columns that are read side by side, take more memory than publishing."""

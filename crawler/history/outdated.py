@@ -19,7 +19,7 @@ from crawler.store.digests import damage_of, published_digests, settle_digests
 from crawler.store.files import output_errors, remove
 from crawler.store.layout import CHANGES, SELLERS
 from crawler.store.rewriting import Rewriting
-from crawler.store.schema import OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
+from crawler.store.schema import OUTDATED_BY, RESTS_ON, RUN, SELLER_FILE_SCHEMA, SUMMED_SELLER_SCHEMA
 
 _OPTIONAL = frozenset(SUMMED_SELLER_SCHEMA.names) - {"seller_id", "status"}
 
@@ -142,7 +142,7 @@ def _rewrite(rewriting: Rewriting, day: date, file: SnapshotFiles, metadata: dic
         remove(rewriting.staged.folder)
         target = rewriting.staged.snapshot(SELLERS, day) / file.paths[0].name
         target.parent.mkdir(parents=True)
-        with pq.ParquetWriter(target, SUMMED_SELLER_SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(target, SELLER_FILE_SCHEMA, compression="zstd") as writer:
             writer.add_key_value_metadata(file.metadata | metadata)
             for rows in file.batches(SUMMED_SELLER_SCHEMA, _OPTIONAL):
                 writer.write_table(rows)

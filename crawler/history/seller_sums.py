@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from crawler.history.change_kinds import ChangeKind
 from crawler.history.yardsticks import one_chunk
 from crawler.models.api import COUNT_COLUMNS
+from crawler.models.dataset import gain_of
 from crawler.rules.plausibility import FIGURES, ROWS
-from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA, gain_of
+from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA
 
 SUMMED = {"views": "total_views_cnt", "sales": "total_video_sale_cnt", "gmv": "total_video_sale_gmv_amt"}
 """The sums of `sellers/`, and what each adds up."""

@@ -6,6 +6,8 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
+from crawler.models.dataset import VIDEOS, Type
+
 PAGE_SIZE = 10
 """Rows a page: the most the API gives."""
 MAX_PAGE_NUM = 100_000
@@ -35,28 +37,24 @@ class SortOrder(StrEnum):
     ASC = "asc"
 
 
+Kind = Literal["string", "int64", "float64", "seconds"]
+
+
 class Column(NamedTuple):
     """A column filled from a field of the API's rows; `seconds` are epoch seconds in the API."""
 
     name: str
-    kind: Literal["string", "int64", "float64", "seconds"]
+    kind: Kind
 
 
-API_COLUMNS = (
-    Column("video_id", "string"),
-    Column("user_id", "string"),
-    Column("nick_name", "string"),
-    Column("video_desc", "string"),
-    Column("avatar", "string"),
-    Column("reflow_cover", "string"),
-    Column("create_time", "seconds"),
-    Column("total_views_cnt", "int64"),
-    Column("total_digg_cnt", "int64"),
-    Column("total_comments_cnt", "int64"),
-    Column("total_shares_cnt", "int64"),
-    Column("total_video_sale_cnt", "int64"),
-    Column("total_video_sale_gmv_amt", "float64"),
-    Column("region", "string"),
+_KINDS: dict[Type, Kind] = {
+    "string": "string",
+    "int64": "int64",
+    "float64": "float64",
+    "timestamp": "seconds",
+}
+API_COLUMNS = tuple(
+    Column(each.name, _KINDS[each.type]) for each in VIDEOS.columns if each.source == each.name
 )
 """What the schema knows of a row; every other field goes to `extra`."""
 COUNT_COLUMNS = tuple(column.name for column in API_COLUMNS if column.kind in {"int64", "float64"})

@@ -16,38 +16,10 @@ from crawler.store.digests import as_text, damage_of, digest_of
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_tree, remove, swap_in, write_whole
 from crawler.store.layout import Layout, StagedFolder, parquet_file, parquet_files
+from crawler.store.schema import NIGHTS_FILE_SCHEMA
 
 NightRow = dict[str, Any]
 """A row of the table by column; what it lacks is null."""
-
-_MOMENT = pa.timestamp("ms", tz="UTC")
-_FIELDS: list[pa.Field[Any]] = [
-    pa.field("crawl_date", pa.date32(), nullable=False),
-    pa.field("outcome", pa.string(), nullable=False),
-    pa.field("verdict", pa.string()),
-    pa.field("late", pa.bool_()),
-    pa.field("closed_at", _MOMENT),
-    pa.field("strategy", pa.string()),
-    pa.field("sort", pa.string()),
-    pa.field("order", pa.string()),
-    pa.field("top", pa.int64()),
-    pa.field("min_value", pa.float64()),
-    pa.field("budget", pa.int64()),
-    pa.field("credits", pa.int64(), nullable=False),
-    pa.field("rows", pa.int64()),
-    *(pa.field(name, pa.int64()) for name in ("sellers", "complete", "partial", "failed", "pending")),
-    pa.field("certain_above", pa.float64()),
-    pa.field("drift", pa.int64()),
-    pa.field("audited", pa.int64()),
-    pa.field("audit_wrong", pa.int64()),
-    pa.field("runs", pa.int64(), nullable=False),
-    pa.field("run_id", pa.string()),
-    pa.field("exit_code", pa.int64()),
-    pa.field("started_at", _MOMENT),
-    pa.field("finished_at", _MOMENT),
-]
-NIGHTS_SCHEMA = pa.schema(_FIELDS)
-"""The columns of `nights/`."""
 
 
 def read_nights(data: Path) -> list[NightRow]:
@@ -79,7 +51,7 @@ def write_nights(data: Path, run_id: str, rows: Sequence[NightRow]) -> None:
     remove(staged.folder)
     folder.mkdir(parents=True)
     path = parquet_file(folder, run_id)
-    table = pa.Table.from_pylist(list(rows), schema=NIGHTS_SCHEMA)
+    table = pa.Table.from_pylist(list(rows), schema=NIGHTS_FILE_SCHEMA)
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
     fsync_tree(staged.folder)
     reached("nights.staged")

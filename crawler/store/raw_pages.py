@@ -16,20 +16,10 @@ from crawler.store.files import fsync, make_private_file
 from crawler.store.journal import Journal
 from crawler.store.layout import RAW, JournalFiles, Layout, parquet_files, segment_pages
 from crawler.store.records import StoredPage, blocks
+from crawler.store.schema import RAW_FILE_SCHEMA, RAW_SCHEMA
 
 _GROUP_BYTES = 1 << 20
 """Bytes of answers in a row group: damage costs one of them."""
-_RAW_FIELDS: list[pa.Field[Any]] = [
-    pa.field("seller_id", pa.string()),
-    pa.field("page_num", pa.int32()),
-    pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("run_id", pa.string()),
-    pa.field("request_id", pa.string()),
-    pa.field("checksum", pa.int64()),
-    pa.field("answer", pa.string()),
-]
-RAW_SCHEMA = pa.schema(_RAW_FIELDS)
-"""The columns of `raw/`, a row a page, in the order received."""
 _SEQ: pa.Field[Any] = pa.field("seq", pa.int64())
 _OF_JOURNAL = RAW_SCHEMA.append(_SEQ)
 
@@ -56,7 +46,7 @@ def publish_pages(journal: Journal, path: Path, published: Sequence[Path]) -> li
     if first is None:
         return lost
     path.parent.mkdir(parents=True)
-    with _written(path, RAW_SCHEMA) as file:
+    with _written(path, RAW_FILE_SCHEMA) as file:
         file.write_table(first)
         for table in tables:
             file.write_table(table)

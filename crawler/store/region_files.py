@@ -17,7 +17,13 @@ from crawler.store.files import fsync, fsync_tree
 from crawler.store.layout import parquet_file, parquet_files, rows_aside, run_of
 from crawler.store.parts import PartRows
 from crawler.store.row_groups import ROW_GROUP, grouped, video_writer
-from crawler.store.schema import NO_REGION, REGION_FILE_SCHEMA, fits_folder, region_of
+from crawler.store.schema import (
+    DESCRIBED_REGION_FILE_SCHEMA,
+    NO_REGION,
+    REGION_FILE_SCHEMA,
+    fits_folder,
+    region_of,
+)
 
 LISTING_SECONDS = 0.5
 """Seconds between a reader's listing of the regions and that of their files, at most."""
@@ -123,7 +129,7 @@ class RegionFiles:
     def _write(self, region: _Region, rows: Iterable[pa.Table]) -> None:
         if region.writer is None:
             self._open += 1
-            region.writer = video_writer(region.file, REGION_FILE_SCHEMA)
+            region.writer = video_writer(region.file, DESCRIBED_REGION_FILE_SCHEMA)
         for group in grouped(rows):
             region.writer.write_table(group)
             # Free this group before the next one is read.
@@ -149,7 +155,7 @@ def announce_regions(staged: Path, live: Path, folder: Path) -> bool:
         return False
     for region in lacking:
         (folder / region).mkdir(parents=True)
-        video_writer(parquet_file(folder / region, own), REGION_FILE_SCHEMA).close()
+        video_writer(parquet_file(folder / region, own), DESCRIBED_REGION_FILE_SCHEMA).close()
     fsync_tree(folder)
     for region in lacking:
         (folder / region).rename(live / region)

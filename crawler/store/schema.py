@@ -2,106 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
+import orjson
 import pyarrow as pa
 
-from crawler.models.api import API_COLUMNS, COUNT_COLUMNS
+from crawler.models.dataset import (
+    CHANGES,
+    NIGHTS,
+    RAW,
+    SELLER_SUMS,
+    SELLERS,
+    VIDEOS,
+    Column,
+    Dataset,
+    Type,
+)
+from crawler.models.dataset import SCHEMA_VERSION as VERSION
 from crawler.store.layout import REGION_KEY
 
 SORTING = "crawler.sorting"
 """The metadata key of `sellers/` files that holds what the pages were sorted by, and which way."""
+SCHEMA_VERSION = "crawler.schema_version"
+"""The metadata key of all files that holds the version of their columns."""
+COLUMNS = "crawler.columns"
+"""The metadata key of all files that says of each column what it is: JSON, by its name."""
 REGION, SNAPSHOT_DATE, LATE = "region", "snapshot_date", "late"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 NO_REGION = f"{REGION_KEY}{_NO_VALUE}"
 _LONGEST_NAME = 255
-_GAIN = "_gain"
 
-_KINDS: dict[str, pa.DataType] = {
+_TYPES: dict[Type, pa.DataType] = {
     "string": pa.string(),
+    "JSON": pa.string(),
+    "boolean": pa.bool_(),
+    "int32": pa.int32(),
     "int64": pa.int64(),
     "float64": pa.float64(),
-    "seconds": pa.timestamp("ms", tz="UTC"),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("ms", tz="UTC"),
 }
 
 
-def gain_of(column: str) -> str:
-    """The column of `changes/` that holds the gain of a counter."""
-    return f"{column}{_GAIN}"
+def _schema_of(columns: Iterable[Column]) -> pa.Schema:
+    fields: list[pa.Field[Any]] = [pa.field(each.name, _TYPES[each.type]) for each in columns]
+    return pa.schema(fields)
 
 
-_ROW_FIELDS: list[pa.Field[Any]] = [
-    pa.field("seller_id", pa.string()),
-    *(pa.field(c.name, _KINDS[c.kind]) for c in API_COLUMNS if c.name != REGION),
-    pa.field("page_num", pa.int32()),
-    pa.field("position", pa.int64()),
-    pa.field("crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("run_id", pa.string()),
-    pa.field("request_id", pa.string()),
-    pa.field("carried_from", pa.date32()),
-    pa.field("extra", pa.string()),
-]
-REGION_FILE_SCHEMA = pa.schema(_ROW_FIELDS)
-"""The columns of a file in a region folder, in their order; `crawl_date` and `region` are in its path."""
-VIDEO_SCHEMA = pa.schema(
-    [
-        *REGION_FILE_SCHEMA,
-        pa.field(REGION, pa.string()),
-        pa.field(SNAPSHOT_DATE, pa.date32()),
-        pa.field(LATE, pa.bool_()),
-    ]
+VIDEO_SCHEMA = _schema_of(VIDEOS.columns)
+"""The columns of a file of a whole night, in their order; `crawl_date` is in its path."""
+REGION_FILE_SCHEMA = _schema_of(
+    each for each in VIDEOS.columns if each.name not in (REGION, SNAPSHOT_DATE, LATE)
 )
-"""The columns of a file of a whole night; `crawl_date` is in its path."""
+"""The columns of a file in a region folder; `crawl_date` and `region` are in its path."""
 SEGMENT_SCHEMA = pa.schema(
     [*REGION_FILE_SCHEMA, pa.field("folder", pa.string()), pa.field("seq", pa.int64())]
 )
 """The columns of a row as it waits: `folder` holds its region (`region_folder`), `seq` when its page was
 received, as a number."""
-_REQUIRED_OF_VIDEOS = (
-    *("seller_id", "video_id", "page_num", "position", "crawled_at", "run_id"),
-    *(SNAPSHOT_DATE, LATE),
-)
-_SELLER_FIELDS: list[pa.Field[Any]] = [
-    pa.field("seller_id", pa.string()),
-    pa.field("status", pa.string()),
-    pa.field("stop_reason", pa.string()),
-    pa.field("pages", pa.int64()),
-    pa.field("videos", pa.int64()),
-    pa.field("credits", pa.int64()),
-    pa.field("error", pa.string()),
-    pa.field("first_crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("last_crawled_at", pa.timestamp("ms", tz="UTC")),
-    pa.field("run_id", pa.string()),
-    pa.field("carried", pa.int64()),
-    pa.field("overlap", pa.int64()),
-    pa.field("drift", pa.int64()),
-    pa.field("kept_status", pa.string()),
-    pa.field("other_credits", pa.int64()),
-]
-SELLER_SCHEMA = pa.schema(_SELLER_FIELDS)
-
-_SUMS: dict[str, pa.DataType] = {"views": pa.int64(), "sales": pa.int64(), "gmv": pa.float64()}
-_SUM_FIELDS: list[pa.Field[Any]] = [
-    *(pa.field(name, kind) for name, kind in _SUMS.items()),
-    *(pa.field(gain_of(name), kind) for name, kind in _SUMS.items()),
-    *(pa.field(name, pa.int64()) for name in ("published", "discovered", "gone", "changed")),
-]
-SUMMED_SELLER_SCHEMA = pa.schema([*_SELLER_FIELDS, *_SUM_FIELDS])
+SUMMED_SELLER_SCHEMA = _schema_of(SELLERS.columns)
 """The columns of a `sellers/` file with the sums of its videos and of their changes."""
-_CHANGE_FIELDS: list[pa.Field[Any]] = [
-    *(VIDEO_SCHEMA.field(name) for name in ("seller_id", "video_id", REGION, "create_time")),
-    pa.field("kind", pa.string()),
-    pa.field("since", pa.timestamp("ms", tz="UTC")),
-    pa.field("until", pa.timestamp("ms", tz="UTC")),
-    pa.field("days", pa.float64()),
-    *(VIDEO_SCHEMA.field(name) for name in COUNT_COLUMNS),
-    *(pa.field(gain_of(name), VIDEO_SCHEMA.field(name).type) for name in COUNT_COLUMNS),
-]
-CHANGES_SCHEMA = pa.schema(_CHANGE_FIELDS)
+SELLER_SCHEMA = _schema_of(each for each in SELLERS.columns if each.name not in SELLER_SUMS)
+"""Those without the sums."""
+CHANGES_SCHEMA = _schema_of(CHANGES.columns)
 """The columns of `changes/`."""
+NIGHTS_SCHEMA = _schema_of(NIGHTS.columns)
+"""The columns of `nights/`."""
+RAW_SCHEMA = _schema_of(RAW.columns)
+"""The columns of `raw/`, a row a page, in the order received."""
 RUN = "crawler.run"
 """The metadata key of `changes/` files that holds the run whose snapshot they belong to."""
 RESTS_ON = "crawler.rests_on"
@@ -114,21 +85,47 @@ changes were made, and may change them: JSON, crawl date to run ID."""
 
 PLAUSIBILITY = "crawler.plausibility"
 """The metadata key of `sellers/` files that holds the verdict, with the night's measures: JSON."""
-SCHEMA_VERSION = "crawler.schema_version"
-"""The metadata key of files of `videos/` that holds the version of their schema."""
 
 
-def _published(schema: pa.Schema, required: Collection[str]) -> pa.Schema:
-    """A schema as files have it: columns have numbers, by which they are known when renamed."""
+def _published(dataset: Dataset, schema: pa.Schema, *, marks_required: bool = False) -> pa.Schema:
+    """A schema as files have it: with numbers for columns, by which they are known when renamed."""
+    numbers = {each.name: str(number) for number, each in enumerate(dataset.columns, 1)}
+    required = {each.name for each in dataset.columns if marks_required and each.is_required}
     fields = [
-        field.with_nullable(field.name not in required).with_metadata({"PARQUET:field_id": str(number)})
-        for number, field in enumerate(schema, 1)
+        field.with_nullable(field.name not in required).with_metadata(
+            {"PARQUET:field_id": numbers[field.name]}
+        )
+        for field in schema
     ]
-    return pa.schema(fields, metadata={SCHEMA_VERSION: "2"})
+    said = {each.name: _said_of(each) for each in dataset.columns if each.name in schema.names}
+    return pa.schema(fields, {SCHEMA_VERSION: str(VERSION), COLUMNS: orjson.dumps(said).decode()})
 
 
-VIDEO_FILE_SCHEMA = _published(VIDEO_SCHEMA, _REQUIRED_OF_VIDEOS)
+def _said_of(column: Column) -> dict[str, Any]:
+    """What a file says of a column."""
+    said = {
+        "description": column.meaning,
+        "unit": column.unit,
+        "source": column.source,
+        "null": column.nulls,
+        "unknown": column.unknown,
+        "since": column.since,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+VIDEO_FILE_SCHEMA = _published(VIDEOS, VIDEO_SCHEMA, marks_required=True)
 """`VIDEO_SCHEMA` as a file has it."""
+DESCRIBED_REGION_FILE_SCHEMA = _published(VIDEOS, REGION_FILE_SCHEMA)
+"""`REGION_FILE_SCHEMA` as a file has it."""
+SELLER_FILE_SCHEMA = _published(SELLERS, SUMMED_SELLER_SCHEMA)
+"""`SUMMED_SELLER_SCHEMA` as a file has it."""
+CHANGES_FILE_SCHEMA = _published(CHANGES, CHANGES_SCHEMA)
+"""`CHANGES_SCHEMA` as a file has it."""
+NIGHTS_FILE_SCHEMA = _published(NIGHTS, NIGHTS_SCHEMA, marks_required=True)
+"""`NIGHTS_SCHEMA` as a file has it."""
+RAW_FILE_SCHEMA = _published(RAW, RAW_SCHEMA)
+"""`RAW_SCHEMA` as a file has it."""
 
 
 @lru_cache(maxsize=4096)

@@ -22,11 +22,12 @@ from crawler.cli import cli
 from crawler.history import movers
 from crawler.history.movers import night_changes
 from crawler.models.api import COUNT_COLUMNS, SortField
+from crawler.models.dataset import gain_of
 from crawler.models.errors import InputError, OutputError
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import SimulatorOptions
 from crawler.store.layout import CHANGES, SELLERS, Layout, parquet_file
-from crawler.store.schema import CHANGES_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA, gain_of
+from crawler.store.schema import CHANGES_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
 
 Row = dict[str, Any]
 BEFORE, DAY = date(2026, 11, 22), date(2026, 11, 23)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
-from tables import DATASETS, DOCS, between, made
+from tables import DOCS, between, made
 
 from crawler.exit_codes import EXIT_CODES, verdict_of
 from crawler.history.change_kinds import ChangeKind
+from crawler.models.dataset import DATASETS, SCHEMA_VERSION
 from crawler.models.errors import CrawlerError, InterruptedRunError
 from crawler.models.seller import SellerStatus, StopReason
 from crawler.report.moved_part import KINDS
+
+WITHOUT_UNIT = {"position", "min_value", "certain_above", "exit_code", "checksum"}
 
 
 def test_the_files_are_as_the_tables_make_them() -> None:
@@ -21,12 +24,25 @@ def test_the_files_are_as_the_tables_make_them() -> None:
 
 def test_the_data_dictionary_names_every_column_and_every_word_that_a_column_may_hold() -> None:
     page = (DOCS / "data.md").read_text()
-    columns = {
-        name for schema in DATASETS.values() for name in schema.names if not name.endswith("_cnt_gain")
-    }
-    words = {*columns, *ChangeKind, *SellerStatus, *StopReason} - {"total_video_sale_gmv_amt_gain"}
+    columns = {name for dataset in DATASETS for name in dataset.names}
+    words = {*columns, *ChangeKind, *SellerStatus, *StopReason}
     assert [word for word in sorted(words) if f"`{word}`" not in page] == []
     assert set(KINDS) == set(ChangeKind)
+
+
+def test_each_column_is_described_and_each_number_of_things_has_a_unit() -> None:
+    for dataset in DATASETS:
+        assert len(set(dataset.names)) == len(dataset.names)
+        assert set(dataset.keys) <= set(dataset.names)
+        for column in dataset.columns:
+            where = f"{dataset.name}.{column.name}"
+            assert column.meaning, where
+            assert 1 <= column.since <= SCHEMA_VERSION, where
+            assert not any(text.endswith(".") for text in (column.meaning, column.nulls, column.unknown)), (
+                where
+            )
+            if column.type in {"int64", "float64"} and column.name not in WITHOUT_UNIT:
+                assert column.unit, where
 
 
 def test_content_goes_between_its_own_marks_once() -> None:

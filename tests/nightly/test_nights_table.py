@@ -25,7 +25,8 @@ from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import Outcome
-from crawler.store.nights_table import NIGHTS_SCHEMA, write_nights
+from crawler.store.nights_table import write_nights
+from crawler.store.schema import NIGHTS_FILE_SCHEMA as NIGHTS_SCHEMA
 
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 Rows = dict[date, dict[str, Any]]

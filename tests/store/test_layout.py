@@ -19,6 +19,7 @@ DATA = Path("data")
 LAYOUT = "store/layout.py"
 WITH_OWN_FILES = {
     "commands/demo.py": "the seller list of the demo, and what its reader is to type",
+    "models/dataset.py": "columns, one of which has the name of a folder",
     "store/files.py": "temporary files beside the one that is written",
     "nightly/shell.py": "the program's own path",
     "scaffold/job.py": "the program's own path, for who has no PATH",
