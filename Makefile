@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-makespan bench-memory bench-peers clean
+.PHONY: help setup demo datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -130,6 +130,12 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 
 bench-changes: setup ## what comparing and judging a snapshot costs: ROWS rows a date, 10,000,000 by default, 5 GB of disk (ROUNDS)
 	$(BIN)/python bench/changes.py bench/results
+
+bench-growth: setup ## what a night gained, by usual queries and by the views, after odd nights: takes a minute
+	$(BIN)/python -W ignore bench/growth.py bench/results
+
+bench-views: setup ## how long each view takes on a year of 300 sellers; crawls it first, in half an hour and 500 MB
+	$(BIN)/python bench/views.py bench/results
 
 bench-makespan: setup ## how long a night takes next to what the ceiling allows, by look-ahead
 	$(BIN)/python bench/makespan.py

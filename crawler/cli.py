@@ -361,6 +361,38 @@ def upload(config: str | None, **options: Any) -> int:
 
 
 @cli.command()
+@click.argument("name", required=False)
+@option_of(OPTIONS["run.data"])
+@config_option
+def sql(name: str | None, config: str | None, **options: Any) -> int:
+    """Print the SQL of a view over the published files, for DuckDB; without NAME, list all views.
+
+    The statement stands by itself, as in: duckdb -c "$(crawler sql latest)". Nothing is sent, and no key is
+    needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.views import sql_command  # noqa: PLC0415 - heavy
+
+    return sql_command(loaded.settings, name)
+
+
+@cli.command()
+@click.argument("file", metavar="FILE.duckdb", type=click.Path(path_type=Path, dir_okay=False))
+@option_of(OPTIONS["run.data"])
+@config_option
+def views(file: Path, config: str | None, **options: Any) -> int:
+    """Write the views into a DuckDB file: they read the published files where these are.
+
+    The file finds the data folder from where it lies itself, so both can be moved together. Views of these
+    names are replaced; whatever else is in the file stays. Needs the extra `duckdb`.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.views import views_command  # noqa: PLC0415 - heavy
+
+    return views_command(loaded.settings, file)
+
+
+@cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=_folder)
 @click.option("--systemd", is_flag=True, help="Also a service and a timer of systemd, in DIR/systemd.")
 @click.option("--cron", is_flag=True, help="Also a crontab, in DIR/crontab.")

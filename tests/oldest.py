@@ -23,11 +23,13 @@ def floors(requirements: Iterable[str]) -> dict[str, str]:
 def main() -> None:
     """Write the constraints to standard output."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    tools = {name.lower() for name in floors(project["optional-dependencies"]["dev"])}
+    extras = project["optional-dependencies"]
+    lowest = floors([*project["dependencies"], *extras["duckdb"]])
+    tools = {name.lower() for name in floors(extras["dev"])} - lowest.keys()
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if line.partition("==")[0].lower() in tools:
             print(line)
-    for name, version in floors(project["dependencies"]).items():
+    for name, version in lowest.items():
         print(f"{name}=={version}")
 
 

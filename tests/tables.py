@@ -24,6 +24,7 @@ from crawler.options import GROUPS, OPTIONS, Option, Switch
 from crawler.report.moved_part import KINDS
 from crawler.report.run_report import RunReport
 from crawler.settings.settings_file import settings_file
+from crawler.views.queries import VIEWS, summary
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -160,6 +161,7 @@ def made() -> dict[Path, str]:
         ("operations", "exit codes"): advice,
         ("options", "options"): options,
         ("options", "settings"): table(("setting", "meaning", "default"), setting_rows()),
+        ("views", "views"): table(("view", "a row is"), ((f"`{name}`", summary(name)) for name in VIEWS)),
     }
     files = {ROOT / "config" / "crawler.toml": settings_file(), DOCS / "datacontract.yaml": contract()}
     for (page, name), content in marked.items():

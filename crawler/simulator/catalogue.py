@@ -238,7 +238,8 @@ def _row(seller_id: str, base: int, aged: Aged, number: int) -> dict[str, Any]:
     bits = _mixed(base + number * _STEP)
     views, sales, cents = _figures(aged, number, bits)
     look = _mixed(bits)
-    person = _mixed(base + look % _CREATORS)
+    # One video in eight is by a creator of many sellers.
+    person = _mixed((base if look >> 44 & 7 else 0) + look % _CREATORS)
     picked = (look >> 8 & 0xF, look >> 12 & 0xF, look >> 16 & 0xF, look >> 20 & 0xF, look >> 24 & 0xF)
     return {
         "avatar": f"https://images.example/user-avatar/{person % 997}/{person}.jpg",

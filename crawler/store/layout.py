@@ -61,6 +61,18 @@ DIGESTED_KINDS = (*PUBLISHED_KINDS, RAW)
 UNDATED_KINDS = ("nights",)
 """The published folders whose files are of no crawl date: they are written anew as a whole."""
 
+PUBLISHED_PATTERNS = {
+    "videos_and_archive": "[av][ri][cd][he][io][vs]*/**/*.parquet",
+    "videos": "videos/**/*.parquet",
+    "nights_of_videos": "videos/*/*.parquet",
+    "sellers": "sellers/*/*.parquet",
+    "changes": "changes/*/*.parquet",
+    "nights": "nights/*.parquet",
+}
+"""Patterns of published files below the data folder, for readers that know no more of it.
+
+The first one matches `videos/` and `archive/`, whichever of them there is."""
+
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY = "crawl_date="
@@ -251,6 +263,11 @@ def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
     for path in Layout(data).kind(kind).glob(f"{_DATE_KEY}*"):
         with suppress(ValueError):
             yield date.fromisoformat(path.name.removeprefix(_DATE_KEY)), path
+
+
+def has_files(data: Path, pattern: str) -> bool:
+    """Whether a file below the data folder matches one of `PUBLISHED_PATTERNS`."""
+    return next(data.glob(pattern), None) is not None
 
 
 def runs_with_report(data: Path) -> set[str]:

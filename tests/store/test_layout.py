@@ -22,6 +22,7 @@ WITH_OWN_FILES = {
     "models/dataset.py": "columns, one of which has the name of a folder",
     "store/files.py": "temporary files beside the one that is written",
     "nightly/shell.py": "the program's own path",
+    "views/queries.py": "the SQL files of the package itself",
     "scaffold/job.py": "the program's own path, for who has no PATH",
 }
 NAMES = re.compile(

@@ -1,0 +1,47 @@
+-- A seller on a night: how whole its rows are, and since when it can be compared.
+--
+-- is_received:   its rows were received for this night, not carried over from an earlier one.
+-- is_whole:      all its videos were received, without a gap: what is missing then was not there.
+-- began, ended:  when the first and the last page of this reading were received.
+-- since_date, since: its last whole reading that had ended before this one began.
+-- days:          from that reading to this one, a day being 24 hours.
+-- has_changes:   changes/ has what moved in this reading: where it is false, gains are not known.
+-- is_comparable: both are whole: a video that only one of them has is new or gone, and sums can be compared.
+-- follows_on:    nothing of the seller was received between the two.
+WITH readings AS (
+    SELECT
+        seller_id,
+        crawl_date,
+        coalesce(kept_status, status) AS status,
+        stop_reason,
+        coalesce(carried, 0) > 0 AS is_carried,
+        NOT is_carried AND first_crawled_at IS NOT NULL AND last_crawled_at IS NOT NULL AS is_received,
+        first_crawled_at AS began,
+        last_crawled_at AS ended,
+        changed IS NOT NULL AS has_changes,
+        coalesce(is_received AND coalesce(kept_status, sellers.status) = 'complete' AND drift = 0, false)
+            AS is_whole
+    FROM sellers
+),
+received AS (
+    SELECT seller_id, crawl_date, began, ended, is_whole FROM readings WHERE is_received
+)
+SELECT
+    r.seller_id,
+    r.crawl_date,
+    r.status,
+    r.stop_reason,
+    r.is_carried,
+    r.is_received,
+    r.is_whole,
+    r.began,
+    r.ended,
+    w.crawl_date AS since_date,
+    w.began AS since,
+    (epoch_ms(r.began) - epoch_ms(w.began)) / 86400000.0 AS days,
+    r.has_changes,
+    r.is_whole AND w.began IS NOT NULL AS is_comparable,
+    is_comparable AND w.crawl_date = p.crawl_date AS follows_on
+FROM readings r
+ASOF LEFT JOIN (FROM received WHERE is_whole) w ON r.seller_id = w.seller_id AND r.began > w.ended
+ASOF LEFT JOIN received p ON r.seller_id = p.seller_id AND r.began > p.began

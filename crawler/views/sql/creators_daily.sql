@@ -1,0 +1,61 @@
+-- A creator (user_id) on a night, over all sellers: videos, their counters, and what they gained.
+--
+-- is_whole: each seller that had videos of the creator both before and after was read whole that night, or carried.
+--   Where it is false, sums lack videos: compare them over nights on which it is true.
+-- *_gain: of the videos that were received, each since its last observation.
+WITH of_video AS (
+    SELECT seller_id, video_id, max_by(user_id, crawl_date) AS user_id,
+        min(crawl_date) AS first_date, max(crawl_date) AS last_date
+    FROM videos
+    GROUP BY seller_id, video_id
+),
+of_seller AS (
+    SELECT user_id, seller_id, min(first_date) AS first_date, max(last_date) AS last_date
+    FROM of_video GROUP BY user_id, seller_id
+),
+lacking AS (
+    SELECT DISTINCT user_id, crawl_date
+    FROM of_seller
+    JOIN (SELECT seller_id, crawl_date FROM coverage WHERE NOT (is_whole OR is_carried)) USING (seller_id)
+    WHERE crawl_date BETWEEN first_date AND last_date
+),
+sums AS (
+    SELECT
+        user_id,
+        crawl_date,
+        count(*) AS videos,
+        sum(total_views_cnt) AS views,
+        sum(total_video_sale_cnt) AS sales,
+        sum(total_video_sale_gmv_amt) AS gmv
+    FROM videos
+    GROUP BY user_id, crawl_date
+),
+gains AS (
+    SELECT
+        user_id,
+        crawl_date,
+        sum(total_views_cnt_gain) AS views_gain,
+        sum(total_video_sale_cnt_gain) AS sales_gain,
+        sum(total_video_sale_gmv_amt_gain) AS gmv_gain,
+        count(*) FILTER (kind = 'published') AS published,
+        count(*) FILTER (kind = 'gone') AS gone
+    FROM changes
+    JOIN of_video USING (seller_id, video_id)
+    GROUP BY user_id, crawl_date
+)
+SELECT
+    crawl_date,
+    user_id,
+    coalesce(videos, 0) AS videos,
+    views,
+    sales,
+    gmv,
+    l.user_id IS NULL AS is_whole,
+    views_gain,
+    sales_gain,
+    gmv_gain,
+    published,
+    gone
+FROM sums
+FULL JOIN gains USING (user_id, crawl_date)
+LEFT JOIN lacking l USING (user_id, crawl_date)

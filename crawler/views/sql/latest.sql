@@ -1,0 +1,8 @@
+-- A video of a seller's newest whole reading: what each seller has, as far as is known for sure.
+--
+-- A seller that was never read whole has no rows: a list that was cut off is none.
+SELECT v.*
+FROM videos v
+JOIN (
+    SELECT seller_id, max_by(crawl_date, ended) AS crawl_date FROM coverage WHERE is_whole GROUP BY seller_id
+) newest USING (seller_id, crawl_date)

@@ -1,0 +1,2 @@
+-- A seller on a night, as published: how complete its rows are, and what they add up to.
+SELECT * FROM read_parquet({sellers}, hive_partitioning = true, hive_types = {'crawl_date': DATE})
