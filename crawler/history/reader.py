@@ -118,8 +118,10 @@ class SnapshotFiles:
             with reading(path):
                 file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
                 there = columns_to_read(file, schema, optional)
-                for batch in file.iter_batches(size, columns=there, use_threads=use_threads):
-                    yield conformed(pa.Table.from_batches([batch]), schema, path)
+                # Asked for all row groups at once, Arrow keeps what it needs to read each until the end.
+                for number in range(file.num_row_groups):
+                    for batch in file.iter_batches(size, [number], there, use_threads=use_threads):
+                        yield conformed(pa.Table.from_batches([batch]), schema, path)
 
     def table(self, schema: pa.Schema, optional: frozenset[str] = frozenset()) -> pa.Table:
         """The same as one table: for `SELLERS`, and for what fits in memory."""

@@ -102,7 +102,7 @@ def test_rows_of_some_sellers_come_from_all_regions_and_no_others_do(tmp_path: P
 
 def test_no_more_than_a_batch_is_handed_over_at_once(tmp_path: Path) -> None:
     videos(tmp_path, [("1", str(n), n) for n in range(100)])
-    assert max(map(len, files_of(tmp_path).batches(VIEWS, size=7))) == 7
+    assert max(map(len, files_of(tmp_path).batches(VIEWS, size=3))) == 3
     assert all(len(rows) <= BATCH_ROWS for rows in files_of(tmp_path).rows_of(pa.array(["1"])))
 
 
