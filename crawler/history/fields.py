@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -20,6 +20,9 @@ from crawler.store.schema import VIDEO_SCHEMA, region_of
 _MAX_FIELDS = 100
 _SAMPLED = 200
 _EXTRA = columns_of(VIDEO_SCHEMA, "extra")
+_KNOWN = frozenset({"seller_id", *(column.name for column in API_COLUMNS)})
+_NAMES_COLUMN = f'"({"|".join(sorted(_KNOWN))})":'
+"""What a text of `extra` holds where a value did not fit its column; some others do too."""
 _FILLED = [column.name for column in API_COLUMNS if column.name not in ("seller_id", "video_id")]
 """The columns of the files of which nulls are counted."""
 
@@ -53,13 +56,22 @@ def sellers_with_nulls(videos: SnapshotFiles, names: Collection[str]) -> Iterato
         yield one_chunk(rows["seller_id"].filter(is_hit)).unique()
 
 
-def unknown_fields(videos: SnapshotFiles) -> frozenset[str]:
-    """Names of fields that the schema does not know, in some rows of each file."""
-    known, found = {column.name for column in API_COLUMNS}, set[str]()
-    for file in videos.each():
-        for rows in file.batches(_EXTRA):
-            texts: list[Any] = pc.unique(rows["extra"].drop_null()).slice(0, _SAMPLED).to_pylist()
-            for text in texts:
-                found.update(orjson.loads(text).keys() - known)
-            break
-    return frozenset(sorted(found)[:_MAX_FIELDS])
+class ExtraFields(NamedTuple):
+    """What `extra` holds: fields that no column has, and rows by the column that a value did not fit."""
+
+    unknown: frozenset[str]
+    misfits: dict[str, int]
+
+
+def extra_fields(videos: SnapshotFiles) -> ExtraFields:
+    """What `extra` holds of all rows; fields that no column has are looked for in some rows of each batch."""
+    unknown, misfits = set[str](), Counter[str]()
+    for rows in videos.batches(_EXTRA):
+        texts = rows["extra"].drop_null()
+        some: list[Any] = pc.unique(texts).slice(0, _SAMPLED).to_pylist()
+        for text in some:
+            unknown.update(orjson.loads(text).keys() - _KNOWN)
+        odd: list[Any] = texts.filter(pc.match_substring_regex(texts, _NAMES_COLUMN)).to_pylist()
+        for text in odd:
+            misfits.update(orjson.loads(text).keys() & _KNOWN)
+    return ExtraFields(frozenset(sorted(unknown)[:_MAX_FIELDS]), dict(sorted(misfits.items())))

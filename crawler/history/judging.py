@@ -65,6 +65,11 @@ class Judge:
             to_recheck=[] if hits is None else _to_recheck(journal, hits, verdict),
             hits=0 if hits is None else len(hits),
             shown_by=verdict.shown_by,
+            fields={
+                "unknown": sorted(measures.unknown_fields),
+                "missing": sorted(measures.missing_fields),
+                "misfits": dict(measures.misfits),
+            },
         )
         return reviewed, {PLAUSIBILITY: orjson.dumps(known, default=_as_list).decode()}
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.fields import nulls_by_column, unknown_fields
+from crawler.history.fields import extra_fields, nulls_by_column
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SAMPLED
 from crawler.history.yardsticks import Baselines, Readings, one_chunk
@@ -108,7 +108,7 @@ class Measuring:
 
     def measures(self, videos: SnapshotFiles, pages: PageFacts, rejected: Share) -> Measures:
         """The measures of the snapshot that has these files and pages."""
-        nulls = nulls_by_column(videos)
+        nulls, extra = nulls_by_column(videos), extra_fields(videos)
         return Measures(
             sellers=self.read,
             rows=self.rows,
@@ -116,7 +116,8 @@ class Measuring:
             rejected=rejected,
             nulls=nulls,
             totals=dict(zip(COUNT_COLUMNS, self.totals, strict=True)) if self.rows else {},
-            unknown_fields=unknown_fields(videos),
+            unknown_fields=extra.unknown,
+            misfits=extra.misfits,
             missing_fields=frozenset(name for name, share in nulls.items() if share.part == share.whole > 0),
             short_first_pages=Share(*pages.short_first),
             repeated=Share(self.repeated, self.with_pages),

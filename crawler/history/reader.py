@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from crawler.history.footers import Footer, footer_of, union
 from crawler.store.layout import REGION_KEY, SELLERS, Layout, dated_folders, parquet_files, run_of
-from crawler.store.schema import REGION, SORTING, VIDEO_SCHEMA, region_of
+from crawler.store.schema import NEWER_COLUMNS, REGION, SORTING, VIDEO_SCHEMA, region_of
 
 BATCH_ROWS = 65_536
 FEW_TEXTS = pa.dictionary(pa.int32(), pa.string())
@@ -171,10 +171,10 @@ def require_file(path: Path) -> None:
 def columns_to_read(file: pq.ParquetFile, schema: pa.Schema, optional: Collection[str]) -> list[str]:
     """Those columns of a schema that a file of `VIDEOS` or `SELLERS` has.
 
-    Raises `LookupError` where others than `optional` ones and the region are missing.
+    Raises `LookupError` where others are missing than `optional` ones and those of later versions.
     """
     there = [name for name in schema.names if name in file.schema_arrow.names]
-    missing = set(schema.names) - set(there) - {*optional, REGION}
+    missing = set(schema.names) - set(there) - {*optional, *NEWER_COLUMNS}
     if missing:
         raise LookupError(f"it has no column {', '.join(sorted(missing))}")
     return there

@@ -1,7 +1,8 @@
 """Every column of the published files once: type, meaning, unit, source, and when it is null.
 
 The files' schemas and metadata, the tables of docs/data.md and docs/datacontract.yaml are made from it. Open
-it to add a column: at the end of its dataset, nullable, with the next `SCHEMA_VERSION` as `since`.
+it to add a column: at the end of its dataset, nullable, with the next `SCHEMA_VERSION` as `since`. A field of
+the API is in the journal's segments too: give `journal_sql.FORMAT` its next number then.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ def draft(
         requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
         errors=Errors(dict(crawled.errors.most_common()), crawled.last_error),
         rows=dict.fromkeys(_ROWS, 0) if rows is None else {n: getattr(rows, n) for n in (*_ROWS, "carried")},
+        fields={} if rows is None else rows.fields,
         stops=counts.stops,
         qps={
             "limit": night.run.qps,

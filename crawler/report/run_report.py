@@ -98,6 +98,7 @@ class RunReport:
     errors: Errors = field(default_factory=Errors)
     credits: Credits = field(default_factory=Credits)
     rows: dict[str, int] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)
     qps: dict[str, float] = field(default_factory=dict)
     certain_above: float | None = None

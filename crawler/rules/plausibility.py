@@ -91,10 +91,11 @@ class Measures:
     `empty`: sellers without a row, of the sellers that were read. `rejected`: rows, of the rows received.
     `nulls`: by column, rows in which it is null, of the rows kept. `totals`: sums of the six counters over
     all rows received tonight. `unknown_fields`: fields that the schema does not know. `missing_fields`:
-    columns of the schema that no row had. `short_first_pages`: first pages of 1 to 9 rows whose next page has
-    rows too, of the first pages whose next page has rows. `repeated`: sellers that ended by a repeated page,
-    of those of which more than one page was read. `shared`: sellers of which a page has the same video
-    IDs as a page of another seller, and several if it is not the first one, of those with rows.
+    columns of the schema that no row had. `misfits`: rows by the column that a value did not fit.
+    `short_first_pages`: first pages of 1 to 9 rows whose next page has rows too, of the first pages whose
+    next page has rows. `repeated`: sellers that ended by a repeated page, of those of which more than one
+    page was read. `shared`: sellers of which a page has the same video IDs as a page of another seller, and
+    several if it is not the first one, of those with rows.
     `is_accepted`: of a past night, that a person published it although it was implausible.
     """
 
@@ -106,6 +107,7 @@ class Measures:
     totals: Mapping[str, float] = field(default_factory=dict)
     unknown_fields: frozenset[str] = frozenset()
     missing_fields: frozenset[str] = frozenset()
+    misfits: Mapping[str, int] = field(default_factory=dict)
     short_first_pages: Share = _NONE
     repeated: Share = _NONE
     shared: Share = _NONE
@@ -413,6 +415,12 @@ def _judged_fields(measures: Measures, past: Sequence[Measures]) -> Iterator[_Fi
     if new:
         names = _listed(new, _MOST_NEW_NAMED)
         yield _Finding(Plausibility.ODD, f"Rows have {len(new)} fields never seen before: {names}.")
+    new = [name for name in measures.misfits if not any(name in night.misfits for night in past)]
+    if new and past:
+        new.sort(key=lambda name: -measures.misfits[name])
+        counted = [f"{name} in {measures.misfits[name]:,}" for name in new]
+        sentence = f"Values do not fit their column, as never before, of {measures.rows:,} rows: "
+        yield _Finding(Plausibility.ODD, f"{sentence}{_listed(counted, _MOST_NAMED)}. They are in extra.")
 
 
 def _judged_emptiness(measures: Measures, past: Sequence[Measures]) -> list[_Finding]:

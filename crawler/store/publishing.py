@@ -83,6 +83,7 @@ def _stage(
     reached("publish.built")
     reviewed = plan.review(journal, plan, staged, counts)
     counts.verdict, counts.reasons = reviewed.verdict, reviewed.reasons
+    counts.fields = dict(reviewed.fields)
     reached("publish.judged")
     if reviewed.is_held:
         shutil.rmtree(staged.folder)

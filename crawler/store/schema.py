@@ -69,6 +69,8 @@ SELLER_SCHEMA = _schema_of(each for each in SELLERS.columns if each.name not in 
 """Those without the sums."""
 CHANGES_SCHEMA = _schema_of(CHANGES.columns)
 """The columns of `changes/`."""
+NEWER_COLUMNS = frozenset(each.name for each in VIDEOS.columns + SELLERS.columns if each.since > 1)
+"""Columns that files of earlier versions lack."""
 NIGHTS_SCHEMA = _schema_of(NIGHTS.columns)
 """The columns of `nights/`."""
 RAW_SCHEMA = _schema_of(RAW.columns)

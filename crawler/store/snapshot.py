@@ -35,7 +35,7 @@ class RowCounts:
     worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit,
     `raw_damages` answers that were to be kept.
     `changes` counts the rows of `changes/` by kind; `warnings` say what they are not compared with.
-    `verdict` says whether they can be believed, and `reasons` why not.
+    `verdict` says whether they can be believed, and `reasons` why not; `fields` as `Reviewed` has them.
     """
 
     received: int = 0
@@ -53,6 +53,7 @@ class RowCounts:
     warnings: list[str] = field(default_factory=list)
     verdict: str | None = None
     reasons: list[str] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Reviewed:
 
     `to_recheck` has the sellers whose answers made it implausible, `shown_by` what of their rows does.
     Its first ones, as many as `hits`, show it each by itself; 0: it is not known which do.
+    `fields` names those of the API that the schema does not know or no row has, and counts misfits.
     `changes` counts the rows of `changes/` by kind.
     """
 
@@ -70,6 +72,7 @@ class Reviewed:
     to_recheck: list[pa.Array[Any]] = field(default_factory=list)
     hits: int = 0
     shown_by: Sequence[str] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

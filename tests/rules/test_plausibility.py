@@ -183,6 +183,12 @@ def test_nulls_of_a_counter_and_of_another_column() -> None:
 def test_fields_never_seen_before() -> None:
     assert "1 fields never seen before: shop" in reason(alone(unknown_fields=frozenset({"shop"})), ODD)
     assert judge(alone(unknown_fields=frozenset({"shop"})), []).kind is PLAUSIBLE
+    misfits = {"region": 2, "total_views_cnt": 123}
+    assert "as never before, of 1,000 rows: total_views_cnt in 123, region in 2." in reason(
+        alone(misfits=misfits), ODD
+    )
+    assert judge(alone(misfits=misfits), []).kind is PLAUSIBLE
+    assert judge(alone(misfits=misfits), [alone(misfits=dict.fromkeys(misfits, 1))]).kind is PLAUSIBLE
     assert r"before: \x1b[2J." in reason(alone(unknown_fields=frozenset({"\x1b[2J"})), ODD)
     assert f"before: {'x' * 39}…." in reason(alone(unknown_fields=frozenset({"x" * 1000})), ODD)
 
