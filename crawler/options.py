@@ -111,6 +111,7 @@ class Text:
         "file",
         "folder",
         "hook",
+        "tables",
         "keys",
         "template",
         "word",
@@ -473,6 +474,13 @@ class OutputSettings:
         example='"s3://bucket/shop-videos"',
         **_LOCAL,
     )
+    delta: str | None = _setting(
+        None,
+        Text("tables", "the path of a folder, or an address such as s3://bucket/folder (or gs://, az://)"),
+        "Folder or bucket that gets what is published as Delta tables; needs the extra `delta`",
+        example='"s3://bucket/shop-tables"',
+        **_LOCAL,
+    )
     endpoint: str | None = _setting(
         None,
         Text("address", "an address such as https://storage.example.org"),
@@ -503,6 +511,11 @@ class OutputSettings:
         "Seconds that objects which were replaced stay for those who still read them",
         **_LOCAL,
     )
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether what is published goes anywhere else."""
+        return self.url is not None or self.delta is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

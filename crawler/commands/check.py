@@ -223,7 +223,7 @@ def _ask(settings: Settings, key: str | None, found: _Findings, *, is_locked: bo
 
 def _reach_places(settings: Settings, found: _Findings) -> None:
     """Write and remove a small object wherever copies go."""
-    if settings.output.url is None:
+    if not settings.output.is_copied:
         return
     from crawler.copies.places import places_of  # noqa: PLC0415 - heavy
     from crawler.copies.sending import probe  # noqa: PLC0415 - heavy

@@ -111,7 +111,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
 
 def _copies_left(settings: Settings) -> dict[str, list[str]]:
     """What is not copied yet to each place, as far as is known here."""
-    if settings.output.url is None:
+    if not settings.output.is_copied:
         return {}
     from crawler.copies.parts import published_parts  # noqa: PLC0415 - most folders are copied nowhere
     from crawler.copies.places import places_of  # noqa: PLC0415 - as above

@@ -23,8 +23,8 @@ def upload_command(settings: Settings) -> int:
     """
     data, world = settings.run.data, World()
     require_data_folder(data)
-    if settings.output.url is None:
-        raise InputError("nowhere to upload to: set output.url, such as s3://bucket/folder")
+    if not settings.output.is_copied:
+        raise InputError("nowhere to upload to: set output.url, such as s3://bucket/folder, or output.delta")
     set_up_logging(settings.log)
     run_id, signals = world.run_id(world.now(), "-upload"), Signals()
     with hold_lock(data, run_id), state_errors(Layout(data).state), signals.handled():

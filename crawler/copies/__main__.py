@@ -9,15 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from threading import Thread
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from crawler.copies.bucket import Bucket
-from crawler.copies.filesystem import SECRETS, filesystem_of
+from crawler.copies.filesystem import SECRETS, filesystem_of, probe
 from crawler.copies.job import Job, Told
 from crawler.copies.parts import DamagedFileError
+from crawler.copies.places import Place
 from crawler.models.encodings import printable, without_secret
 from crawler.models.errors import CopyError
 from crawler.models.storage import StorageAddress
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+    from crawler.copies.delta_tables import DeltaTables
 
 _MAX_WORDS = 500
 
@@ -42,20 +48,48 @@ def main() -> None:
 
 
 def _do(job: Job, told: BinaryIO) -> None:
-    address = StorageAddress.of(job.place.address)
-    filesystem = filesystem_of(address, job.place.endpoint, job.place.region, os.environ)
-    bucket = Bucket(filesystem, address.root, job.dataset, job.run_id)
     if job.task == "probe":
-        bucket.probe()
+        _probe(job)
         return
+    place = _opened(job)
     for part in job.parts:
         try:
-            sent = bucket.send(job.data, part)
+            sent = place.send(job.data, part)
         except DamagedFileError as error:
             _tell(told, Told(part.name, damage=str(error)))
             continue
         _tell(told, Told(part.name, sent))
-    _tell(told, Told(removed=bucket.tidy(job.grace_s)))
+    _tell(told, Told(removed=place.tidy(job.grace_s)))
+
+
+def _probe(job: Job) -> None:
+    if job.place.kind == "bucket":
+        _bucket_of(job)
+    if job.place.is_folder:
+        from pyarrow.fs import LocalFileSystem  # noqa: PLC0415 - loaded by now
+
+        local = LocalFileSystem()
+        local.create_dir(job.place.address)
+        probe(local, job.place.address, job.run_id)
+    else:
+        probe(*_storage_of(job.place), job.run_id)
+
+
+def _opened(job: Job) -> Bucket | DeltaTables:
+    if job.place.kind == "bucket":
+        return _bucket_of(job)
+    from crawler.copies.delta_tables import DeltaTables  # noqa: PLC0415 - an extra
+
+    return DeltaTables(job.place)
+
+
+def _bucket_of(job: Job) -> Bucket:
+    return Bucket(*_storage_of(job.place), job.dataset, job.run_id)
+
+
+def _storage_of(place: Place) -> tuple[FileSystem, str]:
+    address = StorageAddress.of(place.address)
+    return filesystem_of(address, place.endpoint, place.region, os.environ), address.root
 
 
 def _tell(stream: BinaryIO, told: Told) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crawler.copies.manifest import Entry, Manifest
-from crawler.copies.parts import DamagedFileError, LocalFile, Part
+from crawler.copies.parts import DamagedFileError, LocalFile, Part, damage_in
 from crawler.models.errors import CopyError
-from crawler.store.digests import damage_of
 from crawler.store.failpoints import reached
 from crawler.store.layout import is_object_name, object_name, published_file
 
@@ -56,9 +55,8 @@ class Bucket:
         """
         if self._manifest.has(part):
             return None
-        for file in part.files:
-            if damage := damage_of(published_file(data, file.name), file.sha256, file.name):
-                raise DamagedFileError(damage)
+        if damage := damage_in(data, part):
+            raise DamagedFileError(damage)
         entries, sent = [], 0
         found = self._objects_of(part)
         for file in part.files:
@@ -73,14 +71,6 @@ class Bucket:
         left = found.keys() - {entry.name for entry in entries}
         self._write(self._manifest.with_part(part, entries, sorted(left), self._now()))
         return sent
-
-    def probe(self) -> None:
-        """Write a small object, and remove it."""
-        name = self._path(f"check-{self._run_id}")
-        stream = self._fs.open_output_stream(name)
-        stream.write(b"?")
-        stream.close()
-        self._fs.delete_file(name)
 
     def tidy(self, grace_s: float) -> int:
         """Remove what has been superseded for as long as that; returns how many objects."""

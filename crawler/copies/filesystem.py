@@ -45,6 +45,15 @@ def filesystem_of(
         ) from None
 
 
+def probe(filesystem: FileSystem, root: str, run_id: str) -> None:
+    """Write a small object, and remove it. Raises `OSError` where the storage fails."""
+    name = f"{root}/check-{run_id}"
+    stream = filesystem.open_output_stream(name)
+    stream.write(b"?")
+    stream.close()
+    filesystem.delete_file(name)
+
+
 def _s3(endpoint: str | None, region: str | None, environ: Mapping[str, str]) -> FileSystem:
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem  # noqa: PLC0415 - a third of a second
 

@@ -9,7 +9,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from crawler.store.digests import digest_of, digests_of, of_kinds, published_digests
+from crawler.store.digests import damage_of, digest_of, digests_of, of_kinds, published_digests
 from crawler.store.layout import (
     CHANGES,
     PUBLISHED_KINDS,
@@ -78,6 +78,12 @@ def published_parts(data: Path) -> tuple[list[Part], list[str]]:
         if part.files:
             parts.append(part)
     return parts, damages
+
+
+def damage_in(data: Path, part: Part) -> str | None:
+    """What is wrong with the first damaged file of a part; None where all is as it was published."""
+    found = (damage_of(published_file(data, file.name), file.sha256, file.name) for file in part.files)
+    return next(filter(None, found), None)
 
 
 def _dated(data: Path) -> Iterator[tuple[str, Files]]:

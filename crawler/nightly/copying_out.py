@@ -26,7 +26,7 @@ def copy_elsewhere(opened: Opened, published: Published) -> Sequence[Copied]:
     Nothing is copied once a stop was asked for, or where what is here cannot be relied on.
     """
     night = opened.night
-    if night.settings.output.url is None or isinstance(published.stop_reason, OutputError):
+    if not night.settings.output.is_copied or isinstance(published.stop_reason, OutputError):
         return []
     opened.progress.enter("copying")
     results = copy_to_places(

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
+from importlib.util import find_spec
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
             f"api.url ({origins['api.url']}): {shown('api.url', settings.api.url)}: the key would travel "
             "in the clear: use https, or set api.allow_http"
         )
+    yield from _faults_of_tables(settings, origins["output.delta"])
     if settings.run.resume and settings.run.fresh:
         yield (
             f"run.resume ({origins['run.resume']}) and run.fresh ({origins['run.fresh']}) contradict each "
@@ -83,6 +85,21 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
         yield (
             f"run.resume ({origins['run.resume']}) and run.crawl_date ({origins['run.crawl_date']}) "
             "contradict each other: --crawl-date alone goes on with that date"
+        )
+
+
+def _faults_of_tables(settings: Settings, origin: str) -> Iterator[str]:
+    """Why Delta tables cannot be kept where the settings say."""
+    delta = settings.output.delta
+    if delta is None:
+        return
+    if find_spec("deltalake") is None:
+        yield f"output.delta ({origin}) needs an extra: pip install 'shop-video-crawler[delta]', or unset it"
+    data = settings.run.data.absolute()
+    if not is_url(delta) and Path(delta).absolute().is_relative_to(data):
+        yield (
+            f"output.delta ({origin}): {shown('output.delta', delta)} lies in the data folder {data}, where "
+            "others scan and copy: name a folder outside it"
         )
 
 
@@ -236,6 +253,12 @@ def _bucket(raw: Any) -> str | None:
     return str(StorageAddress.of(raw))
 
 
+def _tables(raw: Any) -> str | None:
+    if not isinstance(raw, str) or is_url(raw):
+        return _bucket(raw)
+    return None if (folder := _folder(raw)) is None else str(folder)
+
+
 def _word(raw: Any) -> str | None:
     return raw if isinstance(raw, str) and _WORD.fullmatch(raw) else None
 
@@ -290,6 +313,7 @@ def _date(raw: Any) -> date | None:
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "address": _address,
     "bucket": _bucket,
+    "tables": _tables,
     "word": _word,
     "file": _file,
     "folder": _folder,
