@@ -31,7 +31,7 @@ _PHYSICAL: dict[Type, str] = {
     "int64": "BIGINT",
     "float64": "DOUBLE",
     "date": "DATE",
-    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "timestamp": "TIMESTAMP_TZ",
 }
 _CRAWL_DATE = Column("crawl_date", "date", "the crawl date; it is in the folder's name, and in no file")
 
