@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
+.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,10 @@ check: setup ## lint, types, import contracts, the container files, each path on
 	$(BIN)/hadolint config/container/Containerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec config/container/compose.yaml
 	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py tests/container
+
+examples: setup ## run the notebook of examples/ on the demo's nights: installs marimo, 24 packages and 220 MB
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[examples]'
+	$(BIN)/pytest -q -rs -m long tests/docs/test_notebook.py
 
 tables: setup ## write what the program's tables say into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py

@@ -23,8 +23,8 @@ import click
 import pytest
 from as_forked import LAUNCHER_FD
 from conftest import stand_in
-from examples import CHECKED, RUN, SHOWN, Block, as_pattern, blocks_of, script_of, tokens_of
 from launcher import LAUNCHER, PAGES
+from page_examples import CHECKED, RUN, SHOWN, Block, as_pattern, blocks_of, script_of, tokens_of
 
 from crawler.cli import cli
 from crawler.settings.load import load

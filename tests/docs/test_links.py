@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from examples import tokens_of
+from page_examples import tokens_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

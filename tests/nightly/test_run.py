@@ -21,7 +21,7 @@ import orjson
 import pyarrow.dataset as ds
 import pytest
 from conftest import DATE, SMALL, Night, as_printed
-from examples import blocks_of
+from page_examples import blocks_of
 
 from crawler.cli import cli
 from crawler.nightly import tally
