@@ -88,7 +88,7 @@ check: setup ## lint, types, import contracts, the container files, each path on
 
 examples: setup ## run the notebook of examples/ on the demo's nights: installs marimo, 24 packages and 220 MB
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[examples]'
-	$(BIN)/pytest -q -rs -m long tests/docs/test_notebook.py
+	$(BIN)/pytest -q -rs -m long tests/views/test_notebook.py
 
 tables: setup ## write what the program's tables say into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py

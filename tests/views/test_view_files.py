@@ -175,6 +175,24 @@ def test_nights_in_the_archive_are_read_there_and_a_night_in_both_once(data: Pat
     archived(data, [data / "archive" / "month=2026-11" / "b.parquet"])
 
 
+def test_nights_that_were_thinned_out_leave_what_the_others_say(data: Path) -> None:
+    """Their rows are gone, and what they are and moved is still in `sellers/` and `changes/`."""
+    *_, before_last, last = nights(data)
+    before = {name: rows_of_statement(name, data) for name in ("coverage", "sellers_daily", "restatements")}
+    shutil.rmtree(last)
+    assert {name: rows_of_statement(name, data) for name in before} == before
+    night = before_last.name.partition("=")[2]
+    with duckdb.connect() as database:
+        database.execute(f"CREATE VIEW latest AS {statement('latest', data)}")
+        # The date that was crawled late was read after it.
+        assert database.sql("SELECT DISTINCT crawl_date::VARCHAR FROM latest").fetchall() == [("2026-11-05",)]
+        database.execute(f"CREATE VIEW creators AS {statement('creators_daily', data)}")
+        gone = f"FROM creators WHERE crawl_date > DATE '{night}' AND (videos IS NOT NULL OR is_whole)"
+        assert database.sql(f"SELECT count(*) {gone}").fetchall() == [(0,)]
+        database.execute(f"CREATE VIEW decay AS {statement('decay', data)}")
+        assert database.sql("SELECT count(*) FROM decay WHERE moved > videos").fetchall() == [(0,)]
+
+
 def test_without_changes_gains_are_not_known(data: Path) -> None:
     before = rows_of_statement("coverage", data)
     shutil.rmtree(data / "changes")

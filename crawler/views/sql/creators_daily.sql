@@ -2,6 +2,7 @@
 --
 -- is_whole: each seller that had videos of the creator both before and after was read whole that night, or carried.
 --   Where it is false, sums lack videos: compare them over nights on which it is true.
+-- videos, views, sales, gmv: null on a night whose rows were thinned out; videos is 0 where all of them are gone.
 -- *_gain: of the videos that were received, each since its last observation.
 WITH of_video AS (
     SELECT seller_id, video_id, max_by(user_id, crawl_date) AS user_id,
@@ -46,11 +47,11 @@ gains AS (
 SELECT
     crawl_date,
     user_id,
-    coalesce(videos, 0) AS videos,
+    CASE WHEN k.crawl_date IS NOT NULL THEN coalesce(videos, 0) END AS videos,
     views,
     sales,
     gmv,
-    l.user_id IS NULL AS is_whole,
+    l.user_id IS NULL AND k.crawl_date IS NOT NULL AS is_whole,
     views_gain,
     sales_gain,
     gmv_gain,
@@ -59,3 +60,4 @@ SELECT
 FROM sums
 FULL JOIN gains USING (user_id, crawl_date)
 LEFT JOIN lacking l USING (user_id, crawl_date)
+LEFT JOIN (SELECT DISTINCT crawl_date FROM sums) k USING (crawl_date)

@@ -4,7 +4,10 @@
 -- gain is of the days between. videos: readings of a video of that age, those that gained nothing too;
 -- video_days: the days in them; moved: in how many a counter changed.
 WITH whole AS (
-    SELECT seller_id, crawl_date, days FROM coverage WHERE follows_on AND has_changes
+    SELECT seller_id, crawl_date, days
+    FROM coverage
+    SEMI JOIN (SELECT DISTINCT crawl_date FROM videos) USING (crawl_date)
+    WHERE follows_on AND has_changes
 ),
 seen AS (
     SELECT

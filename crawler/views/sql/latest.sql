@@ -4,5 +4,9 @@
 SELECT v.*
 FROM videos v
 JOIN (
-    SELECT seller_id, max_by(crawl_date, ended) AS crawl_date FROM coverage WHERE is_whole GROUP BY seller_id
+    SELECT seller_id, max_by(crawl_date, ended) AS crawl_date
+    FROM coverage
+    SEMI JOIN (SELECT DISTINCT crawl_date FROM videos) USING (crawl_date)
+    WHERE is_whole
+    GROUP BY seller_id
 ) newest USING (seller_id, crawl_date)

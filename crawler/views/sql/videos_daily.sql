@@ -6,7 +6,8 @@
 -- since, days: the observation before this one, however many nights ago; null where there is none, or no change.
 -- <counter>_gain: 0 where nothing moved; all of it where the video was published since its seller was last read
 --   whole; null where nothing is known: carried, seen for the first time, or a night without changes/. Added up
---   over any nights of a video it is its last counter less its first.
+--   over all nights of a video it is its last counter less its first. A night that was thinned out has no rows: add
+--   up changes there.
 SELECT * EXCLUDE (unmoved)
 FROM (
     SELECT
