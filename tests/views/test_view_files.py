@@ -193,6 +193,18 @@ def test_nights_that_were_thinned_out_leave_what_the_others_say(data: Path) -> N
         assert database.sql("SELECT count(*) FROM decay WHERE moved > videos").fetchall() == [(0,)]
 
 
+def test_columns_that_older_files_lack_are_null_there(data: Path) -> None:
+    before = rows_of_statement("sellers_daily", data)
+    newest = max((data / "sellers").rglob("*.parquet"))
+    rows = pq.ParquetFile(newest).read()
+    pq.write_table(rows.append_column("later", pa.array(["x"] * len(rows))), newest)
+    assert rows_of_statement("sellers_daily", data) == before
+    with duckdb.connect() as database:
+        database.execute(f"CREATE VIEW sellers AS {statement('sellers', data)}")
+        found = database.sql("SELECT count(later), count(*) > 2 * count(later) FROM sellers").fetchall()
+    assert found == [(len(rows), True)]
+
+
 def test_without_changes_gains_are_not_known(data: Path) -> None:
     before = rows_of_statement("coverage", data)
     shutil.rmtree(data / "changes")

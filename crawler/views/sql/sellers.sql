@@ -1,2 +1,3 @@
 -- A seller on a night, as published: how complete its rows are, and what they add up to.
-SELECT * FROM read_parquet({sellers}, hive_partitioning = true, hive_types = {'crawl_date': DATE})
+SELECT *
+FROM read_parquet({sellers}, union_by_name = true, hive_partitioning = true, hive_types = {'crawl_date': DATE})
