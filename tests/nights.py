@@ -67,6 +67,7 @@ from crawler.store import failpoints
 from crawler.store.journal import Journal
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
+from crawler.store.lock import Uptime
 from crawler.store.publishing import publish
 from crawler.store.segments import SegmentWriter
 from crawler.store.snapshot import RowCounts, SnapshotPlan
@@ -430,12 +431,16 @@ class Runner:
                 journal, read_batch, segment_pages=4 if self.whole else 10**9, keeps_raw=keeps_raw
             ),
             publish=self._publish,
+            uptime=lambda: Uptime("virtual", self._passed),
         )
 
+    @property
+    def _passed(self) -> float:
+        return self.night.clock + (self.loop.time() - 1000.0 if self.loop is not None else 0.0)
+
     def _now(self) -> datetime:
-        passed = self.night.clock + (self.loop.time() - 1000.0 if self.loop is not None else 0.0)
         jump = self.weather.clock_jump if self.loop is not None else 0.0
-        return datetime(2026, 11, 23, tzinfo=UTC) + timedelta(seconds=passed + jump)
+        return datetime(2026, 11, 23, tzinfo=UTC) + timedelta(seconds=self._passed + jump)
 
     def _free(self, _folder: Path) -> int:
         low = self.weather.disk_low_at

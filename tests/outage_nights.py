@@ -208,6 +208,7 @@ class Project:
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * 0.01),
             api=lambda _settings, _key: Api(self, outage),
             free_bytes=lambda _folder: 1 << 40,
+            uptime=lambda: None,
         )
 
     def _drive(self, main: Coroutine[Any, Any, None], cut: Cut, signals: Signals) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from crawler.engine.gates import Gates
 from crawler.engine.next_work import NextWork, Parked
@@ -61,12 +62,16 @@ class Crawl:
         self._reader = Reader(self._next, gates, journal, size, policies, on_page, on_end, repairs)
         # Ordered, so that a simulated night replays exactly.
         self._workers: dict[asyncio.Task[None], None] = {}
+        self._is_idle = asyncio.Event()
 
     async def run(self) -> None:
         """Work until nothing is left to do or `stop` was set and all in flight has ended."""
         async with asyncio.TaskGroup() as group:
             while await self._tend(group):
-                await asyncio.sleep(_TICK)
+                self._is_idle.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK):
+                        await self._is_idle.wait()
         await self._reader.finish()
 
     async def _tend(self, group: asyncio.TaskGroup) -> bool:
@@ -85,7 +90,7 @@ class Crawl:
             for _ in range(min(self._wanted, _HIRED_AT_ONCE)):
                 worker = group.create_task(self._work())
                 self._workers[worker] = None
-                worker.add_done_callback(self._workers.pop)
+                worker.add_done_callback(self._leave)
             # These take their work first: a short list leaves none for further ones.
             await asyncio.sleep(0)
         return bool(self._workers) or bool(self._parked) or self._next.is_there(_now())
@@ -103,6 +108,11 @@ class Crawl:
         """Few while nobody is answered: to find out whether the API is down must not cost much."""
         target = self._size.target
         return min(target, DOWN_SELLERS) if self._breaker.is_shaky or self._address.in_doubt else target
+
+    def _leave(self, worker: asyncio.Task[None]) -> None:
+        del self._workers[worker]
+        if not self._workers:
+            self._is_idle.set()
 
     async def _work(self) -> None:
         try:

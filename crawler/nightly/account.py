@@ -92,12 +92,13 @@ class LedgerPort:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
 
 
-def initial_pause_s(qps: float, ledger: Ledger) -> float:
+def initial_pause_s(qps: float, ledger: Ledger, free_for_s: float) -> float:
     """Seconds to wait before the first request, since an earlier process may have sent right before.
 
-    When it did is not asked: after a step of the clock nobody could tell.
+    The folder was free for `free_for_s` seconds. By the clock that is not asked: after a step of it nobody
+    could tell.
     """
-    return max(1.0, 1.0 / qps) * _PAUSE_MARGIN if ledger.runs() else 0.0
+    return max(0.0, max(1.0, 1.0 / qps) * _PAUSE_MARGIN - free_for_s) if ledger.runs() else 0.0
 
 
 def count_lost_credits(

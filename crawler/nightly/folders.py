@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.store.files import make_private_folder, output_errors, tighten_tree
 from crawler.store.layout import PUBLISHED_KINDS, RAW, Layout, has_region_folders
-from crawler.store.lock import Guard, hold_lock
+from crawler.store.lock import Guard, Uptime, hold_lock, uptime
 from crawler.store.publishing import clean_staging
 from crawler.store.sqlite import state_errors
 
 
 @contextmanager
-def open_folder(data: Path, run_id: str) -> Iterator[Guard]:
+def open_folder(data: Path, run_id: str, uptime: Callable[[], Uptime | None] = uptime) -> Iterator[Guard]:
     """Lock the data folder for as long as the block runs; gives the guard of the files that it opens.
 
     Makes the folders that a run writes, and removes what a killed one left half-built. Raises
     `DataLockedError` while a run holds the folder, `OutputError` where a snapshot could not be moved from
     staging to its place, or a database cannot be read in the block.
     """
-    with hold_lock(data, run_id) as guard, state_errors(Layout(data).state):
+    with hold_lock(data, run_id, uptime) as guard, state_errors(Layout(data).state):
         _prepare(data)
         yield guard
 

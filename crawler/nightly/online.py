@@ -45,9 +45,10 @@ def ask_once(settings: Settings, key: str) -> str:
     run_id = world.run_id(now, CHECK)
     crawl_date = run.crawl_date or now.astimezone(ZoneInfo(run.timezone)).date()
     departure, code = _Now(), CrawlerError.exit_code
-    with hold_lock(run.data, run_id), state_errors(Layout(run.data).state), Ledger(run.data) as ledger:
+    state = Layout(run.data).state
+    with hold_lock(run.data, run_id) as guard, state_errors(state), Ledger(run.data) as ledger:
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
-        pause = initial_pause_s(run.qps, ledger)
+        pause = initial_pause_s(run.qps, ledger, guard.free_for_s)
         ledger.begin(run_id, crawl_date, stamp(now))
         try:
             account.reserve(lambda left: 1 if left is None else min(1, left))

@@ -67,7 +67,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     """
     now, data = night.world.now(), night.data
     run_id = night.world.run_id(now)
-    guard = stack.enter_context(open_folder(data, run_id))
+    guard = stack.enter_context(open_folder(data, run_id, night.world.uptime))
     check_room(night.settings, night.world)
     ledger = stack.enter_context(Ledger(data))
     guard.watch(ledger.path, log_of(ledger.path))
@@ -91,7 +91,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     doubt = doubt_by_last_run(night.world.now(), ledger.last_moment())
     if doubt is not None:
         notes.add(doubt)
-    pause_s = initial_pause_s(night.run.qps, ledger)
+    pause_s = initial_pause_s(night.run.qps, ledger, guard.free_for_s)
     account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
     started_at = stamp(now)
     count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)

@@ -24,6 +24,7 @@ from crawler.rules.sizing import MAX_WORKERS
 from crawler.store.files import free_bytes
 from crawler.store.journal import Journal
 from crawler.store.layout import StagedFolder
+from crawler.store.lock import Uptime, uptime
 from crawler.store.publishing import publish
 from crawler.store.rewriting import Rewriting
 from crawler.store.segments import SegmentWriter
@@ -84,7 +85,8 @@ class World:
 
     `run` drives a coroutine to its end; `executor` gives one thread; `staging` gives what writes a journal's
     segments, and whether it keeps the raw pages; `publish` builds and exchanges a
-    snapshot; `connections` is how many may be open at once.
+    snapshot; `connections` is how many may be open at once; `uptime` says how long
+    the machine has been up.
     """
 
     now: Callable[[], datetime] = _utc_now
@@ -97,6 +99,7 @@ class World:
     staging: Callable[[Journal, bool], SegmentWriter] = _staging
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
     connections: int = MAX_WORKERS
+    uptime: Callable[[], Uptime | None] = uptime
 
     def run_id(self, began: datetime, suffix: str = "") -> str:
         """A new run's ID; `suffix` tells what else than a crawl it is."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,6 +21,24 @@ _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
 _LONG_PAUSES = (*[0.1] * 50, 0.0)
 """The same where whoever has it is about to notice that its lock file is gone, and to stop."""
+
+
+class Uptime(NamedTuple):
+    """How long this machine has been up, in seconds, and what differs once it was started again."""
+
+    boot: str
+    seconds: float
+
+
+def uptime() -> Uptime | None:
+    """For how long this machine has been up, whatever its clock says; None where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # A container may count from another moment.
+        namespace = Path("/proc/self/ns/time").readlink()
+        return Uptime(f"{boot} {namespace}", time.clock_gettime(time.CLOCK_BOOTTIME))
+    except (OSError, AttributeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +58,9 @@ class Guard:
     Each must stay open for as long as it is watched: its inode could be given to another file otherwise.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, free_for_s: float = 0.0) -> None:
+        self.free_for_s = free_for_s
+        """For how long nobody had held the lock; 0 where that is not known."""
         self._data = data
         self._data_identity = _identity_at(data)
         self._files: dict[Path, tuple[int, int]] = {}
@@ -67,12 +88,13 @@ class Guard:
 
 
 @contextmanager
-def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
+def hold_lock(data: Path, run_id: str, uptime: Callable[[], Uptime | None] = uptime) -> Iterator[Guard]:
     """Hold `<data>/state/lock` for as long as the block runs; gives the guard that watches it.
 
     `state/` is locked as well: where the file was removed, whoever held it may not have noticed yet.
     Raises `DataLockedError`, naming the holder, where another process has it.
     """
+    mine = {"pid": os.getpid(), "run_id": run_id}
     path = Layout(data).lock
     with output_errors(str(path)):
         make_private_folder(path.parent)
@@ -86,11 +108,12 @@ def hold_lock(data: Path, run_id: str) -> Iterator[Guard]:
         with output_errors(str(path)):
             if os.fstat(handle).st_nlink > 1:
                 _replace(data, handle)
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, orjson.dumps({"pid": os.getpid(), "run_id": run_id}), 0)
-        guard = Guard(data)
+            guard = Guard(data, _free_for_s(handle, uptime()))
+            _write(handle, mine)
         guard.watch(path)
         yield guard
+        with suppress(OSError):
+            _write(handle, {**mine, "released": [*(uptime() or ())]})
     finally:
         os.close(handle)
         os.close(folder)
@@ -105,6 +128,20 @@ def _replace(data: Path, handle: int) -> None:
     os.close(fresh)
     if not _taken(handle, _PAUSES):
         raise _held(data, _holder(handle))
+
+
+def _write(handle: int, content: dict[str, Any]) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, orjson.dumps(content), 0)
+
+
+def _free_for_s(handle: int, now: Uptime | None) -> float:
+    """Seconds since the lock was released; 0 where its holder was killed, or that was before a start."""
+    try:
+        released = Uptime(*orjson.loads(os.pread(handle, 4096, 0))["released"])
+        return 0.0 if now is None or now.boot != released.boot else now.seconds - released.seconds
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _held(data: Path, holder: Holder) -> DataLockedError:
