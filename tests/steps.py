@@ -35,6 +35,15 @@ STEPS = (
 """Every step, in the order in which a run first comes to them."""
 UPGRADE_STEPS = ("upgrade.night", "upgrade.built", "upgrade.digests", "upgrade.exchanged")
 """The steps of giving nights one file each."""
+COPY_STEPS = (
+    "copy.object",
+    "copy.objects",
+    "copy.manifest",
+    "copy.remembered",
+    "copy.removed",
+    "copy.table",
+)
+"""The steps of copying what is published to a bucket or to tables."""
 BACKUP_STEPS = ("backup.answered", "backup.copied")
 """The steps of a backup beside a run."""
 REBUILD_STEPS = ("rebuild.read", "rebuild.adopted")
