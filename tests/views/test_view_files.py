@@ -19,6 +19,8 @@ from crawler.models.errors import InputError, OutputError
 from crawler.store.schema import REGION_FILE_SCHEMA
 from crawler.views.queries import VIEWS, statement
 
+USUAL = {"VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE"}
+"""Types that data frames know."""
 SUMS = "count(*), sum(total_views_cnt), count(DISTINCT region)"
 
 
@@ -66,8 +68,11 @@ def test_names_are_listed_with_what_a_row_is() -> None:
 
 def test_each_statement_stands_by_itself_whatever_the_folder_is_called(data: Path) -> None:
     for name in VIEWS:
-        found = duckdb.connect().execute(printed("sql", name, "--data", str(data))).fetchone()
-        assert found is not None, name
+        with duckdb.connect() as database:
+            text = printed("sql", name, "--data", str(data))
+            assert database.execute(text).fetchone() is not None, name
+            types = {row[1] for row in database.execute(f"DESCRIBE {text}").fetchall()}
+        assert types <= USUAL, name
 
 
 def sums_of(name: str, data: Path) -> list[tuple[object, ...]]:

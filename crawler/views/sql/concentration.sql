@@ -30,7 +30,7 @@ SELECT
     seller_id,
     any_value(crawl_date) AS crawl_date,
     count(*) AS videos,
-    sum(views) AS views,
+    sum(views)::BIGINT AS views,
     sum(gmv) AS gmv,
     sum(views_share) FILTER (views_place <= 1) AS top_1_views,
     sum(views_share) FILTER (views_place <= 10) AS top_10_views,

@@ -5,7 +5,7 @@
 -- videos, views, sales, gmv: null on a night whose rows were thinned out; videos is 0 where all of them are gone.
 -- *_gain: of the videos that were received, each since its last observation.
 WITH of_video AS (
-    SELECT seller_id, video_id, max_by(user_id, crawl_date) AS user_id,
+    SELECT seller_id, video_id, any_value(user_id) AS user_id,
         min(crawl_date) AS first_date, max(crawl_date) AS last_date
     FROM videos
     GROUP BY seller_id, video_id
@@ -20,28 +20,50 @@ lacking AS (
     JOIN (SELECT seller_id, crawl_date FROM coverage WHERE NOT (is_whole OR is_carried)) USING (seller_id)
     WHERE crawl_date BETWEEN first_date AND last_date
 ),
+parts AS (
+    SELECT
+        user_id,
+        crawl_date,
+        1 AS videos,
+        total_views_cnt AS views,
+        total_video_sale_cnt AS sales,
+        total_video_sale_gmv_amt AS gmv,
+        NULL::BIGINT AS views_gain,
+        NULL::BIGINT AS sales_gain,
+        NULL::DOUBLE AS gmv_gain,
+        NULL::INTEGER AS published,
+        NULL::INTEGER AS gone
+    FROM videos
+    UNION ALL
+    SELECT
+        user_id,
+        crawl_date,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        total_views_cnt_gain,
+        total_video_sale_cnt_gain,
+        total_video_sale_gmv_amt_gain,
+        CASE kind WHEN 'published' THEN 1 ELSE 0 END,
+        CASE kind WHEN 'gone' THEN 1 ELSE 0 END
+    FROM changes
+    JOIN of_video USING (seller_id, video_id)
+),
 sums AS (
     SELECT
         user_id,
         crawl_date,
-        count(*) AS videos,
-        sum(total_views_cnt) AS views,
-        sum(total_video_sale_cnt) AS sales,
-        sum(total_video_sale_gmv_amt) AS gmv
-    FROM videos
-    GROUP BY user_id, crawl_date
-),
-gains AS (
-    SELECT
-        user_id,
-        crawl_date,
-        sum(total_views_cnt_gain) AS views_gain,
-        sum(total_video_sale_cnt_gain) AS sales_gain,
-        sum(total_video_sale_gmv_amt_gain) AS gmv_gain,
-        count(*) FILTER (kind = 'published') AS published,
-        count(*) FILTER (kind = 'gone') AS gone
-    FROM changes
-    JOIN of_video USING (seller_id, video_id)
+        sum(videos)::BIGINT AS videos,
+        sum(views)::BIGINT AS views,
+        sum(sales)::BIGINT AS sales,
+        sum(gmv) AS gmv,
+        sum(views_gain)::BIGINT AS views_gain,
+        sum(sales_gain)::BIGINT AS sales_gain,
+        sum(gmv_gain) AS gmv_gain,
+        sum(published)::BIGINT AS published,
+        sum(gone)::BIGINT AS gone
+    FROM parts
     GROUP BY user_id, crawl_date
 )
 SELECT
@@ -58,6 +80,5 @@ SELECT
     published,
     gone
 FROM sums
-FULL JOIN gains USING (user_id, crawl_date)
 LEFT JOIN lacking l USING (user_id, crawl_date)
-LEFT JOIN (SELECT DISTINCT crawl_date FROM sums) k USING (crawl_date)
+LEFT JOIN (SELECT DISTINCT crawl_date FROM videos) k USING (crawl_date)

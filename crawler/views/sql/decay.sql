@@ -24,8 +24,8 @@ moved AS (
         c.kind IN ('published', 'discovered', 'returned') AS is_new,
         count(*) AS videos,
         sum(w.days) AS video_days,
-        sum(total_views_cnt_gain) AS views,
-        sum(total_video_sale_cnt_gain) AS sales,
+        sum(total_views_cnt_gain)::BIGINT AS views,
+        sum(total_video_sale_cnt_gain)::BIGINT AS sales,
         sum(total_video_sale_gmv_amt_gain) AS gmv
     FROM changes c
     JOIN whole w USING (seller_id, crawl_date)

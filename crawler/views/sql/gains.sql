@@ -56,11 +56,11 @@ moved AS (
         min_by(since, until) FILTER (kind <> 'gone') AS first_since,
         min(until) FILTER (kind <> 'gone') AS first_until,
         max_by(kind, until) AS kind,
-        sum(total_views_cnt_gain) AS total_views_cnt_gain,
-        sum(total_digg_cnt_gain) AS total_digg_cnt_gain,
-        sum(total_comments_cnt_gain) AS total_comments_cnt_gain,
-        sum(total_shares_cnt_gain) AS total_shares_cnt_gain,
-        sum(total_video_sale_cnt_gain) AS total_video_sale_cnt_gain,
+        sum(total_views_cnt_gain)::BIGINT AS total_views_cnt_gain,
+        sum(total_digg_cnt_gain)::BIGINT AS total_digg_cnt_gain,
+        sum(total_comments_cnt_gain)::BIGINT AS total_comments_cnt_gain,
+        sum(total_shares_cnt_gain)::BIGINT AS total_shares_cnt_gain,
+        sum(total_video_sale_cnt_gain)::BIGINT AS total_video_sale_cnt_gain,
         sum(total_video_sale_gmv_amt_gain) AS total_video_sale_gmv_amt_gain
     FROM changes
     JOIN nights USING (crawl_date)
