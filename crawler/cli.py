@@ -317,6 +317,43 @@ def gc(config: str | None, *, is_dry: bool, as_json: bool, **options: Any) -> in
 @cli.command()
 @option_of(OPTIONS["run.data"])
 @config_option
+@click.option(
+    "--older-than",
+    type=click.IntRange(1),
+    metavar="DAYS",
+    help="Compact months all of whose days and readings are older. [default: history.window, which is 90]",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="DAYS",
+    help="Thin as well: keep each night for DAYS days, and then one a week. What goes is gone.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only list what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def compact(
+    config: str | None,
+    older_than: int | None,
+    keep: int | None,
+    *,
+    is_dry: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Make months in archive/ of old nights, by seller and video, and take these nights out of videos/.
+
+    Each month is compared row by row with the nights that it is made of. Readers, runs and backups may go on.
+    Nothing is sent, and no key is needed.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.compact import compact_command  # noqa: PLC0415 - heavy
+
+    return compact_command(loaded.settings, older_than, keep, is_dry=is_dry, as_json=as_json)
+
+
+@cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
 def upgrade(config: str | None, **options: Any) -> int:
     """Give each night of videos/ one file, with the region as a column, in the place of region folders.
 

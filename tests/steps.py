@@ -56,3 +56,12 @@ REWRITE_STEPS = (
     "rewrite.changes",
 )
 """The steps of writing published files anew under their own names, which few runs do."""
+COMPACT_STEPS = (
+    "compact.written",
+    "compact.compared",
+    "compact.digests",
+    "compact.exchanged",
+    "compact.withdrawn",
+    "compact.forgotten",
+)
+"""The steps of making a month of nights."""

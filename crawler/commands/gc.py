@@ -35,9 +35,9 @@ def gc_command(settings: Settings, *, is_dry: bool, as_json: bool) -> int:
 
 def _print_text(done: Tidied, *, is_dry: bool) -> None:
     for leftover, size in done.leftovers:
-        sys.stdout.write(f"{_in_units(size):>10}  {leftover.kind}: {leftover.paths[0]}\n")
+        sys.stdout.write(f"{in_units(size):>10}  {leftover.kind}: {leftover.paths[0]}\n")
     total, verb = sum(size for _, size in done.leftovers), "would be freed" if is_dry else "freed"
-    found = f"{len(done.leftovers)} found, {_in_units(total)} {verb}"
+    found = f"{len(done.leftovers)} found, {in_units(total)} {verb}"
     sys.stdout.write(f"{found if done.leftovers else 'nothing is of no more use'}\n")
 
 
@@ -55,7 +55,8 @@ def _print_json(done: Tidied, *, is_dry: bool) -> None:
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def _in_units(size: float) -> str:
+def in_units(size: float) -> str:
+    """A number of bytes for people."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1

@@ -16,6 +16,7 @@ from crawler.history.cursor import SellerCursor
 from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS, run_of
+from crawler.store.months import file_of_archived
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
 READING_SCHEMA = columns_of(
@@ -137,6 +138,9 @@ def earlier_snapshots(
     newest_first = sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True)
     for other, (first, last), sorting, sellers in newest_first:
         videos = SnapshotFiles.published(data, VIDEOS, other)
+        # It would look as if its sellers had no videos; that only happens where the window has grown since.
+        if not videos.paths and file_of_archived(data, other) is not None:
+            continue
         open_files += len(videos.paths) + len(sellers.paths)
         keys = SellerCursor(videos, columns_of(VIDEO_SCHEMA, "seller_id", "video_id"), frozenset())
         cursors = reading_cursor(sellers), observation_cursor(videos), keys

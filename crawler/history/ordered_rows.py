@@ -26,7 +26,7 @@ _NEWER = frozenset({"carried_from"})
 _PLACES: Any = [("seller_id", "ascending"), ("position", "ascending"), ("video_id", "ascending")]
 
 
-class _Range(NamedTuple):
+class Range(NamedTuple):
     """Sellers from `first` to `last`, who have so many `rows`."""
 
     first: str
@@ -34,7 +34,7 @@ class _Range(NamedTuple):
     rows: int
 
 
-def _seller_ranges(files: SnapshotFiles) -> Iterator[_Range]:
+def seller_ranges(files: SnapshotFiles) -> Iterator[Range]:
     """The sellers of a night's files, so many at a time that their rows fit in a part."""
     begun: list[tuple[str, int]] = []
     found = merge(*map(_counts, files.each()), key=itemgetter(0))
@@ -48,8 +48,8 @@ def _seller_ranges(files: SnapshotFiles) -> Iterator[_Range]:
         yield _range(begun)
 
 
-def _range(sellers: list[tuple[str, int]]) -> _Range:
-    return _Range(sellers[0][0], sellers[-1][0], sum(count for _, count in sellers))
+def _range(sellers: list[tuple[str, int]]) -> Range:
+    return Range(sellers[0][0], sellers[-1][0], sum(count for _, count in sellers))
 
 
 def _counts(file: SnapshotFiles) -> Iterator[tuple[str, int]]:
@@ -65,7 +65,7 @@ def rows_by_place(files: SnapshotFiles, like: SnapshotFiles) -> Iterator[pa.Tabl
     They come in pieces that `like` decides. Raises `UnreadableError`.
     """
     cursor = SellerCursor(files, _ROWS, _NEWER)
-    for each in _seller_ranges(like):
+    for each in seller_ranges(like):
         move_back = cursor.mark()
         last = each.rows // _PART_ROWS
         for number in range(last + 1):

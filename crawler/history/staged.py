@@ -10,6 +10,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.errors import OutputError
 from crawler.store.files import output_errors, remove
 from crawler.store.layout import CHANGES, SELLERS, VIDEOS, StagedFolder, parquet_file
+from crawler.store.months import file_of_archived
 from crawler.store.rewriting import Rewriting
 from crawler.store.snapshot import SnapshotPlan
 
@@ -34,6 +35,8 @@ def remake_changes(rewriting: Rewriting, day: date, window: timedelta, lag: time
     """
     data, staged = rewriting.data, rewriting.staged
     videos, sellers = (SnapshotFiles.published(data, kind, day) for kind in (VIDEOS, SELLERS))
+    if not videos.paths and (month := file_of_archived(data, day)) is not None:
+        raise UnreadableError(f"its rows are in {month}: changes are made of nights in videos/ alone")
     runs = sellers.runs
     if len(runs) != 1 or not videos.runs <= runs:
         raise UnreadableError(

@@ -20,6 +20,7 @@ from crawler.store.digests import damage_of_published, digests_of
 from crawler.store.files import output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, SNAPSHOT_KINDS, VIDEOS, Layout
+from crawler.store.months import file_of_archived
 from crawler.store.records import Attempt, SellerSummary
 from crawler.store.schema import SELLER_SCHEMA
 
@@ -41,6 +42,7 @@ class PublishedDate:
     @classmethod
     def found(cls, data: Path, day: date) -> PublishedDate | None:
         """The snapshot of a date; None where the date has no rows."""
+        require_not_archived(data, day)
         with _usable(data, day):
             rows = SnapshotFiles.published(data, VIDEOS, day).row_count
             if not rows:
@@ -86,6 +88,15 @@ def sellers_of(data: Path, day: date) -> Iterator[SellerSummary]:
                 reason = None if row["stop_reason"] is None else StopReason(row["stop_reason"])
                 seller = seller._replace(attempt=Attempt(SellerStatus(row["status"]), reason, row["error"]))
             yield seller
+
+
+def require_not_archived(data: Path, day: date) -> None:
+    """Raise `InputError` where the rows of a date are in `archive/` alone."""
+    if (month := file_of_archived(data, day)) is not None:
+        raise InputError(
+            f"crawl date {day} was compacted and can be crawled no more: nothing was sent; "
+            f"its rows are in {month}"
+        )
 
 
 @contextmanager

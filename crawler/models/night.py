@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Any, Self, get_args, get_type_hints
 
 import orjson
+
+
+def month_of(night: date) -> str:
+    """The month of a night, as `2026-10`."""
+    return f"{night:%Y-%m}"
 
 
 class NightOutcome(StrEnum):

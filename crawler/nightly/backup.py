@@ -109,13 +109,16 @@ def _copied(data: Path, half: Path, name: str, say: Callable[[str], None]) -> tu
         run: Holder | None = None
         try:
             with hold_lock(data, name):
-                return *copy_folder(data, half, {}, None), None
+                before, size = published_state(data), copy_folder(data, half, {}, None)
+                # Nights may be compacted beside it.
+                if published_state(data) == before:
+                    return *size, None
         except DataLockedError:
             run = holder_of(data)
         except SourceChangedError:
             pass
-        if run is not None and (size := _beside(data, half, name, run)) is not None:
-            return *size, run
+        if run is not None and (copied := _beside(data, half, name, run)) is not None:
+            return *copied, run
         if run is not None and said != str(run):
             said = str(run)
             say(f"waiting until {said} crawls, or ends")
@@ -124,8 +127,9 @@ def _copied(data: Path, half: Path, name: str, say: Callable[[str], None]) -> tu
 
 def _beside(data: Path, half: Path, name: str, run: Holder) -> tuple[int, int] | None:
     """Copy beside a run; None where it ended or published meanwhile, or is not crawling."""
-    before, request = published_state(data), BackupRequest(data, name)
+    request = BackupRequest(data, name)
     try:
+        before = published_state(data)
         if not _is_answered(data, request, run):
             return None
         own = dict(request.copies())

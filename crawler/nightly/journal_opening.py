@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler import events
+from crawler.history.takeover import require_not_archived
 from crawler.models.encodings import as_text
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
@@ -81,6 +82,8 @@ class JournalOpening:
             unread = unread_commits(path)
         if unread:
             self.notes.add(events.JOURNAL_CUT(path=log_of(path), commits=unread))
+        if not path.exists():
+            require_not_archived(night.data, night.crawl_date)
         if night.run.fresh:
             return usable_generation(night, self.run_id, self.notes, generation)
         require_journal(night, self.ledger, generation)

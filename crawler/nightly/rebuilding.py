@@ -13,6 +13,7 @@ from crawler.nightly.folders import open_folder
 from crawler.nightly.world import World
 from crawler.options import HistorySettings, Settings
 from crawler.store.layout import StagedFolder
+from crawler.store.months import file_of_archived
 from crawler.store.publishing import clean_staging
 from crawler.store.rewriting import Rewriting
 
@@ -43,7 +44,8 @@ def rebuild(settings: Settings, world: World, crawl_date: date | None = None) ->
         rewriting = Rewriting(data, StagedFolder(data, run_id), guard)
         done.notes.extend(add_columns(rewriting))
         for day in sorted(published_dates(data)) if crawl_date is None else [crawl_date]:
-            if crawl_date is not None or not are_current(data, day):
+            is_archived = crawl_date is None and file_of_archived(data, day) is not None
+            if not is_archived and (crawl_date is not None or not are_current(data, day)):
                 _remake(rewriting, day, settings.history, done)
         clean_staging(data)
     return done

@@ -39,7 +39,8 @@ def copy_folder(data: Path, target: Path, own: Mapping[Path, Path], left_out: Pa
     copy cannot be written, `SourceChangedError` where a file went meanwhile.
     """
     layout = Layout(data)
-    skipped = {layout.lock, layout.staging, *filter(None, [left_out])}
+    skipped = {layout.lock, layout.compact_lock}
+    skipped |= {layout.staging, layout.compacting, *filter(None, [left_out])}
     skipped |= {path for database in own for path in files_of(database)}
     files = [path for path in _files(data, skipped, set()) if not is_passing(path)]
     files.sort(key=files_of(layout.ledger).__contains__)

@@ -79,6 +79,12 @@ def read_digests(path: Path, day: date) -> dict[str, str]:
     return found
 
 
+def read_list(path: Path) -> dict[str, str]:
+    """A list of digests of files of no date. Raises `OSError`, or `ValueError` where it is no text."""
+    lines = (line.partition("  ") for line in path.read_text().splitlines())
+    return {name: digest for digest, _, name in lines}
+
+
 def amend_digests(data: Path, day: date, digests: Mapping[str, str], *, keep_old: bool) -> None:
     """Note other digests of published files in the list that names any of them, if one does.
 
@@ -92,6 +98,15 @@ def amend_digests(data: Path, day: date, digests: Mapping[str, str], *, keep_old
                 for name, digest in digests.items()
             }
             write_whole(path, as_text(listed | amended).encode(), private=True)
+
+
+def drop_digests(data: Path, day: date, names: Container[str]) -> None:
+    """Forget the digests of files of a date that are gone. Raises as `amend_digests` does."""
+    for path in digests_files(_folder(data, day)):
+        listed = read_digests(path, day)
+        kept = {name: digest for name, digest in listed.items() if name not in names}
+        if kept != listed:
+            write_whole(path, as_text(kept).encode(), private=True)
 
 
 def settle_digests(data: Path, day: date) -> None:

@@ -8,12 +8,15 @@
 | `sellers/crawl_date=D/RUN.parquet` | one row a seller: public | ever |
 | `changes/crawl_date=D/RUN.parquet` | what moved since each video was last observed: public | ever |
 | `raw/crawl_date=D/RUN.parquet` | the answers as received, if `output.keep_raw` is set: public | ever |
+| `archive/month=M/RUN.parquet` | the nights of a month, once compacted: public | ever |
 | `nights/RUN.parquet` | one row a crawl date that was wanted: public | ever |
 | `runs/RUN/report.json`, `report.html`, `rejects.jsonl` | what a run did: public | `run.keep_days` |
 | `runs/RUN/series.json` | how it went from second to second: public | as its report |
 | `runs/index.html` | the nights, with links to their pages: public | ever |
 | `state/` | all below it: private, for the owner alone | |
 | `state/lock` | locked by the run under way | ever |
+| `state/compact.lock` | locked while nights are compacted | ever |
+| `state/compacting/` | a month being built, laid out as the data folder is | one command |
 | `state/progress.json` | what the run under way has done so far | one run |
 | `state/ledger.sqlite` | credits, runs and dates | ever |
 | `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
@@ -23,6 +26,7 @@
 | `state/journal/D.G.sqlite.held.parquet` | sellers to recheck of a night that is held back | as the journal |
 | `state/journal/D.G.sqlite.stdin.parquet` | a seller list that was piped in | as the journal |
 | `state/published/crawl_date=D/RUN.sha256` | digests of published files | as long as the snapshot |
+| `state/published/month=M/RUN.sha256` | digest of a file of `archive/` | as long as the file |
 | `state/published/nights.sha256` | digests of `nights/` | ever |
 | `state/copies.json` | what was copied elsewhere | ever |
 | `state/staging/RUN/` | a snapshot being built, laid out as the data folder is | one run |
@@ -75,7 +79,7 @@ The first one matches `videos/` and `archive/`, whichever of them there is."""
 
 REGION_KEY = "region="
 LEDGER_NAME = "ledger.sqlite"
-_DATE_KEY = "crawl_date="
+_DATE_KEY, _MONTH_KEY = "crawl_date=", "month="
 _OBJECT_DIGITS = 8
 _OBJECT = re.compile(rf"-[0-9a-f]{{{_OBJECT_DIGITS}}}\.parquet$")
 _REQUEST = ".request"
@@ -98,6 +102,9 @@ class Layout:
         self.runs = data / "runs"
         self.index = self.runs / "index.html"
         self.nights = data / "nights"
+        self.archive = data / "archive"
+        self.compact_lock = self.state / "compact.lock"
+        self.compacting = self.state / "compacting"
         self.nights_digests = self.digests / f"nights{_DIGESTS}"
 
     def journal(self, day: date, generation: int) -> Path:
@@ -112,6 +119,14 @@ class Layout:
     def latest_journal(self, day: date) -> Path:
         """The newest journal of a date; a path at which nothing lies where it has none."""
         return self.journal(day, self.latest_generation(day))
+
+    def month(self, month: str) -> Path:
+        """The folder of a month, such as `2026-10`, of nights that were compacted."""
+        return self.archive / f"{_MONTH_KEY}{month}"
+
+    def month_digests(self, month: str) -> Path:
+        """The folder of its digests."""
+        return self.digests / f"{_MONTH_KEY}{month}"
 
     def kind(self, kind: str) -> Path:
         """The folder of all dates of one of `DIGESTED_KINDS`."""
@@ -160,6 +175,18 @@ class StagedFolder:
     def snapshot(self, kind: str, day: date) -> Path:
         """The folder of one of `DIGESTED_KINDS` that is to be exchanged for the published ones."""
         return Layout(self.folder).snapshot(kind, day)
+
+
+class CompactingFolder:
+    """Where a month is built, laid out as the data folder is; `aside` holds a night that is taken away."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = Layout(data).compacting
+        self.aside = self.folder / "aside"
+
+    def month(self, month: str) -> Path:
+        """The folder of a month that is to be exchanged for the published one."""
+        return Layout(self.folder).month(month)
 
 
 class BackupRequest:
@@ -268,6 +295,11 @@ def dated_folders(data: Path, kind: str) -> Iterator[tuple[date, Path]]:
 def has_files(data: Path, pattern: str) -> bool:
     """Whether a file below the data folder matches one of `PUBLISHED_PATTERNS`."""
     return next(data.glob(pattern), None) is not None
+
+
+def archived_months(data: Path) -> list[str]:
+    """The months that have a folder in `archive/`, the earliest first."""
+    return sorted(path.name.removeprefix(_MONTH_KEY) for path in Layout(data).archive.glob(f"{_MONTH_KEY}*"))
 
 
 def runs_with_report(data: Path) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from crawler.models.errors import DataLockedError, DisplacedError
+from crawler.models.errors import DataLockedError, DisplacedError, OutputError
 from crawler.store.files import make_private_folder, open_private, output_errors
 from crawler.store.layout import Layout
 
@@ -21,6 +21,9 @@ _PAUSES = (0.02, 0.05, 0.1, 0.1, 0.0)
 """Seconds between tries to take the lock."""
 _LONG_PAUSES = (*[0.1] * 50, 0.0)
 """The same where whoever has it is about to notice that its lock file is gone, and to stop."""
+
+_EXCHANGE_PAUSES = (*[0.05] * 600, 0.0)
+"""The same for the lock of exchanges."""
 
 
 class Uptime(NamedTuple):
@@ -117,6 +120,47 @@ def hold_lock(data: Path, run_id: str, uptime: Callable[[], Uptime | None] = upt
     finally:
         os.close(handle)
         os.close(folder)
+
+
+@contextmanager
+def exchange_lock(data: Path) -> Iterator[None]:
+    """Be the only one who exchanges published files for as long as the block runs, which is an instant.
+
+    The folder of digests is locked. Raises `OutputError` where another process has it for half a minute.
+    """
+    folder = Layout(data).digests
+    with output_errors(str(folder)):
+        make_private_folder(folder)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _locked(handle, _EXCHANGE_PAUSES) as is_taken:
+        if not is_taken:
+            raise OutputError(
+                f"{folder} is locked by another process, which exchanges published files: end it, then run "
+                "the same command again; nothing was changed"
+            )
+        yield
+
+
+@contextmanager
+def compact_lock(data: Path) -> Iterator[None]:
+    """Be the only one who compacts. Raises `DataLockedError` where another process does."""
+    path = Layout(data).compact_lock
+    with output_errors(str(path)):
+        make_private_folder(path.parent)
+        handle = open_private(path)
+    with _locked(handle, _PAUSES) as is_taken:
+        if not is_taken:
+            raise DataLockedError(f"{data} is being compacted by another process; wait for it to end")
+        yield
+
+
+@contextmanager
+def _locked(handle: int, pauses: Sequence[float]) -> Iterator[bool]:
+    """Lock what is open, and close it; False where another process has it. One that dies gives it back."""
+    try:
+        yield _taken(handle, pauses)
+    finally:
+        os.close(handle)
 
 
 def _replace(data: Path, handle: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawler.store.digests import as_text, damage_of, digest_of
+from crawler.store.digests import as_text, damage_of, digest_of, read_list
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync_tree, remove, swap_in, write_whole
 from crawler.store.layout import Layout, StagedFolder, parquet_file, parquet_files
@@ -68,5 +68,4 @@ def write_nights(data: Path, run_id: str, rows: Sequence[NightRow]) -> None:
 def _kept_digests(data: Path) -> dict[str, str]:
     """The digests of the published table, by its path, and maybe of the one before."""
     path = Layout(data).nights_digests
-    lines = path.read_text().splitlines() if path.exists() else ()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    return read_list(path) if path.exists() else {}

@@ -25,6 +25,7 @@ from crawler.store.layout import (
     StagedFolder,
     parquet_file,
 )
+from crawler.store.lock import exchange_lock
 from crawler.store.parts import CarriedRows
 from crawler.store.raw_pages import publish_pages, published_raw
 from crawler.store.region_files import LISTING_SECONDS, announce_regions
@@ -60,8 +61,10 @@ def publish(
         keep_digests(plan.data, plan.crawl_date, plan.run_id, digests_of(staged.folder, plan.crawl_date))
         reached("publish.digests")
         before_exchange(plan, staged)
-        _exchange(journal, plan, staged, wait)
-        forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
+        _announce(plan, staged, wait)
+        with exchange_lock(plan.data):
+            _exchange(journal, plan, staged)
+            forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
         shutil.rmtree(staged.folder)
     journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
@@ -98,17 +101,17 @@ def _stage(
     return counts
 
 
-def _exchange(
-    journal: Journal, plan: SnapshotPlan, staged: StagedFolder, wait: Callable[[float], None]
-) -> None:
-    """Exchange the staged folders for the published ones."""
-    live = Layout(plan.data)
-    videos = live.snapshot(VIDEOS, plan.crawl_date)
-    if plan.has_region_folders and announce_regions(
-        staged.snapshot(VIDEOS, plan.crawl_date), videos, staged.announced
-    ):
+def _announce(plan: SnapshotPlan, staged: StagedFolder, wait: Callable[[float], None]) -> None:
+    """Let readers of region folders find the regions that are new."""
+    new, live = (Layout(root).snapshot(VIDEOS, plan.crawl_date) for root in (staged.folder, plan.data))
+    if plan.has_region_folders and announce_regions(new, live, staged.announced):
         wait(LISTING_SECONDS)
     reached("publish.announced")
+
+
+def _exchange(journal: Journal, plan: SnapshotPlan, staged: StagedFolder) -> None:
+    """Exchange the staged folders for the published ones."""
+    live = Layout(plan.data)
     journal.guard()
     withdraw(live.snapshot(CHANGES, plan.crawl_date), staged.withdrawn)
     reached("publish.withdrawn")

@@ -12,6 +12,7 @@ from crawler.store.digests import amend_digests, digests_of
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync, fsync_tree, output_errors, swap_in, withdraw
 from crawler.store.layout import CHANGES, SELLERS, Layout, StagedFolder, parquet_files
+from crawler.store.lock import exchange_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,19 @@ class Rewriting:
             fsync_tree(staged.folder)
             reached("rewrite.synced")
             digests = digests_of(staged.folder, day)
-            amend_digests(self.data, day, digests, keep_old=True)
-            reached("rewrite.digests")
-            self.guard()
-            if has_changes:
-                withdraw(changes, staged.withdrawn)
-                reached("rewrite.withdrawn")
-            for path in parquet_files(staged.snapshot(SELLERS, day)):
-                path.replace(sellers / path.name)
-            fsync(sellers)
-            reached("rewrite.sellers")
-            if has_changes:
-                swap_in(new_changes, changes)
-                reached("rewrite.changes")
-            amend_digests(self.data, day, digests, keep_old=False)
+            with exchange_lock(self.data):
+                amend_digests(self.data, day, digests, keep_old=True)
+                reached("rewrite.digests")
+                self.guard()
+                if has_changes:
+                    withdraw(changes, staged.withdrawn)
+                    reached("rewrite.withdrawn")
+                for path in parquet_files(staged.snapshot(SELLERS, day)):
+                    path.replace(sellers / path.name)
+                fsync(sellers)
+                reached("rewrite.sellers")
+                if has_changes:
+                    swap_in(new_changes, changes)
+                    reached("rewrite.changes")
+                amend_digests(self.data, day, digests, keep_old=False)
             shutil.rmtree(staged.folder)
