@@ -354,6 +354,22 @@ def compact(
 @cli.command()
 @option_of(OPTIONS["run.data"])
 @config_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verify(config: str | None, *, as_json: bool, **options: Any) -> int:
+    """Read all that is in the data folder, and tell what is damaged, missing or foreign.
+
+    Every published file is read to its end and compared with its digest, every journal and the ledger with
+    their checksums. Nothing is changed or sent; a run may go on meanwhile. Exit code 8: something is wrong.
+    """
+    loaded = _load(config, options)
+    from crawler.commands.verify import verify_command  # noqa: PLC0415 - heavy
+
+    return verify_command(loaded.settings, as_json=as_json)
+
+
+@cli.command()
+@option_of(OPTIONS["run.data"])
+@config_option
 def upgrade(config: str | None, **options: Any) -> int:
     """Give each night of videos/ one file, with the region as a column, in the place of region folders.
 

@@ -82,6 +82,10 @@ LEDGER_NAME = "ledger.sqlite"
 _DATE_KEY, _MONTH_KEY = "crawl_date=", "month="
 _OBJECT_DIGITS = 8
 _OBJECT = re.compile(rf"-[0-9a-f]{{{_OBJECT_DIGITS}}}\.parquet$")
+_PUBLISHED = re.compile(
+    r"(videos/crawl_date=[\d-]{10}(/region=[^/]+)?|(sellers|changes|raw)/crawl_date=[\d-]{10}"
+    r"|archive/month=\d{4}-\d\d|nights)/[^./][^/]*\.parquet"
+)
 _REQUEST = ".request"
 _PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
 
@@ -346,6 +350,22 @@ def parquet_file(folder: Path, run_id: str, number: int = 1) -> Path:
 def run_of(file: Path) -> str:
     """The run that published a file."""
     return file.name.partition(".")[0]
+
+
+def dates_of_files(data: Path) -> list[date]:
+    """The dates of which there is any published file, or a digest, the earliest first."""
+    folders = (dated_folders(data, kind) for kind in DIGESTED_KINDS)
+    return sorted({day for day, _ in chain(dated_digests(data), *folders)})
+
+
+def strays(data: Path) -> Iterator[Path]:
+    """Whatever lies in the published folders and is no file that a run or `compact` puts there."""
+    for kind in (*DIGESTED_KINDS, Layout(data).archive.name, Layout(data).nights.name):
+        for path in sorted(Layout(data).kind(kind).rglob("*")):
+            if (path.is_symlink() or not path.is_dir()) and not _PUBLISHED.fullmatch(
+                path.relative_to(data).as_posix()
+            ):
+                yield path
 
 
 def parquet_files(folder: Path) -> list[Path]:

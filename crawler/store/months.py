@@ -56,6 +56,16 @@ def names_in(data: Path, day: date) -> set[str]:
     return {path.relative_to(data).as_posix() for path in parquet_files(Layout(data).snapshot(VIDEOS, day))}
 
 
+def has_file(data: Path, day: date, name: str, digest: str) -> bool:
+    """Whether a night's rows in `archive/` come from this file of `videos/`."""
+    path = month_file(data, month_of(day))
+    try:
+        night = None if path is None else nights_in(path).get(day)
+    except FAULTS:
+        return False
+    return night is not None and night.files.get(name) == digest
+
+
 def night_digests(data: Path, day: date) -> dict[str, str]:
     """The digests of a night's files in `videos/`. Raises `ValueError` where one is damaged, or `OSError`."""
     listed = of_kinds({VIDEOS}, published_digests(data, day))

@@ -40,7 +40,7 @@ from crawler.store.sqlite import database_errors, transaction
 
 _OF_PREVIOUS_CRAWLS = ("anew", "former", "former_page")
 """Without one of these rows it is not known which of a seller's crawls are to be published."""
-_TABLES = ("meta", "segment", "page", "outlay", "seller", "seam", "matched", *_OF_PREVIOUS_CRAWLS)
+CHECKED_TABLES = ("meta", "segment", "page", "outlay", "seller", "seam", "matched", *_OF_PREVIOUS_CRAWLS)
 """The tables whose rows have checksums; each begins with the columns of its key."""
 _MAX_JOINED_BYTES = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""
@@ -144,7 +144,7 @@ def repair(journal: Journal) -> Repairs:
     """
     damage = _Damage(journal, JournalFiles(journal.path).segments)
     with database_errors(journal.path), output_errors(f"a segment below {damage.folder}"):
-        damaged_rows = {table: _damaged_rows(damage.db, table) for table in _TABLES}
+        damaged_rows = {table: _damaged_rows(damage.db, table) for table in CHECKED_TABLES}
         if any(damaged_rows.values()):
             _correct(damage, damaged_rows)
         rebuilt, bodies = _check_segments(damage), _check_bodies(damage)

@@ -16,6 +16,7 @@ from crawler.store.row_groups import video_writer
 from crawler.store.schema import SUMMED_SELLER_SCHEMA, VIDEO_FILE_SCHEMA
 
 DAY = timedelta(days=1)
+FIRST_OLD = date(2026, 5, 1)
 Row = dict[str, Any]
 
 
