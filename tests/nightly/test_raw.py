@@ -19,6 +19,8 @@ from conftest import DATE, SMALL, Night, stand_in
 from launcher import LAUNCHER
 
 from crawler.api.columns import read_batch
+from crawler.models.api import COUNT_COLUMNS
+from crawler.models.errors import ImplausibleError
 from crawler.models.page import RowBatch
 from crawler.nightly.rereading import MadeAnew, make_anew
 from crawler.nightly.world import World
@@ -91,6 +93,17 @@ def spoiled(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
     place = batch.rows.schema.get_field_index("nick_name")
     names = pc.utf8_upper(batch.rows["nick_name"])
     return RowBatch(batch.rows.set_column(place, batch.rows.schema.field(place), names), batch.rejects)
+
+
+def without_counts(pages: Sequence[tuple[str, bytes]]) -> RowBatch:
+    """The rows with all counts 0, which nobody believes."""
+    batch = read_batch(pages)
+    rows = batch.rows
+    for name in COUNT_COLUMNS:
+        place = rows.schema.get_field_index(name)
+        zeros = pa.repeat(pa.scalar(0, rows.schema.field(place).type), len(rows))
+        rows = rows.set_column(place, rows.schema.field(place), zeros)
+    return RowBatch(rows, batch.rejects)
 
 
 FAULTY = replace(World(), staging=lambda journal, keeps: SegmentWriter(journal, spoiled, keeps_raw=keeps))
@@ -198,6 +211,30 @@ def test_a_kill_without_a_journal_costs_nothing(kept: Kept, step: str) -> None:
     _kill(kept, step)
     kept.make_anew()
     kept.require_same()
+
+
+@pytest.mark.parametrize("journal", ["journal", "no journal"])
+def test_implausible_rows_take_the_place_of_none(kept: Kept, journal: str) -> None:
+    if journal == "no journal":
+        kept.lose_journal()
+    world = replace(
+        World(), staging=lambda journal, keeps: SegmentWriter(journal, without_counts, keeps_raw=keeps)
+    )
+    with pytest.raises(ImplausibleError, match="counts are 0"):
+        kept.make_anew(world)
+    kept.require_same()
+    if journal == "journal":
+        _publish_again(kept)
+        kept.require_same()
+
+
+def _publish_again(kept: Kept) -> None:
+    """Let a run build the date's files from what the journal has."""
+    shutil.rmtree(kept.data / "videos" / f"crawl_date={DATE}")
+    with stand_in(SimulatorOptions(SMALL, day=100)) as simulator:
+        job = Night(kept.folder, simulator.url)
+        report = job.run(kept.folder / "sellers.csv", "--budget", "24", code=3)
+    assert report["credits"]["spent"] == 0
 
 
 def _kill(kept: Kept, step: str) -> None:
