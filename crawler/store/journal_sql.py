@@ -196,7 +196,6 @@ TAKE_OVER = """INSERT OR IGNORE INTO former VALUES (:seller_id, :batch, :final, 
     :pages, :own_credits, :error, :first_crawled_at, :last_crawled_at, :run_id, :rows, 0, NULL, :overlap,
     :drift, :source, :matched_videos, 0)"""
 READ_SPAN = "SELECT count(*), min(received_at), max(received_at) FROM page WHERE seller_id = ?"
-DELETE_PAGES_OF_SNAPSHOT = "DELETE FROM page WHERE seller_id IN (SELECT seller_id FROM former)"
 
 # Follows each change of that table.
 SET_PREVIOUS_CHECKSUMS = """UPDATE former SET checksum = row_checksum(

@@ -34,7 +34,6 @@ def restore_sellers(journal: Journal, sellers: Iterable[SellerSummary], day: dat
                 db.execute(sql.END_SELLER, with_checksum((*ended, seller.run_id or "")))
             if seller.matched_videos:
                 others.append(seller.seller_id)
-        db.execute(sql.DELETE_PAGES_OF_SNAPSHOT)
         db.execute(sql.SET_PREVIOUS_CHECKSUMS)
     return whole, others
 

@@ -154,17 +154,19 @@ class Kept(KeepingNight):
 @pytest.fixture(scope="module")
 def crawled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
-    with stand_in(SimulatorOptions(SMALL, day=100, drift=9)) as simulator:
+    with stand_in(SimulatorOptions(SMALL, day=100)) as simulator:
         ids = simulator.catalogue.seller_ids(12)
         job = KeepingNight(folder, simulator.url)
         job.run(job.sellers(ids[:3]), "--crawl-date", BEFORE)
-    with stand_in(SimulatorOptions(SMALL, day=100, faults=parse_faults("odd:0.1"))) as simulator:
+    options = SimulatorOptions(SMALL, day=100, faults=parse_faults("odd:0.1"), drift=2)
+    with stand_in(options) as simulator:
         job = KeepingNight(folder, simulator.url)
         job.run(
             job.sellers(ids), "--carry-forward", "--audit", "0", "--budget", "24", "--workers", "1", code=3
         )
     assert {row["status"] for row in job.seller_rows().values()} == {"complete", "partial", "pending"}
-    assert any(row["carried"] for row in job.seller_rows().values())
+    for name in ("carried", "overlap"):
+        assert any(row[name] for row in job.seller_rows().values()), name
     return folder
 
 
