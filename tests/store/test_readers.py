@@ -24,12 +24,15 @@ from hypothesis import strategies as st
 from crawler.api.columns import read_batch
 from crawler.api.rows import read_rows
 from crawler.history.carried import PinnedRows
+from crawler.history.cursor import SellerCursor
+from crawler.history.reader import SnapshotFiles
 from crawler.models.errors import CarriedRowsLostError
 from crawler.models.page import Match, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason, StopRule
 from crawler.rules.paging import PagingRule, Step
-from crawler.store import failpoints, parts, region_files, row_groups, segment_file
+from crawler.store import failpoints, parts, region_files, row_groups, segment_file, video_file
 from crawler.store.journal import Journal
+from crawler.store.layout import VIDEOS
 from crawler.store.publishing import clean_staging, publish
 from crawler.store.records import Record
 from crawler.store.schema import REGION_FILE_SCHEMA, SEGMENT_SCHEMA, VIDEO_FILE_SCHEMA, VIDEO_SCHEMA
@@ -447,3 +450,24 @@ def test_a_range_of_sellers_weighs_its_own_rows_and_no_batch_is_heavy(tmp_path: 
         batches = list(rows.between("", "1060"))
         assert sum(map(len, batches)) == 600
         assert max(batch.nbytes for batch in batches) < 1.2 * 2**20
+
+
+def test_a_night_beyond_the_size_of_a_file_has_further_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_groups, "ROW_GROUP", 10)
+    monkeypatch.setattr(video_file, "_MAX_FILE_BYTES", 5000)
+    pages = [page(f"{s:02}", 1, [row(f"{s}-{n}") for n in range(9)]) for s in range(12)]
+    published(tmp_path, pages)
+    paths = sorted((tmp_path / "videos").rglob("*.parquet"))
+    assert len(paths) > 2
+    assert {"run1.parquet", "run1.2.parquet"} < {path.name for path in paths}
+    files = SnapshotFiles.published(tmp_path, VIDEOS, DATE)
+    assert files.runs == {"run1"}
+    found = [r["video_id"] for rows in files.batches(VIDEO_SCHEMA) for r in rows.to_pylist()]
+    assert sorted(found) == sorted(f"{s}-{n}" for s in range(12) for n in range(9))
+    cursor = SellerCursor(files, VIDEO_SCHEMA, frozenset())
+    assert [len(cursor.rows(f"{s:02}", f"{s + 2:02}")) for s in range(0, 12, 3)] == [27] * 4
+    monkeypatch.undo()
+    published(tmp_path, pages[:1], "run2")
+    assert [path.name for path in (tmp_path / "videos").rglob("*.parquet")] == ["run2.parquet"]
