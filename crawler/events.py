@@ -435,7 +435,12 @@ COPY_RETRIED = LogEvent(
     "copy.retried", WARNING, "the copy to {place} failed: {reason}", "it is tried again in {wait_s:g} s"
 )
 COPY_DAMAGED = LogEvent("copy.damaged", WARNING, "{damage}", "it is not copied to {place}")
-COPY_LEFT = LogEvent("copy.left", WARNING, "what was written with the report is not copied: {reason}")
+COPY_LEFT = LogEvent(
+    "copy.left",
+    WARNING,
+    "what was written with the report is not copied: {reason}",
+    "the next run or `crawler upload` copies it",
+)
 COPY_STOPPED = LogEvent(
     "copy.stopped",
     WARNING,
