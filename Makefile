@@ -13,7 +13,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
+.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-nights simulate-outages fuzz crash damage cron two-weeks container readers bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -131,6 +131,9 @@ bench: setup ## measure the crawler beside the shortest honest script, the stand
 	$(BIN)/python bench/session.py bench/results
 	$(BIN)/python bench/split.py bench/results
 	$(BIN)/python bench/ceiling.py bench/results
+
+readers: setup ## ask every tool that reads Parquet what it finds, and write docs/readers.md: takes five minutes, and installs them
+	$(BIN)/python bench/readers.py
 
 bench-changes: setup ## what comparing and judging a snapshot costs: ROWS rows a date, 10,000,000 by default, 5 GB of disk (ROUNDS)
 	$(BIN)/python bench/changes.py bench/results

@@ -71,7 +71,7 @@ def test_a_run_with_nothing_to_do_imports_no_client(night: Begin) -> None:
     job.run(source)
     modules = imported("run", str(source), "--crawl-date", DATE, environ={**os.environ, **job.environ()})
     assert "crawler.nightly.run" in modules
-    assert not modules & ({"aiohttp", "pyarrow.dataset", "rich"} | STRANGERS)
+    assert not modules & ({"aiohttp", "pyarrow.dataset", "crawler.copies", "rich"} | STRANGERS)
 
 
 def handles(pid: int, number: int) -> bool:

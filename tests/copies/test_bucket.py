@@ -138,21 +138,18 @@ def test_a_copy_that_fails_is_an_eight_and_is_sent_later(
     assert "all that is published here" in job.call("status").stdout
 
 
-def test_the_next_run_sends_what_was_left(job: Night, storage: Storage, simulator: Simulator) -> None:
+def test_the_next_run_sends_what_was_left_to_a_throttling_storage(
+    job: Night, storage: Storage, simulator: Simulator
+) -> None:
     source = job.sellers(simulator.catalogue.seller_ids(2))
     storage.fault = lambda *_: 403
     job.run(source, code=8)
-    storage.fault = lambda *_: None
+    storage.seen.clear()
+    storage.fault = lambda _method, _path, number: 503 if number < 5 or number == 12 else None
+    settings(job.folder, storage, attempts=3)
     asked = simulator.stats.requests
     assert job.run(source)["copies"][0]["copied"] == [DATE, "nights"]
     assert simulator.stats.requests == asked
-    require_whole(storage)
-
-
-def test_a_throttling_storage_is_waited_for(job: Night, storage: Storage, simulator: Simulator) -> None:
-    storage.fault = lambda _method, _path, number: 503 if number < 5 or number == 12 else None
-    settings(job.folder, storage, attempts=3)
-    job.run(job.sellers(simulator.catalogue.seller_ids(3)))
     require_whole(storage)
     assert ids(read_by_manifest(storage, "videos")) == job.ids()
 
