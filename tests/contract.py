@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from crawler.models.dataset import DATASETS, SCHEMA_VERSION, Column, Dataset, Type
+from crawler.models.dataset import DATASETS, SCHEMA_VERSION, VIDEOS, Column, Dataset, Type
 
 _HEAD = "# Made by `make tables` from crawler/models/dataset.py: change it there.\n"
 _LOGICAL: dict[Type, str] = {
@@ -33,6 +33,12 @@ _PHYSICAL: dict[Type, str] = {
     "date": "DATE",
     "timestamp": "TIMESTAMP_TZ",
 }
+_ARCHIVE = VIDEOS._replace(
+    name="archive",
+    meaning="The nights of a month that were compacted: `videos/` lacks them then.",
+    keys=("snapshot_date", *VIDEOS.keys),
+    dated=False,
+)
 _CRAWL_DATE = Column("crawl_date", "date", "the crawl date; it is in the folder's name, and in no file")
 
 
@@ -56,7 +62,7 @@ def contract() -> str:
         "servers": [
             {"server": "local", "type": "local", "path": "data/{model}/**/*.parquet", "format": "parquet"}
         ],
-        "schema": [*map(_dataset, DATASETS)],
+        "schema": [*map(_dataset, (*DATASETS, _ARCHIVE))],
     }
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
 

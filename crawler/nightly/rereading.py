@@ -182,6 +182,6 @@ class _Rebuild:
 
     def _refuse(self) -> None:
         raise OutputError(
-            f"nothing was replaced: rows of {self.day} that cannot be read anew are in damaged files, and "
-            "would be missing; restore its videos/ from a copy first"
+            f"nothing was replaced: rows of {self.day} that cannot be read anew are in files that are "
+            "damaged or gone from videos/, and would be missing; restore these from a copy first"
         )

@@ -303,7 +303,7 @@ def test_damaged_rows_that_no_answer_has_are_left_as_they_are(kept: Kept) -> Non
     before = path.read_bytes()
     done = kept.call("rebuild", "--crawl-date", DATE)
     assert done.returncode == 8
-    assert "rows of 2026-11-23 that cannot be read anew are in damaged files" in done.stderr
+    assert "rows of 2026-11-23 that cannot be read anew are in files that are damaged" in done.stderr
     assert path.read_bytes() == before
 
 
