@@ -86,7 +86,9 @@ class Sending:
 
         Raises `OutputError` where what was copied cannot be remembered.
         """
-        if always or self._left():
+        if self._is_stopping():
+            self._copied.is_stopped = True
+        elif always or self._left():
             self._begin_part()
             while not self._attempt() and self._may_try_again():
                 pass
