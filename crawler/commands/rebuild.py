@@ -19,7 +19,8 @@ def rebuild_command(settings: Settings, crawl_date: str) -> int:
     day = read_crawl_date(crawl_date)
     require_data_folder(settings.run.data)
     made = make_anew(settings, day, World())
-    sys.stderr.writelines(f"crawler: {note}\n" for note in made.notes)
+    # What is damaged is found when it is read, and again when it is copied.
+    sys.stderr.writelines(f"crawler: {note}\n" for note in dict.fromkeys(made.notes))
     sys.stdout.write(f"crawl date {day} is made anew from {made.pages} answers: {made.rows} rows\n")
     if made.kept_words:
         sys.stdout.write(f"{made.kept_words}\n")
