@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crawler.models.errors import DataLockedError
 from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import doubt_by_last_run
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
-from crawler.store.lock import hold_lock
+from crawler.store.lock import compact_lock, hold_lock
 from crawler.store.retention import RUN, Leftover, cut_off, left_behind, outworn, ownerless_digests, removed
 
 
@@ -29,17 +32,30 @@ def tidy(settings: Settings, world: World, *, is_dry: bool) -> Tidied:
     Raises `DataLockedError` while a run holds the folder, `OutputError` where the ledger cannot be read.
     """
     data = settings.run.data
-    with hold_lock(data, world.run_id(world.now(), "-gc")):
+    with hold_lock(data, world.run_id(world.now(), "-gc")), _half_made_months(data) as months:
         notes: list[str] = []
         found = [*_by_age(settings, world, notes)]
         of_old = {path for leftover in found for path in leftover.paths}
-        others = (*left_behind(data), *cut_off(data), *ownerless_digests(data))
+        others = (*left_behind(data), *cut_off(data), *months, *ownerless_digests(data))
         found += [other for other in others if of_old.isdisjoint((*other.paths, *other.paths[0].parents))]
         sized = [(leftover, leftover.bytes) for leftover in found]
         stuck = [] if is_dry else removed(found)
         if not is_dry and any(leftover.kind == RUN for leftover in found):
             notes += _indexed_again(settings, world)
         return Tidied(sized, notes, stuck)
+
+
+@contextmanager
+def _half_made_months(data: Path) -> Iterator[list[Leftover]]:
+    """What a killed `compact` has left; nothing where one is on, and none begins while the block runs."""
+    with ExitStack() as stack:
+        left: list[Leftover] = []
+        folder = Layout(data).compacting
+        if folder.exists():
+            with suppress(DataLockedError):
+                stack.enter_context(compact_lock(data))
+                left.append(Leftover("month half-made", (folder,)))
+        yield left
 
 
 def _indexed_again(settings: Settings, world: World) -> list[str]:
