@@ -145,7 +145,7 @@ def test_the_next_run_sends_what_was_left_to_a_throttling_storage(
     storage.fault = lambda *_: 403
     job.run(source, code=8)
     storage.seen.clear()
-    storage.fault = lambda _method, _path, number: 503 if number < 5 or number == 12 else None
+    storage.fault = lambda _method, _path, number: 503 if number < 3 or number == 12 else None
     settings(job.folder, storage, attempts=3)
     asked = simulator.stats.requests
     assert job.run(source)["copies"][0]["copied"] == [DATE, "nights"]
@@ -203,7 +203,10 @@ def test_whatever_is_killed_when_readers_see_whole_dates(
     assert names | {"manifest.json"} == storage.objects(FOLDER).keys(), "what the killed run left is removed"
 
 
-def test_what_was_replaced_stays_for_a_grace(job: Night, storage: Storage, simulator: Simulator) -> None:
+def test_what_was_replaced_stays_for_a_grace_though_all_is_slow(
+    job: Night, storage: Storage, simulator: Simulator
+) -> None:
+    storage.fault = lambda *_: time.sleep(0.05)
     source = job.sellers(simulator.catalogue.seller_ids(2))
     job.run(source)
     before = storage.manifest(FOLDER)
