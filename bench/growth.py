@@ -58,8 +58,8 @@ FROM nights
 
 def gained(history: History) -> int:
     """What the catalogue's videos gained in the last night."""
-    after = history.catalogue_of_the_last_night
-    before = Catalogue(history.options, after.day).the_day_before()
+    after = history.catalogues[history.day - timedelta(days=1)]
+    before = after.the_day_before()
     total = 0
     for seller in history.ids:
         then = {row["video_id"]: row["total_views_cnt"] for row in before.videos(seller)}

@@ -3,7 +3,7 @@
     python bench/views.py [results] [data folder]
 
 Without a data folder the stand-in is crawled for 365 nights of 300 sellers first, into .bench/year, where it
-stays. Of each view all values of all columns are counted, five times; the middle one counts.
+stays. Of each view all values of all columns are counted, five times; the fastest counts, with its CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import duckdb
@@ -37,22 +36,23 @@ def measured(data: Path, name: str) -> dict[str, Any]:
     with duckdb.connect() as database:
         database.execute(f"CREATE VIEW {name}_ AS {statement(name, data)}")
         columns = [row[0] for row in database.execute(f"DESCRIBE {name}_").fetchall()]
-        counts = ", ".join(f"count({column})" for column in columns)
-        seconds, rows = [], 0
+        counts = ", ".join(f'count("{column}")' for column in columns)
+        took, rows = [], 0
         for _ in range(ROUNDS):
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             rows = database.execute(f"SELECT count(*), {counts} FROM {name}_").fetchall()[0][0]
-            seconds.append(time.perf_counter() - began)
-    return {"rows": rows, "seconds": round(median(seconds), 3)}
+            took.append((time.perf_counter() - began, time.process_time() - cpu))
+    seconds, cpu = min(took)
+    return {"rows": rows, "seconds": round(seconds, 3), "cpu_seconds": round(cpu, 3)}
 
 
 def main(results: Path | None, data: Path) -> None:
     """Measure, print a table, and keep the figures."""
     found = {name: measured(data, name) for name in VIEWS}
     print(f"DuckDB {duckdb.__version__}")
-    print("| view | rows | seconds |\n| --- | --- | --- |")
+    print("| view | rows | seconds | of CPU |\n| --- | --- | --- | --- |")
     for name, figures in found.items():
-        print(f"| `{name}` | {figures['rows']:,} | {figures['seconds']:.2f} |")
+        print(f"| `{name}` | {figures['rows']:,} | {figures['seconds']:.2f} | {figures['cpu_seconds']:.2f} |")
     if results is not None:
         (results / "views.json").write_text(json.dumps(found, indent=1) + "\n")
 

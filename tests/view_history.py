@@ -7,7 +7,7 @@ from the catalogue and from what was asked for. Open it to add a kind of night.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,23 @@ from crawler.report.run_report import RunReport
 from crawler.settings.load import load
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 
-SELLERS = 14
+SELLERS = 18
+
+
+class _Hiding(Catalogue):
+    """Lacks some videos for a night."""
+
+    def __init__(self, options: CatalogueOptions, day: date, hidden: frozenset[str]) -> None:
+        super().__init__(options, day)
+        self._hidden = hidden
+
+    def page(
+        self, seller_id: str, sort_field: int, sort_type: int, page_num: int, page_size: int, shift: int = 0
+    ) -> list[dict[str, Any]]:
+        """See `Catalogue`."""
+        rows = super().page(seller_id, sort_field, sort_type, 1, 1_000_000, shift)
+        rows = [row for row in rows if row["video_id"] not in self._hidden]
+        return rows[(page_num - 1) * page_size : page_num * page_size]
 
 
 class _RefusingApi(Api):
@@ -45,10 +61,14 @@ class _RefusingApi(Api):
 
 @dataclass
 class History(Project):
-    """Nights of a seller list. `refused`: sellers that fail; `given`: further settings of a run."""
+    """Nights of a seller list. `refused`: sellers that fail; `given`: further settings of a run.
+
+    `catalogues` has the truth of each crawl date, as of when it was crawled.
+    """
 
     refused: frozenset[str] = frozenset()
     given: dict[str, Any] = field(default_factory=dict)
+    catalogues: dict[date, Catalogue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """A catalogue with some sellers that do not change, which can be carried."""
@@ -56,11 +76,6 @@ class History(Project):
         self.options = CatalogueOptions(seed=self.seed, largest=60, scale=14.0, still=0.3)
         self.catalogue = Catalogue(self.options, self.day)
         self.ids = self.catalogue.seller_ids(self.count)
-
-    @property
-    def catalogue_of_the_last_night(self) -> Catalogue:
-        """The truth of the newest night."""
-        return Catalogue(self.options, self.day - timedelta(days=1))
 
     def settings(self, budget: int | None, *, fresh: bool = False) -> Settings:
         """Those of the run under way."""
@@ -85,6 +100,7 @@ class History(Project):
         report = self.run(cut=Cut(credits=budget))
         expect(report is not None and report.exit_code == code, f"{self.day}: {self.told[-1]}")
         assert report is not None
+        self.catalogues[self.day] = self.catalogue
         self.next_day()
         return report
 
@@ -103,6 +119,8 @@ def play(folder: Path) -> History:
     history.clock = 7 * 3600.0
     history.night()
     history.night(carry_forward=True)
+    some = [row["video_id"] for seller in history.ids for row in history.catalogue.videos(seller)[-3:-1]]
+    history.catalogue = _Hiding(history.options, history.day, frozenset(some))
     history.night()
     today, history.day = history.day, missed
     history.clock = (today - missed - timedelta(hours=2)) / timedelta(seconds=1)
@@ -111,4 +129,5 @@ def play(folder: Path) -> History:
     history.day = today - timedelta(days=1)
     history.next_day()
     history.night()
+    history.night(code=4, refused=(1, 4), carry_forward=True)
     return history

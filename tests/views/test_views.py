@@ -63,6 +63,11 @@ class Truth:
         ]
         return sorted(found, key=lambda reading: reading.began)
 
+    @cached_property
+    def last_whole(self) -> dict[str, date]:
+        """The crawl date of each seller's last whole reading."""
+        return {each.seller_id: each.crawl_date for each in self.readings if each.is_whole}
+
     def before(self, reading: Reading, *, whole: bool) -> Reading | None:
         """The seller's last reading before one, or its last whole one."""
         earlier = [
@@ -219,24 +224,14 @@ def test_coverage(data: Path, truth: Truth) -> None:
 
 
 def test_latest(data: Path, truth: Truth, played: view_history.History) -> None:
-    newest = dict[str, Reading]()
-    for each in truth.readings:
-        if each.is_whole:
-            newest[each.seller_id] = each
-    wanted = {
-        (each.seller_id, row["video_id"]): (each.crawl_date, row[VIEWS_CNT])
-        for each in newest.values()
-        for row in truth.rows
-        if (row["seller_id"], row["crawl_date"]) == (each.seller_id, each.crawl_date)
-    }
     rows = by(query(data, "latest", f"seller_id, video_id, crawl_date, {VIEWS_CNT}"), "seller_id", "video_id")
-    assert {key: (row["crawl_date"], row[VIEWS_CNT]) for key, row in rows.items()} == wanted
-    today = {
-        row["video_id"]: row[VIEWS_CNT]
-        for s in newest
-        for row in played.catalogue_of_the_last_night.videos(s)
+    wanted = {
+        (seller, row["video_id"]): (night, row[VIEWS_CNT])
+        for seller, night in truth.last_whole.items()
+        for row in played.catalogues[night].videos(seller)
     }
-    assert {video: views for (_, video), (_, views) in wanted.items()} == today
+    assert {key: (row["crawl_date"], row[VIEWS_CNT]) for key, row in rows.items()} == wanted
+    assert len({night for night, _ in wanted.values()}) > 1
 
 
 def test_videos_daily(data: Path, truth: Truth) -> None:
@@ -372,10 +367,9 @@ def test_sellers_daily(data: Path, truth: Truth, played: view_history.History) -
             assert [row[name] for name in ("videos", *SHORT)] == approx(
                 [total[name] for name in ("videos", *SHORT)]
             )
-    last = played.catalogue_of_the_last_night
-    whole = {s: sum(video[VIEWS_CNT] for video in last.videos(s)) for s in played.ids}
-    newest = max(day for _, day in rows)
-    assert {s: rows[s, newest]["views"] for s in played.ids} == whole
+    for seller, night in truth.last_whole.items():
+        now = sum(video[VIEWS_CNT] for video in played.catalogues[night].videos(seller))
+        assert rows[seller, night]["views"] == now
 
 
 def test_creators_daily(data: Path, truth: Truth) -> None:
@@ -412,10 +406,10 @@ def test_creators_daily(data: Path, truth: Truth) -> None:
     assert not all(row["is_whole"] for row in rows.values())
 
 
-def test_concentration(data: Path, played: view_history.History) -> None:
+def test_concentration(data: Path, truth: Truth, played: view_history.History) -> None:
     rows = by(query(data, "concentration"), "seller_id")
-    for seller in played.ids:
-        videos = played.catalogue_of_the_last_night.videos(seller)
+    for seller, night in truth.last_whole.items():
+        videos = played.catalogues[night].videos(seller)
         if not videos:
             assert (seller,) not in rows
             continue

@@ -11,10 +11,11 @@ WITH readings AS MATERIALIZED (
         seller_id,
         crawl_date,
         last_crawled_at AS ended,
-        changed IS NOT NULL AS has_changes,
-        min(epoch_ms(first_crawled_at)) OVER (PARTITION BY crawl_date) AS night_began
+        coalesce(carried, 0) > 0 AS is_carried,
+        min(epoch_ms(first_crawled_at)) OVER (PARTITION BY crawl_date) AS night_began,
+        count(changed) OVER (PARTITION BY crawl_date) > 0 AS has_changes
     FROM sellers
-    WHERE carried = 0 AND first_crawled_at IS NOT NULL
+    WHERE first_crawled_at IS NOT NULL
 ),
 counted AS MATERIALIZED (
     SELECT * FROM readings
@@ -27,7 +28,11 @@ compared AS (
     SELECT seller_id FROM counted GROUP BY seller_id HAVING bool_and(has_changes)
 ),
 read_before AS (
-    SELECT seller_id, max(ended) AS ended FROM readings ANTI JOIN nights USING (crawl_date) GROUP BY seller_id
+    SELECT seller_id, max(ended) AS ended
+    FROM readings
+    ANTI JOIN nights USING (crawl_date)
+    WHERE NOT is_carried
+    GROUP BY seller_id
 ),
 seen AS (
     SELECT
