@@ -3,7 +3,7 @@
     python bench/views.py [results] [data folder]
 
 Without a data folder the stand-in is crawled for 365 nights of 300 sellers first, into .bench/year, where it
-stays. Of each view all values of all columns are counted, five times; the fastest counts, with its CPU.
+stays. Of each view all values of all columns are counted, ten times; the fastest counts, with its CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import duckdb
 from crawler.views.queries import VIEWS, statement
 
 YEAR = Path(__file__).resolve().parent.parent / ".bench" / "year"
-ROUNDS = 5
+ROUNDS = 10
 
 
 def crawl_year() -> Path:
