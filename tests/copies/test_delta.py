@@ -13,7 +13,7 @@ from conftest import DATE, SMALL, Night, stand_in
 from deltalake import DeltaTable
 
 from crawler.copies.delta_tables import DeltaTables
-from crawler.copies.parts import published_parts
+from crawler.copies.parts import Part, published_parts
 from crawler.copies.places import Place
 from crawler.models.errors import InputError
 from crawler.settings import values
@@ -95,6 +95,10 @@ def test_what_was_cut_off_goes_on_where_it_was(
     assert tables.send(job.data, part) is not None
     assert {kind: table(job, kind).version() for kind in KINDS} == dict.fromkeys(KINDS, 0)
     assert tables.send(job.data, part) is None
+    withdrawn = Part(part.name, tuple(file for file in part.files if file.kind != "changes"))
+    assert tables.send(job.data, withdrawn) == 0
+    assert [table(job, kind).count() > 0 for kind in KINDS] == [True, True, False]
+    assert tables.tidy(0) == 0, "a week is given to who reads an earlier version"
 
 
 def test_tables_need_an_extra_and_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
