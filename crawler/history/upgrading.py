@@ -17,7 +17,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.errors import InputError, OutputError
 from crawler.store.digests import damage_of_published, digests_of, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import exchange, fsync_tree, output_errors, remove
+from crawler.store.files import exchange, fsync_tree, output_errors, remove_replaced
 from crawler.store.layout import VIDEOS, Layout, StagedFolder, dated_folders, parquet_files
 from crawler.store.parts import PartRows
 from crawler.store.video_file import VideoFile
@@ -52,7 +52,6 @@ class Upgrading:
         dates = sorted(dated_folders(self.data, VIDEOS))
         self._require_known(dates)
         with output_errors(f"the new videos/ under {self.data}"):
-            remove(self.staged.folder)
             rows = sum(self._stage(day) for day, _ in dates)
             reached("upgrade.built")
             fsync_tree(self.staged.folder)
@@ -66,7 +65,7 @@ class Upgrading:
             live = Layout(self.data).kind(VIDEOS)
             exchange(Layout(self.staged.folder).kind(VIDEOS), live)
             reached("upgrade.exchanged")
-            remove(self.staged.folder)
+            remove_replaced(self.staged.folder)
         return Upgraded(len(dates), rows)
 
     def _require_known(self, dates: list[tuple[date, Path]]) -> None:

@@ -16,7 +16,7 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import doubt_by_last_run
 from crawler.store import months
-from crawler.store.files import output_errors, remove
+from crawler.store.files import output_errors, remove, remove_replaced
 from crawler.store.layout import (
     Layout,
     has_region_folders,
@@ -103,7 +103,7 @@ class _Compacting:
         if not is_dry:
             with output_errors(f"the digests under {self._data}"):
                 self._making.settle(self._plans.archived().values())
-            self._clear()
+                remove_replaced(Layout(self._data).compacting)
         return self.done
 
     def _clear(self) -> None:

@@ -8,11 +8,15 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crawler.models.errors import OutputError
+
+_LISTING_SECONDS = 0.05
+"""Seconds between a reader's opening of a folder and its listing, at most: mostly microseconds."""
 
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _AT_FDCWD = -100
@@ -222,6 +226,15 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_replaced(path: Path, wait: Callable[[float], None] = time.sleep) -> None:
+    """Remove a folder that was exchanged for another, once nobody who had opened it is about to list it.
+
+    To a reader that lists it while its files go, the new snapshot would look empty.
+    """
+    wait(_LISTING_SECONDS)
+    remove(path)
 
 
 def free_bytes(folder: Path) -> int:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from crawler.store.digests import as_text, damage_of, digest_of, read_list
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync_tree, remove, swap_in, write_whole
+from crawler.store.files import fsync_tree, remove, remove_replaced, swap_in, write_whole
 from crawler.store.layout import Layout, StagedFolder, parquet_file, parquet_files
 from crawler.store.schema import NIGHTS_FILE_SCHEMA
 
@@ -62,7 +62,7 @@ def write_nights(data: Path, run_id: str, rows: Sequence[NightRow]) -> None:
     reached("nights.digests")
     swap_in(folder, live.nights)
     reached("nights.exchanged")
-    remove(staged.folder)
+    (remove_replaced if folder.exists() else remove)(staged.folder)
 
 
 def _kept_digests(data: Path) -> dict[str, str]:

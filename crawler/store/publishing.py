@@ -13,7 +13,7 @@ import orjson
 from crawler.models.errors import CarriedRowsLostError, OutputError
 from crawler.store.digests import digests_of, forget_previous_digests, keep_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync, fsync_tree, output_errors, remove, swap_in, withdraw
+from crawler.store.files import fsync, fsync_tree, output_errors, remove, remove_replaced, swap_in, withdraw
 from crawler.store.journal import Journal
 from crawler.store.layout import (
     CHANGES,
@@ -65,7 +65,10 @@ def publish(
         with exchange_lock(plan.data):
             _exchange(journal, plan, staged)
             forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
-        shutil.rmtree(staged.folder)
+        if staged.snapshot(VIDEOS, plan.crawl_date).exists():
+            remove_replaced(staged.folder, wait)
+        else:
+            remove(staged.folder)
     journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
     return counts

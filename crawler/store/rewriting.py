@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from crawler.store.digests import amend_digests, digests_of
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync, fsync_tree, output_errors, swap_in, withdraw
+from crawler.store.files import fsync, fsync_tree, output_errors, remove_replaced, swap_in, withdraw
 from crawler.store.layout import CHANGES, SELLERS, Layout, StagedFolder, parquet_files
 from crawler.store.lock import exchange_lock
 
@@ -52,4 +51,4 @@ class Rewriting:
                     swap_in(new_changes, changes)
                     reached("rewrite.changes")
                 amend_digests(self.data, day, digests, keep_old=False)
-            shutil.rmtree(staged.folder)
+            remove_replaced(staged.folder)

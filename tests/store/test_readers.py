@@ -229,13 +229,18 @@ def test_a_reader_that_lists_regions_before_the_exchange_misses_none(
     assert earlier == [("1",)]
 
 
-def test_a_first_snapshot_or_one_of_the_same_regions_waits_for_nobody(tmp_path: Path) -> None:
-    """Publishing waits only where a region had to be announced."""
-    waits: list[float] = []
+def test_what_was_replaced_stays_for_a_moment_and_a_first_snapshot_waits_for_nobody(tmp_path: Path) -> None:
+    """A reader that has opened a folder right before the exchange still finds its files."""
+    waits: list[tuple[float, list[str]]] = []
+
+    def wait(seconds: float) -> None:
+        left = (tmp_path / "state" / "staging").rglob("videos/**/*.parquet")
+        waits.append((seconds, [path.name for path in left]))
+
     for number in range(1, 3):
         pages = [page("7", number, [row(str(number))])]
-        published(tmp_path, pages, f"run{number}", wait=waits.append, by_region=True)
-    assert not waits
+        published(tmp_path, pages, f"run{number}", wait=wait, by_region=True)
+    assert waits == [(0.05, ["run1.parquet"])]
 
 
 def test_what_was_announced_by_a_killed_run_is_harmless(
@@ -260,7 +265,7 @@ def test_what_was_announced_by_a_killed_run_is_harmless(
     waits: list[float] = []
     published(tmp_path, pages, "run2", wait=waits.append, by_region=True)
     assert {path.name for path in (tmp_path / "videos").rglob("*.parquet")} == {"run2.parquet"}
-    assert not waits
+    assert waits == [0.05]
 
 
 def test_a_date_without_rows_can_be_queried(tmp_path: Path, by_region: bool) -> None:
