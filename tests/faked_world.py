@@ -97,7 +97,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """Something that the operator was told; `what` is the path of a ping, a subject, an exit code."""
 
     at: datetime
@@ -115,14 +115,14 @@ class Receivers:
     """A dead man's switch and a webhook on loopback: each keeps what it is sent."""
 
     def __init__(self, clock: Clock) -> None:
-        self.told: list[Told] = []
-        told = self.told
+        self.messages: list[Message] = []
+        messages = self.messages
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
                 channel, _, end = self.path.partition("?")[0].strip("/").partition("/")
-                told.append(Told(clock.now(), channel, f"/{end}", body))
+                messages.append(Message(clock.now(), channel, f"/{end}", body))
                 self.send_response(200)
                 self.end_headers()
 
@@ -141,7 +141,7 @@ class Machine:
     base: Path
     clock: Clock = field(init=False)
     receivers: Receivers = field(init=False)
-    _collected: list[Told] = field(default_factory=list)
+    _collected: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("mails", "commands", "sbin", "shop"):
@@ -203,20 +203,20 @@ class Machine:
             daemon.terminate()
             daemon.wait(10)
 
-    def new_messages(self) -> list[Told]:
+    def new_messages(self) -> list[Message]:
         """What came by any channel since this was asked the last time."""
         self.collect()
-        told, self._collected = self._collected, []
-        return told
+        messages, self._collected = self._collected, []
+        return messages
 
     def collect(self) -> None:
         """Look for messages: before the clock is set, as it says when a file was written."""
-        received = self.receivers.told[:]
-        del self.receivers.told[: len(received)]
+        received = self.receivers.messages[:]
+        del self.receivers.messages[: len(received)]
         self._collected += received + self._new_files("mails", "*.eml")
         self._collected += self._new_files("commands", "*.json")
 
-    def _new_files(self, folder: str, pattern: str) -> list[Told]:
+    def _new_files(self, folder: str, pattern: str) -> list[Message]:
         """What cron has mailed, or notify.command was given."""
         found = []
         for path in (self.base / folder).glob(pattern):
@@ -226,7 +226,7 @@ class Machine:
                 subject = re.search("^Subject: (.*)$", head, re.MULTILINE)
             since = time.time() - path.stat().st_mtime
             moment = self.clock.now() - timedelta(seconds=since)
-            found.append(Told(moment, folder.removesuffix("s"), subject[1] if subject else "", text))
+            found.append(Message(moment, folder.removesuffix("s"), subject[1] if subject else "", text))
             path.unlink()
         return sorted(found, key=lambda one: one.at)
 

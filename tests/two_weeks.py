@@ -26,7 +26,7 @@ from faked_world import (
     CRAWLER,
     Api,
     Machine,
-    Told,
+    Message,
     await_end,
     await_that,
     crawls,
@@ -68,7 +68,7 @@ class Night:
     `api` are options of the stand-in, None where cron is off. `ends` is the run's exit code, None for one
     that does not end. Each message must say the `cause`, as a regular expression; later reports say `later`
     once. `while_on` is done to the run, `by_hand` by the operator in the morning. `means` is what the
-    operator makes of it. `by_hand_told` is what came of what was done by hand.
+    operator makes of it. `by_hand_messages` is what came of what was done by hand.
     """
 
     what: str
@@ -81,15 +81,15 @@ class Night:
     while_on: Callable[[Weeks], None] | None = None
     by_hand: Callable[[Weeks, Night], str] | None = None
     day: date = FIRST
-    told: list[Told] = field(default_factory=list)
-    by_hand_told: list[Told] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    by_hand_messages: list[Message] = field(default_factory=list)
     monitor: str = ""
     alerts: list[str] = field(default_factory=list)
     done: str = ""
 
-    def by(self, channel: str) -> list[Told]:
+    def by(self, channel: str) -> list[Message]:
         """What came by a channel; of pings not those of starts."""
-        return [one for one in self.told if one.channel == channel and one.what != "/start"]
+        return [one for one in self.messages if one.channel == channel and one.what != "/start"]
 
 
 class Weeks:
@@ -151,7 +151,7 @@ class Weeks:
             self.api.serve(*api)
         with machine.cron(at(night.day, NIGHT)):
             (night.while_on or (lambda _: await_end()))(self)
-        night.told += machine.new_messages()
+        night.messages += machine.new_messages()
         self._look()
 
     def _morning(self, night: Night) -> None:
@@ -164,7 +164,7 @@ class Weeks:
         night.alerts = self._look()
         if night.by_hand is not None:
             night.done = night.by_hand(self, night)
-            night.by_hand_told += machine.new_messages()
+            night.by_hand_messages += machine.new_messages()
 
     def _figures(self) -> dict[str, float]:
         return dict(read_figures(self.machine.base / "crawler.prom"))
@@ -187,13 +187,15 @@ class Weeks:
     def _sort_by_date(self) -> None:
         """Give what a night told a day later to the night that it is of."""
         for earlier, night in zip(self.nights, self.nights[1:], strict=False):
-            late = [one for one in night.told if day_of(one) == str(earlier.day)]
-            night.told = [one for one in night.told if one not in late]
-            earlier.told += late
-            night.told = [one for one in map(without_jump, night.told) if one.text or one.channel != "mail"]
+            late = [one for one in night.messages if day_of(one) == str(earlier.day)]
+            night.messages = [one for one in night.messages if one not in late]
+            earlier.messages += late
+            night.messages = [
+                one for one in map(without_jump, night.messages) if one.text or one.channel != "mail"
+            ]
 
 
-def day_of(one: Told) -> str:
+def day_of(one: Message) -> str:
     """The crawl date that a message is of; empty where it does not say."""
     if one.text.startswith("{"):
         return str(orjson.loads(one.text)["crawl_date"])
@@ -201,7 +203,7 @@ def day_of(one: Told) -> str:
     return found[1] if found else ""
 
 
-def without_jump(one: Told) -> Told:
+def without_jump(one: Message) -> Message:
     """A message without what a run says of the clock, which is set while it is on."""
     lines = [line for line in one.text.splitlines(keepends=True) if JUMPED not in line]
     return replace(one, text="".join(lines).strip("\n") and "".join(lines))
@@ -379,10 +381,10 @@ def faults(weeks: Weeks) -> Iterator[str]:
         }
         if said != wanted:
             yield f"{night.day} was told by {said}, not {wanted}"
-        starts = sum(one.what == "/start" for one in night.told)
+        starts = sum(one.what == "/start" for one in night.messages)
         if starts != (night.api is not None):
             yield f"{night.day}: {starts} pings of a start"
-        yield from _untold(night)
+        yield from _unsaid(night)
     for night in nights:
         yield from _not_once(night, [other for other in nights if other.day > night.day])
     mornings = [at(night.day, MORNING) for night in nights]
@@ -390,9 +392,9 @@ def faults(weeks: Weeks) -> Iterator[str]:
         yield f"promtool finds other alerts: {found}"
 
 
-def _untold(night: Night) -> Iterator[str]:
+def _unsaid(night: Night) -> Iterator[str]:
     """Messages of a night that lack its cause or its exit code."""
-    for one in night.told:
+    for one in night.messages:
         if one.what != "/start" and night.cause and not re.search(night.cause, one.text):
             yield f"{night.day}: the {one.channel} does not say {night.cause!r}: {one.text}"
     for one in night.by("ping"):
@@ -425,17 +427,23 @@ def _not_once(night: Night, later: list[Night]) -> Iterator[str]:
 def row(night: Night) -> list[str]:
     """The night as a row of a table: when, what, told at night, told in the morning, what it means."""
     by_minute: dict[str, list[str]] = {}
-    for one in sorted(night.told, key=lambda one: (one.at, CHANNELS.index(one.channel))):
+    for one in sorted(night.messages, key=lambda one: (one.at, CHANNELS.index(one.channel))):
         # The command is given what the webhook is, at the same time.
         if one.channel != "command":
             by_minute.setdefault(f"{one.at:%H:%M}", []).append(shown(one))
-    told = [f"{minute} {', '.join(messages)}" for minute, messages in by_minute.items()]
+    notified = [f"{minute} {', '.join(messages)}" for minute, messages in by_minute.items()]
     alerts = ", ".join(name.removeprefix("Crawler") for name in night.alerts) or "no alert"
     age = night.monitor.partition(": ")[2].partition(":")[0]
-    return [f"{night.day:%m-%d}", night.what, "; ".join(told) or "nothing", f"{age}; {alerts}", night.means]
+    return [
+        f"{night.day:%m-%d}",
+        night.what,
+        "; ".join(notified) or "nothing",
+        f"{age}; {alerts}",
+        night.means,
+    ]
 
 
-def shown(one: Told) -> str:
+def shown(one: Message) -> str:
     if one.channel == "webhook" or one.what == "/start":
         return one.channel if one.channel == "webhook" else "ping `/start`"
     name = "mail" if one.channel == "mail" else f"ping `{one.what}`"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from crawler.copies.bucket import Bucket
 from crawler.copies.filesystem import SECRETS, filesystem_of, probe
-from crawler.copies.job import Job, Told
+from crawler.copies.job import Job, Message
 from crawler.copies.parts import DamagedFileError
 from crawler.copies.places import Place
 from crawler.models.encodings import printable, without_secret
@@ -30,24 +30,24 @@ _MAX_WORDS = 500
 
 def main() -> None:
     """Do the job that comes on standard input; the exit code is 0 only if all of it was done."""
-    # Whatever a library prints must not be taken for what is told.
-    told = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Whatever a library prints must not be taken for a message.
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = Job.read(sys.stdin.buffer.readline())
     Thread(target=_end_when_alone, daemon=True).start()
     try:
-        _do(job, told)
+        _do(job, messages)
     except CopyError as error:
-        _tell(told, Told(fault=_words(error), is_final=True))
-    except Exception as error:  # noqa: BLE001 - whatever a storage library raises is told
-        _tell(told, Told(fault=_words(error)))
+        _send(messages, Message(fault=_words(error), is_final=True))
+    except Exception as error:  # noqa: BLE001 - whatever a storage library raises is a fault
+        _send(messages, Message(fault=_words(error)))
     else:
         os._exit(0)
     # A stream that was begun must not be closed: that would make a half object.
     os._exit(1)
 
 
-def _do(job: Job, told: BinaryIO) -> None:
+def _do(job: Job, messages: BinaryIO) -> None:
     if job.task == "probe":
         _probe(job)
         return
@@ -56,10 +56,10 @@ def _do(job: Job, told: BinaryIO) -> None:
         try:
             sent = place.send(job.data, part)
         except DamagedFileError as error:
-            _tell(told, Told(part.name, damage=str(error)))
+            _send(messages, Message(part.name, damage=str(error)))
             continue
-        _tell(told, Told(part.name, sent))
-    _tell(told, Told(removed=place.tidy(job.grace_s)))
+        _send(messages, Message(part.name, sent))
+    _send(messages, Message(removed=place.tidy(job.grace_s)))
 
 
 def _probe(job: Job) -> None:
@@ -92,8 +92,8 @@ def _storage_of(place: Place) -> tuple[FileSystem, str]:
     return filesystem_of(address, place.endpoint, place.region, os.environ), address.root
 
 
-def _tell(stream: BinaryIO, told: Told) -> None:
-    stream.write(told.as_line())
+def _send(stream: BinaryIO, message: Message) -> None:
+    stream.write(message.as_line())
     stream.flush()
 
 

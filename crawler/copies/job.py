@@ -1,4 +1,4 @@
-"""What the copying process is told, and what it tells: lines of JSON in both directions."""
+"""What goes to the copying process, and what comes from it: lines of JSON in both directions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """One thing that the copying process says: a part is there, is damaged here, or why it ends early.
 
     `sent` is None where the part was there before, else its bytes. `is_final`: trying again is of no use.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler import events
-from crawler.copies.job import Job, Told
+from crawler.copies.job import Job, Message
 from crawler.copies.parts import Part, published_parts
 from crawler.copies.places import Place
 from crawler.copies.remembered import Remembered
@@ -79,7 +79,7 @@ class Sending:
         self._copied = Copied(place, damages=damages)
         self._failed = 0
         self._deadline = 0.0
-        self._fault = Told()
+        self._fault = Message()
 
     def run(self, *, always: bool = False) -> Copied:
         """Copy what the place lacks, as far as is known here; `always`: ask the place, whatever is known.
@@ -114,26 +114,26 @@ class Sending:
             self._limits.grace,
             self._parts,
         )
-        self._fault = Told(fault="the copying process was ended")
+        self._fault = Message(fault="the copying process was ended")
         with _process(job) as process:
-            for told in _lines(process, self._is_over):
-                self._take(told)
+            for message in _lines(process, self._is_over):
+                self._take(message)
         return process.returncode == 0
 
-    def _take(self, told: Told) -> None:
-        if told.fault:
-            self._fault = told
-        elif told.damage:
-            self._copied.damages.append(told.damage)
-        elif told.part:
-            fingerprint = next(part.fingerprint for part in self._parts if part.name == told.part)
-            self._remembered.note(self._place, told.part, fingerprint)
+    def _take(self, message: Message) -> None:
+        if message.fault:
+            self._fault = message
+        elif message.damage:
+            self._copied.damages.append(message.damage)
+        elif message.part:
+            fingerprint = next(part.fingerprint for part in self._parts if part.name == message.part)
+            self._remembered.note(self._place, message.part, fingerprint)
             reached("copy.remembered")
-            if told.sent is not None:
-                self._copied.parts.append(told.part)
-                self._copied.bytes += told.sent
+            if message.sent is not None:
+                self._copied.parts.append(message.part)
+                self._copied.bytes += message.sent
             self._begin_part()
-        self._copied.removed += told.removed
+        self._copied.removed += message.removed
 
     def _may_try_again(self) -> bool:
         """Wait for the next attempt; False where there is none, which is noted with its cause."""
@@ -168,8 +168,8 @@ def probe(place: Place, data: Path, run_id: str, timeout_s: float) -> str:
     deadline, fault = time.monotonic() + timeout_s, f"no answer within {timeout_s:g} s"
     job = Job("probe", place, data.absolute(), Remembered(data).dataset, run_id, 0)
     with _process(job) as process:
-        for told in _lines(process, lambda: time.monotonic() >= deadline):
-            fault = told.fault
+        for message in _lines(process, lambda: time.monotonic() >= deadline):
+            fault = message.fault
     if process.returncode != 0:
         raise CopyError(f"{place} cannot be used: {fault}")
     return "can be written"
@@ -205,7 +205,7 @@ def _process(job: Job) -> Iterator[subprocess.Popen[bytes]]:
             process.stdin.close()
 
 
-def _lines(process: subprocess.Popen[bytes], is_over: Callable[[], bool]) -> Iterator[Told]:
+def _lines(process: subprocess.Popen[bytes], is_over: Callable[[], bool]) -> Iterator[Message]:
     """What the process says, until it ends or `is_over`."""
     assert process.stdout is not None  # noqa: S101 - asked for where it was started
     begun, poll = b"", select.poll()
@@ -218,4 +218,4 @@ def _lines(process: subprocess.Popen[bytes], is_over: Callable[[], bool]) -> Ite
             process.wait()
             return
         *lines, begun = (begun + said).split(b"\n")
-        yield from map(Told.read, lines)
+        yield from map(Message.read, lines)
