@@ -256,6 +256,7 @@ CHANGES = Dataset(
 )
 
 _NOT_ASKED = "it was not set, nothing ran, or an earlier version crawled"
+_NOT_JUDGED = "nothing ran, its runs were killed, or an earlier version crawled"
 _NO_RUN = "nothing ran, or its run was killed"
 
 NIGHTS = Dataset(
@@ -266,7 +267,7 @@ NIGHTS = Dataset(
         Column("crawl_date", "date", "the date; inside the file, as there is no partition", since=2),
         Column("outcome", "string", "how the date ended; see below"),
         Column("verdict", "string", "`plausible`, `odd` or `implausible`", nulls="nothing was judged"),
-        Column("late", "boolean", "whether any page of the date came late", nulls="nothing ran"),
+        Column("late", "boolean", "whether any page of the date came late", nulls=_NOT_JUDGED),
         Column(
             "closed_at",
             "timestamp",

@@ -91,7 +91,7 @@ class _Night:
             "crawl_date": self.day.crawl_date,
             "outcome": outcome,
             "verdict": facts.verdict,
-            "late": any(run.facts.is_late for run in crawls),
+            "late": _is_late(crawls),
             "closed_at": self._closed_at(),
             **_asked(latest.facts),
             "credits": sum(run.reserved for run in self.runs),
@@ -124,6 +124,12 @@ class _Night:
             return _moment(self.day.closed_at)
         closes = self.day.began + timedelta(hours=self.rule.late_after)
         return closes if self.rule.is_late(self.day) else None
+
+
+def _is_late(crawls: Sequence[RunRecord]) -> bool | None:
+    """Whether any page of the date came late; None where no run knew (killed, or an earlier version's)."""
+    known = [run.facts.is_late for run in crawls if run.facts.is_late is not None]
+    return any(known) if known else None
 
 
 def _asked(facts: RunFacts) -> NightRow:

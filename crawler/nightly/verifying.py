@@ -19,11 +19,15 @@ def verify(data: Path) -> Verified:
     """
     require_data_folder(data)
     done, layout = verify_published(data), Layout(data)
+    journals = sorted(journals_below(layout.journals))
     if layout.ledger.exists():
         _add(done, data, layout.ledger, ledger_damages(layout.ledger))
+    elif journals or done.nights:
+        reason = "what was spent is known by the journals alone; the next run makes it anew of them"
+        done.findings.append(Finding(FindingKind.MISSING, str(layout.ledger.relative_to(data)), reason))
     holder = holder_of(data)
     progress = progress_of(data, holder)
-    for path in sorted(journals_below(layout.journals)):
+    for path in journals:
         day = JournalFiles(path).crawl_date
         if holder is not None and (progress is None or progress["crawl_date"] == day):
             done.notes.append(f"{path.relative_to(data)} is left out: {holder} is on")

@@ -31,7 +31,9 @@ from crawler.store.schema import NIGHTS_FILE_SCHEMA as NIGHTS_SCHEMA
 Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 Rows = dict[date, dict[str, Any]]
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-PUBLISHED = RunFacts(strategy="depth-first", every=1, is_published=True, is_held=False, published_rows=100)
+PUBLISHED = RunFacts(
+    strategy="depth-first", every=1, is_late=False, is_published=True, is_held=False, published_rows=100
+)
 
 
 def table(data: Path) -> Rows:
@@ -120,6 +122,18 @@ def test_each_wanted_date_has_a_row_whatever_became_of_it(tmp_path: Path) -> Non
     assert rows[date(2026, 11, 22)]["closed_at"] is None
     # every second night was wanted only later
     assert written(tmp_path, every=2) == rows
+
+
+def test_whether_pages_came_late_is_told_only_where_a_run_knew(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        add_run(ledger, 10, facts=None)
+        add_run(ledger, 11, None)
+        add_run(ledger, 12, facts=None, name="earlier version")
+        add_run(ledger, 12, name="this version")
+        add_run(ledger, 13, facts=replace(PUBLISHED, is_late=True), name="late")
+        add_run(ledger, 13, None, name="killed")
+    lates = {day.day: row["late"] for day, row in written(tmp_path).items() if row["runs"]}
+    assert lates == {10: None, 11: None, 12: False, 13: True}
 
 
 def test_what_a_ledger_that_was_lost_knew_is_kept(tmp_path: Path) -> None:

@@ -110,6 +110,14 @@ def test_what_is_gone_is_missing(data: Path) -> None:
     assert sorted(found(data)) == sorted(("missing", name) for name in (*names, "nights"))
 
 
+def test_a_ledger_that_is_gone_is_missing(data: Path) -> None:
+    for path in (data / "state").glob("ledger.sqlite*"):
+        path.unlink()
+    assert found(data) == [("missing", "state/ledger.sqlite")]
+    shutil.rmtree(data / "state/journal")
+    assert ("missing", "state/ledger.sqlite") in found(data)
+
+
 def test_a_night_of_which_nothing_is_left_is_missed(data: Path) -> None:
     for folder in data.glob("*/crawl_date=2026-11-22"):
         shutil.rmtree(folder)
