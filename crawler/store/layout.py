@@ -358,10 +358,16 @@ def dates_of_files(data: Path) -> list[date]:
     return sorted({day for day, _ in chain(dated_digests(data), *folders)})
 
 
+def published_folders(data: Path) -> list[Path]:
+    """The folders in which there are Parquet files and nothing else."""
+    layout = Layout(data)
+    return [*(layout.kind(kind) for kind in DIGESTED_KINDS), layout.archive, layout.nights]
+
+
 def strays(data: Path) -> Iterator[Path]:
     """Whatever lies in the published folders and is no file that a run or `compact` puts there."""
-    for kind in (*DIGESTED_KINDS, Layout(data).archive.name, Layout(data).nights.name):
-        for path in sorted(Layout(data).kind(kind).rglob("*")):
+    for folder in published_folders(data):
+        for path in sorted(folder.rglob("*")):
             if (path.is_symlink() or not path.is_dir()) and not _PUBLISHED.fullmatch(
                 path.relative_to(data).as_posix()
             ):

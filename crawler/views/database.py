@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from crawler.models.errors import InputError, OutputError
+from crawler.store.layout import published_folders
 from crawler.views.queries import definitions, literal, pattern_of
 
 FOLDER_VARIABLE = "crawler_data"
@@ -31,8 +32,8 @@ def write_views(data: Path, file: Path) -> list[str]:
     """Write the views over a data folder into a DuckDB file, which is made where it is not there.
 
     Views of these names are replaced, all at once or none; whatever else is in the file stays. Returns their
-    names. Raises `InputError` where DuckDB is not installed, nothing is published or the file is called
-    otherwise, `OutputError` where it cannot be written.
+    names. Raises `InputError` where DuckDB is not installed, nothing is published, or the file is called
+    otherwise or lies among the published ones, `OutputError` where it cannot be written.
     """
     try:
         import duckdb  # noqa: PLC0415 - an extra
@@ -44,6 +45,11 @@ def write_views(data: Path, file: Path) -> list[str]:
     if file.suffix != SUFFIX:
         # DuckDB takes other names for data files at times, and would keep the views in memory.
         raise InputError(f"{file}: the name of the file is to end in {SUFFIX}")
+    if any(file.resolve().is_relative_to(folder.resolve()) for folder in published_folders(data)):
+        raise InputError(
+            f"{file} would lie among the published files, where readers want Parquet alone; "
+            f"name another place, such as views{SUFFIX} in {data}"
+        )
     pattern_of(data.absolute())
     texts = definitions(data, lambda pattern: _PATTERN.format(pattern=literal(f"/{pattern}")))
     below = os.path.relpath(data.resolve(), file.resolve().parent)

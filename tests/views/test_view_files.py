@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from crawler.cli import cli
 from crawler.models.errors import InputError, OutputError
 from crawler.store.schema import REGION_FILE_SCHEMA
+from crawler.views.database import write_views
 from crawler.views.queries import VIEWS, statement
 
 USUAL = {"VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE"}
@@ -147,6 +148,14 @@ def test_what_cannot_be_done_is_said_in_one_line(data: Path, monkeypatch: pytest
     assert isinstance(error, InputError)
     assert "pip install 'shop-video-crawler[duckdb]'" in str(error)
     assert not (data / "v.duckdb").exists()
+
+
+@pytest.mark.parametrize("folder", ["videos", "videos/crawl_date=2026-01-01", "nights", "archive"])
+def test_no_file_of_views_is_put_among_the_published_ones(data: Path, folder: str) -> None:
+    file = data / folder / "x.duckdb"
+    with pytest.raises(InputError, match="name another place"):
+        write_views(data, file)
+    assert not file.exists()
 
 
 def nights(data: Path) -> list[Path]:
