@@ -124,6 +124,7 @@ two-weeks: setup ## play two weeks of nights that nobody watches, and check what
 
 bench: setup ## measure the crawler beside the shortest honest script, the stand-in, the journal and the pace
 	$(BIN)/python bench/throughput.py bench/results
+	$(BIN)/python bench/whole_nights.py bench/results
 	$(BIN)/python bench/phases.py bench/results
 	$(BIN)/python bench/simulator_rate.py bench/results
 	$(BIN)/python bench/journal.py bench/results

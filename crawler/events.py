@@ -142,7 +142,7 @@ CLOCK_DOUBTED = LogEvent(
     WARNING,
     "the clock says {now}, {days} days {way_words} the last run ({last_run}): one of the two is wrong, or no "
     "run was made for long",
-    "this run removes no old journal and no report",
+    "nothing is removed or compacted for its age now; the next run knows this clock",
 )
 CLOCK_DIFFERS = LogEvent(
     "clock.differs",

@@ -35,7 +35,8 @@ def publish_command(settings: Settings, crawl_date: str, *, accept: bool) -> int
     done = accept_date(settings, day, World())
     rows = f"crawl date {day} is published as it is, {done.rows} rows"
     why = [f"- {reason}" for reason in done.held_for]
-    left = f"{done.left} sellers are left: the same command as before reads them, and is not held back again"
+    again = "the same command as before (with --late where the date is closed)"
+    left = f"{done.left} sellers are left: {again} reads them, and is not held back again"
     return _say(done, f"{rows}; it was held back as implausible:", *why, *([left] if done.left else []))
 
 

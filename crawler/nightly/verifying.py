@@ -34,7 +34,7 @@ def verify(data: Path) -> Verified:
             continue
         _add(done, data, path, journal_damages(path))
     for path in left_by_journals(layout.journals):
-        reason = "its journal is gone: crawler gc removes it"
+        reason = "its journal is gone: restore that from a backup; of a finished date crawler gc removes it"
         done.findings.append(Finding(FindingKind.FOREIGN, str(path.relative_to(data)), reason))
     return done
 

@@ -25,6 +25,7 @@ from crawler.models.storage import StorageAddress
 from crawler.options import OPTIONS, Choice, Kind, Number, Option, Settings, Switch
 from crawler.settings.key import shown_key_file
 
+_FIRST_DATE = date(2000, 1, 1)
 _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -304,10 +305,15 @@ def _zone(raw: Any) -> str | None:
 def _date(raw: Any) -> date | None:
     if isinstance(raw, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", raw):
         try:
-            return date.fromisoformat(raw)
+            raw = date.fromisoformat(raw)
         except ValueError:
             raise RefusedValueError("no such day in the calendar") from None
-    return raw if type(raw) is date else None
+    if type(raw) is not date:
+        return None
+    # Each night since would be one that was missed.
+    if raw < _FIRST_DATE:
+        raise RefusedValueError(f"a day from {_FIRST_DATE} on is wanted")
+    return raw
 
 
 _FORMS: dict[str, Callable[[Any], Any]] = {

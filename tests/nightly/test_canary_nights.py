@@ -90,7 +90,7 @@ def test_what_the_api_has_changed_for_good_is_accepted_once(folder: Path) -> Non
     """Half of the shops are gone: without a person's word each night would stop at its canaries."""
     served(folder, "half-empty", "--workers=4", code=10)
     accepted = Night(folder, "").call("publish", "--crawl-date", DATE, "--accept")
-    assert "the same command as before reads them" in accepted.stdout
+    assert "reads them, and is not held back again" in accepted.stdout
     report = served(folder, "half-empty", "--workers=4")
     assert report["sellers"]["complete"] == COUNT
     assert report["plausibility"]["verdict"] == "implausible"

@@ -335,6 +335,7 @@ def test_close_ends_a_date_as_it_is(night: Begin) -> None:
     for word, why in (
         ("2026-11-22", "nothing to close"),
         ("2026-11-31", "no such day"),
+        ("0001-01-01", "from 2000-01-01 on"),
         ("soon", "2026-11-23"),
     ):
         assert why in call(job, "close", word, code=2).stderr
