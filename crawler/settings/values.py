@@ -201,8 +201,9 @@ def _codes(raw: Any) -> tuple[int, ...] | None:
 
 
 def _keys(raw: Any) -> tuple[str, ...] | None:
-    keys = tuple(re.findall(r"\w+", raw) if isinstance(raw, str) else raw)
-    return keys if keys in {("crawl_date",), ("crawl_date", "region")} else None
+    keys = re.findall(r"\w+", raw) if isinstance(raw, str) else raw
+    known = (("crawl_date",), ("crawl_date", "region"))
+    return next((each for each in known if keys in (each, [*each])), None)
 
 
 def _template(raw: Any) -> str | None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from crawler.options import FLAGS, GROUPS, OPTIONS, Settings, value_of
 from crawler.settings.key import mask, read_key
 from crawler.settings.load import VARIABLES, Loaded, SettingsError, load
 from crawler.settings.resume import flags_of
+from crawler.settings.values import RefusedValueError, read_value
 
 ROOT = Path(__file__).parents[2]
 
@@ -530,6 +532,13 @@ def test_a_value_is_read_by_its_kind(name: str, raw: Any, value: Any) -> None:
     found, message = taken(name, raw)
     assert (type(found), found) == (type(value), value)
     assert (value is None) is (f"{name} (" in message)
+
+
+@pytest.mark.parametrize("raw", [5, 2.5, True, [], [5], [["x"]], {"a": 1}, date(2026, 11, 23), "", "["])
+def test_a_value_of_any_other_kind_is_refused_in_our_words(raw: Any) -> None:
+    for option in OPTIONS.values():
+        with suppress(RefusedValueError):
+            read_value(option, raw, {})
 
 
 def taken(name: str, raw: Any) -> tuple[Any, str]:
