@@ -92,11 +92,14 @@ def _property(column: Column, keys: list[str]) -> Iterator[tuple[str, Any]]:
     if column is _CRAWL_DATE:
         yield "partitioned", True
         yield "partitionKeyPosition", 1
-    told = {
+    known = {
         "unit": column.unit,
         "nullWhere": column.nulls,
         "apiField": column.source,
         "unknown": column.unknown,
         "sinceVersion": column.since,
     }
-    yield "customProperties", [{"property": name, "value": value} for name, value in told.items() if value]
+    yield (
+        "customProperties",
+        [{"property": name, "value": value} for name, value in known.items() if value],
+    )

@@ -112,7 +112,7 @@ class Project:
     loop: CrashingLoop | None = None
     crash: bool = False
     all_sent: int = 0
-    told: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = Random(f"outage {self.seed}")
@@ -170,7 +170,7 @@ class Project:
                 self.loop = None
             self.clock += 60.0
         code = "crash" if report is None else f"exit {report.exit_code} {report.plausibility['verdict']}"
-        self.told.append(
+        self.said.append(
             f"{self.day} {outage} {cut} fresh={fresh}: {code}, {self.sent - before} sent; "
             + " | ".join(
                 (report.plausibility["reasons"] + report.notes)[:6] if report and report.exit_code else []
@@ -224,7 +224,7 @@ class Project:
 
     def digest(self) -> str:
         """Equal for two projects that went the same way."""
-        return blake2b("\n".join(self.told).encode(), digest_size=8).hexdigest()
+        return blake2b("\n".join(self.said).encode(), digest_size=8).hexdigest()
 
     def published(self) -> dict[str, dict[str, int]] | None:
         """By seller that the date's snapshot has as complete: views by video. None without a snapshot."""
@@ -267,7 +267,7 @@ def play_outage(seed: int, folder: Path) -> Project:
         _play(project, rng, kind)
     except Exception:
         if os.environ.get("TELL_NIGHTS"):
-            print(*project.told, sep="\n")
+            print(*project.said, sep="\n")
         raise
     return project
 
@@ -381,7 +381,7 @@ def play_safely(seed: int) -> tuple[int, str | None, int]:
     folder = Path(tempfile.mkdtemp(prefix="outage-", dir=_base()))
     try:
         return seed, None, play_outage(seed, folder).runs
-    except Exception as error:  # noqa: BLE001 - whatever broke is told with its seed
+    except Exception as error:  # noqa: BLE001 - what broke is printed with its seed
         return seed, f"{type(error).__name__}: {error}", 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)

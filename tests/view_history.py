@@ -98,7 +98,7 @@ class History(Project):
         self.refused = frozenset(self.ids[number] for number in refused)
         self.given = {f"run.{name}": value for name, value in given.items()}
         report = self.run(cut=Cut(credits=budget))
-        expect(report is not None and report.exit_code == code, f"{self.day}: {self.told[-1]}")
+        expect(report is not None and report.exit_code == code, f"{self.day}: {self.said[-1]}")
         assert report is not None
         self.catalogues[self.day] = self.catalogue
         self.next_day()

@@ -1,7 +1,7 @@
 """The copying process: takes a job on standard input, copies, and says on standard output what is there.
 
 It is a process of its own so that it can be ended whatever a storage library is doing. It ends by itself
-once whoever started it has gone.
+once the process that started it has gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrow's file systems for object storage: the only module that knows how each is told where and who.
+"""Arrow's file systems for object storage: the only module that knows how each takes address and credentials.
 
 Credentials are looked up where the provider's own tools look: open this to add such a place.
 """

@@ -1,6 +1,6 @@
 """The manifest of a bucket: which objects make the dataset. Its schema is in docs/storage.md.
 
-Whoever reads by it sees each crawl date whole, and none twice. Nothing is read or written here.
+A reader of it sees each crawl date whole, and none twice. Nothing is read or written here.
 """
 
 from __future__ import annotations

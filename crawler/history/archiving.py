@@ -6,7 +6,7 @@ Open it to change its form, or how much is held in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crawler.history.cursor import SellerCursor
+from crawler.history.cursor import Keep, SellerCursor, by_videos
 from crawler.history.ordered_rows import Range, seller_ranges
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.store.failpoints import reached
 from crawler.store.months import NIGHTS, ArchivedNight
-from crawler.store.row_groups import grouped
+from crawler.store.parts import counted
+from crawler.store.row_groups import grouped, video_writer
 from crawler.store.schema import SNAPSHOT_DATE, VIDEO_FILE_SCHEMA, VIDEO_SCHEMA
 
 _SORTED_BY = ("seller_id", "video_id", SNAPSHOT_DATE)
@@ -48,16 +48,12 @@ def write_month(path: Path, sources: Sequence[Source], digests: Mapping[date, Ma
     be written.
     """
     rows = Counter[date]()
-    with pq.ParquetWriter(
-        path,
-        VIDEO_FILE_SCHEMA,
-        compression="zstd",
-        sorting_columns=[pq.SortingColumn(VIDEO_FILE_SCHEMA.get_field_index(name)) for name in _SORTED_BY],
-        write_page_index=True,
-        write_page_checksum=True,
+    # In a month's worth of nights most values repeat.
+    with video_writer(
+        path, VIDEO_FILE_SCHEMA, _SORTED_BY, use_dictionary=True, write_page_checksum=True
     ) as writer:
         for group in grouped(_merged(sources)):
-            rows.update(_rows_by_night(group))
+            rows.update(counted(group[SNAPSHOT_DATE]))
             writer.write_table(pa.Table.from_arrays(group.columns, schema=VIDEO_FILE_SCHEMA))
             pa.default_memory_pool().release_unused()
         nights = {str(day): asdict(ArchivedNight(rows[day], of_day)) for day, of_day in digests.items()}
@@ -85,7 +81,7 @@ def _counted(source: Source) -> Mapping[date, int]:
         return {source.nights[0]: source.files.row_count}
     counts = Counter[date]()
     for rows in source.files.batches(pa.schema([VIDEO_SCHEMA.field(SNAPSHOT_DATE)])):
-        counts.update(_rows_by_night(rows))
+        counts.update(counted(rows[SNAPSHOT_DATE]))
     return {day: counts[day] for day in source.nights}
 
 
@@ -120,25 +116,20 @@ def _merged(sources: Sequence[Source]) -> Iterator[pa.Table]:
             cursor.close()
 
 
-_Keep = Callable[[pa.Table], pa.Table]
-
-
-def _pieces(cursors: Sequence[tuple[SellerCursor, _Keep]], sellers: Range) -> Iterator[pa.Table]:
+def _pieces(cursors: Sequence[tuple[SellerCursor, Keep]], sellers: Range) -> Iterator[pa.Table]:
     if sellers.rows <= _PIECE_ROWS:
         yield _sorted(cursor.rows(sellers.first, sellers.last, keep) for cursor, keep in cursors)
         return
     back = [cursor.mark() for cursor, _ in cursors]
-    step = sellers.rows // _PIECE_ROWS + 1
-    sample = partial(_every, max(1, sellers.rows // 10_000))
-    some = _sorted(cursor.rows(sellers.first, sellers.last, sample) for cursor, _ in cursors)
-    videos = list(map(str, some["video_id"].to_pylist()))
-    bounds = sorted({videos[len(videos) * n // step] for n in range(1, step)})
-    for low, high in zip((None, *bounds), (*bounds, None), strict=True):
+
+    def read(piece: Keep) -> pa.Table:
+        return pa.concat_tables(cursor.rows(sellers.first, sellers.last, piece) for cursor, _ in cursors)
+
+    for piece in by_videos(read, max(1, sellers.rows // 10_000), sellers.rows // _PIECE_ROWS + 1):
         for move_back in back:
             move_back()
         yield _sorted(
-            cursor.rows(sellers.first, sellers.last, partial(_between, keep, low, high))
-            for cursor, keep in cursors
+            cursor.rows(sellers.first, sellers.last, partial(_both, piece, keep)) for cursor, keep in cursors
         )
 
 
@@ -155,19 +146,5 @@ def _of_nights(source: Source, rows: pa.Table) -> pa.Table:
     return rows.filter(meant)
 
 
-def _between(keep: _Keep, low: str | None, high: str | None, rows: pa.Table) -> pa.Table:
-    """Those rows whose video is from `low` on and before `high`."""
-    if low is not None:
-        rows = rows.filter(pc.field("video_id") >= low)
-    if high is not None:
-        rows = rows.filter(pc.field("video_id") < high)
-    return keep(rows)
-
-
-def _every(step: int, rows: pa.Table) -> pa.Table:
-    return rows.take(pa.array(range(0, len(rows), step), pa.int64()))
-
-
-def _rows_by_night(rows: pa.Table) -> dict[date, int]:
-    counted: Any = pc.value_counts(rows[SNAPSHOT_DATE].combine_chunks())
-    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+def _both(first: Keep, then: Keep, rows: pa.Table) -> pa.Table:
+    return then(first(rows))

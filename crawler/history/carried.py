@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 
 from crawler.history.carrying import COMPARED, joined
 from crawler.history.pins import Pin, intact_files
-from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of
-from crawler.history.yardsticks import one_chunk
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.errors import CarriedRowsLostError
 from crawler.store.digests import damage_of, stamp_of
 from crawler.store.journal import Journal
@@ -23,17 +22,16 @@ from crawler.store.layout import SELLERS, VIDEOS, JournalFiles, Layout, parquet_
 from crawler.store.parts import Audit, by_source, rows_by_seller
 from crawler.store.records import SellerSummary
 from crawler.store.schema import (
+    EITHER_FORM_SCHEMA,
     REGION,
-    REGION_FILE_SCHEMA,
     SEGMENT_SCHEMA,
     SELLER_SCHEMA,
     VIDEO_SCHEMA,
-    region_folder,
+    folders_of,
 )
 
 _SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
-_CARRIED_ROWS = pa.schema([*REGION_FILE_SCHEMA, pa.field(REGION, FEW_TEXTS)])
 _CARRIED = columns_of(SELLER_SCHEMA, "seller_id", "carried")
 
 
@@ -178,18 +176,16 @@ def _segment_rows(
 
     Without `carried` they keep the date that they have.
     """
-    place = _CARRIED_ROWS.get_field_index("carried_from")
-    for read in file.rows_of(_sorted(sellers), _CARRIED_ROWS):
+    place = EITHER_FORM_SCHEMA.get_field_index("carried_from")
+    for read in file.rows_of(_sorted(sellers), EITHER_FORM_SCHEMA):
         rows = read
         if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
         if carried:
             crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
-            rows = rows.set_column(place, _CARRIED_ROWS.field(place), crawled_for)
-        regions: Any = one_chunk(rows[REGION])
-        folders = pa.array(map(region_folder, regions.dictionary.to_pylist()), pa.string())
+            rows = rows.set_column(place, EITHER_FORM_SCHEMA.field(place), crawled_for)
         own: dict[str, Any] = {
-            "folder": pc.coalesce(folders.take(regions.indices), pa.scalar(region_folder(None))),
+            "folder": folders_of(rows[REGION]),
             "seq": pa.repeat(pa.scalar(0, pa.int64()), len(rows)),
         }
         columns = [own[name] if name in own else rows[name] for name in SEGMENT_SCHEMA.names]

@@ -24,6 +24,7 @@ from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earli
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SUMMED
+from crawler.store.parts import counted
 from crawler.store.schema import CHANGES_FILE_SCHEMA, OUTDATED_BY, RESTS_ON, RUN, SELLER_FILE_SCHEMA
 
 _ROW_GROUP = 32_768
@@ -104,8 +105,7 @@ class _Found:
         numbers: list[Any] = part.sources.drop_null().to_pylist()
         for number in numbers:
             self.rests_on[earlier[number].day] = earlier[number].run_id
-        kinds: Any = pc.value_counts(part.changes["kind"])
-        self.counts.update(dict(zip(kinds.field(0).to_pylist(), kinds.field(1).to_pylist(), strict=True)))
+        self.counts.update(counted(part.changes["kind"]))
         for name in SUMMED:
             self.gains[f"{name}_gain"] += pc.sum(part.sellers[f"{name}_gain"]).as_py() or 0
 

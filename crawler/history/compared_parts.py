@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history import cursor
 from crawler.history.change_kinds import Rules, changes_of
 from crawler.history.compared_sellers import ComparedSellers, Judging
 from crawler.history.earlier import (
     NEWER_SELLER_COLUMNS,
     OBSERVATION_SCHEMA,
     EarlierSnapshot,
-    Keep,
     observation_cursor,
 )
 from crawler.history.measuring import Figures
@@ -34,6 +34,9 @@ _PART_SELLERS = 8192
 _PARTS_KEPT = 2
 MAX_ROWS = 65_536
 """Videos of a seller above which it is compared in pieces."""
+_Piece = cursor.Keep | None
+"""What keeps the rows of some videos of a seller; None: all are."""
+
 _NOBODY: pa.Array[Any] = pa.array([], pa.string())
 
 
@@ -106,7 +109,7 @@ class ComparedParts:
     def _is_other(self, snapshot: EarlierSnapshot) -> bool:
         return snapshot.day != self._day
 
-    def _pieces(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[tuple[bool, Keep | None, pa.Table]]:
+    def _pieces(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[tuple[bool, _Piece, pa.Table]]:
         """The rows of sellers: whether they are the last ones, and what keeps those of the same videos."""
         if not len(ids):
             yield True, None, OBSERVATION_SCHEMA.empty_table()
@@ -117,16 +120,14 @@ class ComparedParts:
             yield True, None, self._videos.rows(first, last)
             return
         move_back = [self._videos.mark(), *(snapshot.mark() for snapshot in self._earlier)]
-        sample: list[Any] = self._videos.rows(first, last, _sample)["video_id"].sort().to_pylist()
-        bounds: list[Any] = [sample[len(sample) * number // count] for number in range(1, count)]
-        for number, bounds_of_piece in enumerate(zip(["", *bounds], [*bounds, None], strict=True), 1):
+        pieces = cursor.by_videos(partial(self._videos.rows, first, last), 64, count)
+        for number, keep in enumerate(pieces, 1):
             for move in move_back:
                 move()
-            keep = partial(_between, *bounds_of_piece)
-            yield number == count, keep, self._videos.rows(first, last, keep)
+            yield number == len(pieces), keep, self._videos.rows(first, last, keep)
 
     def _changes(
-        self, rows: pa.Table, compared: ComparedSellers, keep: Keep | None
+        self, rows: pa.Table, compared: ComparedSellers, keep: _Piece
     ) -> tuple[pa.Table, pa.Array[Any]]:
         """What changed, sorted, and the numbers of the snapshots that decided about it."""
         readings, baselines = compared.readings, compared.baselines
@@ -151,7 +152,11 @@ class ComparedParts:
         return changes, pc.unique(pa.concat_arrays(sources))
 
     def _rows_of(
-        self, snapshot: EarlierSnapshot, needed: pa.Array[Any], judged: pa.Array[Any], keep: Keep | None
+        self,
+        snapshot: EarlierSnapshot,
+        needed: pa.Array[Any],
+        judged: pa.Array[Any],
+        keep: _Piece,
     ) -> pa.Table:
         """The received rows of a snapshot from the first to the last seller that is asked for."""
         wanted = [each for each in (needed, judged) if len(each)]
@@ -166,19 +171,6 @@ def _of_sellers(rows: pa.Table, sellers: pa.Array[Any], ids: pa.Array[Any]) -> p
     if len(sellers) == len(ids):
         return rows
     return rows.filter(pc.is_in(rows["seller_id"], value_set=sellers)).combine_chunks()
-
-
-def _sample(rows: pa.Table) -> pa.Table:
-    """One row of 64, and the first of each batch."""
-    return rows.take(pa.array(range(0, len(rows), 64), pa.int64()))
-
-
-def _between(low: str | None, high: str | None, rows: pa.Table) -> pa.Table:
-    """The rows of the videos from `low` up to `high`, which is left out."""
-    inside: Any = pc.greater_equal(rows["video_id"], pa.scalar(low or ""))
-    if high is not None:
-        inside = pc.and_(inside, pc.less(rows["video_id"], pa.scalar(high)))
-    return rows.filter(inside)
 
 
 def _ranges(files: SnapshotFiles) -> Iterator[pa.Table]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ import pyarrow.parquet as pq
 
 from crawler.history.footers import column_number
 from crawler.history.reader import SnapshotFiles, columns_to_read, conformed, reading, require_file
+
+Keep = Callable[[pa.Table], pa.Table]
+"""What is held of a batch of rows."""
 
 _BATCH_ROWS = 8192
 _BUFFER_BYTES = 32 * 1024
@@ -57,7 +61,7 @@ class SellerCursor:
     def __len__(self) -> int:
         return len(self._files)
 
-    def rows(self, first: str, last: str, keep: Callable[[pa.Table], pa.Table] | None = None) -> pa.Table:
+    def rows(self, first: str, last: str, keep: Keep | None = None) -> pa.Table:
         """The rows of the sellers from `first` to `last`, file after file, as one chunk.
 
         Of each batch only what `keep` returns is held.
@@ -204,3 +208,25 @@ def _place(ids: pa.Array[Any], seller_id: str, *, after: bool) -> int:
     """Where a seller's rows begin among sorted ones, or where they end."""
     find = bisect_right if after else bisect_left
     return find(ids, seller_id, key=lambda value: value.as_py())
+
+
+def between(column: str, low: Any, high: Any, rows: pa.Table) -> pa.Table:
+    """The rows with a value from `low` on and before `high`, as far as there are such bounds."""
+    bounds = ((pc.greater_equal, low), (pc.less, high))
+    inside: list[Any] = [at(rows[column], pa.scalar(bound)) for at, bound in bounds if bound is not None]
+    return rows.filter(reduce(pc.and_, inside)) if inside else rows
+
+
+def by_videos(read: Callable[[Keep], pa.Table], step: int, count: int) -> list[Keep]:
+    """What keeps the rows of each of `count` ranges of videos, about equally many; fewer of few videos.
+
+    `read` gives all rows that are kept of them; one of `step` is looked at.
+    """
+    sample: list[Any] = read(partial(_every_nth, step))["video_id"].sort().to_pylist()
+    bounds = sorted({sample[len(sample) * number // count] for number in range(1, count)})
+    pairs = zip([None, *bounds], [*bounds, None], strict=True)
+    return [partial(between, "video_id", low, high) for low, high in pairs]
+
+
+def _every_nth(step: int, rows: pa.Table) -> pa.Table:
+    return rows.take(pa.array(range(0, len(rows), step), pa.int64()))

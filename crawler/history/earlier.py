@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.history.cursor import SellerCursor
+from crawler.history.cursor import Keep, SellerCursor
 from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS, run_of
@@ -34,9 +34,6 @@ _KEYS: list[pa.Field[pa.DataType]] = [
 OBSERVATION_SCHEMA = pa.schema(
     [*_KEYS, *(VIDEO_SCHEMA.field(name) for name in (*COUNT_COLUMNS, "crawled_at", "carried_from"))]
 )
-Keep = Callable[[pa.Table], pa.Table]
-"""What is held of a batch of rows."""
-
 NEWER_VIDEO_COLUMNS = frozenset({"carried_from"})
 _MAX_OPEN_FILES = 16
 _REASON_LENGTH = 400

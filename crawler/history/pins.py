@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 from crawler.history.reader import reading
+from crawler.store import files
 from crawler.store.digests import as_text, of_kinds, published_digests, read_digests, verified
 from crawler.store.failpoints import reached
-from crawler.store.files import fsync, fsync_tree, make_private_folder, output_errors
 from crawler.store.journal import Journal
 from crawler.store.layout import (
     SNAPSHOT_KINDS,
@@ -69,19 +67,19 @@ def pinned(journal: Journal, data: Path, day: date, known: Mapping[str, str] | N
     if {name.partition("/")[0] for name in digests} != set(SNAPSHOT_KINDS):
         raise NoDigestsError
     half = half_made(folder)
-    with output_errors(str(folder)):
+    with files.output_errors(str(folder)):
         shutil.rmtree(half, ignore_errors=True)
-        make_private_folder(folder.parent)
+        files.make_private_folder(folder.parent)
         for name in digests:
             target = pinned_file(half, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(published_file(data, name), target)
+            files.link_if_there(published_file(data, name), target)
         pinned_digests(half).write_text(as_text(digests))
-        fsync_tree(half)
+        files.fsync_tree(half)
         reached("pins.built")
         half.rename(folder)
-        fsync(folder.parent)
-        fsync(folder.parent.parent)
+        files.fsync(folder.parent)
+        files.fsync(folder.parent.parent)
     return Pin(folder, day)
 
 
@@ -94,22 +92,3 @@ def intact_files(data: Path, day: date, runs: Collection[str], kind: str) -> dic
         digests = of_kinds({kind}, published_digests(data, day))
     own = {name: digest for name, digest in digests.items() if run_of(Path(name)) in runs}
     return verified(own, partial(published_file, data))[0]
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, where the file system can; else a copy.
-
-    What is no file, or cannot be read, is left out: whoever verifies the pin finds it missing.
-    """
-    try:
-        real = source.resolve(strict=True)
-        if not real.is_file():
-            return
-        real.open("rb").close()
-    except (OSError, RuntimeError):
-        return
-    with suppress(OSError):
-        os.link(real, target)
-        return
-    with suppress(FileNotFoundError):
-        shutil.copy2(real, target)

@@ -63,9 +63,10 @@ class Upgrading:
             reached("upgrade.digests")
             self.guard()
             live = Layout(self.data).kind(VIDEOS)
-            exchange(Layout(self.staged.folder).kind(VIDEOS), live)
+            staged = Layout(self.staged.folder).kind(VIDEOS)
+            exchange(staged, live)
             reached("upgrade.exchanged")
-            remove_replaced(self.staged.folder)
+            remove_replaced(self.staged.folder, staged)
         return Upgraded(len(dates), rows)
 
     def _require_known(self, dates: list[tuple[date, Path]]) -> None:
@@ -95,10 +96,10 @@ class Upgrading:
         try:
             (run_id,) = before.runs
             with VideoFile(folder, run_id, day, self.late_from(day)) as file:
-                for rows in rows_by_place(before, before):
+                for (rows,) in rows_by_place(before):
                     file.add(PartRows(rows, pa.array(range(len(rows)), pa.int64())))
             after = SnapshotFiles.published(self.staged.folder, VIDEOS, day)
-            pairs = zip(rows_by_place(before, before), rows_by_place(after, before), strict=True)
+            pairs = rows_by_place(before, after)
             compared = [len(was) if was.equals(now) else -1 for was, now in pairs]
         except UnreadableError as error:
             raise OutputError(f"{error}: nothing was changed") from error

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.models.night import month_of
 from crawler.store.digests import damage_of
 from crawler.store.layout import CHANGES, RAW, SELLERS, VIDEOS
 from crawler.store.months import FAULTS, nights_in
+from crawler.store.parts import counted
 from crawler.store.schema import (
     CHANGES_SCHEMA,
     NIGHTS_SCHEMA,
@@ -87,11 +87,9 @@ def nights_of_month(data: Path, month: str, path: Path) -> Iterator[Finding]:
     name = path.relative_to(data).as_posix()
     try:
         expected = {day: night.rows for day, night in nights_in(path).items()}
-        found = dict.fromkeys(expected, 0)
+        found = Counter(dict.fromkeys(expected, 0))
         for batch in pq.ParquetFile(path).iter_batches(columns=[SNAPSHOT_DATE]):
-            nights: Any = pc.value_counts(batch.column(0))
-            for counted in nights.to_pylist():
-                found[counted["values"]] = found.get(counted["values"], 0) + counted["counts"]
+            found.update(counted(batch.column(0)))
     except FAULTS as error:
         yield Finding(FindingKind.DAMAGED, name, str(error))
         return

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.carrying import joined
-from crawler.history.earlier import EarlierSnapshot, Keep
+from crawler.history.cursor import Keep
+from crawler.history.earlier import EarlierSnapshot
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.seller import SellerStatus
 

@@ -11,15 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawler import events
 from crawler.history.figures import pending_in
-from crawler.history.outdated import outdated_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import open_folder
 from crawler.nightly.nights import write_nights_of
+from crawler.nightly.rebuilding import outdated_notes
 from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
 from crawler.nightly.run_facts import has_late_pages
 from crawler.nightly.shell import Commands
@@ -133,10 +132,7 @@ class _OpenDate:
             give_up = partial(leave_out_lost, journal, plan, self.notes)
             rows = build(self.world, segments, lambda: plan, give_up)
         self.notes.extend((*rows.warnings, *rows.raw_damages))
-        data = self.settings.run.data
-        if days := outdated_dates(data, self.run_id):
-            rebuild = Commands(data, []).rebuild()
-            self.notes.append(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=rebuild))
+        self.notes.extend(outdated_notes(Commands(self.settings.run.data, []), self.run_id))
         return rows
 
 

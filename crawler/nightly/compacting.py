@@ -1,4 +1,4 @@
-"""`crawler compact`: which nights are taken out of `videos/` into months, and what is told of it.
+"""`crawler compact`: which nights are taken out of `videos/` into months, and the result of it.
 
 It holds a lock of its own, so that it can go on beside a run; only in the instant in which a night is taken
 out of `videos/` does it hold the lock under which a run exchanges published files.
@@ -16,7 +16,7 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.rules.dates import doubt_by_last_run
 from crawler.store import months
-from crawler.store.files import output_errors, remove, remove_replaced
+from crawler.store.files import output_errors, remove_replaced
 from crawler.store.layout import (
     Layout,
     has_region_folders,
@@ -103,10 +103,10 @@ class _Compacting:
         if not is_dry:
             with output_errors(f"the digests under {self._data}"):
                 self._making.settle(self._plans.archived().values())
-                remove_replaced(Layout(self._data).compacting)
+            self._clear()
         return self.done
 
     def _clear(self) -> None:
         folder = Layout(self._data).compacting
         with output_errors(str(folder)):
-            remove(folder)
+            remove_replaced(folder, folder)

@@ -16,7 +16,7 @@ from crawler.nightly.month_plans import Month, MonthPlan
 from crawler.nightly.world import World
 from crawler.store import archive, months
 from crawler.store.digests import drop_digests
-from crawler.store.files import remove
+from crawler.store.files import remove, remove_replaced
 from crawler.store.layout import VIDEOS, CompactingFolder, parquet_file
 from crawler.store.lock import exchange_lock
 
@@ -44,7 +44,7 @@ class MonthMaking:
         done, path = plan.planned(), months.month_file(data, plan.month)
         if not new and not stay:
             archive.remove_month(data, plan.month, self._building.aside)
-            remove(self._building.aside)
+            remove_replaced(self._building.aside, self._building.aside)
         elif new or len(stay) < len(plan.archived):
             self._require_room(done)
             sources = [Source(SnapshotFiles.published(data, VIDEOS, day), [day]) for day in new]
@@ -70,7 +70,7 @@ class MonthMaking:
         path = parquet_file(folder, self._world.run_id(self._world.now(), "-compact"))
         write_month(path, sources, digests)
         archive.put_month(self._data, month, folder)
-        remove(folder)
+        remove_replaced(folder, folder)
 
     def _require_room(self, month: Month) -> None:
         needed = month.bytes_before + self._reserve

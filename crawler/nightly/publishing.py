@@ -8,7 +8,6 @@ import orjson
 
 from crawler import events
 from crawler.engine.stop import stop_reason_of, weightiest
-from crawler.history.outdated import outdated_dates
 from crawler.history.review import plan_of
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
@@ -17,6 +16,7 @@ from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
 from crawler.nightly.holding import STAYS_HELD, disbelieve, hold_back, still_held
 from crawler.nightly.opening import Opened
+from crawler.nightly.rebuilding import outdated_notes
 from crawler.nightly.replace_guard import build, give_up_lost
 from crawler.report.run_report import Counts
 from crawler.rules.plausibility import Plausibility
@@ -55,17 +55,11 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.stop_reason = error
     except HeldBackError as held:
         step.hold(held.counts, held.reviewed)
-    _note_outdated(opened)
+    for note in outdated_notes(opened.night.commands, opened.run_id):
+        opened.notes.add(note)
     step.stop_reason = opened.displacement or step.stop_reason
     counts = step.published_counts or step.counted().counts
     return Published(step.is_published, counts, step.rows, step.stop_reason)
-
-
-def _note_outdated(opened: Opened) -> None:
-    """Note the dates whose changes are out of date by what this run has published."""
-    night = opened.night
-    if days := outdated_dates(night.data, opened.run_id):
-        opened.notes.add(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=night.commands.rebuild()))
 
 
 class _Publishing:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from crawler.history.outdated import add_columns, are_current
+from crawler import events
+from crawler.history.outdated import add_columns, are_current, outdated_dates
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.history.staged import remake_changes
 from crawler.models.errors import InputError
 from crawler.nightly.folders import open_folder
+from crawler.nightly.shell import Commands
 from crawler.nightly.world import World
 from crawler.options import HistorySettings, Settings
 from crawler.store.layout import StagedFolder
@@ -25,6 +27,12 @@ class Rebuilt:
     dates: dict[date, dict[str, int]] = field(default_factory=dict)
     failed: dict[date, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def outdated_notes(commands: Commands, run_id: str) -> list[events.Sentence]:
+    """That changes are out of date by what a run has published, and what makes them anew; maybe nothing."""
+    days = outdated_dates(commands.data, run_id)
+    return [events.CHANGES_OUTDATED(crawl_dates=days, rebuild=commands.rebuild())] if days else []
 
 
 def rebuild(settings: Settings, world: World, crawl_date: date | None = None) -> Rebuilt:

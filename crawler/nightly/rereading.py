@@ -11,13 +11,13 @@ from pathlib import Path
 from crawler import events
 from crawler.history.answers import restore
 from crawler.history.figures import pending_in, stop_reason_in
-from crawler.history.outdated import outdated_dates
 from crawler.history.reader import UnreadableError, published_dates
 from crawler.history.review import plan_of
 from crawler.models.errors import CrawlerError, ImplausibleError, InputError, OutputError
 from crawler.nightly.dates import late_from_in
 from crawler.nightly.folders import check_room, open_folder
 from crawler.nightly.nights import write_nights_of
+from crawler.nightly.rebuilding import outdated_notes
 from crawler.nightly.replace_guard import ReplaceGuard, build
 from crawler.nightly.shell import Commands
 from crawler.nightly.suspicion import why_held
@@ -62,8 +62,7 @@ def make_anew(settings: Settings, crawl_date: date, world: World) -> MadeAnew:
             )
         made = _Rebuild(settings, world, crawl_date, run_id, guard).run()
         _note_rows(settings, crawl_date, made.rows, run_id, world)
-        if days := outdated_dates(data, run_id):
-            made.notes.append(events.CHANGES_OUTDATED(crawl_dates=days, rebuild=Commands(data, []).rebuild()))
+        made.notes.extend(outdated_notes(Commands(data, []), run_id))
         clean_staging(data)
     return made
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crawler.store.digests import as_text, digest_of, drop_digests, published_digests
 from crawler.store.failpoints import reached
-from crawler.store.files import exchange, fsync, fsync_tree, remove, withdraw, write_whole
+from crawler.store.files import exchange, fsync, fsync_tree, remove, remove_replaced, withdraw, write_whole
 from crawler.store.layout import VIDEOS, Layout, digests_file, digests_files, parquet_files
 from crawler.store.lock import exchange_lock
 from crawler.store.months import names_in
@@ -64,24 +64,24 @@ def remove_nights(
     `aside` is a folder on the same file system. Raises `OSError`, or `OutputError` where a run exchanges
     published files for too long.
     """
-    if nights:
-        # Whoever has listed archive/ as it was finds them in videos/ yet.
-        wait(LISTING_SECONDS)
+    if not nights:
+        return []
+    # A reader that has listed archive/ as it was finds them in videos/ yet.
+    wait(LISTING_SECONDS)
     changed = []
-    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.mkdir(parents=True, exist_ok=True)
     for day, digests in nights.items():
         with exchange_lock(data):
             live = Layout(data).snapshot(VIDEOS, day)
             is_same = names_in(data, day) == set(digests) and not _is_republished(data, day, digests)
             if is_same:
-                withdraw(live, aside)
+                withdraw(live, aside / live.name)
                 reached("compact.withdrawn")
                 drop_digests(data, day, digests)
                 reached("compact.forgotten")
-        if is_same:
-            remove(aside)
-        elif live.exists():
+        if not is_same and live.exists():
             changed.append(day)
+    remove_replaced(aside, aside, wait)
     return changed
 
 

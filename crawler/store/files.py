@@ -174,14 +174,22 @@ def replace_volatile(path: Path, content: bytes) -> None:
 
 
 def link_if_there(source: Path, target: Path) -> None:
-    """Give a file a second name, or a copy where the file system has none; nothing where it is not there."""
+    """Give a file a second name, or make a copy where the file system has none.
+
+    What is no file, is not there or cannot be read is left out.
+    """
+    try:
+        real = source.resolve(strict=True)
+        if not real.is_file():
+            return
+        real.open("rb").close()
+    except (OSError, RuntimeError):
+        return
+    with suppress(OSError):
+        os.link(real, target)
+        return
     with suppress(FileNotFoundError):
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            shutil.copy2(source, target)
+        shutil.copy2(real, target)
 
 
 def swap_in(staged: Path, live: Path) -> None:
@@ -228,12 +236,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_replaced(path: Path, wait: Callable[[float], None] = time.sleep) -> None:
-    """Remove a folder that was exchanged for another, once nobody who had opened it is about to list it.
+def remove_replaced(path: Path, replaced: Path, wait: Callable[[float], None] = time.sleep) -> None:
+    """Remove a staged folder, in which `replaced` lies now if something was exchanged for new content.
 
-    To a reader that lists it while its files go, the new snapshot would look empty.
+    That is only once no reader who had opened it is about to list it: it would look empty to them.
     """
-    wait(_LISTING_SECONDS)
+    if replaced.exists():
+        wait(_LISTING_SECONDS)
     remove(path)
 
 

@@ -182,7 +182,7 @@ class StagedFolder:
 
 
 class CompactingFolder:
-    """Where a month is built, laid out as the data folder is; `aside` holds a night that is taken away."""
+    """Where a month is built, laid out as the data folder is; `aside` holds nights that are taken away."""
 
     def __init__(self, data: Path) -> None:
         self.folder = Layout(data).compacting

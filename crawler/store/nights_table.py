@@ -62,7 +62,7 @@ def write_nights(data: Path, run_id: str, rows: Sequence[NightRow]) -> None:
     reached("nights.digests")
     swap_in(folder, live.nights)
     reached("nights.exchanged")
-    (remove_replaced if folder.exists() else remove)(staged.folder)
+    remove_replaced(staged.folder, folder)
 
 
 def _kept_digests(data: Path) -> dict[str, str]:

@@ -121,9 +121,14 @@ def by_source(sellers: Iterable[SellerSummary]) -> dict[date, list[str]]:
 
 
 def rows_by_seller(rows: pa.Table) -> Counter[str]:
-    """How many rows each seller has."""
-    counted: Any = pc.value_counts(rows["seller_id"])
-    return Counter(dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)))
+    """How many rows each seller has, in the order of the rows."""
+    return counted(rows["seller_id"])
+
+
+def counted(values: Any) -> Counter[Any]:
+    """How often each value of a column is there, in its order."""
+    found: Any = pc.value_counts(values)
+    return Counter(dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

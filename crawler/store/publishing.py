@@ -65,10 +65,7 @@ def publish(
         with exchange_lock(plan.data):
             _exchange(journal, plan, staged)
             forget_previous_digests(plan.data, plan.crawl_date, plan.run_id)
-        if staged.snapshot(VIDEOS, plan.crawl_date).exists():
-            remove_replaced(staged.folder, wait)
-        else:
-            remove(staged.folder)
+        remove_replaced(staged.folder, staged.snapshot(VIDEOS, plan.crawl_date), wait)
     journal.note(published_mark=journal.mark(), published_rows=orjson.dumps(asdict(counts)).decode())
     reached("publish.noted")
     return counts

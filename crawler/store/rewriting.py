@@ -51,4 +51,4 @@ class Rewriting:
                     swap_in(new_changes, changes)
                     reached("rewrite.changes")
                 amend_digests(self.data, day, digests, keep_old=False)
-            remove_replaced(staged.folder)
+            remove_replaced(staged.folder, staged.withdrawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ ROW_GROUP = 32_768
 _GROUP_BYTES = 32 * 1024 * 1024
 _FEW_VALUES: Any = ["seller_id", "user_id", "nick_name", "avatar", "region", "snapshot_date", "run_id"]
 """Columns whose values repeat: in the others a dictionary of nearly all values costs time and room."""
-_SORTED_BY = ("seller_id", "position")
+_BY_PLACE = ("seller_id", "position")
 
 
 class RowGroups:
@@ -56,13 +56,21 @@ def grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     yield from groups.rest()
 
 
-def video_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """What writes a file of rows that come by seller and position."""
+def video_writer(
+    path: Path,
+    schema: pa.Schema,
+    sorted_by: Sequence[str] = _BY_PLACE,
+    *,
+    use_dictionary: Any = _FEW_VALUES,
+    write_page_checksum: bool = False,
+) -> pq.ParquetWriter:
+    """What writes a file of rows that come in the order of some columns, else by seller and position."""
     return pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
-        use_dictionary=_FEW_VALUES,
-        sorting_columns=[pq.SortingColumn(schema.get_field_index(name)) for name in _SORTED_BY],
+        use_dictionary=use_dictionary,
+        sorting_columns=[pq.SortingColumn(schema.get_field_index(name)) for name in sorted_by],
         write_page_index=True,
+        write_page_checksum=write_page_checksum,
     )

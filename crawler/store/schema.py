@@ -58,6 +58,8 @@ REGION_FILE_SCHEMA = _schema_of(
     each for each in VIDEOS.columns if each.name not in (REGION, SNAPSHOT_DATE, LATE)
 )
 """The columns of a file in a region folder; `crawl_date` and `region` are in its path."""
+EITHER_FORM_SCHEMA = pa.schema([*REGION_FILE_SCHEMA, VIDEO_SCHEMA.field(REGION)])
+"""What is known of a row from files of both forms."""
 SEGMENT_SCHEMA = pa.schema(
     [*REGION_FILE_SCHEMA, pa.field("folder", pa.string()), pa.field("seq", pa.int64())]
 )
@@ -138,6 +140,14 @@ def region_folder(region: str | None) -> str:
     return f"{REGION_KEY}{quote(region, safe='')}" if region != _NO_VALUE else f"{REGION_KEY}%5F{region[1:]}"
 
 
+def folders_of(regions: Any) -> Any:
+    """The partition folder of each region of a column."""
+    whole = regions.combine_chunks() if isinstance(regions, pa.ChunkedArray) else regions
+    encoded = whole.dictionary_encode()
+    named = pa.array(map(region_folder, encoded.dictionary.to_pylist()), pa.string())
+    return named.take(encoded.indices).fill_null(NO_REGION)
+
+
 def fits_folder(folder: str) -> bool:
     """Whether there can be such a partition folder, and every reader takes it for this region."""
     return len(folder) <= _LONGEST_NAME and "%00" not in folder and unquote(folder) != NO_REGION
@@ -148,3 +158,9 @@ def region_of(folder: str) -> str | None:
     if folder == NO_REGION or not folder.startswith(REGION_KEY):
         return None
     return unquote(folder.removeprefix(REGION_KEY))
+
+
+def regions_of(folders: Any) -> Any:
+    """The region of each partition folder of a column."""
+    encoded = folders.combine_chunks().dictionary_encode()
+    return pa.array(map(region_of, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)

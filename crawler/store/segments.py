@@ -22,7 +22,7 @@ from crawler.store.layout import JournalFiles
 from crawler.store.raw_pages import write_pages
 from crawler.store.records import Record, Segment, StoredPage, blocks
 from crawler.store.repair import repair
-from crawler.store.schema import SEGMENT_SCHEMA, region_folder
+from crawler.store.schema import SEGMENT_SCHEMA, folders_of
 from crawler.store.segment_file import write_segment
 
 SEGMENT_PAGES = 32_768
@@ -159,19 +159,12 @@ def _segment_table(pages: list[StoredPage], rows: pa.Table) -> pa.Table:
     known["crawled_at"] = known["received_at"]
     first = [(page_num - 1) * PAGE_SIZE for page_num in known["page_num"]]
     columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
-    columns["folder"] = _folders(rows)
+    columns["folder"] = folders_of(rows["region"])
     columns["position"] = pc.add(rows["place"], pa.array(first, pa.int64()).take(number))
     columns["carried_from"] = pa.nulls(len(rows), pa.date32())
     for name in known.keys() & {*SEGMENT_SCHEMA.names}:
         columns[name] = pa.array(known[name], SEGMENT_SCHEMA.field(name).type).take(number)
     return pa.table([columns[name] for name in SEGMENT_SCHEMA.names], schema=SEGMENT_SCHEMA)
-
-
-def _folders(rows: pa.Table) -> pa.Array[Any]:
-    """Each row's partition folder."""
-    regions = rows["region"].combine_chunks().dictionary_encode(null_encoding="encode")
-    named = map(region_folder, regions.dictionary.to_pylist())
-    return pa.array(named, pa.string()).take(regions.indices)
 
 
 def _reject_line(page: StoredPage, reject: Reject) -> bytes:

@@ -18,7 +18,7 @@ from crawler.store.schema import (
     REGION_FILE_SCHEMA,
     SNAPSHOT_DATE,
     VIDEO_FILE_SCHEMA,
-    region_of,
+    regions_of,
 )
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -83,15 +83,3 @@ class VideoFile:
         if self._late_from is None:
             return pa.repeat(pa.scalar(False), len(crawled_at))
         return pc.greater(crawled_at, pa.scalar(self._late_from, crawled_at.type))
-
-
-def regions_of(folders: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    """The regions of partition folders."""
-    named: Any = folders.dictionary_encode()
-    return pa.chunked_array(
-        [
-            pa.array(map(region_of, chunk.dictionary.to_pylist()), pa.string()).take(chunk.indices)
-            for chunk in named.chunks
-        ],
-        pa.string(),
-    )

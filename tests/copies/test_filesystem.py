@@ -1,4 +1,4 @@
-"""How each storage is told where and who; and what a message must not have."""
+"""How each storage takes address and credentials; and what a message must not have."""
 
 from __future__ import annotations
 

@@ -266,14 +266,19 @@ def test_damaged_answers_cost_the_rows_of_their_sellers_alone(
     assert kept.seller_rows() == kept.sellers_before
 
 
-def test_where_no_answer_is_intact_nothing_is_replaced(kept: Kept) -> None:
-    kept.lose_journal()
-    path = kept.harm("raw", 0.7)
+def require_refused(kept: Kept, path: Path, reason: str) -> None:
+    """A rebuild fails for a reason, and leaves a file as it is."""
     before = path.read_bytes()
     done = kept.call("rebuild", "--crawl-date", DATE)
     assert done.returncode == 8
-    assert "24 of its 24 pages are damaged" in done.stderr
+    assert reason in done.stderr
     assert path.read_bytes() == before
+
+
+def test_where_no_answer_is_intact_nothing_is_replaced(kept: Kept) -> None:
+    kept.lose_journal()
+    path = kept.harm("raw", 0.7)
+    require_refused(kept, path, "24 of its 24 pages are damaged")
 
 
 def test_damaged_answers_of_a_journal_cost_their_pages_rows_read_anew(kept: Kept) -> None:
@@ -300,11 +305,7 @@ def test_damaged_rows_are_made_anew(kept: Kept) -> None:
 def test_damaged_rows_that_no_answer_has_are_left_as_they_are(kept: Kept) -> None:
     kept.lose_journal()
     path = kept.harm("videos", 0.5)
-    before = path.read_bytes()
-    done = kept.call("rebuild", "--crawl-date", DATE)
-    assert done.returncode == 8
-    assert "rows of 2026-11-23 that cannot be read anew are in files that are damaged" in done.stderr
-    assert path.read_bytes() == before
+    require_refused(kept, path, "rows of 2026-11-23 that cannot be read anew are in files that are damaged")
 
 
 def test_a_seller_whose_later_crawl_failed_stays_as_it_is(kept: Kept) -> None:

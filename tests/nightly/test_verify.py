@@ -1,4 +1,4 @@
-"""`crawler verify`: whatever is damaged, missing or foreign is told; nothing is where all is well."""
+"""`crawler verify`: what is damaged, missing or foreign is found; nothing is where all is well."""
 
 from __future__ import annotations
 
