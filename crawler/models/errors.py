@@ -131,6 +131,10 @@ class RefusedError(PageError):
         self.of_address = of_address
 
 
+class KeySpentError(Exception):
+    """What a key may cost by its own budgets is spent; the other keys go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class LastError:
     """The last attempt that brought no page."""

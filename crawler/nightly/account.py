@@ -12,14 +12,15 @@ from datetime import date, datetime
 from functools import partial
 
 from crawler import events
-from crawler.models.errors import BudgetSpentError, CrawlerError
+from crawler.models.errors import BudgetSpentError, CrawlerError, KeySpentError
+from crawler.models.keys import KeySettings
 from crawler.nightly.night import Night, Notes
 from crawler.options import CreditSettings
 from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, journals_below
 from crawler.store.ledger import Ledger
-from crawler.store.ledger_records import BillingMonth
+from crawler.store.ledger_records import BillingMonth, KeyAccount
 
 _PAUSE_MARGIN = 1.05
 """The pace of an earlier process is waited for by so much longer than its window."""
@@ -59,6 +60,26 @@ class Account:
         if size == 0:
             raise BudgetSpentError("; ".join(self._spent(month)))
         return size
+
+    def reserve_for(self, key: KeySettings, lease: Callable[[int | None], int]) -> int:
+        """Reserve credits for a key.
+
+        Raises as `reserve` does, and `KeySpentError` where only the key's own budgets leave nothing.
+        """
+        self.guard()
+        month, account = self.month, self.account_of(key)
+        size = self.ledger.reserve(self.run_id, self.crawl_date, self.budget, lease, month, account)
+        if size == 0:
+            if reasons := [*self._spent(month)]:
+                raise BudgetSpentError("; ".join(reasons))
+            raise KeySpentError(
+                f"the key {key.name} has spent what it may: raise its daily_budget or monthly_budget"
+            )
+        return size
+
+    def account_of(self, key: KeySettings) -> KeyAccount:
+        """What the ledger is to know of a key, by the clock of now."""
+        return KeyAccount(key.name, key.daily_budget, key.monthly_budget, utc_day(self.now()))
 
     def in_words(self) -> str:
         """What the budgets have been charged so far, in words."""

@@ -16,7 +16,14 @@ from crawler.store.checksums import corrected, row_checksum, with_checksum
 from crawler.store.copying import copy_database
 from crawler.store.failpoints import reached
 from crawler.store.layout import Layout
-from crawler.store.ledger_records import FAR_DAYS, BillingMonth, DateRecord, Outcome, RunRecord
+from crawler.store.ledger_records import (
+    FAR_DAYS,
+    BillingMonth,
+    DateRecord,
+    KeyAccount,
+    Outcome,
+    RunRecord,
+)
 from crawler.store.sqlite import (
     damaged,
     database_errors,
@@ -63,28 +70,50 @@ class Ledger:
         budget: int | None,
         lease: Callable[[int | None], int],
         month: BillingMonth | None = None,
+        key: KeyAccount | None = None,
     ) -> int:
-        """Reserve what `lease` wants of the rest, and return it; without a month, for the run's first day."""
+        """Reserve what `lease` wants of the rest, and return it; without a month, for the run's first day.
+
+        With a key it is reserved for that key too, and no more than its own budgets leave.
+        """
         reached("lease.reserve")
         day = None if month is None else month.lease_day.isoformat()
         with database_errors(self.path):
             with transaction(self._db) as db:
-                size = lease(self._left(crawl_date, budget, month))
+                size = lease(self._left(crawl_date, budget, month, key))
                 if size > 0:
                     _update_run(db, run_id, "reserved = reserved + ?", size)
                     values = {"run_id": run_id, "day": day, "credits": size, "far": f"+{FAR_DAYS} days"}
                     db.execute(sql.ADD_LEASE, values)
+                    if key is not None:
+                        db.execute(sql.ADD_KEY_LEASE, {**values, "key": key.name})
             # Damage in the log costs all that follows it, damage in the main file only the row that it hits.
             self._db.execute("PRAGMA wal_checkpoint")
         reached("lease.reserved")
         return size
 
-    def _left(self, crawl_date: date, budget: int | None, month: BillingMonth | None) -> int | None:
-        """What may still be reserved: the smaller remaining budget, None where there is none."""
+    def _left(
+        self, crawl_date: date, budget: int | None, month: BillingMonth | None, key: KeyAccount | None
+    ) -> int | None:
+        """What may still be reserved: the smallest remaining budget, None where there is none."""
         left = [] if budget is None else [budget - self.spent_for(crawl_date)]
         if month is not None and month.budget is not None:
             left.append(month.budget - self.spent_since(month.began, month.lease_day))
+        if month is not None and key is not None:
+            left += self.left_of_key(key, month)
         return max(0, min(left)) if left else None
+
+    def left_of_key(self, key: KeyAccount, month: BillingMonth) -> list[int]:
+        """What is left of each budget that a key has; below 0 where a budget was lowered.
+
+        A day has no last lease, as a month has none: what is leased shortly before midnight counts for both.
+        """
+        limits = ((key.daily_budget, key.today), (key.monthly_budget, month.began))
+        return [
+            limit - self.spent_since(since, month.lease_day, key.name)
+            for limit, since in limits
+            if limit is not None
+        ]
 
     def return_unused_credits(self, run_id: str, spent: int) -> None:
         """Return what a run reserved and did not spend: of its latest days first, as that was leased last."""
@@ -99,6 +128,21 @@ class Ledger:
                 row = with_checksum((run_id, day, credit - back))
                 db.execute("REPLACE INTO lease VALUES (?, ?, ?, ?)", row)
             _update_run(db, run_id, "reserved = ?", spent)
+
+    def return_unused_of_key(self, run_id: str, key: str, spent: int) -> None:
+        """Return what a run reserved for a key and did not spend; all in all it has reserved so much less."""
+        reached("ledger.settle")
+        query = "SELECT day, credits FROM key_lease WHERE run_id = ? AND key = ? ORDER BY day DESC"
+        with database_errors(self.path), transaction_without_growing(self._db) as db:
+            days = db.execute(query, (run_id, key)).fetchall()
+            unspent = sum(credit for _, credit in days) - spent
+            for day, credit in days:
+                back = min(unspent, credit)
+                unspent -= back
+                row = with_checksum((run_id, day, key, credit - back))
+                db.execute("REPLACE INTO key_lease VALUES (?, ?, ?, ?, ?)", row)
+                db.execute(sql.LOWER_LEASE, {"run_id": run_id, "day": day, "back": back})
+                _update_run(db, run_id, "reserved = reserved - ?", back)
 
     def finish(self, run_id: str, finished_at: str, exit_code: int, outcome: Outcome | None = None) -> None:
         """Note how a run ended, and what it left."""
@@ -131,16 +175,23 @@ class Ledger:
         day = crawl_date.isoformat()
         return sum(run.reserved for run in self.runs() if run.crawl_date == day and not run.is_check)
 
-    def spent_since(self, day: date, today: date | None = None) -> int:
-        """Credits reserved or spent for that day and all later ones.
+    def spent_since(self, day: date, today: date | None = None, key: str | None = None) -> int:
+        """Credits reserved or spent for that day and all later ones; with `key`, by the key of that name.
 
         There is no last day: where the clock was set back, what counts for days that it has not reached
         again may have been spent in the month that it now shows. Days more than `FAR_DAYS` after `today`
         come of a clock that was wrong: they count only where no run for a day before `day` came later.
         """
         far = date.max if today is None else today + timedelta(days=FAR_DAYS)
-        values = {"since": day.isoformat(), "far": far.isoformat()}
-        return int(self._db.execute(sql.SPENT_SINCE, values).fetchone()[0])
+        values = {"since": day.isoformat(), "far": far.isoformat(), "key": key}
+        query = sql.SPENT_SINCE if key is None else sql.KEY_SPENT_SINCE
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    def key_names(self) -> list[str]:
+        """The names of all keys that anything was ever reserved for, in their order."""
+        with database_errors(self.path):
+            found = self._db.execute("SELECT DISTINCT CAST(key AS TEXT) FROM key_lease ORDER BY 1").fetchall()
+        return [name for (name,) in found]
 
     def first_day(self) -> date | None:
         """The earliest day that any credit counts for."""
@@ -203,9 +254,9 @@ def _update_run(db: sqlite3.Connection, run_id: str, change: str, *values: objec
 
 def _correct_rows(path: Path, db: sqlite3.Connection, *, repair: bool) -> None:
     """Correct rows by their checksums. Raises `OutputError` where that cannot be done."""
-    for table, keys in (("run", 1), ("lease", 2)):
+    for table, keys in (("run", 1), ("lease", 2), ("key_lease", 3)):
         with database_errors(path):
-            rows = db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - two names
+            rows = db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - three names
         for row in rows:
             if row_checksum(row[:-1]) == row[-1]:
                 continue

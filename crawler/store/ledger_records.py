@@ -103,3 +103,13 @@ class BillingMonth:
     began: date
     budget: int | None
     lease_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAccount:
+    """The key that a lease is for: its name, what it may cost a day and a billing month, and the UTC day."""
+
+    name: str
+    daily_budget: int | None
+    monthly_budget: int | None
+    today: date

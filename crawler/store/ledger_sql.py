@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crawler.store.sqlite import Format
 
-FORMAT = 4
+FORMAT = 5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
@@ -17,6 +17,11 @@ CREATE TABLE IF NOT EXISTS lease (
     PRIMARY KEY (run_id, day)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lease_of_day ON lease (day);
+CREATE TABLE IF NOT EXISTS key_lease (
+    run_id TEXT NOT NULL, day TEXT NOT NULL, key TEXT NOT NULL, credits INTEGER NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run_id, day, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lease_of_key ON key_lease (key, day);
 CREATE TABLE IF NOT EXISTS outcome (
     run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER,
     facts TEXT
@@ -54,25 +59,47 @@ DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES)
 # Never an earlier day than one that is there: a clock that was set back over a month's border would
 # otherwise charge the month that is over, and leave the new one its whole budget. Days that lie far ahead
 # come of a clock that was wrong, and hold nothing up.
-ADD_LEASE = """
+_LEASED_TODAY = """
 WITH clock (day) AS (SELECT coalesce(:day, substr(started_at, 1, 10)) FROM run WHERE run_id = :run_id),
     latest (day) AS (SELECT max(
         clock.day,
         coalesce((SELECT max(day) FROM lease WHERE day <= date(clock.day, :far)), '')
     ) FROM clock)
+"""
+ADD_LEASE = f"""
+{_LEASED_TODAY}
 INSERT INTO lease
     SELECT :run_id, latest.day, :credits, row_checksum(:run_id, latest.day, :credits) FROM latest WHERE true
 ON CONFLICT (run_id, day) DO UPDATE SET
     credits = credits + excluded.credits,
     checksum = row_checksum(run_id, day, credits + excluded.credits)
-"""
+"""  # noqa: S608 - our own words
+# The part of it that is for a key with a name: after `ADD_LEASE`, and so for the same day.
+ADD_KEY_LEASE = f"""
+{_LEASED_TODAY}
+INSERT INTO key_lease
+    SELECT :run_id, latest.day, :key, :credits, row_checksum(:run_id, latest.day, :key, :credits)
+    FROM latest WHERE true
+ON CONFLICT (run_id, day, key) DO UPDATE SET
+    credits = credits + excluded.credits,
+    checksum = row_checksum(run_id, day, key, credits + excluded.credits)
+"""  # noqa: S608 - as above
 
 # The order of the runs, other than the clock, never goes back: what was leased for a day far ahead belongs
 # to a month that no earlier month's run came after.
-SPENT_SINCE = """
-SELECT coalesce(sum(credits), 0) FROM lease LEFT JOIN run USING (run_id)
-WHERE day >= :since AND (day <= :far OR run.rowid >= coalesce(
+_SINCE = """day >= :since AND (day <= :far OR run.rowid >= coalesce(
     (SELECT max(run.rowid) FROM lease JOIN run USING (run_id) WHERE day < :since), 0))
+"""
+SPENT_SINCE = f"""
+SELECT coalesce(sum(credits), 0) FROM lease LEFT JOIN run USING (run_id) WHERE {_SINCE}
+"""  # noqa: S608 - as above
+KEY_SPENT_SINCE = f"""
+SELECT coalesce(sum(credits), 0) FROM key_lease LEFT JOIN run USING (run_id) WHERE key = :key AND {_SINCE}
+"""  # noqa: S608 - as above
+
+LOWER_LEASE = """
+UPDATE lease SET credits = credits - :back, checksum = row_checksum(run_id, day, credits - :back)
+    WHERE run_id = :run_id AND day = :day
 """
 
 SET_OUTCOME = """
@@ -92,4 +119,6 @@ CORRECT_ROW = {
         (?, ?, ?, ?, ?, ?, ?) WHERE run_id = ?""",
     "lease": """UPDATE lease SET (run_id, day, credits, checksum) = (?, ?, ?, ?)
         WHERE run_id = ? AND day = ?""",
+    "key_lease": """UPDATE key_lease SET (run_id, day, key, credits, checksum) = (?, ?, ?, ?, ?)
+        WHERE run_id = ? AND day = ? AND key = ?""",
 }

@@ -378,11 +378,11 @@ def test_reading_an_old_ledger_leaves_it_as_it_is(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = old_ledger(tmp_path)
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 5")
+    db.execute("PRAGMA user_version = 6")
     db.close()
-    with pytest.raises(InputError, match="format 5, this program knows up to 4"):
+    with pytest.raises(InputError, match="format 6, this program knows up to 5"):
         Ledger(tmp_path)
-    assert version_of(path) == 5
+    assert version_of(path) == 6
 
 
 def test_forecast_of_the_month(ledger: Ledger) -> None:

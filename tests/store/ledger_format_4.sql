@@ -1,0 +1,25 @@
+BEGIN TRANSACTION;
+CREATE TABLE closed (crawl_date TEXT PRIMARY KEY, closed_at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE lease (
+    run_id TEXT NOT NULL, day TEXT NOT NULL, credits INTEGER NOT NULL, checksum INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run_id, day)
+) WITHOUT ROWID;
+INSERT INTO "lease" VALUES('a','2026-11-23',25,1202868684);
+INSERT INTO "lease" VALUES('b','2026-11-24',5,3904791808);
+CREATE TABLE outcome (
+    run_id TEXT PRIMARY KEY, rows INTEGER, sellers INTEGER, complete INTEGER, failed INTEGER, refused INTEGER,
+    facts TEXT
+) WITHOUT ROWID;
+INSERT INTO "outcome" VALUES('a',10,5,3,1,0,'{"strategy":"depth-first"}');
+INSERT INTO "outcome" VALUES('b',NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE run (
+    run_id TEXT PRIMARY KEY, crawl_date TEXT NOT NULL, started_at TEXT NOT NULL,
+    reserved INTEGER NOT NULL DEFAULT 0, finished_at TEXT, exit_code INTEGER,
+    checksum INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO "run" VALUES('a','2026-11-23','2026-11-23T01:00:00.000Z',25,'2026-11-23T02:00:00.000Z',3,1666640297);
+INSERT INTO "run" VALUES('b','2026-11-23','2026-11-24T01:00:00.000Z',5,NULL,NULL,3670814753);
+CREATE INDEX run_of_date ON run (crawl_date);
+CREATE INDEX lease_of_day ON lease (day);
+COMMIT;
+PRAGMA user_version = 4;
