@@ -261,6 +261,12 @@ def rebuild(config: str | None, crawl_date: str, **options: Any) -> int:
     help="What movers and newcomers are ordered by.",
 )
 @_number("--top", click.IntRange(1, 100_000), 10, "How many videos of each list to print.")
+@click.option(
+    "--top-movers",
+    metavar="K",
+    type=click.IntRange(1, 100_000),
+    help="Also the K videos that gained most, each proved or likely to be among them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="The rows of the lists as CSV.")
 @click.option(
@@ -273,6 +279,7 @@ def changes(
     crawl_date: str | None,
     by: str,
     top: int,
+    top_movers: int | None,
     *,
     as_json: bool,
     as_csv: bool,
@@ -287,14 +294,16 @@ def changes(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are two forms of the same: give one of them.")
     loaded = _load(config, options)
-    from crawler.commands.changes import changes_command, rebuild_changes_command  # noqa: PLC0415 - heavy
-
     if rebuild:
         if as_csv:
             raise click.UsageError("--rebuild prints text or --json, no --csv.")
+        from crawler.commands.changes_anew import rebuild_changes_command  # noqa: PLC0415 - heavy
+
         return rebuild_changes_command(loaded, crawl_date, as_json=as_json)
+    from crawler.commands.changes import changes_command  # noqa: PLC0415 - heavy
+
     form = "json" if as_json else "csv" if as_csv else None
-    return changes_command(loaded, crawl_date, by, top, form)
+    return changes_command(loaded, crawl_date, by, top, top_movers, form)
 
 
 @cli.command()

@@ -468,6 +468,12 @@ PAGE_FAILED = LogEvent(
     "cannot write report.html: {reason}",
     "report.json has all of it; make the page by: {remake}",
 )
+TOP_MOVERS_FAILED = LogEvent(
+    "top_movers.failed",
+    WARNING,
+    "cannot find the top movers: {reason}",
+    "the report names none; all else of the night is as it would be",
+)
 NIGHTS_FAILED = LogEvent(
     "nights.failed",
     WARNING,

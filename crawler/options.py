@@ -405,6 +405,14 @@ class RunSettings:
         "what is given anew beats the options it had; the list may be left out",
         **_ONCE,
     )
+    top_movers: int | None = _flag(
+        PRINTED,
+        None,
+        _whole(1, 100_000, metavar="K"),
+        "Name in the report the K videos that gained most since each was last observed, by what --sort says: "
+        "proved or likely",
+        example="100",
+    )
     json: bool = _switch(PRINTED, "Print the run report on standard output", **_ONCE)
     attempts: int = _setting(6, _whole(5, 10), "Requests of one page at most before its seller fails")
     backoff: float = _setting(

@@ -62,7 +62,7 @@ def demo_command(data: Path, sellers: int, qps: float, nights: int) -> int:
     _show(data, today)
     stats = simulator.stats
     sys.stdout.write(f"{stats.requests} requests, {stats.credits} credits by the stand-in's own count\n\n")
-    changes_command(loaded, today.isoformat(), "views", _TOP, None)
+    changes_command(loaded, today.isoformat(), "views", _TOP, None, None)
     _suggest_queries(data)
     return 0
 

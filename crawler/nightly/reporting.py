@@ -9,6 +9,7 @@ from crawler import events
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import ApiDownError, CrawlerError
 from crawler.nightly.crawling import CrawlOutcome
+from crawler.nightly.most_moved import top_movers_of
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
@@ -60,6 +61,7 @@ def draft(
         if rows is None
         else {"carried": rows.carried_sellers, "credits_saved": rows.saved, **asdict(rows.audit)},
         drift=counts.drift,
+        top_movers=top_movers_of(opened, published),
         failures=counts.failures,
     )
 

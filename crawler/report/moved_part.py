@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crawler.report.figure import table
-from crawler.report.markup import Markup, cut, shown, tag
+from crawler.report.markup import Markup, cut, listed, part, shown, tag
 from crawler.report.page_facts import Moved, PageFacts, Row, SellerNames
+from crawler.report.top_movers_words import sentences
 
 KINDS = {
     "published": "new since the night before",
@@ -23,6 +24,7 @@ _GAINS = (
     ("sales", "total_video_sale_cnt"),
     ("GMV", "total_video_sale_gmv_amt"),
 )
+_MOST_TOP_MOVERS = 50
 _LARGEST = 1e15
 """From here on an amount is shown as a power of ten."""
 
@@ -42,6 +44,23 @@ def changed(facts: PageFacts) -> Iterator[Markup]:
             heads = ("video, of seller", *(head for head, _, _ in figures))
             yield tag("h3", title)
             yield table(heads, ([_video(row), *_figures(row, figures)] for row in rows))
+
+
+def top_movers(report: Mapping[str, Any]) -> Iterator[Markup]:
+    """The videos that gained most, where they were asked for, and what stands in their way."""
+    found = part(report, "top_movers")
+    rows = [row for row in listed(found, "rows") if isinstance(row, Mapping)]
+    yield from (tag("p", sentence) for sentence in sentences(found))
+    if rows:
+        heads = ("video, of seller", "certainty", f"{shown(found.get('by'))} gain", "now", "last seen")
+        yield table(heads, map(_top_mover, rows[:_MOST_TOP_MOVERS]))
+    if len(rows) > _MOST_TOP_MOVERS:
+        yield tag("p", f"{len(rows) - _MOST_TOP_MOVERS:,} more: see report.json.", class_="soft")
+
+
+def _top_mover(row: Row) -> list[str]:
+    gain, value = row.get("gain"), row.get("value")
+    return [_video(row), shown(row.get("certainty")), _signed(gain), _money(value), shown(row.get("since"))]
 
 
 def fallen(facts: PageFacts) -> Iterator[Markup]:

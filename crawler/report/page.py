@@ -12,7 +12,7 @@ from crawler.report.attention import attention
 from crawler.report.course import course
 from crawler.report.details import details
 from crawler.report.markup import Markup, cut, document, part, shown, tag
-from crawler.report.moved_part import changed, cut_off, fallen
+from crawler.report.moved_part import changed, cut_off, fallen, top_movers
 from crawler.report.page_facts import NO_FACTS, PageFacts
 from crawler.report.trends import trends
 
@@ -26,6 +26,7 @@ def as_page(report: Mapping[str, Any], facts: PageFacts = NO_FACTS) -> str:
     sections = (
         ("Tonight and the nights before", trends(facts.nights, facts.missed)),
         ("What changed", changed(facts)),
+        ("Top movers", top_movers(report)),
         ("Sellers with less than before", fallen(facts)),
         ("Sellers that were cut off", cut_off(facts)),
         ("Over the night", course(report, facts.series)),

@@ -11,6 +11,7 @@ from crawler import events
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
 from crawler.models.errors import LastError
 from crawler.models.seller import SellerStatus
+from crawler.report.top_movers_words import proved_of
 
 MAX_FAILURES = 1000
 """Failures that the report lists at most."""
@@ -107,6 +108,7 @@ class RunReport:
     after_rejects: dict[str, int] = field(default_factory=dict)
     carry_forward: dict[str, int] = field(default_factory=dict)
     drift: dict[str, int] = field(default_factory=dict)
+    top_movers: dict[str, Any] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     copies: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -130,6 +132,7 @@ class RunReport:
         words = f"{self.plausibility['verdict']}: {reasons[0]} " if reasons else ""
         words += f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
         words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"
+        words += f"; {proved_of(self.top_movers)} top movers proved" if self.top_movers else ""
         return words + (f"; {self.message}" if self.message else "")
 
     def as_event(self) -> events.Sentence:

@@ -26,7 +26,10 @@ FIRST_DATE = date(2024, 10, 4)
 
 @dataclass(frozen=True)
 class Video:
-    """A row of `videos/`; all its counters are `views`, and times are epoch milliseconds."""
+    """A row of `videos/`; all its counters are `views`, and times are epoch milliseconds.
+
+    `position` is its place in its seller's list, as the reading of `run_id` has it.
+    """
 
     video_id: str
     views: int | None
@@ -34,10 +37,13 @@ class Video:
     created: int | None = 0
     region: str | None = "MY"
     carried_from: date | None = None
+    position: int | None = None
+    run_id: str = ""
 
     def row(self, seller_id: str) -> dict[str, Any]:
         row = {"seller_id": seller_id, "video_id": self.video_id, "create_time": self.created}
         counters = dict.fromkeys(COUNT_COLUMNS, self.views)
+        row |= {"position": self.position, "run_id": self.run_id}
         return row | counters | {"crawled_at": self.at, "carried_from": self.carried_from}
 
 
@@ -52,6 +58,7 @@ class Seller:
     drift: int | None = 0
     carried: int | None = 0
     kept_status: str | None = None
+    run_id: str = ""
 
     def row(self) -> dict[str, Any]:
         times = [video.at for video in self.videos if video.carried_from is None]
@@ -67,6 +74,7 @@ class Seller:
             "carried": self.carried,
             "drift": self.drift,
             "kept_status": self.kept_status,
+            "run_id": self.run_id,
         }
 
 
@@ -89,7 +97,7 @@ def publish(
     of_sellers = SELLER_SCHEMA.with_metadata({SORTING: sorting})
     _write(layout.snapshot(SELLERS, day) / f"{run_id}.parquet", of_sellers, rows, groups)
     by_folder: dict[str, list[dict[str, Any]]] = {str(region_folder(None)): []}
-    for seller in read:
+    for seller in sorted(sellers, key=lambda seller: seller.seller_id):
         for video in seller.videos:
             by_folder.setdefault(str(region_folder(video.region)), []).append(video.row(seller.seller_id))
     for folder, videos in by_folder.items():

@@ -254,6 +254,7 @@ def figures_of(*keys: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 TEXT = st.none() | st.text(max_size=40)
+TOP_MOVERS = figures_of("seller_id", "video_id", "gain", "value", "since", "certainty")
 REPORTS = st.fixed_dictionaries(
     {},
     optional={
@@ -273,6 +274,15 @@ REPORTS = st.fixed_dictionaries(
         "after_rejects": figures_of("pages", "rows_found"),
         "carry_forward": figures_of("carried", "credits_saved", "audited", "wrong"),
         "drift": figures_of("gaps", "overlap", "sellers"),
+        "top_movers": st.fixed_dictionaries(
+            {},
+            optional={
+                **dict.fromkeys(("by", "top"), FIGURES),
+                "rows": st.none() | st.lists(TOP_MOVERS, max_size=3),
+                "unread": st.none() | figures_of("rivals", "largest_gain", "unbounded_videos"),
+                "doubts": st.none() | st.lists(TEXT, max_size=2),
+            },
+        ),
         "failures": st.none() | st.lists(figures_of("seller", "page", "reason"), max_size=3),
         "notes": st.none() | st.lists(TEXT, max_size=3),
     },
