@@ -28,8 +28,10 @@ from crawler.models.seller import SellerStatus
 from crawler.rules.movers import ReadRow, bound_of_unread
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
-_PART_ROWS, _PART_SELLERS = 32_768, 512
-"""How much of the snapshot is held at a time: its rows, or sellers that may have others in earlier ones."""
+_PART_ROWS = 32_768
+"""How many rows of the snapshot are held at a time, and of earlier ones about as many."""
+_ROWS_OF_OPEN = 512
+"""How many rows of earlier snapshots a seller may have that was not read to its end: nobody has counted."""
 _SELLERS = pa.schema([*READING_SCHEMA, *map(SELLER_SCHEMA.field, ("videos", "run_id"))])
 _KEY = ("seller_id", "video_id")
 _ZERO: Any = pa.scalar(0, pa.int64())
@@ -180,13 +182,15 @@ class UnreadVideos:
 
 
 def _parts(sellers: pa.Table) -> Iterator[pa.Table]:
-    """Some sellers at a time."""
-    start = videos = 0
-    for at, number in enumerate(sellers["videos"].to_pylist()):
-        if at > start and (videos + (number or 0) > _PART_ROWS or at - start >= _PART_SELLERS):
+    """Some sellers at a time, so that what is read of them fits in a part."""
+    is_open = pc.not_equal(sellers["status"], pa.scalar(SellerStatus.COMPLETE.value)).to_pylist()
+    start = rows = 0
+    for at, (videos, more) in enumerate(zip(sellers["videos"].to_pylist(), is_open, strict=True)):
+        own = max(1, videos or 0) + _ROWS_OF_OPEN * bool(more)
+        if at > start and rows + own > _PART_ROWS:
             yield sellers.slice(start, at - start)
-            start, videos = at, 0
-        videos += number or 0
+            start, rows = at, 0
+        rows += own
     if len(sellers):
         yield sellers.slice(start)
 
