@@ -530,12 +530,17 @@ class _SimulateCommand(click.Command):
 @click.option("--retry-after", help="What Retry-After says with each 429.")
 @click.option("--gzip", is_flag=True, help="Answer in gzip where the client takes it.")
 @click.option("--key", default="sk_live_simulator", help="The stand-in's own key.")
+@click.option(
+    "--keys",
+    help="Several in its place, as KEY:QPS:QUOTA,KEY,...; --qps and --quota are over all.",
+)
 def simulate(
     port: int,
     seed: int,
     faults: str,
     day: str | None,
     outage: str | None,
+    keys: str | None,
     *,
     list_faults: bool,
     **options: Any,
@@ -549,13 +554,14 @@ def simulate(
     from crawler.simulator.catalogue import CatalogueOptions  # noqa: PLC0415
     from crawler.simulator.faults import kinds_help, parse_faults  # noqa: PLC0415
     from crawler.simulator.outages import read_outage  # noqa: PLC0415
-    from crawler.simulator.server import SimulatorOptions, read_day  # noqa: PLC0415
+    from crawler.simulator.server import SimulatorOptions, read_day, read_keys  # noqa: PLC0415
 
     if list_faults:
         click.echo(kinds_help())
         return 0
     options["day"] = None if day is None else read_day(day)
     options["outage"] = None if outage is None else read_outage(outage)
+    options["keys"] = () if keys is None else read_keys(keys)
     simulated = SimulatorOptions(CatalogueOptions(seed), faults=parse_faults(faults), **options)
     return simulate_command(simulated, port)
 

@@ -221,6 +221,29 @@ RATE_LOWERED = LogEvent(
     "while",
     also=("seller", "page", "status"),
 )
+KEY_SLOWED = LogEvent(
+    "key.slowed",
+    INFO,
+    "the API answered 429 to the key {key}: no request is sent with it for {wait_s:.1f} s, then at most "
+    "{qps:.3g} requests/s for a while",
+    "the other keys go on",
+    also=("seller", "page", "status"),
+)
+KEY_RETIRED = LogEvent(
+    "key.retired",
+    WARNING,
+    "the key {key} {why_words}: {reason}",
+    "this run does not use it any more; keys that are left: {left_words}",
+    also=("why", "left"),
+)
+# No warning: a key that is meant to be used up by its budget is so every night.
+KEY_SPENT = LogEvent(
+    "key.spent",
+    INFO,
+    "{reason}",
+    "this run does not use it any more; keys that are left: {left_words}",
+    also=("key", "left"),
+)
 SELLER_FAILED = LogEvent(
     "seller.failed",
     WARNING,

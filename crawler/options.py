@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder
+from crawler.models.keys import KeySettings
 from crawler.models.seller import StopRule, Strategy
 
 PREFIX = "CRAWLER_"
@@ -112,6 +113,7 @@ class Text:
         "folder",
         "hook",
         "tables",
+        "key_tables",
         "keys",
         "template",
         "word",
@@ -245,6 +247,15 @@ class ApiSettings:
         "File that holds the API key alone, on one line",
         example='"/etc/crawler/key"',
         **_LOCAL,
+    )
+    keys: tuple[KeySettings, ...] | None = _setting(
+        None,
+        Text("key_tables", "a list of tables, each with a name, a variable or a file, and limits,"),
+        "Several keys in the place of one: tables [[api.keys]] of name, variable or file, qps, daily_budget, "
+        "monthly_budget",
+        example='[{ name = "first", variable = "KEYAPI_KEY_1", qps = 20 }]',
+        more="see [how to use several keys](how-to.md#use-several-keys)",
+        **_SECRET,
     )
     allow_http: bool = _switch("", "Let the key travel over plain http to other hosts too")
     timeout: float = _flag(
@@ -674,6 +685,12 @@ class Settings:
     log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
     metrics: MetricsSettings = MetricsSettings()
+
+    @property
+    def qps(self) -> float:
+        """Requests a second at most: as `run.qps` allows and, where there are several keys, as they do."""
+        keys = self.api.keys
+        return min(self.run.qps, round(sum(key.qps for key in keys), 6)) if keys else self.run.qps
 
 
 SECTIONS: dict[str, type[Any]] = {section.name: type(section.default) for section in fields(Settings)}

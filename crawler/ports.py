@@ -8,15 +8,20 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from crawler import events
+from crawler.models.keys import KeySettings
 from crawler.models.latency import Latencies
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus
 
 
 class Departure(Protocol):
-    """The moment a request leaves: the API client calls it with a connection at hand."""
+    """The moment a request leaves: the API client calls it with a connection at hand.
+
+    `key` is the number of the key that the request carries; it is right once `leave` has returned true.
+    """
 
     label: str
+    key: int
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         """Wait for a place in the pace; then the request counts as sent, and must leave at once.
@@ -68,6 +73,20 @@ class Ledger(Protocol):
 
         Where nothing is left it is 0, or a `BudgetSpentError` that says which budget is spent.
         """
+
+
+class KeyLedger(Protocol):
+    """Counts the credits of several keys on disk before they are spent."""
+
+    async def reserve_for(self, key: KeySettings, in_use: int) -> int:
+        """Reserve a lease for a key and return its size; `in_use` credits are in use or wanted now.
+
+        Raises `BudgetSpentError` where the budget of date or month has nothing left, `KeySpentError` where
+        only those of the key have.
+        """
+
+    async def give_back(self, key: KeySettings, spent: int) -> None:
+        """Return all that this run has reserved for a key beyond what it has spent."""
 
 
 @dataclass(slots=True)

@@ -50,6 +50,7 @@ from crawler.models.errors import (
     ThrottledError,
     UnavailableError,
 )
+from crawler.models.keys import ApiKey
 from crawler.models.page import Page
 from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
@@ -402,7 +403,9 @@ class Runner:
         listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, 0)
         failpoints.on_reach = self._reach
         try:
-            asked = Asked(self.settings, "k", listed, "sellers.csv", DATE, self.signals, self._world())
+            asked = Asked(
+                self.settings, (ApiKey("k"),), listed, "sellers.csv", DATE, self.signals, self._world()
+            )
             self.report = run_night(asked)
         except Crash:
             self.crashed = True

@@ -37,6 +37,7 @@ from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecuto
 
 from crawler.api.answers import read_answer
 from crawler.models.api import PAGE_SIZE
+from crawler.models.keys import ApiKey
 from crawler.models.page import Page
 from crawler.nightly import showing
 from crawler.nightly.night import Night as Asked
@@ -153,7 +154,7 @@ class Project:
         try:
             asked = Asked(
                 self.settings(budget, fresh=fresh),
-                "k",
+                (ApiKey("k"),),
                 listed,
                 "sellers.csv",
                 self.day,

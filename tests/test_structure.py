@@ -25,6 +25,7 @@ BEYOND_THE_LIMIT = {
     "commands/status.py": "prints what the ledger, the lock and the budget know",
     "engine/gates.py Gates": STATES,
     "engine/pace.py Pace": STATES,
+    "engine/key_credits.py KeyCredits": STATES,
     "engine/next_work.py Parked": STATES,
     "engine/pool.py": WIRING,
     "engine/pool.py Crawl": STATES,

@@ -198,6 +198,7 @@ def _failure(status: int, message: messages.Message, retry_after: str | None, wh
         error = QuotaUsedUpError(
             f"the provider's quota is used up: {failure}; top it up, then run the same command again"
         )
+        error.detail = failure
     elif status == 429 or (not speaks_http and message.says_too_fast):
         error = ThrottledError(failure, read_retry_after(retry_after))
     elif status in (401, 403) or (not speaks_http and message.says_key_refused):
@@ -205,6 +206,7 @@ def _failure(status: int, message: messages.Message, retry_after: str | None, wh
             f"the API refused the key: {failure}; check it (KEYAPI_API_KEY, or the file of "
             "api.key_file), then run the same command again"
         )
+        error.detail = failure
     elif status in _OF_SELLER or status in _OF_ADDRESS:
         error = RefusedError(failure, str(status), of_address=status in _OF_ADDRESS)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
@@ -38,15 +38,15 @@ _KEEP_ALIVE = 15.0
 class ApiClient:
     """An async context manager that keeps its connections; `fetch` asks for one page.
 
-    `timeout` limits a request from its departure to its last byte, `connect_timeout` the way to a
-    connection; both are in seconds. `wall_clock` gives epoch milliseconds.
+    A request carries the one of the `keys` whose number its departure says. `timeout` limits a request from
+    its departure to its last byte, `connect_timeout` the way to a connection; both are in seconds.
+    `wall_clock` gives epoch milliseconds.
     """
 
     def __init__(
         self,
         url: str,
-        key: str,
-        *,
+        *keys: str,
         sort: SortField,
         order: SortOrder,
         timeout: float,
@@ -54,8 +54,9 @@ class ApiClient:
         connections: int,
         wall_clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._requests = _Requests(url.rstrip("/") + PATH, key, sort, order)
-        self._without_key = _Redaction(key)
+        self._requests = _Requests(url.rstrip("/") + PATH, keys, sort, order)
+        # One key may be the beginning of another.
+        self._redactions = tuple(map(_Redaction, sorted(keys, key=len, reverse=True)))
         self._sort = sort
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -81,7 +82,7 @@ class ApiClient:
         """Send one request and read its answer; see `Api` in `ports.py` for what it raises."""
         try:
             connection = await self._depart(departure)
-            answer = await self._exchange(connection, seller_id, page_num)
+            answer = await self._exchange(connection, seller_id, page_num, departure.key)
         except TimeoutError:
             kind, what = TIMEOUT, f"no whole answer within {self._timeout:g} s"
         except NO_ANSWER as error:
@@ -113,11 +114,11 @@ class ApiClient:
             connection.close()
         raise UnavailableError("the server closes its connections before a request", "connection closed")
 
-    async def _exchange(self, connection: Connection, seller_id: str, page_num: int) -> Answer:
+    async def _exchange(self, connection: Connection, seller_id: str, page_num: int, key: int) -> Answer:
         """Write the request and read its answer, in time."""
         task = self._deadlines.begin()
         try:
-            answer = await connection.ask(self._requests.text(seller_id, page_num), MAX_BODY)
+            answer = await connection.ask(self._requests.text(seller_id, page_num, key), MAX_BODY)
         except BaseException:
             late = self._deadlines.end(task)
             connection.close(abort=late)
@@ -133,7 +134,9 @@ class ApiClient:
         return answer
 
     def _read(self, departure: Departure, answer: Answer, seller_id: str, page_num: int) -> Page:
-        retry_after, body = answer.headers.get("Retry-After"), self._without_key(answer.body)
+        retry_after, body = answer.headers.get("Retry-After"), answer.body
+        for without_key in self._redactions:
+            body = without_key(body)
         now = self._wall_clock()
         try:
             page = read_answer(answer.status, retry_after, body, seller_id, page_num, now, self._sort)
@@ -145,11 +148,11 @@ class ApiClient:
 
 
 class _Requests:
-    """Where requests go, and their text: only seller and page number differ."""
+    """Where requests go, and their text: only seller, page number and key differ."""
 
-    def __init__(self, url: str, key: str, sort: SortField, order: SortOrder) -> None:
+    def __init__(self, url: str, keys: Sequence[str], sort: SortField, order: SortOrder) -> None:
         self._url = url
-        self._key = key
+        self._keys = keys
         self._between = (
             f"&seller_video_sort_field={_SORT_FIELDS[sort]}&sort_type={_SORT_TYPES[order]}"
             f"&page_size={PAGE_SIZE}&page_num="
@@ -161,17 +164,28 @@ class _Requests:
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
-            "Authorization": f"Bearer {self._key}",
+            "Authorization": _authorization(self._keys[0]),
         }
         # Looked up once: aiohttp's own `trust_env` reads `.netrc` in a thread before each request.
         return Target(self._url, headers, proxy_for(self._url))
 
-    def text(self, seller_id: str, page_num: int) -> bytes:
-        """One request, for a connection that is open."""
+    @cached_property
+    def _around_query(self) -> tuple[tuple[str, str], ...]:
+        """A request's text before and after its query, by key."""
         before, after = self.target.around_query
+        first, *others = (f"\r\nAuthorization: {_authorization(key)}\r\n" for key in self._keys)
+        return ((before, after), *((before, after.replace(first, other)) for other in others))
+
+    def text(self, seller_id: str, page_num: int, key: int) -> bytes:
+        """One request, for a connection that is open."""
+        before, after = self._around_query[key]
         plain = seller_id.isascii() and seller_id.isalnum()
         asked = seller_id if plain else quote(seller_id, safe="")
         return f"{before}seller_id={asked}{self._between}{page_num}{after}".encode()
+
+
+def _authorization(key: str) -> str:
+    return f"Bearer {key}"
 
 
 class _IdleConnections:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from crawler.api.proxies import proxy_for
-from crawler.models.errors import CrawlerError, DataLockedError, InputError
+from crawler.models.errors import CrawlerError, DataLockedError, InputError, QuotaUsedUpError
+from crawler.models.keys import ApiKey
 from crawler.nightly.dates import require_reached
 from crawler.nightly.folders import require_form
 from crawler.nightly.shell import quoted
 from crawler.notify.messages import read_template
 from crawler.options import OPTIONS, Settings, value_of
 from crawler.sellers.reading import read_sellers
-from crawler.settings.key import key_origin, mask, read_key
+from crawler.settings.key import key_origin, mask, named_origin, read_keys
 from crawler.settings.load import Loaded
 from crawler.settings.values import displayed
 from crawler.store.files import free_bytes
@@ -66,7 +67,7 @@ def check_command(
     _list_settings(loaded, found)
     if (crawl_date := settings.run.crawl_date) is not None:
         found.tried(lambda: require_reached(crawl_date, datetime.now(UTC)))
-    key = _look_at_key(settings, found)
+    keys = _look_at_keys(settings, found)
     _look_at_proxy(settings.api.url, found)
     _look_at_template(settings.notify.template, found)
     _look_at_command(settings.notify.command, found)
@@ -80,8 +81,7 @@ def check_command(
     offline_problems = len(found.problems) - is_locked
     if online:
         _reach_places(settings, found)
-        is_usable = key is not None and not faults
-        _ask(settings, key if is_usable else None, found, is_locked=is_locked)
+        _ask(settings, () if faults else keys, found, is_locked=is_locked)
     (_print_json if as_json else _print_text)(found)
     if online and found.problems and not offline_problems:
         return found.exit_code
@@ -94,20 +94,30 @@ def check_command(
 
 def _list_settings(loaded: Loaded, found: _Findings) -> None:
     for name in OPTIONS:
-        shown = displayed(name, value_of(loaded.settings, name))
-        found.lines.append((name, shown, loaded.origins[name]))
+        value = value_of(loaded.settings, name)
+        if name != "api.keys" or value is not None:
+            found.lines.append((name, displayed(name, value), loaded.origins[name]))
 
 
-def _look_at_key(settings: Settings, found: _Findings) -> str | None:
-    key = found.tried(lambda: read_key(settings, os.environ))
-    origin = key_origin(settings, os.environ)
-    found.lines.append(("API key", "missing" if key is None else mask(key), origin))
-    path = settings.api.key_file
-    if key is not None and path is not None and origin.startswith("file") and path.stat().st_mode & 0o077:
-        found.warnings.append(
-            f"{path} may be read by others than its owner: {quoted(['chmod', '600', str(path)])}"
-        )
-    return key
+def _look_at_keys(settings: Settings, found: _Findings) -> tuple[ApiKey, ...]:
+    """Every key; none where one is missing."""
+    keys = found.tried(lambda: read_keys(settings, os.environ)) or ()
+    values = [mask(key.value) for key in keys]
+    named = settings.api.keys
+    if named is None:
+        names, origins, paths = ["API key"], [key_origin(settings, os.environ)], [settings.api.key_file]
+    else:
+        names, paths = [f"API key {key.name}" for key in named], [key.file for key in named]
+        origins = [named_origin(key) for key in named]
+    for name, value, origin, path in zip(
+        names, values or ["missing"] * len(names), origins, paths, strict=True
+    ):
+        found.lines.append((name, value, origin))
+        if keys and path is not None and origin.startswith("file") and path.stat().st_mode & 0o077:
+            found.warnings.append(
+                f"{path} may be read by others than its owner: {quoted(['chmod', '600', str(path)])}"
+            )
+    return keys
 
 
 def _look_at_proxy(url: str, found: _Findings) -> None:
@@ -207,8 +217,9 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
         found.lines.append(("seller list", counts, listed.name))
 
 
-def _ask(settings: Settings, key: str | None, found: _Findings, *, is_locked: bool) -> None:
-    if key is None:
+def _ask(settings: Settings, keys: Sequence[ApiKey], found: _Findings, *, is_locked: bool) -> None:
+    """Send one request with each key. Where they fail for several reasons, they count as used up."""
+    if not keys:
         found.lines.append(("online", "not asked", "the settings and the key must be right first"))
         return
     if is_locked:
@@ -217,8 +228,14 @@ def _ask(settings: Settings, key: str | None, found: _Findings, *, is_locked: bo
         return
     from crawler.nightly.online import ask_once  # noqa: PLC0415 - heavy
 
-    answer = found.tried(lambda: ask_once(settings, key))
-    found.lines.append(("online", "failed" if answer is None else answer, settings.api.url))
+    codes = set()
+    for key in keys:
+        name = "online" if key.limits is None else f"online {key.limits.name}"
+        answer = found.tried(partial(ask_once, settings, key))
+        found.lines.append((name, "failed" if answer is None else answer, settings.api.url))
+        codes |= {found.exit_code} if answer is None else set()
+    if len(codes) > 1:
+        found.exit_code = QuotaUsedUpError.exit_code
 
 
 def _reach_places(settings: Settings, found: _Findings) -> None:

@@ -38,7 +38,7 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     else:
         if plan.crawl_date != crawl_date:
             sys.stdout.write(f"{crawl_date} has nothing left to do, so this is the next night:\n")
-        _print(plan, settings.run.qps)
+        _print(plan, settings.qps)
     return 0
 
 

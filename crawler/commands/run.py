@@ -23,7 +23,7 @@ from crawler.nightly.world import REAL_WORLD, World
 from crawler.options import Settings
 from crawler.report.log_lines import hide, set_up_logging
 from crawler.sellers.reading import read_sellers
-from crawler.settings.key import read_key
+from crawler.settings.key import read_keys
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, options_of
 
@@ -43,9 +43,10 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling, world: Wo
     telling.begun()
     loaded, source, crawl_date = source_and_date(loaded, sellers, world.now())
     settings = loaded.settings
-    key = read_key(settings, os.environ)
-    telling.knows(crawl_date, key)
-    hide(key)
+    keys = read_keys(settings, os.environ)
+    telling.knows(crawl_date, [key.value for key in keys])
+    for key in keys:
+        hide(key.value)
     proxy_for(settings.api.url)
     world = replace(world, connections=_connections(settings))
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
@@ -55,10 +56,9 @@ def run_command(loaded: Loaded, sellers: str | None, telling: Telling, world: Wo
         kept = source if Path(source).is_file() else "-"
         flags, options = flags_of(loaded), options_of(loaded)
         earlier = date_to_catch_up(loaded, crawl_date, world.now())
-        before = None if earlier is None else catch_up(earlier, loaded, key, signals, world)
-        night = Night(
-            settings, key, listed, kept, crawl_date, signals, world, flags, options, telling, before
-        )
+        night = Night(settings, keys, listed, kept, crawl_date, signals, world, flags, options, telling)
+        if earlier is not None:
+            night = replace(night, before=catch_up(earlier, loaded, night))
         report = run_night(night)
         if settings.run.json:
             sys.stdout.buffer.write(report.as_json())

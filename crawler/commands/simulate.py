@@ -30,7 +30,8 @@ async def _serve(options: SimulatorOptions, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with Simulator(options, port) as simulator:
-        sys.stdout.write(f"{simulator.url} (key {options.key})\n")
+        keys = [key.value for key in options.keys] or [options.key]
+        sys.stdout.write(f"{simulator.url} (key {', '.join(keys)})\n")
         sys.stdout.flush()
         await stopped.wait()
     sys.stdout.write(f"{simulator.stats.requests} requests, {simulator.stats.credits} credits\n")

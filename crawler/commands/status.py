@@ -71,6 +71,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         rule = DateRule.of(settings.run, now)
         listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
         commands = Commands(data, flags_of(loaded, ["run.data"]), key_variables(settings.api.key_file))
+        keys = _keys(ledger, settings, now)
         dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
     nights = past_nights(runs, holder, now)
     today = now.astimezone(ZoneInfo(settings.run.timezone)).date()
@@ -91,6 +92,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
             "progress": progress,
             "month": month,
             "copies": copies,
+            **({"keys": keys} if keys else {}),
         }
         sys.stdout.write(_as_json(figures))
         return 0
@@ -99,6 +101,8 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         sys.stdout.write(f"{len(nights) - limit} earlier nights are not shown (--limit {len(nights)} does)\n")
     _print_gaps(missed, settings.run.every)
     sys.stdout.write(f"credits in all: {sum(run.reserved for run in runs)}\n{_in_words(month)}\n")
+    for key in keys:
+        sys.stdout.write(f"key {key}\n")
     if holder is not None:
         so_far = "" if progress is None else f", {progress_in_words(progress)}"
         sys.stdout.write(f"running: {holder}{so_far}\n")
@@ -194,6 +198,37 @@ def month_of(ledger: Ledger, limits: CreditSettings, now: datetime) -> Forecast:
     a_day = ledger.spent_since(since, today) / ((today - since).days + 1)
     spent = ledger.spent_since(began, today)
     return forecast(today, limits.month_begins, limits.monthly_budget, spent, a_day)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyLine:
+    """What one of several keys has cost, with `--json`'s keys; its budgets are those of the settings now."""
+
+    name: str
+    spent_for_day: int
+    daily_budget: int | None
+    spent_for_month: int
+    monthly_budget: int | None
+
+    def __str__(self) -> str:
+        day = "" if self.daily_budget is None else f" of {self.daily_budget}"
+        month = "" if self.monthly_budget is None else f" of {self.monthly_budget}"
+        spent = f"{self.spent_for_day}{day} credits spent today, {self.spent_for_month}{month} in the month"
+        return f"{self.name}: {spent}"
+
+
+def _keys(ledger: Ledger, settings: Settings, now: datetime) -> list[_KeyLine]:
+    """Those of the settings, and those that the month has cost anything by; none where there is one key."""
+    today = utc_day(now)
+    began = month_begin(today, settings.credits.month_begins)
+    named = {key.name: key for key in settings.api.keys or ()}
+    earlier = [name for name in ledger.key_names() if ledger.spent_since(began, today, name)]
+    lines = []
+    for name in dict.fromkeys((*named, *earlier)):
+        spent, limits = [ledger.spent_since(since, today, name) for since in (today, began)], named.get(name)
+        daily, monthly = (None, None) if limits is None else (limits.daily_budget, limits.monthly_budget)
+        lines.append(_KeyLine(name, spent[0], daily, spent[1], monthly))
+    return lines
 
 
 def _print_nights(nights: Sequence[PastNight], missed: Sequence[Gap]) -> None:

@@ -6,7 +6,7 @@ Open it to add a way of telling. Whatever goes wrong here costs a warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from crawler import events
 from crawler.options import NotifySettings, Settings
 from crawler.ports import CrawlFigures
-from crawler.settings.key import KEY_VARIABLE
+from crawler.settings.key import key_variables
 
 if TYPE_CHECKING:
     from crawler.metrics.meter import Meter
@@ -29,7 +29,7 @@ class Telling:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._crawl_date = settings.run.crawl_date
-        self._secrets = [os.environ.get(KEY_VARIABLE, "").strip()]
+        self._secrets = [os.environ.get(name, "").strip() for name in sorted(key_variables(settings))]
         self._notifier, fault = _notifier(settings.notify)
         self._warn_if(_untold(fault))
         self._meter = _meter(settings)
@@ -40,10 +40,10 @@ class Telling:
         if self._notifier is not None:
             self._notifier.start()
 
-    def knows(self, crawl_date: date, key: str) -> None:
+    def knows(self, crawl_date: date, keys: Iterable[str]) -> None:
         """Note what the run is about, and what must not be told."""
         self._crawl_date = crawl_date
-        self._secrets.append(key)
+        self._secrets += keys
 
     def crawling(self, figures: CrawlFigures) -> None:
         """See `ports.Observer`."""
@@ -162,4 +162,4 @@ def _meter(settings: Settings) -> Meter | None:
         return None
     from crawler.metrics.meter import Meter  # noqa: PLC0415 - most runs write none
 
-    return Meter(settings.metrics.textfile, settings.notify.ok, settings.run.qps)
+    return Meter(settings.metrics.textfile, settings.notify.ok, settings.qps)

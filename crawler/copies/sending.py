@@ -23,7 +23,7 @@ from crawler.copies.places import Place
 from crawler.copies.remembered import Remembered
 from crawler.models.errors import CopyError
 from crawler.options import OutputSettings
-from crawler.settings.key import KEY_VARIABLE
+from crawler.settings.key import may_hold_key
 from crawler.store.failpoints import reached
 
 _TICK_S = 0.1
@@ -179,7 +179,7 @@ def probe(place: Place, data: Path, run_id: str, timeout_s: float) -> str:
 def _process(job: Job) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does a job; killed where it still runs at the end of the block."""
     root = str(Path(__file__).parents[2])
-    environ = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+    environ = {name: value for name, value in os.environ.items() if not may_hold_key(name, value)}
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environ.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-P", "-m", __package__],

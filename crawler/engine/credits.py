@@ -46,7 +46,7 @@ class Credits:
         self._left -= 1
         self._in_flight += 1
 
-    def spend(self) -> None:
+    def spend(self, _key: int = 0, _label: str = "") -> None:
         """Count a credit whose request was sent."""
         self._in_flight -= 1
         self.spent += 1

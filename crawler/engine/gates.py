@@ -12,6 +12,7 @@ from random import Random
 
 from crawler import events
 from crawler.engine.credits import Credits
+from crawler.engine.key_credits import KeyCredits
 from crawler.engine.pace import Pace
 from crawler.engine.stop import Stop
 from crawler.models.errors import (
@@ -58,7 +59,11 @@ class RequestCounts:
 
 
 class DeferredError(Exception):
-    """Nothing was sent: before the attempt left, the API turned out to be down, or its address in doubt."""
+    """The attempt says nothing of its seller, and another one is to be made.
+
+    Before it left, the API turned out to be down, or its address in doubt; or its key was refused, and there
+    are others.
+    """
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class PacedDeparture:
     is_deferred: Callable[[], bool]
     sent_at: float = -inf
     label: str = "unknown"
+    key: int = 0
     is_coming: bool = False
 
     async def approach(self) -> None:
@@ -85,7 +91,7 @@ class PacedDeparture:
             if is_deferred:
                 raise DeferredError
             return False
-        self.sent_at = place
+        self.sent_at, self.key = place, self.pace.key
         self.end()
         return True
 
@@ -105,7 +111,7 @@ class Gates:
     """
 
     api: Api
-    credits: Credits
+    credits: Credits | KeyCredits
     pace: Pace
     breaker: Breaker
     retry: RetryRule
@@ -120,8 +126,9 @@ class Gates:
     def ask(self, request: PageRequest) -> Coroutine[None, None, tuple[Page, float]]:
         """Get a page by one attempt, and the loop time at which its request was sent.
 
-        Raises `DeferredError` while the API is down, but for a trial; `ThrottledError`; `UnavailableError`,
-        with `request.due` when the next attempt may be made; `RefusedError`; and the errors that stop a run.
+        Raises `DeferredError` while the API is down, but for a trial, and where only a key was refused;
+        `ThrottledError`; `UnavailableError`, with `request.due` when the next attempt may be made;
+        `RefusedError`; and the errors that stop a run.
         """
         self.stop.raise_if_stopping()
         return self._try(request) if self.breaker.is_open else self._send(request, is_trial=False)
@@ -168,14 +175,19 @@ class Gates:
         try:
             await departure.approach()
             page = await self.api.fetch(request.seller.seller_id, request.page_num, departure)
-        except (ThrottledError, UnavailableError, RefusedError, KeyRefusedError, QuotaUsedUpError) as error:
+        except (ThrottledError, UnavailableError, RefusedError) as error:
             self._note_failure(request, error, departure)
             raise
+        except (KeyRefusedError, QuotaUsedUpError) as error:
+            self._note_failure(request, error, departure)
+            if (end := self.pace.retire(departure.key, error)) is None:
+                raise DeferredError from None
+            raise end from None
         finally:
             self._settle(request, departure)
         assert departure.sent_at > -inf, "a page came without a request"  # noqa: S101 - an invariant
         self.counts.ok += 1
-        self._note_answer(request, departure.sent_at)
+        self._note_answer(request, departure)
         return page, departure.sent_at
 
     def _is_deferred(self, request: PageRequest, is_trial: bool) -> bool:
@@ -186,7 +198,7 @@ class Gates:
         if departure.sent_at == -inf:
             self.credits.give_back()
             return
-        self.credits.spend()
+        self.credits.spend(departure.key, departure.label)
         self.counts.retried += request.sent > 0 or request.again
         request.sent += 1
         request.seller.credits += 1
@@ -194,13 +206,13 @@ class Gates:
         self.counts.by_status[departure.label] += 1
         self.counts.latencies.add(asyncio.get_running_loop().time() - departure.sent_at)
 
-    def _note_answer(self, request: PageRequest, sent_at: float) -> None:
+    def _note_answer(self, request: PageRequest, departure: PacedDeparture) -> None:
         if self.breaker.is_open:
             events.API_ANSWERS(
                 down_s=round(self.breaker.down_for(asyncio.get_running_loop().time()), 3)
             ).log()
-        self.breaker.answered(request.seller.seller_id, sent_at)
-        self.pace.answered(sent_at)
+        self.breaker.answered(request.seller.seller_id, departure.sent_at)
+        self.pace.answered(departure.sent_at, departure.key)
         self.throttled_since = None
 
     def _note_failure(self, request: PageRequest, error: Exception, departure: PacedDeparture) -> None:
@@ -218,20 +230,16 @@ class Gates:
             request.reason = str(error)
             request.due = now + self.retry.wait(request.failures, self.rng)
         elif isinstance(error, RefusedError):
-            self._note_answer(request, departure.sent_at)
+            self._note_answer(request, departure)
         elif isinstance(error, ThrottledError):
-            if self.pace.throttled(departure.sent_at, error.retry_after):
-                wait_s, qps = self.pace.slowed(now)
-                page = request.page_num
-                events.RATE_LOWERED(
-                    wait_s=round(wait_s, 3), qps=qps, seller=seller_id, page=page, status=429
-                ).log()
+            if self.pace.throttled(departure.sent_at, error.retry_after, departure.key):
+                self.pace.tell_slowed(now, departure.key, seller_id, request.page_num)
             self._give_up_if_only_throttled(now)
 
     def _give_up_if_only_throttled(self, now: float) -> None:
         if self.throttled_since is None:
             self.throttled_since = now
-        elif self.pace.bursts_in_a_row >= _BURSTS_WHEN_DOWN and now - self.throttled_since > self.patience:
+        elif self.pace.most_bursts >= _BURSTS_WHEN_DOWN and now - self.throttled_since > self.patience:
             raise ApiDownError(
                 f"the API has answered only 429 for {self.patience:g} s; {self.counts.describe_errors()}; "
                 "lower --qps, or run again later"

@@ -1,55 +1,46 @@
-"""The pace: a strict ceiling in every sliding second, slower after a 429, and its way back up."""
+"""The pace: places under a strict ceiling, one by one, for whoever waits for them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from math import floor
 
 from aiolimiter import AsyncLimiter
 
+from crawler import events
+from crawler.engine.ceiling import Ceiling
 from crawler.engine.stop import Stop
-from crawler.rules.recovery import Recovery, throttle_wait
+from crawler.models.errors import CrawlerError, KeyRefusedError, QuotaUsedUpError
 
-MARGIN = 1.019
-"""The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
+PACING = 1.1
+"""Places are spread at so much more than the ceiling's rate: what a stall took is so made up for."""
 
 _LATE = 0.004
 """Seconds by which a timer may be late without the window's next round being later; `MARGIN` covers them."""
 
-_PACING = 1.1
-_LEAD = 0.5
+LEAD = 0.5
 """Seconds that an attempt may hold its connection while it waits for its place."""
 
 _RECHECK_SECONDS = 0.5
 """Seconds between two looks of a waiting request: the rate may have grown, or an attempt ahead have gone."""
 
 
-class Pace:
-    """Grants places: at most `qps` in any sliding second (at most one in 1/qps s below 1).
+class Pace(Ceiling):
+    """Grants places under its ceiling.
 
-    `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. After a burst of
-    429s (`bursts_in_a_row`: since the last answer) nobody sends until the wait is over; the rate then comes
-    back as `Recovery` says, no less strict. A stop ends every wait.
+    `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. A stop ends every
+    wait. `key` is the number of the key that the place given last is for; only `KeyRing` has several.
     """
 
     def __init__(self, qps: float, retry_after_cap: float, stop: Stop) -> None:
-        self._qps = qps
-        self._retry_after_cap = retry_after_cap
+        super().__init__(qps, retry_after_cap)
         self._stop = stop
-        burst = max(1.0, qps * 0.01)
-        self._limiter = AsyncLimiter(burst, burst / (qps * _PACING))
+        burst = most_at_once(qps)
+        self._limiter = AsyncLimiter(burst, burst / (qps * PACING))
         self._line = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._coming = 0
-        self._count = max(1, floor(qps))
-        self._window = MARGIN * max(1.0, 1.0 / qps)
-        self._places: deque[float] = deque(maxlen=self._count)
         self._forfeited = 0
-        self._recovery = Recovery(qps)
-        self._slowed_at = -1.0
-        self._paused_until = 0.0
-        self.bursts_in_a_row = 0
+        self.key = 0
 
     async def approach(self) -> None:
         """Wait until a place is near, so that few attempts hold connections; `arrived` ends it."""
@@ -70,13 +61,13 @@ class Pace:
         """Wait for a place; returns its time on the loop's clock."""
         self._stop.raise_if_stopping()
         place = asyncio.get_running_loop().time()
-        if self._turn.locked() or self._forfeited or self._delay(place) or not self._limiter.has_capacity():
+        if self._turn.locked() or self._forfeited or self.delay(place) or not self._limiter.has_capacity():
             with self._stop.interruptible():
                 async with self._turn:
                     place = await self._awaited_place()
         else:
             await self._limiter.acquire()
-        self._places.append(place)
+        self.places.append(place)
         return place
 
     async def _awaited_place(self) -> float:
@@ -86,7 +77,7 @@ class Pace:
             await self._limiter.acquire()
         loop = asyncio.get_running_loop()
         due, now = 0.0, loop.time()
-        while (delay := self._delay(now)) > 0:
+        while (delay := self.delay(now)) > 0:
             due = now + delay
             await asyncio.sleep(min(delay, _RECHECK_SECONDS))
             now = loop.time()
@@ -95,54 +86,41 @@ class Pace:
     def forfeit(self) -> None:
         """Give back the place that was just given, before anything else runs; the next one replaces it."""
         self._forfeited += 1
-        self._places.pop()
+        self.places.pop()
 
     def pause(self, seconds: float) -> None:
         """Give no place for so long: an earlier process may have sent just now."""
-        self._paused_until = asyncio.get_running_loop().time() + seconds
+        self.pause_until(asyncio.get_running_loop().time() + seconds)
 
-    def throttled(self, sent_at: float, retry_after: float | None) -> bool:
+    def throttled(self, sent_at: float, retry_after: float | None, _key: int = 0) -> bool:
         """Slow down after a 429; False where the request belongs to a burst already answered so."""
-        now = asyncio.get_running_loop().time()
-        is_first_of_burst = sent_at > self._slowed_at
-        if is_first_of_burst:
-            accepted = self._sent_before(sent_at)
-            self._recovery.slow(now, sent_at, accepted, answered=self.bursts_in_a_row == 0)
-            self.bursts_in_a_row += 1
-            self._slowed_at = now
-        wait = throttle_wait(self.bursts_in_a_row, retry_after, self._retry_after_cap)
-        if is_first_of_burst or retry_after is not None:
-            self._paused_until = max(self._paused_until, now + wait)
-            self._recovery.pause(self._paused_until)
-        return is_first_of_burst
+        return self.slow(asyncio.get_running_loop().time(), sent_at, retry_after)
 
-    def slowed(self, now: float) -> tuple[float, float]:
-        """Seconds of the wait after a burst, and the requests a second that are safe after it."""
-        return self._paused_until - now, self._recovery.safe
+    def tell_slowed(self, now: float, _key: int, seller_id: str, page_num: int) -> None:
+        """Log how long nothing is sent after a burst, and at what rate after that."""
+        wait_s, qps = self.slowed(now)
+        lowered = events.RATE_LOWERED(wait_s=wait_s, qps=qps, seller=seller_id, page=page_num, status=429)
+        lowered.log()
 
-    def answered(self, sent_at: float) -> None:
+    def answered(self, sent_at: float, _key: int = 0) -> None:
         """Note an answer: bursts are no longer in a row."""
-        if sent_at > self._slowed_at:
-            self.bursts_in_a_row = 0
+        if sent_at > self.slowed_at:
+            self.end_bursts()
 
-    def _sent_before(self, sent_at: float) -> int | None:
-        """How many requests left within the second before, where any did and the log reaches as far back."""
-        if len(self._places) == self._count and self._places[0] > sent_at - 1.0:
-            return None
-        return max(0, sum(sent_at - MARGIN <= place <= sent_at for place in self._places) - 1) or None
+    def retire(self, _key: int, error: KeyRefusedError | QuotaUsedUpError) -> CrawlerError | None:
+        """What a refusal of the key means: of the only one that it ends the run."""
+        return error
+
+    @property
+    def most_bursts(self) -> int:
+        """Bursts of 429s in a row since the last answer."""
+        return self.bursts_in_a_row
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
-        return self._delay(now) + self._coming / self._recovery.rate(now) - _LEAD
+        return self.delay(now) + self._coming / self.recovery.rate(now) - LEAD
 
-    def _delay(self, now: float) -> float:
-        """Seconds until there is a place, under the ceiling and at the rate of the moment."""
-        free = max(self._paused_until, self._free_at(self._count, self._window))
-        if self._recovery.slowed:
-            rate = self._recovery.rate(now)
-            free = max(free, self._free_at(max(1, floor(rate)), MARGIN * max(1.0, 1.0 / rate)))
-        return max(0.0, free - now)
 
-    def _free_at(self, count: int, window: float) -> float:
-        """When there is a place, if `count` are to fit into a window of so many seconds."""
-        return self._places[-count] + window if len(self._places) >= count else 0.0
+def most_at_once(qps: float) -> float:
+    """Places that may be given at the same moment."""
+    return max(1.0, qps * 0.01)

@@ -49,6 +49,17 @@ DATE_LEFT = _live("date_credits_left", "Credits left of that budget")
 MONTH_SPENT = _gauge("month_credits_spent", "Credits spent in the billing month")
 MONTH_BUDGET = _gauge("month_credits_budget", "Credits that the month may cost; missing without a budget")
 MONTH_LEFT = _gauge("month_credits_left", "Credits left of that budget")
+KEY_SPENT = _gauge(
+    "key_credits_spent", "Credits that the last run has spent, by key; only with several", "key"
+)
+KEY_MONTH_SPENT = _gauge(
+    "key_month_credits_spent", "Credits spent in the billing month, by key; only with several", "key"
+)
+KEY_RETIRED = _gauge(
+    "key_retired",
+    "1 where the last run retired the key as it was refused or used up, else 0; only with several keys",
+    "key",
+)
 REQUESTS = Metric(
     "crawler_requests_total",
     "counter",
@@ -63,11 +74,12 @@ SECONDS = Metric(
     is_live=True,
 )
 RATE = _live("requests_per_second", "Requests a second of this run, over all of its crawl")
-RATE_LIMIT = _live("requests_per_second_limit", "The ceiling, run.qps")
+RATE_LIMIT = _live("requests_per_second_limit", "The ceiling: run.qps, or what several keys allow")
 
 METRICS = (
     *(INFO, WRITTEN, RUNNING, STARTED, ENDED, SUCCEEDED_AT, SUCCESS_ROWS, SUCCESS, EXIT_CODE, PLAUSIBILITY),
     *(ROWS, ROWS_RECEIVED, SELLERS, SELLERS_LISTED, SELLERS_ENDED, CREDITS_SPENT, DATE_SPENT, DATE_BUDGET),
-    *(DATE_LEFT, MONTH_SPENT, MONTH_BUDGET, MONTH_LEFT, REQUESTS, SECONDS, RATE, RATE_LIMIT),
+    *(DATE_LEFT, MONTH_SPENT, MONTH_BUDGET, MONTH_LEFT, KEY_SPENT, KEY_MONTH_SPENT, KEY_RETIRED, REQUESTS),
+    *(SECONDS, RATE, RATE_LIMIT),
 )
 """All metrics, in the order of the file."""

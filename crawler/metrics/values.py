@@ -68,6 +68,9 @@ def at_the_end(report: RunReport, latencies: Latencies | None, *, is_ok: bool, n
     labelled: Samples = {
         table.ROWS.name: {kind: rows[kind] for kind in _ROWS if kind in rows},
         table.SELLERS.name: {status: sellers.get(status, 0) for status in SellerStatus},
+        table.KEY_SPENT.name: {use.name: float(use.sent) for use in report.keys},
+        table.KEY_MONTH_SPENT.name: {use.name: float(use.spent_for_month) for use in report.keys},
+        table.KEY_RETIRED.name: {use.name: float(use.is_lost) for use in report.keys},
         table.REQUESTS.name: dict(report.requests.by_status),
         table.SECONDS.name: {} if latencies is None else _histogram(latencies),
     }

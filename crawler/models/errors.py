@@ -33,15 +33,17 @@ class BudgetSpentError(CrawlerError):
 
 
 class KeyRefusedError(CrawlerError):
-    """The API refused the key (401, 403)."""
+    """The API refused the key (401, 403); `detail` says only what it answered, and to whom."""
 
     exit_code = exit_codes.KEY_REFUSED.number
+    detail = ""
 
 
 class QuotaUsedUpError(CrawlerError):
-    """The provider says that the account's quota is used up (402, or a message that says so)."""
+    """The account's quota is used up (402, or a message that says so); `detail` as of `KeyRefusedError`."""
 
     exit_code = exit_codes.QUOTA_USED_UP.number
+    detail = ""
 
 
 class DataLockedError(CrawlerError):

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 DEFAULT_QPS = 5.0
+
+
+class Retirement(StrEnum):
+    """Why a key is not used any more in a run."""
+
+    REFUSED = "refused"
+    USED_UP = "used_up"
+    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

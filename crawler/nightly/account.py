@@ -100,7 +100,7 @@ class Account:
 
 
 class LedgerPort:
-    """The engine's ledger port: leases are written by a thread of their own."""
+    """The engine's ledger ports: leases are written by a thread of their own."""
 
     def __init__(self, account: Account, qps: float, executor: Executor) -> None:
         self._account = account
@@ -112,14 +112,27 @@ class LedgerPort:
         lease = partial(lease_size, self._qps, in_use)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._account.reserve, lease)
 
+    async def reserve_for(self, key: KeySettings, in_use: int) -> int:
+        """See the engine's port."""
+        lease = partial(lease_size, min(self._qps, key.qps), in_use)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._account.reserve_for, key, lease)
 
-def initial_pause_s(qps: float, ledger: Ledger, free_for_s: float) -> float:
+    async def give_back(self, key: KeySettings, spent: int) -> None:
+        """See the engine's port."""
+        ledger, run_id = self._account.ledger, self._account.run_id
+        await asyncio.get_running_loop().run_in_executor(
+            self._executor, ledger.return_unused_of_key, run_id, key.name, spent
+        )
+
+
+def initial_pause_s(free_for_s: float, qps: float) -> float:
     """Seconds to wait before the first request, since an earlier process may have sent right before.
 
-    The folder was free for `free_for_s` seconds. By the clock that is not asked: after a step of it nobody
-    could tell.
+    The folder was free for `free_for_s` seconds, or has never had a run: infinity. By the clock that is not
+    asked: after a step of it nobody could tell.
     """
-    return max(0.0, max(1.0, 1.0 / qps) * _PAUSE_MARGIN - free_for_s) if ledger.runs() else 0.0
+    return max(0.0, max(1.0, 1.0 / qps) * _PAUSE_MARGIN - free_for_s)
 
 
 def count_lost_credits(

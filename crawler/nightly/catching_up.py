@@ -18,10 +18,8 @@ from crawler.models.errors import CrawlerError, InterruptedRunError
 from crawler.nightly.before import what_went_wrong
 from crawler.nightly.dates import DateRule
 from crawler.nightly.night import Night
-from crawler.nightly.process import Signals
 from crawler.nightly.resuming import as_begun
 from crawler.nightly.run import run_night
-from crawler.nightly.world import World
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of, options_of
@@ -70,9 +68,7 @@ def _died_twice(runs: Sequence[RunRecord], day: date) -> bool:
     return len(latest) == 2 and all(run.finished_at is None for run in latest)
 
 
-def catch_up(
-    found: Unfinished, loaded: Loaded, key: str, signals: Signals, world: World
-) -> list[events.Sentence]:
+def catch_up(found: Unfinished, loaded: Loaded, tonight: Night) -> list[events.Sentence]:
     """Go on with the date, under its own options; returns what tonight's report says of it and before.
 
     Raises `InterruptedRunError` where a signal asks to stop, and nothing else.
@@ -80,7 +76,7 @@ def catch_up(
     day = found.crawl_date
     events.CATCH_UP_STARTED(crawl_date=day).log()
     try:
-        report = run_night(_night(day, loaded, key, signals, world))
+        report = run_night(_night(day, loaded, tonight))
     except Exception as error:  # noqa: BLE001 - tonight's date is crawled all the same
         is_known = isinstance(error, CrawlerError)
         what = " ".join(str(error).split()) if is_known else f"a fault of the program, {type(error).__name__}"
@@ -91,16 +87,17 @@ def catch_up(
         path = RunFolder(loaded.settings.run.data, report.run_id).report
         code, summary = report.exit_code, report.summary()
         how = events.CATCH_UP_ENDED(crawl_date=day, exit_code=code, summary_words=summary, report=path)
-    if signals.received is not None:
-        raise InterruptedRunError(signals.received)
+    if tonight.signals.received is not None:
+        raise InterruptedRunError(tonight.signals.received)
     return [*found.findings, how]
 
 
-def _night(day: date, loaded: Loaded, key: str, signals: Signals, world: World) -> Night:
+def _night(day: date, loaded: Loaded, tonight: Night) -> Night:
     """The night of an earlier date, as its last run was asked to do it."""
     loaded, source = as_begun(loaded, day)
     settings = loaded.settings
     proxy_for(settings.api.url)
     listed = read_sellers(source, column=settings.run.column, skip_bad_ids=settings.run.skip_bad_ids)
     flags, stored = flags_of(loaded), options_of(loaded)
-    return Night(settings, key, listed, source, day, signals, world, flags, stored)
+    keys, signals, world = tonight.keys, tonight.signals, tonight.world
+    return Night(settings, keys, listed, source, day, signals, world, flags, stored)

@@ -59,7 +59,7 @@ def choose(opened: Opened, only: SellerList | None = None) -> Choice:
     fresh = listed.without(journal.sellers.ended())
     if len(fresh):
         fresh = fresh.without(journal.sellers.answered())
-    url = night.settings.api.url.replace(night.key, "***")
+    url = night.without_keys(night.settings.api.url)
     address = AddressCheck(url, is_proven=is_address_proven(journal, url))
     to_repair = None
     if night.run.repair_drift and night.run.top is None:

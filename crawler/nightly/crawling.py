@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from crawler.engine.credits import Credits
 from crawler.engine.gates import RequestCounts
+from crawler.engine.key_lane import KeyLane
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, ImplausibleError, InterruptedRunError, OutputError
-from crawler.nightly.account import LedgerPort
 from crawler.nightly.choosing import Choice
 from crawler.nightly.dates import require_begun
 from crawler.nightly.engine import Engine
 from crawler.nightly.folders import check_room
+from crawler.nightly.keys import RunKeys
 from crawler.nightly.opening import Opened
 from crawler.nightly.serving_backups import BackupServer
 from crawler.ports import Api, TellsTime
@@ -39,7 +38,7 @@ class CrawlOutcome:
 
     `busy` is how many seconds it took, `stop_reason` why it ended early, `disbelief` why its answers cannot
     be believed, `clock_offset` how far the API's clock is ahead of ours, `address_doubt` what speaks against
-    the API's address, `series` how it went second by second.
+    the API's address, `series` how it went second by second; `lanes` are the keys, where there are several.
     """
 
     counts: RequestCounts = field(default_factory=RequestCounts)
@@ -51,6 +50,7 @@ class CrawlOutcome:
     clock_offset: timedelta | None = None
     address_doubt: str = ""
     series: Series = field(default_factory=Series)
+    lanes: Sequence[KeyLane] = ()
 
 
 def crawl(opened: Opened, choice: Choice, then: Callable[[], Choice] | None = None) -> CrawlOutcome:
@@ -80,6 +80,7 @@ class _Session:
         self._engine: Engine | None = None
         self._clock_offset: timedelta | None = None
         self._busy = 0.0
+        self._lanes: Sequence[KeyLane] = ()
 
     def outcome(self, error: OutputError | None) -> CrawlOutcome:
         """What came of the crawl, which has ended; `error` is what ended it from outside."""
@@ -89,6 +90,7 @@ class _Session:
             disbelief=self._stop.disbelief,
             clock_offset=self._clock_offset,
             address_doubt=self._choice.address.doubt,
+            lanes=self._lanes,
         )
         if self._engine is None:
             return outcome
@@ -109,13 +111,14 @@ class _Session:
             stop.set(InterruptedRunError(night.signals.received))
         began = loop.time()
         with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
-            credit = Credits(LedgerPort(self._opened.account, night.run.qps, counter), stop)
+            keys = RunKeys(self._opened, counter, stop)
+            self._lanes = keys.lanes
             interval = night.settings.journal.commit_ms / 1000
             backups = BackupServer(self._opened, writer, counter)
             journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
-                async with night.world.api(night.settings, night.key) as api:
-                    self._engine = engine = Engine(self._opened, api, credit, journal, stop)
+                async with night.world.api(night.settings, night.keys) as api:
+                    self._engine = engine = Engine(self._opened, api, keys, journal, stop)
                     await self._crawl_choice(engine, api, backups)
                     if self._then is not None and stop.reason is None:
                         try:
@@ -127,14 +130,14 @@ class _Session:
             except Exception:
                 # A fault of the program: nobody sends any more, so that what was sent is known all the same.
                 with suppress(CrawlerError):
-                    await self._return_unused_credits(credit, counter)
+                    await keys.return_unused_credits()
                 raise
             finally:
                 night.signals.on_stop = lambda _number: None
                 await journal.close()
                 self._busy = loop.time() - began
                 self._sample(is_last=True)
-            await self._return_unused_credits(credit, counter)
+            await keys.return_unused_credits()
 
     async def _crawl_choice(self, engine: Engine, api: Api, backups: BackupServer) -> None:
         if self._choice.rules is None:
@@ -183,12 +186,6 @@ class _Session:
         now, answers = clock
         self._clock_offset = now - self._opened.night.world.now()
         return answers
-
-    async def _return_unused_credits(self, credit: Credits, counter: Executor) -> None:
-        ledger, run_id = self._opened.ledger, self._opened.run_id
-        await asyncio.get_running_loop().run_in_executor(
-            counter, ledger.return_unused_credits, run_id, credit.charged
-        )
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, stop: Stop, number: int) -> None:

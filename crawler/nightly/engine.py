@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
-from crawler.engine.pace import Pace
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
 from crawler.models.page import Page
 from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.keys import RunKeys
 from crawler.nightly.opening import Opened
 from crawler.ports import Api, CrawlFigures
 from crawler.report.series import Sampler
@@ -24,10 +23,9 @@ from crawler.store.group_commit import GroupCommit
 class Engine:
     """What a run sends by: wired once, so that pace, breaker and counts go on from one crawl to the next."""
 
-    def __init__(self, opened: Opened, api: Api, credit: Credits, journal: GroupCommit, stop: Stop) -> None:
+    def __init__(self, opened: Opened, api: Api, keys: RunKeys, journal: GroupCommit, stop: Stop) -> None:
         night, run = opened.night, opened.night.run
-        pace = Pace(run.qps, night.settings.api.retry_after_cap, stop)
-        pace.pause(opened.initial_pause_s)
+        credit, pace = keys.credits, keys.pace()
         breaker, retry = Breaker(run.patience), RetryRule(run.attempts, run.backoff)
         self._gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
         self._night, self._journal, self._stop = night, journal, stop
@@ -52,7 +50,11 @@ class Engine:
             rules.frontier,
             self._gates,
             self._journal,
-            PoolSize(run.qps, None if run.workers == "auto" else run.workers, self._night.world.connections),
+            PoolSize(
+                self._night.settings.qps,
+                None if run.workers == "auto" else run.workers,
+                self._night.world.connections,
+            ),
             run.grace,
             replace(rules.policies, paging=paging, probes=self.probes),
             to_repair=choice.to_repair,

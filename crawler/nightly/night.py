@@ -10,6 +10,7 @@ from pathlib import Path
 from crawler import events
 from crawler.models.encodings import without_secret
 from crawler.models.errors import InputError
+from crawler.models.keys import ApiKey
 from crawler.models.night import RunFacts
 from crawler.nightly.dates import DateRule, what_is_left
 from crawler.nightly.folders import require_form
@@ -54,7 +55,7 @@ class Night:
     """
 
     settings: Settings
-    key: str
+    keys: Sequence[ApiKey]
     listed: SellerList
     source: str
     crawl_date: date
@@ -115,7 +116,13 @@ class Night:
         if day is not None and dates.is_closed(day):
             extra = (*extra, "--late")
         own = (self.source, self.flags)
-        return without_secret(self.commands.run(ledger, self.crawl_date, own, extra, variables), self.key)
+        return self.without_keys(self.commands.run(ledger, self.crawl_date, own, extra, variables))
+
+    def without_keys(self, text: str) -> str:
+        """The text with every key struck out; one may be the beginning of another."""
+        for value in sorted((key.value for key in self.keys), key=len, reverse=True):
+            text = without_secret(text, value)
+        return text
 
     def require_open(self, ledger: Ledger, dates: DateRule) -> None:
         """Raise `InputError` where only `--late` goes on with the crawl date."""

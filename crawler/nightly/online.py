@@ -7,7 +7,16 @@ from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from crawler.exit_codes import COMPLETE, INTERRUPTED
-from crawler.models.errors import CrawlerError, InputError, PageError
+from crawler.models.errors import (
+    BudgetSpentError,
+    CrawlerError,
+    InputError,
+    KeyRefusedError,
+    KeySpentError,
+    PageError,
+    QuotaUsedUpError,
+)
+from crawler.models.keys import ApiKey
 from crawler.nightly.account import Account, initial_pause_s
 from crawler.nightly.world import World
 from crawler.options import Settings
@@ -23,6 +32,7 @@ _ANY_SELLER = "7494662098975951181"
 
 class _Now:
     label = ""
+    key = 0
     sent = False
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
@@ -31,11 +41,11 @@ class _Now:
         return self.sent
 
 
-def ask_once(settings: Settings, key: str) -> str:
-    """Ask for one page; returns what came.
+def ask_once(settings: Settings, key: ApiKey) -> str:
+    """Ask for one page with a key; returns what came.
 
     It is sent under the data folder's lock, after a pause as between two runs, by a credit that is reserved
-    on disk and counts for the crawl date and the month.
+    on disk and counts for the crawl date and the month, and for a key that has a name.
 
     Raises `DataLockedError` where a run is under way, `BudgetSpentError` where a budget has no credit left,
     else the `CrawlerError` with the API's refusal.
@@ -48,10 +58,11 @@ def ask_once(settings: Settings, key: str) -> str:
     state = Layout(run.data).state
     with hold_lock(run.data, run_id) as guard, state_errors(state), Ledger(run.data) as ledger:
         account = Account(ledger, run_id, crawl_date, settings.credits, world.now)
-        pause = initial_pause_s(run.qps, ledger, guard.free_for_s)
+        slowest = run.qps if key.limits is None else min(run.qps, key.limits.qps)
+        pause = initial_pause_s(guard.free_for_s, slowest) if ledger.runs() else 0.0
         ledger.begin(run_id, crawl_date, stamp(now))
         try:
-            account.reserve(lambda left: 1 if left is None else min(1, left))
+            _reserve(account, key)
             answer = asyncio.run(_ask(settings, key, world, departure, pause))
             code = COMPLETE.number
         except CrawlerError as error:
@@ -61,16 +72,39 @@ def ask_once(settings: Settings, key: str) -> str:
             code = INTERRUPTED.number
             raise
         finally:
-            ledger.return_unused_credits(run_id, int(departure.sent))
+            if key.limits is None:
+                ledger.return_unused_credits(run_id, int(departure.sent))
+            else:
+                ledger.return_unused_of_key(run_id, key.limits.name, int(departure.sent))
             ledger.finish(run_id, stamp(world.now()), code)
     return answer
 
 
-async def _ask(settings: Settings, key: str, world: World, departure: _Now, pause: float) -> str:
-    async with world.api(settings, key) as client:
+def _reserve(account: Account, key: ApiKey) -> None:
+    """Reserve one credit. Raises `BudgetSpentError` where there is none."""
+    if key.limits is None:
+        account.reserve(_one)
+        return
+    try:
+        account.reserve_for(key.limits, _one)
+    except KeySpentError as error:
+        raise BudgetSpentError(str(error)) from None
+
+
+def _one(left: int | None) -> int:
+    return 1 if left is None else min(1, left)
+
+
+async def _ask(settings: Settings, key: ApiKey, world: World, departure: _Now, pause: float) -> str:
+    async with world.api(settings, [key]) as client:
         await asyncio.sleep(pause)
         try:
             page = await client.fetch(_ANY_SELLER, 1, departure)
         except PageError as error:
             raise InputError(f"the API did not answer well: {error}") from None
+        except (KeyRefusedError, QuotaUsedUpError) as error:
+            if key.limits is None:
+                raise
+            what = "is refused" if isinstance(error, KeyRefusedError) else "is used up"
+            raise type(error)(f"the key {key.limits.name} {what}: {error.detail}") from None
     return f"answered with {page.row_count} rows"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from math import inf
 
 from crawler import events
 from crawler.models.errors import DisplacedError
@@ -26,9 +29,9 @@ from crawler.store.progress_file import ProgressFile
 class Opened:
     """A crawl date that is open for this run, which holds the lock: what every later step is given.
 
-    `initial_pause_s` is how many seconds must pass before the first request. `guard` raises where what is
-    open is no longer at its path. What is received from `late_from` on is late. `is_clock_doubtful`: nothing
-    may be removed for its age.
+    `initial_pause_s` says how many seconds must pass before the first request under a ceiling. `guard`
+    raises where what is open is no longer at its path. What is received from `late_from` on is late.
+    `is_clock_doubtful`: nothing may be removed for its age.
     """
 
     night: Night
@@ -39,7 +42,7 @@ class Opened:
     ledger: Ledger
     store: OpenJournal
     account: Account
-    initial_pause_s: float
+    initial_pause_s: Callable[[float], float]
     late_from: datetime
     is_clock_doubtful: bool
     notes: Notes
@@ -91,7 +94,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     doubt = doubt_by_last_run(night.world.now(), ledger.last_moment())
     if doubt is not None:
         notes.add(doubt)
-    pause_s = initial_pause_s(night.run.qps, ledger, guard.free_for_s)
+    pause_s = partial(initial_pause_s, guard.free_for_s if runs else inf)
     account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
     started_at = stamp(now)
     count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)
@@ -100,7 +103,7 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
         run=run_id,
         sellers=len(night.listed),
         crawl_date=night.crawl_date,
-        qps=night.run.qps,
+        qps=night.settings.qps,
         budget=account.budget,
         monthly_budget=account.limits.monthly_budget,
         credits_words=account.in_words(),

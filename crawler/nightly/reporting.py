@@ -9,6 +9,7 @@ from crawler import events
 from crawler.exit_codes import SELLERS_FAILED
 from crawler.models.errors import ApiDownError, CrawlerError
 from crawler.nightly.crawling import CrawlOutcome
+from crawler.nightly.keys import uses_of
 from crawler.nightly.most_moved import top_movers_of
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
@@ -50,7 +51,7 @@ def draft(
         fields={} if rows is None else rows.fields,
         stops=counts.stops,
         qps={
-            "limit": night.run.qps,
+            "limit": night.settings.qps,
             "achieved": round(crawled.sent / outcome.busy, 3) if outcome.busy else 0.0,
         },
         certain_above=counts.certain_above,
@@ -63,6 +64,7 @@ def draft(
         drift=counts.drift,
         top_movers=top_movers_of(opened, published),
         failures=counts.failures,
+        keys=uses_of(opened, outcome.lanes),
     )
 
 

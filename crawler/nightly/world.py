@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from crawler.api.columns import read_batch
 from crawler.history.carried import PinnedRows
 from crawler.history.outdated import add_columns
 from crawler.history.staged import mark_outdated
+from crawler.models.keys import ApiKey
 from crawler.options import Settings
 from crawler.ports import Api
 from crawler.rules.sizing import MAX_WORKERS
@@ -43,14 +44,14 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _api_client(now: Callable[[], datetime], settings: Settings, key: str) -> ApiClient:
+def _api_client(now: Callable[[], datetime], settings: Settings, keys: Sequence[ApiKey]) -> ApiClient:
     """The client of the real API, as the settings say; pages are received at `now`."""
     from crawler.api.client import ApiClient  # noqa: PLC0415 - a run with nothing to ask for needs none
 
     api, run = settings.api, settings.run
     return ApiClient(
         api.url,
-        key,
+        *(key.value for key in keys),
         sort=run.sort,
         order=run.order,
         timeout=api.timeout,
@@ -94,7 +95,7 @@ class World:
     rng: Random = field(default_factory=Random)
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     executor: Callable[[str], Executor] = _thread
-    api: Callable[[Settings, str], AbstractAsyncContextManager[Api]] = _REAL_API
+    api: Callable[[Settings, Sequence[ApiKey]], AbstractAsyncContextManager[Api]] = _REAL_API
     free_bytes: Callable[[Path], int] = free_bytes
     staging: Callable[[Journal, bool], SegmentWriter] = _staging
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish

@@ -105,7 +105,7 @@ def plan_night(
         crawl_date,
         SellerCounts(len(ids), known, len(ids) - known, sum(inputs.ended)),
         total,
-        None if total.expected is None else round(total.expected / run.qps / 60, 1),
+        None if total.expected is None else round(total.expected / settings.qps / 60, 1),
         budget,
         _carrying(inputs) if run.carry_forward else None,
         reaches(run, inputs, page_values, total, budget.left),

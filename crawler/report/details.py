@@ -31,6 +31,11 @@ _STOPS: dict[str, str] = {
     StopReason.INTERRUPTED: "the run was interrupted",
     StopReason.OUTPUT: "the output could not be written",
 }
+_RETIRED = {
+    "refused": "refused by the API",
+    "used_up": "used up, says the provider",
+    "budget": "its own budget is spent",
+}
 _LIST = {
     "total": "sellers listed",
     "repeated_in_list": "repeated in the list",
@@ -77,6 +82,7 @@ def details(report: Mapping[str, Any]) -> tuple[Section, ...]:
     """The sections, each with its title; one of which nothing is known is empty."""
     return (
         ("Credits", _credits(part(report, "credits"))),
+        ("Keys", _keys(report)),
         ("Sellers", _sellers(part(report, "sellers"))),
         ("Why sellers stopped", _counts(part(report, "stops"), _STOPS)),
         ("Rows of the snapshot", _rows(part(report, "rows"))),
@@ -98,6 +104,30 @@ def _credits(counts: Mapping[str, Any]) -> Iterator[Markup]:
         for words, key, limit in spent
         if key in counts
     )
+
+
+def _keys(report: Mapping[str, Any]) -> Iterator[Markup]:
+    """What several keys have cost; nothing where there is one."""
+    uses = [use for use in listed(report, "keys") if isinstance(use, Mapping)]
+    if uses:
+        heads = (
+            "key",
+            "spent by this run",
+            "spent on its last UTC day",
+            "spent in the billing month",
+            "state",
+        )
+        rows = (
+            (
+                shown(use.get("name")),
+                shown(use.get("sent")),
+                _of(use.get("spent_for_day"), use.get("daily_budget")),
+                _of(use.get("spent_for_month"), use.get("monthly_budget")),
+                _RETIRED.get(str(use.get("retired")), "in use"),
+            )
+            for use in uses
+        )
+        yield table(heads, rows, "keys")
 
 
 def _sellers(counts: Mapping[str, Any]) -> Iterator[Markup]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from crawler import events
 from crawler.exit_codes import BUG, SELLERS_FAILED, verdict_of
 from crawler.models.errors import LastError
+from crawler.models.keys import Retirement
 from crawler.models.seller import SellerStatus
 from crawler.report.top_movers_words import proved_of
 
@@ -80,8 +81,32 @@ class Credits:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a run did with one of several keys, and what it has cost on this UTC day and in this month.
+
+    `retired` says why the run did not use it any more, `reason` in words; None: it did to its end.
+    """
+
+    name: str
+    qps: float
+    sent: int
+    by_status: dict[str, int]
+    daily_budget: int | None
+    spent_for_day: int
+    monthly_budget: int | None
+    spent_for_month: int
+    retired: str | None
+    reason: str
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the provider refused it, or said that it is used up."""
+        return self.retired is not None and self.retired != Retirement.BUDGET
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
-    """`report.json`, with the contract's keys in their order."""
+    """`report.json`, with the contract's keys in their order; `keys` is left out where there is one."""
 
     run_id: str
     crawl_date: str
@@ -110,6 +135,7 @@ class RunReport:
     drift: dict[str, int] = field(default_factory=dict)
     top_movers: dict[str, Any] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    keys: list[KeyUse] = field(default_factory=list)
     copies: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_warning: bool = False
@@ -121,7 +147,10 @@ class RunReport:
 
     def as_json(self) -> bytes:
         """The report as indented JSON with a final newline."""
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        shown = {one.name: getattr(self, one.name) for one in fields(self)}
+        if not self.keys:
+            del shown["keys"]
+        return orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def summary(self) -> str:
         """One line for people."""

@@ -25,6 +25,7 @@ VARIABLES = {variable: option.name for option in OPTIONS.values() for variable i
 """Every environment variable that is read, with the section.name it sets; `CRAWLER_CONFIG` apart."""
 _CONFIG_VARIABLE = "CRAWLER_CONFIG"
 _NEAR = 0.65
+_MOST_QPS = 10_000.0
 _KEYS = {option.key: option.name for option in OPTIONS.values()}
 _KEY_HINT = f"the key is never kept here: set {KEY_VARIABLE}, or name its file in api.key_file"
 _KEY_NAMES = {"KEY", "API_KEY", "API_API_KEY", "TOKEN", "API_TOKEN", "KEYAPI_API_KEY"}
@@ -119,6 +120,10 @@ def _validated(given: Layer, origins: dict[str, str], faults: list[str]) -> Sett
     by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in taken.items():
         by_section[OPTIONS[name].section][OPTIONS[name].key] = value
+    if "run.qps" not in taken and (keys := taken.get("api.keys")):
+        # In a second a key below 1 a second may have one request, too.
+        by_section["run"]["qps"] = min(_MOST_QPS, sum(max(1.0, key.qps) for key in keys))
+        origins["run.qps"] = "what api.keys allow"
     settings = Settings(**{section: kind(**by_section[section]) for section, kind in SECTIONS.items()})
     faults.extend(contradictions(settings, origins))
     return settings

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from datetime import date
 from importlib.util import find_spec
 from math import nan
@@ -20,9 +21,10 @@ from zoneinfo import ZoneInfo
 
 from crawler.models.api import SortOrder, is_loopback
 from crawler.models.errors import InputError
+from crawler.models.keys import KeySettings
 from crawler.models.seller import Strategy
 from crawler.models.storage import StorageAddress
-from crawler.options import OPTIONS, Choice, Kind, Number, Option, Settings, Switch
+from crawler.options import OPTIONS, PREFIX, Choice, Kind, Number, Option, Settings, Switch
 from crawler.settings.key import shown_key_file
 
 _FIRST_DATE = date(2000, 1, 1)
@@ -30,6 +32,11 @@ _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9-]+")
+_KEY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_VARIABLE = re.compile(rf"(?!{PREFIX})[A-Z_][A-Z0-9_]*")
+_KEY_WORDS = frozenset({"key", "api_key", "value", "token", "secret"})
+_QPS, _BUDGET = OPTIONS["run.qps"].kind, OPTIONS["credits.budget"].kind
+_KEY_LIMITS: dict[str, Any] = {"qps": _QPS, "daily_budget": _BUDGET, "monthly_budget": _BUDGET}
 _WHOLE = re.compile(r"([+-]?\d+(?:_\d+)*)(?:\.0+)?", re.ASCII)
 
 
@@ -122,6 +129,8 @@ def displayed(name: str, value: Any) -> str:
         return "none"
     if name == "api.key_file":
         return shown_key_file(value)
+    if name == "api.keys":
+        return ", ".join(key.name for key in value)
     if OPTIONS[name].is_secret:
         return f"{value[0] if isinstance(value, tuple) else host_of(value)} …"
     if isinstance(value, tuple):
@@ -204,6 +213,59 @@ def _keys(raw: Any) -> tuple[str, ...] | None:
     keys = re.findall(r"\w+", raw) if isinstance(raw, str) else raw
     known = (("crawl_date",), ("crawl_date", "region"))
     return next((each for each in known if keys in (each, [*each])), None)
+
+
+def _key_tables(raw: Any) -> tuple[KeySettings, ...] | None:
+    """No word of a table is shown but a name that is one: any other might be the key itself."""
+    tables = json.loads(raw) if isinstance(raw, str) else raw
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        return None
+    keys = tuple(_key_table(table, number) for number, table in enumerate(tables, 1))
+    for name in (key.name for key in keys):
+        if sum(key.name == name for key in keys) > 1:
+            raise RefusedValueError(f"two keys have the name {name}: give each its own")
+    return keys
+
+
+def _key_table(table: Mapping[str, Any], number: int) -> KeySettings:
+    name = table.get("name")
+    if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
+        raise RefusedValueError(
+            f"table {number} needs a name: 32 of a to z, 0 to 9, - and _ at most, first a letter or a digit"
+        )
+    allowed = {one.name for one in fields(KeySettings)}
+    if unknown := table.keys() - allowed:
+        secret = ": the key itself is never kept here, only where it is" if unknown & _KEY_WORDS else ""
+        known = ", ".join(sorted(unknown & _KEY_WORDS)) or f"{len(unknown)} settings that no key has"
+        raise RefusedValueError(f"key {name} has {known}{secret}; it takes {', '.join(sorted(allowed))}")
+    variable, path = table.get("variable"), table.get("file")
+    if (variable is None) == (path is None):
+        raise RefusedValueError(f"key {name} needs a variable or a file, one of the two")
+    if variable is not None and not (isinstance(variable, str) and _VARIABLE.fullmatch(variable)):
+        raise RefusedValueError(
+            f"key {name}: variable must be the name of an environment variable, in capital letters, digits "
+            f"and _, that does not begin with {PREFIX}"
+        )
+    limits = {
+        word: _key_limit(name, word, kind, table[word]) for word, kind in _KEY_LIMITS.items() if word in table
+    }
+    try:
+        file = None if path is None else _file(path)
+    except RefusedValueError as error:
+        raise RefusedValueError(f"key {name}: file: {error}") from None
+    if path is not None and file is None:
+        raise RefusedValueError(f"key {name}: file must be the path of a file")
+    return KeySettings(name=name, variable=variable, file=file, **limits)
+
+
+def _key_limit(name: str, word: str, kind: Number, raw: Any) -> Any:
+    value = None
+    if not isinstance(raw, bool | str):
+        with suppress(ValueError, OverflowError):
+            value = _whole(kind, raw) if kind.is_whole else _number(kind, raw)
+    if value is None:
+        raise RefusedValueError(f"key {name}: {word} must be {kind.allowed}")
+    return value
 
 
 def _template(raw: Any) -> str | None:
@@ -332,4 +394,5 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "codes": _codes,
     "template": _template,
     "keys": _keys,
+    "key_tables": _key_tables,
 }

@@ -42,13 +42,27 @@ _DEFAULTS = {"seller_video_sort_field": "1", "sort_type": "1"}
 
 
 @dataclass(frozen=True, slots=True)
+class SimulatedKey:
+    """A further key that the stand-in takes, with its own limits.
+
+    `qps` is in requests a second, `quota` in credits; after `refused_after` requests with it, it is refused.
+    """
+
+    value: str
+    qps: float | None = None
+    quota: int | None = None
+    refused_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatorOptions:
     """How the stand-in behaves; `latency` and `jitter` in seconds, `quota` in credits.
 
     `day`: see `Catalogue`; None for today's date in UTC, as it moves on. `outage`: a name of `OUTAGES`.
     `drift`: after every so many requests of a seller one more video comes in; 0 for never.
     `retry_after`: the `Retry-After` header of each answer with status 429. `gzip`: whole answers are
-    compressed for a client that accepts it.
+    compressed for a client that accepts it. `keys`: several in the place of `key`, each with its own limits
+    beside `qps` and `quota`, which are over all.
     """
 
     catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
@@ -61,8 +75,19 @@ class SimulatorOptions:
     faults: tuple[Fault, ...] = ()
     drift: int = 0
     key: str = KEY
+    keys: tuple[SimulatedKey, ...] = ()
     retry_after: str | None = None
     gzip: bool = False
+
+
+@dataclass(slots=True)
+class KeyStats:
+    """The count of one of several keys; `arrivals` are monotonic seconds."""
+
+    requests: int = 0
+    credits: int = 0
+    arrivals: array[float] = field(default_factory=lambda: array("d"))
+    recent: deque[float] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -75,6 +100,7 @@ class SimulatorStats:
 
     requests: int = 0
     credits: int = 0
+    by_key: dict[str, KeyStats] = field(default_factory=dict)
     by_status: Counter[str] = field(default_factory=Counter)
     pages: Counter[tuple[str, int]] = field(default_factory=Counter)
     arrivals: array[float] = field(default_factory=lambda: array("d"))
@@ -105,6 +131,8 @@ class Simulator:
         self._day = self._options.day
         self.catalogue = Catalogue(self._options.catalogue, _today() if self._day is None else self._day)
         self.stats = SimulatorStats()
+        self.stats.by_key = {key.value: KeyStats() for key in self._options.keys}
+        self._keys = {f"Bearer {key.value}": key for key in self._options.keys}
         self.behind = timedelta(0)
         """How far its clock is behind this machine's."""
         self.url = ""
@@ -137,6 +165,11 @@ class Simulator:
         if route == ("GET", "/_stats"):
             stats = self.stats
             figures = {"requests": stats.requests, "credits": stats.credits, "by_status": stats.by_status}
+            if stats.by_key:
+                figures["by_key"] = {
+                    key: {"requests": count.requests, "credits": count.credits}
+                    for key, count in stats.by_key.items()
+                }
             return web.Response(body=orjson.dumps(figures), content_type="application/json")
         if request.method == "POST" and request.path.startswith(_DAY_PATH):
             return self._move_day(request.path.removeprefix(_DAY_PATH))
@@ -156,7 +189,10 @@ class Simulator:
         attempt = self._counted(asked)
         seed = self._options.catalogue.seed
         fault = fault or drawn(self._shares, seed, asked.seller_id, asked.page_num, attempt)
-        self.stats.credits += fault is None or not fault.refuses
+        is_charged = fault is None or not fault.refuses
+        self.stats.credits += is_charged
+        if (key := self._key_of(request)) is not None:
+            self.stats.by_key[key.value].credits += is_charged
         if self._options.latency or self._options.jitter:
             await asyncio.sleep(self._options.latency + self._options.jitter * self._rng.random())
         document = self._document(asked, attempt, fault)
@@ -176,23 +212,29 @@ class Simulator:
 
     def _admitted(self, request: web.BaseRequest, now: float, *, scripted: bool) -> Page:
         given, options = request.headers.get("Authorization"), self._options
-        if given != f"Bearer {options.key}":
+        key = self._key_of(request)
+        if key is None and (self._keys or given != f"Bearer {options.key}"):
             raise _RefusedError(401, "apiKey is null" if given is None else "apiKey is invalid")
-        if options.qps is not None and not self._has_place(options.qps, now) and not scripted:
-            raise _RefusedError(429, "qps limit exceeded")
+        limits = [(options.qps, options.quota, self.stats.credits, self._recent)]
+        if key is not None:
+            stats = self.stats.by_key[key.value]
+            stats.requests += 1
+            stats.arrivals.append(now)
+            if key.refused_after is not None and stats.requests > key.refused_after:
+                raise _RefusedError(401, "apiKey is invalid")
+            limits.append((key.qps, key.quota, stats.credits, stats.recent))
+        for qps, _, _, recent in limits:
+            if qps is not None and not _has_place(recent, qps, now) and not scripted:
+                raise _RefusedError(429, "qps limit exceeded")
         asked = _read_query(request.query)
-        if options.quota is not None and self.stats.credits >= options.quota and not scripted:
-            raise _RefusedError(402, "apiKey quota is not enough")
+        for _, quota, spent, _ in limits:
+            if quota is not None and spent >= quota and not scripted:
+                raise _RefusedError(402, "apiKey quota is not enough")
         return asked
 
-    def _has_place(self, qps: float, now: float) -> bool:
-        """Take a place of the sliding second that ends now, if there is one left."""
-        while self._recent and self._recent[0] <= now - 1.0:
-            self._recent.popleft()
-        free = len(self._recent) < qps
-        if free:
-            self._recent.append(now)
-        return free
+    def _key_of(self, request: web.BaseRequest) -> SimulatedKey | None:
+        """Which of several keys a request carries."""
+        return self._keys.get(request.headers.get("Authorization", ""))
 
     def _counted(self, asked: Page) -> int:
         """Count a request that may have its page; returns which attempt at the page it is, from 1."""
@@ -258,6 +300,30 @@ def read_day(text: str) -> int | date:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             return date.fromisoformat(text)
     raise InputError(f"day {text!r}: a date such as 2026-11-23 is wanted, or a number from 0 to 99999")
+
+
+def read_keys(text: str) -> tuple[SimulatedKey, ...]:
+    """Keys as `KEY`, `KEY:QPS` or `KEY:QPS:QUOTA`, separated by commas. Raises `InputError`."""
+    try:
+        return tuple(_read_key(*each.split(":")) for each in text.split(","))
+    except (ValueError, TypeError):
+        raise InputError(
+            f"keys {text!r}: KEY, KEY:QPS or KEY:QPS:QUOTA are wanted, separated by commas"
+        ) from None
+
+
+def _read_key(value: str, qps: str = "", quota: str = "") -> SimulatedKey:
+    return SimulatedKey(value, float(qps) if qps else None, int(quota) if quota else None)
+
+
+def _has_place(recent: deque[float], qps: float, now: float) -> bool:
+    """Take a place of the sliding second that ends now, if there is one left."""
+    while recent and recent[0] <= now - 1.0:
+        recent.popleft()
+    free = len(recent) < qps
+    if free:
+        recent.append(now)
+    return free
 
 
 def _today() -> date:

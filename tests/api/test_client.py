@@ -153,6 +153,7 @@ class Leaving:
         self.waiting = asyncio.Event()
         self.asked = self.left = 0
         self.label = "unknown"
+        self.key = 0
 
     async def leave(self, ready: Callable[[], bool]) -> bool:
         self.asked += 1
@@ -174,13 +175,13 @@ async def client(
     connect_timeout: float = 2,
     sort: SortField = SortField.VIEWS,
     order: SortOrder = SortOrder.DESC,
-    key: str = KEY,
+    keys: tuple[str, ...] = (KEY,),
 ) -> AsyncIterator[ApiClient]:
     """A client that must have let go of everything when its block ends."""
     others = asyncio.all_tasks()
     api = ApiClient(
         url,
-        key,
+        *keys,
         sort=sort,
         order=order,
         timeout=timeout,
@@ -271,6 +272,24 @@ async def test_the_request_is_the_described_one(
         "Accept-Encoding": "gzip, deflate",
     }
     assert page == Page(seller, 3, BODY, 1, page.fingerprint, 5, "r-1")
+
+
+async def test_a_request_carries_the_key_that_its_departure_says() -> None:
+    """On a connection that another key opened too; and no key is kept from an echo of any."""
+    keys = (KEY, "sk_live_2", "sk_live_22")
+    echo = answer(BODY.replace(b"r-1", b"sk_live_22"))
+    order = (2, 0, 1, 1)
+    async with serving(saying(echo, times=4)) as server, client(server.url, keys=keys) as api:
+        for number in order:
+            departure = Leaving()
+            departure.key = number
+            page = await fetch(api, departure)
+            assert page.request_id == "***"
+        assert server.connections == 1
+    for number, head in zip(order, server.requests, strict=True):
+        found = [line for line in head.split(b"\r\n") if line.startswith(b"Authorization")]
+        assert found == [f"Authorization: Bearer {keys[number]}".encode()]
+    assert len({len(head.split(b"\r\n")) for head in server.requests}) == 1, "all else is the same"
 
 
 async def test_each_request_that_arrives_has_left_once() -> None:
@@ -776,7 +795,7 @@ async def test_a_key_that_the_api_echoes_is_not_kept(echo: bytes) -> None:
 
 async def test_a_simple_key_is_not_kept_either() -> None:
     echo = answer(BODY.replace(b"r-1", b"sk_live_1"))
-    async with serving(saying(echo)) as server, client(server.url, key="sk_live_1") as api:
+    async with serving(saying(echo)) as server, client(server.url, keys=("sk_live_1",)) as api:
         found = await fetch(api)
     assert (found.request_id, found.body) == ("***", BODY.replace(b"r-1", b"***"))
 

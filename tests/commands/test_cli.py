@@ -300,7 +300,7 @@ def test_check_asks_online_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("crawler.nightly.online.ask_once", ask_once)
     code, found = checked("--data", str(tmp_path), "--online", KEYAPI_API_KEY=KEY)
     assert code == 0
-    assert [call_.args[1] for call_ in ask_once.call_args_list] == [KEY]
+    assert [call_.args[1].value for call_ in ask_once.call_args_list] == [KEY]
     assert found["values"][-1]["value"] == "answered"
     assert KEY not in json.dumps(found)
 

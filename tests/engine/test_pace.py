@@ -452,7 +452,7 @@ def test_cancelled_takers_leave_nothing_behind(qps: float, cancels: list[tuple[f
         assert pace._coming == 0
         assert not pace._line.locked()
         assert not pace._turn.locked()
-        assert list(pace._places) == load.used[-pace._count :]
+        assert list(pace.places) == load.used[-pace._count :]
         async with asyncio.timeout(2.1 * window(qps)[1]):
             await Load(pace).take()
 

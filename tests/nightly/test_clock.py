@@ -12,6 +12,7 @@ import pytest
 from conftest import DATE, SMALL, Night
 
 from crawler.api.answers import read_date
+from crawler.models.keys import ApiKey
 from crawler.nightly.night import Night as Asked
 from crawler.nightly.process import Signals
 from crawler.nightly.run import run_night
@@ -33,7 +34,7 @@ def run(job: Night, source: Path, now: datetime, crawl_date: date, **settings: s
     listed = read_sellers(str(source), column=None, skip_bad_ids=False)
     world = World(now=lambda: now)
     asked = load(values, None, {}).settings
-    return run_night(Asked(asked, KEY, listed, str(source), crawl_date, Signals(), world))
+    return run_night(Asked(asked, (ApiKey(KEY),), listed, str(source), crawl_date, Signals(), world))
 
 
 @pytest.mark.parametrize("days", [400, -400])

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
-from crawler.engine.pace import MARGIN, Pace
+from crawler.engine.ceiling import MARGIN
+from crawler.engine.pace import Pace
 from crawler.engine.stop import Stop
 from crawler.rules.recovery import Recovery
 

@@ -21,7 +21,7 @@ from crawler.models.errors import InputError
 from crawler.simulator import catalogue as catalogue_module
 from crawler.simulator.catalogue import Catalogue, CatalogueOptions
 from crawler.simulator.faults import KINDS, drawn, kinds_help, parse_faults
-from crawler.simulator.server import KEY, PATH, Simulator, SimulatorOptions
+from crawler.simulator.server import KEY, PATH, SimulatedKey, Simulator, SimulatorOptions, read_keys
 from crawler.simulator.streams import HUGE
 
 OPENAPI = yaml.safe_load((Path(__file__).parents[1] / "openapi.yaml").read_text())
@@ -128,6 +128,45 @@ async def test_qps_and_quota() -> None:
         assert [(await ask(simulator, GOOD))[0] for _ in range(3)] == [200, 200, 429]
     async with Simulator(SimulatorOptions(quota=1)) as simulator:
         assert [(await ask(simulator, GOOD))[0] for _ in range(2)] == [200, 402]
+
+
+async def test_each_of_several_keys_has_its_own_limits_and_counts() -> None:
+    keys = (
+        SimulatedKey("slow", qps=2),
+        SimulatedKey("small", quota=3),
+        SimulatedKey("lapsing", refused_after=2),
+        SimulatedKey("free"),
+    )
+    async with Simulator(SimulatorOptions(keys=keys, qps=100, quota=9)) as simulator:
+        found = {key.value: [(await ask(simulator, GOOD, key.value))[0] for _ in range(4)] for key in keys}
+        assert found == {
+            "slow": [200, 200, 429, 429],
+            "small": [200, 200, 200, 402],
+            "lapsing": [200, 200, 401, 401],
+            "free": [200, 200, 402, 402],
+        }
+        assert (await ask(simulator, GOOD))[0] == 401, "its own key is none of these"
+        async with aiohttp.ClientSession() as session, session.get(f"{simulator.url}/_stats") as answer:
+            by_key = (await answer.json())["by_key"]
+        assert by_key == {
+            "slow": {"requests": 4, "credits": 2},
+            "small": {"requests": 4, "credits": 3},
+            "lapsing": {"requests": 4, "credits": 2},
+            "free": {"requests": 4, "credits": 2},
+        }
+        assert [len(count.arrivals) for count in simulator.stats.by_key.values()] == [4] * 4
+
+
+def test_keys_on_the_command_line() -> None:
+    assert read_keys("a,b:2.5,c:3:40,d::5") == (
+        SimulatedKey("a"),
+        SimulatedKey("b", 2.5),
+        SimulatedKey("c", 3.0, 40),
+        SimulatedKey("d", None, 5),
+    )
+    for bad in ("a:x", "a:1:x", "a:1:2:3"):
+        with pytest.raises(InputError, match="KEY:QPS"):
+            read_keys(bad)
 
 
 async def test_stats_are_served_and_the_day_can_be_moved() -> None:
