@@ -1,7 +1,7 @@
 """The known videos that a night did not read, and the most that each of them can have gained.
 
 Open it to change which videos are known, or which sellers hide none; `rules/movers.py` has what bounds the
-others. A video is known by its row in the snapshot, where that was carried, and else by an earlier snapshot.
+others. A video is known by its row in the snapshot, where that was carried, or by an earlier snapshot.
 Sellers are read range after range, each beside the earlier snapshots. All times are epoch milliseconds.
 """
 
@@ -119,15 +119,16 @@ class UnreadVideos:
             )
             sellers = self._told_apart(part, read, carried)
             self._add(unread, sellers, carried)
-            self._add_open(unread, sellers, part, read)
+            self._add_open(unread, sellers, part, rows)
 
     def _told_apart(self, part: pa.Table, read: pa.Table, carried: pa.Table) -> _Sellers:
         ids = one_chunk(part["seller_id"])
         rows = _in_order(read, ids)
         is_whole = _is_whole(part, rows)
-        has_carried = pc.is_in(ids, value_set=one_chunk(carried["seller_id"]))
+        # All that is known of a complete seller is in the snapshot that its rows are carried from.
+        has_all: Any = pc.and_(pc.is_in(ids, value_set=one_chunk(carried["seller_id"])), _is_complete(part))
         bounds = pa.array(self._bounds(part, rows, is_whole), pa.float64())
-        return _Sellers(ids, bounds, pc.and_not(pc.invert(is_whole), has_carried))
+        return _Sellers(ids, bounds, pc.and_not(pc.invert(is_whole), has_all))
 
     def _bounds(self, part: pa.Table, rows: pa.Table, is_whole: pa.Array[Any]) -> list[float]:
         """The bound of each seller; what it is of one that was read whole is of no use."""
@@ -149,7 +150,7 @@ class UnreadVideos:
         is_known = pc.is_valid(gains)
         unread.add(gains.filter(is_known), place.filter(is_known))
 
-    def _add_open(self, unread: Unread, sellers: _Sellers, part: pa.Table, read: pa.Table) -> None:
+    def _add_open(self, unread: Unread, sellers: _Sellers, part: pa.Table, rows: pa.Table) -> None:
         """Add the unread videos of open sellers; not those that can all have gained no more than `least`."""
         is_low = pc.less_equal(sellers.bounds, pa.scalar(unread.least))
         unread.at_most(pc.max(sellers.bounds.filter(pc.and_(sellers.is_open, is_low))).as_py())
@@ -159,15 +160,15 @@ class UnreadVideos:
             since: Any = one_chunk(milliseconds(part["first_crawled_at"])).filter(wanted)
             since = pc.coalesce(since, pa.scalar(self._end, pa.int64()))
             readings = Readings(ids, since, since, pa.repeat(pa.scalar(value=False), len(ids)))
-            self._add(unread, sellers, self._last_observed(readings, read))
+            self._add(unread, sellers, self._last_observed(readings, rows))
 
-    def _last_observed(self, readings: Readings, read: pa.Table) -> pa.Table:
-        """The last observation of each unread video of sellers, since the last whole reading of each."""
+    def _last_observed(self, readings: Readings, rows: pa.Table) -> pa.Table:
+        """The last observation, since its seller's last whole reading, of each video that has no row."""
         ids = readings.ids
         known = EarlierReadings(self._earlier, ids[0].as_py(), ids[-1].as_py())
         baselines = Baselines.find(readings, self._earlier, self._window, known, lambda _: True)
         oldest: Any = pc.coalesce(baselines.first, pc.subtract(readings.first, pa.scalar(self._window)))
-        seen = one_chunk(joined(read, _KEY))
+        seen = one_chunk(joined(rows, _KEY))
         found = [_observations(self._column).empty_table()]
         for snapshot in self._earlier:
             is_needed: Any = pc.and_(
@@ -176,8 +177,8 @@ class UnreadVideos:
             )
             if len(needed := ids.filter(is_needed)):
                 keep = partial(_unread_rows, needed, seen)
-                rows = snapshot.videos(needed[0].as_py(), needed[-1].as_py(), keep)
-                found.append(_observed(rows, self._column, readings, oldest))
+                others = snapshot.videos(needed[0].as_py(), needed[-1].as_py(), keep)
+                found.append(_observed(others, self._column, readings, oldest))
         return _newest(pa.concat_tables(found))
 
 
@@ -207,6 +208,11 @@ def _in_order(read: pa.Table, ids: pa.Array[Any]) -> pa.Table:
     return rows.append_column("due", pc.add(follows, pa.scalar(1, pa.int64())))
 
 
+def _is_complete(part: pa.Table) -> pa.Array[Any]:
+    status: Any = pc.coalesce(part["kept_status"], part["status"])
+    return one_chunk(pc.fill_null(pc.equal(status, pa.scalar(SellerStatus.COMPLETE.value)), False))
+
+
 def _is_whole(part: pa.Table, rows: pa.Table) -> pa.Array[Any]:
     """Which sellers one run read to their ends, without a break: what they lack is gone."""
     seller = one_chunk(rows["seller"])
@@ -216,9 +222,8 @@ def _is_whole(part: pa.Table, rows: pa.Table) -> pa.Array[Any]:
     counted: Any = pc.value_counts(seller.filter(one_chunk(pc.fill_null(in_place, False))))
     numbers = pa.array(range(len(part)), pa.int32())
     found: Any = counted.field(1).take(pc.index_in(numbers, value_set=counted.field(0)))
-    status: Any = pc.coalesce(part["kept_status"], part["status"])
     conditions: list[Any] = [
-        pc.equal(status, pa.scalar(SellerStatus.COMPLETE.value)),
+        _is_complete(part),
         *(pc.equal(pc.coalesce(part[name], _ZERO), _ZERO) for name in ("carried", "drift")),
         pc.equal(pc.coalesce(found, _ZERO), part["videos"]),
     ]

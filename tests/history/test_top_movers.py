@@ -29,7 +29,19 @@ WINDOW = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TONIGHT = 3
 SORTED = "views desc"
-KINDS = ("whole", "cut", "pending", "carried", "stretch", "reject", "moved", "two runs", "drifted", "null")
+KINDS = (
+    "whole",
+    "cut",
+    "pending",
+    "carried",
+    "stretch",
+    "reject",
+    "moved",
+    "two runs",
+    "drifted",
+    "null",
+    "carried in part",
+)
 """What becomes of a seller tonight; of the nights before it only the first four do."""
 Key = tuple[str, str]
 Values = dict[str, int]
@@ -79,6 +91,8 @@ def read(course: Course, night: int, known: dict[str, Video], sorting: str) -> t
         names = {video.video_id for video in fresh}
         rows = [*fresh, *(video for video in carried if video.video_id not in names)]
         status = "complete" if rows else "pending"
+    elif kind == "carried in part":
+        rows, status = carried[:cut], "partial"
     elif kind == "reject" and is_inside:
         del rows[cut - 1]
     elif kind == "moved" and is_inside:
@@ -345,6 +359,29 @@ def test_carried_rows_are_bounded_by_what_was_read_of_their_seller(tmp_path: Pat
     found, unread = shown(tmp_path)
     assert found == {"a": "proved", "b": "likely", "c": "likely"}
     assert unread == {"unbounded_sellers": 1, "unbounded_videos": 2, "rivals": 3, "largest_gain": None}
+
+
+def test_of_a_seller_that_is_carried_in_part_earlier_snapshots_know_the_rest(tmp_path: Path) -> None:
+    """`c` was known, and is not among the rows that are carried."""
+    rest = replace(videos(in_order(BEFORE), 2)[1], carried_from=day_of(2))
+    for status, rivals in (("complete", 1), ("partial", 2)):
+        data = tmp_path / status
+        rows = [*videos([("a", 140)], 3), rest]
+        nights(data, [seller("s", 2, BEFORE)], [Seller("s", rows, at(3), status, carried=1, run_id="a")])
+        assert shown(data)[1]["rivals"] == rivals
+
+
+def test_what_was_observed_after_tonight_s_reading_is_no_earlier_observation(tmp_path: Path) -> None:
+    """The night before was gone on with while this one ran: 20 counts, and not the 60 that came later."""
+    late = [replace(each, at=at(3, 30)) for each in videos([("c", 60)], 2)]
+    last = Seller("t", [Video("x", 1, at(3, 60), position=1, run_id="a")], run_id="a")
+    nights(
+        tmp_path,
+        [seller("s", 1, BEFORE, "partial")],
+        [Seller("s", late, status="partial", run_id="a"), seller("t", 2, {"x": 1})],
+        [seller("s", 3, {"a": 140, "b": 90}, "partial"), last],
+    )
+    assert shown(tmp_path)[1] == {**NOTHING, "rivals": 1, "largest_gain": 70.0}
 
 
 def test_a_video_counts_by_its_last_observation_in_any_snapshot_since_the_last_whole_reading(
