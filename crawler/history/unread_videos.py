@@ -118,8 +118,9 @@ class UnreadVideos:
                 rows.filter(each).combine_chunks() for each in (pc.invert(is_carried), is_carried)
             )
             sellers = self._told_apart(part, read, carried)
-            self._add(unread, sellers, carried)
-            self._add_open(unread, sellers, part, rows)
+            last = [carried, self._last_observed(unread, sellers, part, rows)]
+            names = ["seller_id", self._column]
+            self._add(unread, sellers, pa.concat_tables([each.select(names) for each in last]))
 
     def _told_apart(self, part: pa.Table, read: pa.Table, carried: pa.Table) -> _Sellers:
         ids = one_chunk(part["seller_id"])
@@ -150,25 +151,28 @@ class UnreadVideos:
         is_known = pc.is_valid(gains)
         unread.add(gains.filter(is_known), place.filter(is_known))
 
-    def _add_open(self, unread: Unread, sellers: _Sellers, part: pa.Table, rows: pa.Table) -> None:
-        """Add the unread videos of open sellers; not those that can all have gained no more than `least`."""
+    def _last_observed(self, unread: Unread, sellers: _Sellers, part: pa.Table, rows: pa.Table) -> pa.Table:
+        """The last observations of videos of open sellers that have no row.
+
+        Not of sellers whose videos can all have gained no more than `least`: their bounds are noted.
+        """
         is_low = pc.less_equal(sellers.bounds, pa.scalar(unread.least))
         unread.at_most(pc.max(sellers.bounds.filter(pc.and_(sellers.is_open, is_low))).as_py())
         wanted = pc.and_not(sellers.is_open, is_low)
         ids = sellers.ids.filter(wanted)
-        if len(ids) and self._earlier:
-            since: Any = one_chunk(milliseconds(part["first_crawled_at"])).filter(wanted)
-            since = pc.coalesce(since, pa.scalar(self._end, pa.int64()))
-            readings = Readings(ids, since, since, pa.repeat(pa.scalar(value=False), len(ids)))
-            self._add(unread, sellers, self._last_observed(readings, rows))
+        if not len(ids) or not self._earlier:
+            return _observations(self._column).empty_table()
+        since: Any = one_chunk(milliseconds(part["first_crawled_at"])).filter(wanted)
+        since = pc.coalesce(since, pa.scalar(self._end, pa.int64()))
+        readings = Readings(ids, since, since, pa.repeat(pa.scalar(value=False), len(ids)))
+        return self._in_earlier(readings, one_chunk(joined(rows, _KEY)))
 
-    def _last_observed(self, readings: Readings, rows: pa.Table) -> pa.Table:
-        """The last observation, since its seller's last whole reading, of each video that has no row."""
+    def _in_earlier(self, readings: Readings, seen: pa.Array[Any]) -> pa.Table:
+        """The last observation, since its seller's last whole reading, of each video that is not `seen`."""
         ids = readings.ids
         known = EarlierReadings(self._earlier, ids[0].as_py(), ids[-1].as_py())
         baselines = Baselines.find(readings, self._earlier, self._window, known, lambda _: True)
         oldest: Any = pc.coalesce(baselines.first, pc.subtract(readings.first, pa.scalar(self._window)))
-        seen = one_chunk(joined(rows, _KEY))
         found = [_observations(self._column).empty_table()]
         for snapshot in self._earlier:
             is_needed: Any = pc.and_(

@@ -369,6 +369,10 @@ def test_of_a_seller_that_is_carried_in_part_earlier_snapshots_know_the_rest(tmp
         rows = [*videos([("a", 140)], 3), rest]
         nights(data, [seller("s", 2, BEFORE)], [Seller("s", rows, at(3), status, carried=1, run_id="a")])
         assert shown(data)[1]["rivals"] == rivals
+        drifted = Seller("s", rows, at(3), status, drift=1, carried=1, run_id="a")
+        nights(data / "drifted", [seller("s", 2, BEFORE)], [drifted])
+        unread = shown(data / "drifted")[1]
+        assert (unread["unbounded_videos"], unread["unbounded_sellers"]) == (rivals, 1)
 
 
 def test_what_was_observed_after_tonight_s_reading_is_no_earlier_observation(tmp_path: Path) -> None:
