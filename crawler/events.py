@@ -309,6 +309,13 @@ SNAPSHOT_LEFT_OUT = LogEvent(
     "{kind} of {crawl_date} cannot be read: {reason}",
     "that snapshot is left out",
 )
+BUDGET_TOO_SMALL = LogEvent(
+    "budget.too_small",
+    WARNING,
+    "the budget cannot bear that every page is read every {days} days: {stretches} stretches of pages are "
+    "overdue after tonight",
+    "they stay as they were last read; {budget} credits a night would do",
+)
 HISTORY_UNUSED = LogEvent(
     "history.unused",
     WARNING,

@@ -14,7 +14,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder
+from crawler.models.api import MAX_PAGE_NUM, SortField, SortOrder, Value
 from crawler.models.keys import KeySettings
 from crawler.models.seller import StopRule, Strategy
 
@@ -206,8 +206,8 @@ def _switch(group: str, text: str, **more: Any) -> Any:
     return _flag(group, False, Switch(), text, **more)
 
 
-def _word(group: str, default: StrEnum, text: str) -> Any:
-    return _flag(group, default, Choice(tuple(type(default))), text)
+def _word(group: str, default: StrEnum, text: str, **more: Any) -> Any:
+    return _flag(group, default, Choice(tuple(type(default))), text, **more)
 
 
 def _whole(low: float, high: float = inf, noun: str = "a whole number", **more: Any) -> Number:
@@ -315,7 +315,9 @@ class RunSettings:
         _END,
         Strategy.DEPTH_FIRST,
         "Which page next when there is a choice; best-first: the one with the most to gain",
+        more="freshest: what has gained most since it was last read, the rest is carried",
     )
+    value: Value = _word(_END, Value.VIEWS, "What `--strategy freshest` counts gains in; rows: in new videos")
     top: int | None = _flag(
         _END,
         None,
@@ -341,7 +343,11 @@ class RunSettings:
         "Take a seller's other rows from the newest snapshot that has it, if its first page is unchanged",
     )
     max_age: int = _flag(
-        _AGAIN, 7, _count("days", 1, 365, metavar="DAYS"), "Carry no row that is older, in days"
+        _AGAIN,
+        7,
+        _count("days", 1, 365, metavar="DAYS"),
+        "Carry no row that is older, in days",
+        more="freshest reads every page at least so often, where the budget allows",
     )
     audit: float = _flag(
         _AGAIN,

@@ -12,7 +12,7 @@ from crawler.engine.next_work import NextWork, ToRepair, Work
 from crawler.engine.seller import Answer, Defer, Event, Keep, Park, Policies, Seller, SellerState
 from crawler.models.errors import CrawlerError, RefusedError, ThrottledError, UnavailableError
 from crawler.models.page import Page
-from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus
+from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.ports import Journal
 from crawler.rules.drift import Repair
 from crawler.rules.sizing import PoolSize
@@ -20,6 +20,7 @@ from crawler.rules.sizing import PoolSize
 Pending = Coroutine[None, None, None] | None
 """What is to be awaited, if anything is."""
 
+_REST_CARRIED = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
 _AT_REST = (SellerState.WAITING, SellerState.ENDED)
 
 
@@ -157,6 +158,8 @@ class Reader:
         if keep.ending is not None:
             self._note_end(progress, keep.ending)
         else:
+            if progress.ended and progress.stretches:
+                self.on_end(progress.seller_id, _REST_CARRIED)
             self._carry_out(seller, self._feed(seller, Event.KEPT))
 
     async def _end(self, progress: SellerProgress, ending: Ending) -> None:

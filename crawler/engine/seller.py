@@ -242,6 +242,8 @@ class Seller:
         if step is Step.ASK_AGAIN:
             return WAITING, _OFFER
         notes, step = self._note(page, gaps, step)
+        if self.progress.stretches and not self._is_read_whole(step):
+            return self._go_on_with_stretch(step), (Keep(page, notes, None),)
         if not isinstance(step, Ending):
             return self.state, (Keep(page, notes, None),)
         if (
@@ -253,6 +255,20 @@ class Seller:
             self.progress.probing = True
             return self.state, (Keep(page, notes, None),)
         return ENDED, (Keep(page, notes, step),)
+
+    def _is_read_whole(self, step: Step | Ending) -> bool:
+        """Whether the list ends, and every page of it was read."""
+        return isinstance(step, Ending) and self.progress.pages == self.progress.next_page - 1
+
+    def _go_on_with_stretch(self, step: Step | Ending) -> SellerState:
+        """The state after a page of a stretch: its seller ends with the list, or with its last stretch.
+
+        No ending is kept: which pages are there says how fresh the seller is.
+        """
+        progress = self.progress
+        if isinstance(step, Ending):
+            return ENDED
+        return ENDED if progress.has_read_stretch and not progress.begin_next_stretch() else self.state
 
     def _wait_for_turn(self, _: None) -> Decision:
         return WAITING, _OFFER

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from crawler.store.schema import (
     folders_of,
 )
 
-_SELLER_ID = columns_of(VIDEO_SCHEMA, "seller_id")
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
 _CARRIED = columns_of(SELLER_SCHEMA, "seller_id", "carried")
 
@@ -47,6 +47,7 @@ class PinnedRows:
         pins = [Pin(JournalFiles(journal.path).pin(day), day) for day in journal.carried.matched_days()]
         own_videos = Layout(data).snapshot(VIDEOS, crawl_date)
         folders = [*(pin.folder for pin in pins), own_videos]
+        self._since = Since.of(journal.carried.since())
         # Before the files are verified: one that is changed meanwhile must have another stamp in the end.
         self._stamps = {path: stamp_of(path) for folder in folders for path in parquet_files(folder)}
         self._verified: dict[Path, str] = {}
@@ -87,7 +88,7 @@ class PinnedRows:
         for files, day, ids in [*sources, (self._own, None, of_kept)]:
             for file in files.each():
                 try:
-                    yield from _segment_rows(file, day, ids, carried=carried)
+                    yield from _segment_rows(file, day, ids, self._since, carried=carried)
                 except UnreadableError as error:
                     raise CarriedRowsLostError(f"a file to carry from cannot be read: {error}") from None
 
@@ -135,9 +136,31 @@ class PinnedRows:
         found = Counter[str]()
         for file in self._good[day].each():
             with suppress(UnreadableError):
-                for rows in file.rows_of(_sorted(expected), _SELLER_ID):
-                    found.update(rows_by_seller(rows))
+                for rows in file.rows_of(_sorted(expected), _SOURCES):
+                    found.update(rows_by_seller(self._since.kept(rows, day)))
         return [seller_id for seller_id, videos in expected.items() if found[seller_id] != videos]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Sellers of which only rows are taken that were crawled for a date, or a later one."""
+
+    ids: pa.Array[Any]
+    dates: pa.Array[Any]
+
+    @classmethod
+    def of(cls, since: Mapping[str, date]) -> Since:
+        """Those of a mapping from seller to date."""
+        return cls(pa.array([*since], pa.string()), pa.array(since.values(), pa.date32()))
+
+    def kept(self, rows: pa.Table, day: date | None) -> pa.Table:
+        """The rows, of a snapshot of `day`, that are taken."""
+        if not len(self.ids) or day is None:
+            return rows
+        crawled_for: Any = pc.coalesce(rows["carried_from"], pa.scalar(day, pa.date32()))
+        place: Any = pc.index_in(rows["seller_id"], value_set=self.ids)
+        since: Any = pc.take(self.dates, place)
+        return rows.filter(pc.fill_null(pc.greater_equal(crawled_for, since), True))
 
 
 def _compared(sellers: int, crawled: pa.Table, earlier: pa.Table) -> Audit:
@@ -170,7 +193,7 @@ def _carried_rows(files: SnapshotFiles, sellers: list[str]) -> dict[str, int]:
 
 
 def _segment_rows(
-    file: SnapshotFiles, day: date | None, sellers: list[str], *, carried: bool
+    file: SnapshotFiles, day: date | None, sellers: list[str], since: Since, *, carried: bool
 ) -> Iterator[pa.Table]:
     """Rows of sellers in one file, as a segment would have them; without a day those that were carried.
 
@@ -178,7 +201,7 @@ def _segment_rows(
     """
     place = EITHER_FORM_SCHEMA.get_field_index("carried_from")
     for read in file.rows_of(_sorted(sellers), EITHER_FORM_SCHEMA):
-        rows = read
+        rows = since.kept(read, day)
         if carried and day is None:
             rows = rows.filter(pc.is_valid(rows["carried_from"]))
         if carried:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history import cursor
+from crawler.history import cursor, seller_sums
 from crawler.history.change_kinds import Rules, changes_of
 from crawler.history.compared_sellers import ComparedSellers, Judging
 from crawler.history.earlier import (
@@ -25,7 +25,6 @@ from crawler.history.earlier import (
 )
 from crawler.history.measuring import Figures
 from crawler.history.reader import SnapshotFiles, UnreadableError
-from crawler.history.seller_sums import summed_changes, summed_videos, with_sums
 from crawler.history.yardsticks import YardstickSearch, one_chunk, received
 from crawler.store.schema import SELLER_SCHEMA, SUMMED_SELLER_SCHEMA
 
@@ -80,7 +79,7 @@ class ComparedParts:
         last = ""
         for number, sellers in enumerate(_ranges(self._sellers), 1):
             # Sellers without a page come last, in any order.
-            ids = one_chunk(sellers["seller_id"].filter(pc.is_valid(sellers["first_crawled_at"])))
+            ids = one_chunk(sellers["seller_id"]).filter(seller_sums.may_have_rows(sellers))
             if len(ids):
                 ascending = pc.all(pc.less(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py()
                 if ids[0].as_py() <= last or ascending is False:
@@ -97,11 +96,11 @@ class ComparedParts:
         )
         videos, moved = [], []
         for is_last, keep, rows in self._pieces(sellers, ids):
-            videos.append(summed_videos(rows))
+            videos.append(seller_sums.summed_videos(rows))
             changes, sources = self._changes(rows, compared, keep)
-            moved.append(summed_changes(changes))
+            moved.append(seller_sums.summed_changes(changes))
             if is_last:
-                summed = with_sums(sellers, compared.readings.ids, videos, moved)
+                summed = seller_sums.with_sums(sellers, compared.readings.ids, videos, moved)
                 yield Part(summed, changes, sources, compared.figures)
             else:
                 yield Part(SUMMED_SELLER_SCHEMA.empty_table(), changes, sources)

@@ -22,7 +22,7 @@ from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 READING_SCHEMA = columns_of(
     SELLER_SCHEMA,
     *("seller_id", "status", "pages", "first_crawled_at", "last_crawled_at", "carried", "drift"),
-    "kept_status",
+    *("kept_status", "stretches"),
 )
 NEWER_SELLER_COLUMNS = frozenset({"carried", "overlap", "drift", "kept_status", "other_credits"})
 """Columns that `sellers/` files of early versions do not have."""

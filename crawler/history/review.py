@@ -39,6 +39,7 @@ def plan_of(
     return SnapshotPlan(
         *(data, run_id, crawl_date, pending, reason, certain, window, lag, review),
         late_from=late_from,
+        max_age=settings.run.max_age,
         has_region_folders="region" in settings.output.partition_by if by_region is None else by_region,
     )
 

@@ -55,7 +55,7 @@ def with_sums(
     Sums are null where no page was received, and of changes where a seller is not among those `read`.
     """
     ids = one_chunk(sellers["seller_id"])
-    has_rows = pc.is_valid(one_chunk(sellers["first_crawled_at"]))
+    has_rows = may_have_rows(sellers)
     is_read = pc.is_in(ids, value_set=read)
     columns: dict[str, Any] = {name: sellers[name] for name in SELLER_SCHEMA.names}
     for tables, is_known in ((videos, has_rows), (changes, is_read)):
@@ -66,6 +66,12 @@ def with_sums(
     return pa.Table.from_arrays(
         [columns[each.name].cast(each.type) for each in SUMMED_SELLER_SCHEMA], schema=SUMMED_SELLER_SCHEMA
     )
+
+
+def may_have_rows(sellers: pa.Table) -> pa.Array[Any]:
+    """Whether a page of each seller is published: one that was received for this date, or is carried."""
+    received, carried = (one_chunk(sellers[name]) for name in ("first_crawled_at", "stretches"))
+    return pc.or_(pc.is_valid(received), pc.is_valid(carried))
 
 
 def summed_figures(rows: pa.Table) -> pa.Table:

@@ -33,13 +33,19 @@ class Readings:
 
     @classmethod
     def of(cls, sellers: pa.Table) -> Readings:
-        """Those of rows with the columns of `READING_SCHEMA`. A seller that was carried has none."""
+        """Those of rows with the columns of `READING_SCHEMA`.
+
+        A seller that was carried has none, but where some of its stretches were read.
+        """
         zero: Any = pa.scalar(0, pa.int64())
         carried, drift = (pc.coalesce(sellers[name], zero) for name in ("carried", "drift"))
-        received = pc.and_(pc.equal(carried, zero), pc.is_valid(sellers["last_crawled_at"]))
-        received = pc.and_(received, pc.is_valid(sellers["first_crawled_at"]))
+        is_own: Any = pc.equal(carried, zero)
+        received = pc.or_(is_own, pc.is_valid(sellers["stretches"]))
+        for name in ("first_crawled_at", "last_crawled_at"):
+            received = pc.and_(received, pc.is_valid(sellers[name]))
         status: Any = pc.coalesce(sellers["kept_status"], sellers["status"])
         whole: Any = pc.and_(pc.equal(status, pa.scalar(SellerStatus.COMPLETE.value)), pc.equal(drift, zero))
+        whole = pc.and_(pc.and_(whole, is_own), pc.is_null(sellers["stretches"]))
         columns = (
             sellers["seller_id"],
             *(milliseconds(sellers[f"{n}_crawled_at"]) for n in ("first", "last")),

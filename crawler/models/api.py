@@ -22,6 +22,15 @@ class SortField(StrEnum):
     GMV = "gmv"
 
 
+class Value(StrEnum):
+    """What a gain is counted in; `ROWS`: in videos that were published."""
+
+    VIEWS = "views"
+    SALES = "sales"
+    GMV = "gmv"
+    ROWS = "rows"
+
+
 SORT_COLUMNS = {
     SortField.VIEWS: "total_views_cnt",
     SortField.SALES: "total_video_sale_cnt",

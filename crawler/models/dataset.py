@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of the columns of all datasets together."""
 
 Type = Literal["string", "JSON", "boolean", "int32", "int64", "float64", "date", "timestamp"]
@@ -139,6 +139,7 @@ VIDEOS = Dataset(
 _OWN_COUNTS = tuple(column for column in VIDEOS.columns if column.name.startswith("total_"))
 _NOT_KNOWN = "no page of the seller is published"
 _NOT_COMPARED = "no page of the seller was received for this date, or its rows were carried"
+_NOT_CARRIED = "the seller was read to its end, or `--strategy freshest` had nothing of it to carry"
 
 SELLERS = Dataset(
     "sellers",
@@ -210,10 +211,35 @@ SELLERS = Dataset(
             "videos",
             _NOT_COMPARED,
         ),
+        Column(
+            "age",
+            "int64",
+            "days since the pages that were read longest ago were read; 0: all were read for this date",
+            "days",
+            _NOT_CARRIED,
+            since=3,
+        ),
+        Column(
+            "expected_drift",
+            "float64",
+            "by how much its videos are expected to have gained since they were last read, in what `--value` "
+            "names",
+            "views, items, money or videos",
+            _NOT_CARRIED,
+            since=3,
+        ),
+        Column(
+            "stretches",
+            "JSON",
+            "a list of the crawl dates for which each stretch of 16 pages was last read, null for pages that "
+            "never were",
+            nulls=_NOT_CARRIED,
+            since=3,
+        ),
     ),
 )
 
-SELLER_SUMS = SELLERS.names[SELLERS.names.index("views") :]
+SELLER_SUMS = SELLERS.names[SELLERS.names.index("views") : SELLERS.names.index("changed") + 1]
 """The columns of `sellers/` that are summed over `videos/` and `changes/`."""
 
 _GONE = "the video is gone, or its count was null"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
+from typing import NamedTuple
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
@@ -25,6 +26,7 @@ class Strategy(StrEnum):
     DEPTH_FIRST = "depth-first"
     BREADTH_FIRST = "breadth-first"
     BEST_FIRST = "best-first"
+    FRESHEST = "freshest"
 
 
 class SellerStatus(StrEnum):
@@ -70,6 +72,13 @@ class Ending:
     kind: str = field(default="", compare=False)
 
 
+class PageRange(NamedTuple):
+    """Pages to read; `last` is the last of them, None: the last of the list."""
+
+    first: int
+    last: int | None
+
+
 @dataclass(slots=True)
 class SellerProgress:
     """How far one seller has been read in the order of its pages; `rows` counts them as received.
@@ -78,7 +87,8 @@ class SellerProgress:
     page's rows could not be kept. `null_seen`: the next page's `data` was null once. `probing`: the last page
     was short, and the next one is asked for all the same. `total`, `last_value`, `id_hashes` and
     `stored_last_id_hash` are the last page's; no later video is worth more than `max_remaining_value`.
-    `early_pages` came before their turn, by number. `drifted`: it has gaps.
+    `early_pages` came before their turn, by number. `drifted`: it has gaps. `stretches` are the pages that
+    are to be read, those under way first; without any all pages are.
     """
 
     seller_id: str
@@ -100,11 +110,27 @@ class SellerProgress:
     early_pages: dict[int, Page] | None = None
     drifted: bool = False
     ended: bool = False
+    stretches: tuple[PageRange, ...] = ()
 
     def take_unreported_credits(self) -> int:
         """Credits that the journal does not know of yet; they then count as reported."""
         unreported, self.credits = self.credits, 0
         return unreported
+
+    @property
+    def has_read_stretch(self) -> bool:
+        """Whether the stretch under way is read to its last page."""
+        return bool(self.stretches) and self.stretches[0].last == self.next_page - 1
+
+    def begin_next_stretch(self) -> bool:
+        """Turn to the next stretch; False where none is left."""
+        if len(self.stretches) < 2:
+            return False
+        self.stretches = self.stretches[1:]
+        self.next_page = self.stretches[0].first
+        # Pages that do not follow on each other are not compared.
+        self.id_hashes, self.stored_last_id_hash, self.last_value = (), 0, None
+        return True
 
     def received(self, page: Page) -> None:
         """Move on by one page, the next in order."""

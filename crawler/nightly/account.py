@@ -49,6 +49,16 @@ class Account:
         began = month_begin(utc_day(now), self.limits.month_begins)
         return BillingMonth(began, self.limits.monthly_budget, lease_day(now))
 
+    @property
+    def left(self) -> int | None:
+        """Credits that the budgets leave; None: there is no limit."""
+        month, limits = self.month, list[int]()
+        if self.budget is not None:
+            limits.append(self.budget - self.ledger.spent_for(self.crawl_date))
+        if month.budget is not None:
+            limits.append(month.budget - self.ledger.spent_since(month.began, month.lease_day))
+        return max(0, min(limits)) if limits else None
+
     def reserve(self, lease: Callable[[int | None], int]) -> int:
         """Reserve credits.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
@@ -13,7 +14,7 @@ from crawler import events
 from crawler.engine.seller import Policies
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.nightly.advice import advised, best_so_far, deepest_first, depths, matcher
+from crawler.nightly import advice, freshest
 from crawler.nightly.opening import Opened
 from crawler.nightly.watching import Watch
 from crawler.rules.address import MOST_ASKED, AddressCheck
@@ -37,14 +38,16 @@ class Rules:
 class Choice:
     """What is to be crawled: `rules` is None where nothing is left to do.
 
-    `to_repair` are ended sellers with gaps, None where gaps are left alone. Of the listed sellers `ended`
-    have ended already. `address` holds what is known of the API's address.
+    `then` chooses what is crawled after that. `to_repair` are ended sellers with gaps, None where gaps are
+    left alone. Of the listed sellers `ended` have ended already. `address` holds what is known of the API's
+    address.
     """
 
     address: AddressCheck
     rules: Rules | None = None
     to_repair: list[str] | None = None
     ended: int = 0
+    then: Callable[[], Choice] | None = None
 
 
 def choose(opened: Opened, only: SellerList | None = None) -> Choice:
@@ -53,14 +56,17 @@ def choose(opened: Opened, only: SellerList | None = None) -> Choice:
     Raises `OutputError` where the journal cannot be read, or an earlier snapshot cannot be kept for it.
     """
     night, journal = opened.night, opened.journal
+    if night.run.strategy is Strategy.FRESHEST:
+        freshest.stand_on_bases(opened)
+        if only is None and (budget := opened.account.left) is not None:
+            return _choose_to_read(opened, budget)
     listed = only or night.listed
     begun = list(journal.sellers.begun(carried=not night.run.carry_forward))
     begun = list(compress(begun, listed.contains([seller.seller_id for seller in begun])))
     fresh = listed.without(journal.sellers.ended())
     if len(fresh):
         fresh = fresh.without(journal.sellers.answered())
-    url = night.without_keys(night.settings.api.url)
-    address = AddressCheck(url, is_proven=is_address_proven(journal, url))
+    address = _address(opened)
     to_repair = None
     if night.run.repair_drift and night.run.top is None:
         drifted = journal.sellers.to_repair()
@@ -73,6 +79,44 @@ def choose(opened: Opened, only: SellerList | None = None) -> Choice:
     if only is None:
         rules = replace(rules, watch=Watch.choose(opened, rules.frontier, fresh))
     return Choice(address, rules, to_repair, ended)
+
+
+def _choose_to_read(opened: Opened, budget: int) -> Choice:
+    """Choose what a budget buys by `--strategy freshest`."""
+    night = opened.night
+    chosen = freshest.choose_to_read(opened, budget)
+    if chosen.overdue:
+        opened.notes.add(
+            events.BUDGET_TOO_SMALL(
+                stretches=chosen.overdue, days=night.run.max_age, budget=chosen.bearable_budget
+            )
+        )
+    if not chosen.sellers and chosen.last is None:
+        events.NOTHING_TO_DO(crawl_date=night.crawl_date).log()
+        return Choice(_address(opened))
+    policies = Policies(
+        lookahead=LookaheadRule(
+            night.run.lookahead, night.run.lookahead_pages, night.run.max_pages, chosen.depths
+        )
+    )
+    frontier = Frontier((), chosen.sellers, Strategy.DEPTH_FIRST)
+    first = [seller.seller_id for seller in chosen.sellers if seller.next_page == 1]
+    watch = Watch.choose(opened, frontier, replace(night.listed, ids=pa.array(first, pa.string())))
+    ended = len(night.listed) - len(chosen.sellers)
+    then = None if chosen.last is None else partial(_choose_last, opened, chosen.last)
+    return Choice(_address(opened), Rules(frontier, policies, watch), ended=ended, then=then)
+
+
+def _choose_last(opened: Opened, seller: SellerProgress) -> Choice:
+    """Choose the seller that the credits go to which are left."""
+    frontier = Frontier((), [seller], Strategy.DEPTH_FIRST)
+    return Choice(_address(opened), Rules(frontier, Policies()), ended=len(opened.night.listed) - 1)
+
+
+def _address(opened: Opened) -> AddressCheck:
+    """What is known of the API's address."""
+    url = opened.night.without_keys(opened.night.settings.api.url)
+    return AddressCheck(url, is_proven=is_address_proven(opened.journal, url))
 
 
 def is_address_proven(journal: Journal, url: str) -> bool:
@@ -90,23 +134,25 @@ def is_address_proven(journal: Journal, url: str) -> bool:
 def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:
     run = opened.night.run
     spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
-    policies = Policies(match=matcher(opened))
+    policies = Policies(match=advice.matcher(opened))
     if run.top is not None:
         frontier = BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread)
-        return Rules(frontier, replace(policies, top=best_so_far(opened, run.top)))
+        return Rules(frontier, replace(policies, top=advice.best_so_far(opened, run.top)))
     history, notes = History(run.data, opened.night.crawl_date), opened.notes
     if run.strategy is Strategy.BEST_FIRST:
         values: dict[str, array[float]] = {}
-        values = advised(history, notes, partial(history.page_values, run.sort), values)
+        values = advice.advised(history, notes, partial(history.page_values, run.sort), values)
         return Rules(BestFirst(fresh, begun, values, spread=spread), policies)
     if run.strategy is Strategy.BREADTH_FIRST or run.min_value is not None:
         return Rules(Frontier(fresh, begun, run.strategy, spread), policies)
     pages, known = run.lookahead_pages, dict[str, int]()
     if run.lookahead != "off":
-        known = advised(history, notes, partial(depths, history, opened.night.listed, pages), known)
+        known = advice.advised(
+            history, notes, partial(advice.depths, history, opened.night.listed, pages), known
+        )
     # Where credits may run out, the list's own order says who comes first.
     limits = opened.night.settings.credits
     if limits.budget is None and limits.monthly_budget is None:
-        fresh = advised(history, notes, partial(deepest_first, history, fresh, pages), fresh)
+        fresh = advice.advised(history, notes, partial(advice.deepest_first, history, fresh, pages), fresh)
     ahead = LookaheadRule(run.lookahead, pages, run.max_pages, known)
     return Rules(Frontier(fresh, begun, run.strategy, spread), replace(policies, lookahead=ahead))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -53,15 +53,15 @@ class CrawlOutcome:
     lanes: Sequence[KeyLane] = ()
 
 
-def crawl(opened: Opened, choice: Choice, then: Callable[[], Choice] | None = None) -> CrawlOutcome:
-    """Crawl what was chosen, and, if nothing ended that early, what is chosen `then`.
+def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
+    """Crawl what was chosen, and, as long as nothing ends that early, what is chosen then.
 
     Why it ended early is in the outcome: also where choosing raises a `CrawlerError`. Raises only faults of
     the program.
     """
-    if choice.rules is None and then is None:
+    if choice.rules is None and choice.then is None:
         return CrawlOutcome()
-    session = _Session(opened, choice, then)
+    session = _Session(opened, choice)
     try:
         opened.night.world.run(session.crawl())
     except OutputError as error:
@@ -72,10 +72,9 @@ def crawl(opened: Opened, choice: Choice, then: Callable[[], Choice] | None = No
 class _Session:
     """One crawl on its event loop, under watch: engine, client and writers are built, used and closed."""
 
-    def __init__(self, opened: Opened, choice: Choice, then: Callable[[], Choice] | None) -> None:
+    def __init__(self, opened: Opened, choice: Choice) -> None:
         self._opened = opened
         self._choice = choice
-        self._then = then
         self._stop = Stop()
         self._engine: Engine | None = None
         self._clock_offset: timedelta | None = None
@@ -120,9 +119,9 @@ class _Session:
                 async with night.world.api(night.settings, night.keys) as api:
                     self._engine = engine = Engine(self._opened, api, keys, journal, stop)
                     await self._crawl_choice(engine, api, backups)
-                    if self._then is not None and stop.reason is None:
+                    while self._choice.then is not None and stop.reason is None:
                         try:
-                            self._choice = self._then()
+                            self._choice = self._choice.then()
                         except ImplausibleError as error:
                             stop.set(error)
                         else:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from crawler import events
 from crawler.history.takeover import require_not_archived
 from crawler.models.encodings import as_text
+from crawler.models.errors import InputError
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
@@ -92,6 +93,11 @@ class JournalOpening:
     def _begin(self, journal: Journal, segments: SegmentWriter) -> OpenJournal:
         """Note what the date is crawled with, and let the sellers go on that can."""
         night, run = self.night, self.night.run
+        if run.fresh and journal.carried.has_bases:
+            raise InputError(
+                f"crawl date {night.crawl_date} was begun with --strategy freshest: --fresh cannot crawl it "
+                "anew; without --fresh and with another strategy all that was not read is read"
+            )
         journal.require(sort=run.sort, order=run.order)
         self._note_list(journal)
         replace_guard = ReplaceGuard(journal, night.data, night.crawl_date)

@@ -10,7 +10,7 @@ from crawler import events
 from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.history.review import plan_of
 from crawler.models.api import SORT_COLUMNS
-from crawler.models.errors import CrawlerError, ImplausibleError, OutputError
+from crawler.models.errors import BudgetSpentError, CrawlerError, ImplausibleError, OutputError
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
@@ -57,9 +57,16 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.hold(held.counts, held.reviewed)
     for note in outdated_notes(opened.night.commands, opened.run_id):
         opened.notes.add(note)
-    step.stop_reason = opened.displacement or step.stop_reason
+    step.stop_reason = opened.displacement or step.stop_reason or _overdue(step.rows)
     counts = step.published_counts or step.counted().counts
     return Published(step.is_published, counts, step.rows, step.stop_reason)
+
+
+def _overdue(rows: RowCounts | None) -> BudgetSpentError | None:
+    """What to say where a budget was not enough for what `--max-age` asks for."""
+    if rows is None or not rows.stale:
+        return None
+    return BudgetSpentError(f"pages of {rows.stale} sellers are older than --max-age allows: raise --budget")
 
 
 class _Publishing:

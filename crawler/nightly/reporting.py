@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from crawler import events
 from crawler.exit_codes import SELLERS_FAILED
-from crawler.models.errors import ApiDownError, CrawlerError
+from crawler.models.errors import ApiDownError, BudgetSpentError, CrawlerError
+from crawler.models.seller import Strategy
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.keys import uses_of
 from crawler.nightly.most_moved import top_movers_of
@@ -18,6 +20,7 @@ from crawler.nightly.run_facts import has_late_pages
 from crawler.report.run_report import Errors, Requests, RunReport
 from crawler.rules.dates import stamp
 from crawler.store.layout import VIDEOS
+from crawler.store.snapshot import RowCounts
 
 _ROWS = ("received", "duplicate", "rejected", "written")
 
@@ -28,7 +31,7 @@ def draft(
     """The report of a night, but for its notes, its credits and the command that goes on with it."""
     night, crawled, counts, rows = opened.night, outcome.counts, published.counts, published.rows
     exit_code = SELLERS_FAILED.number if counts.sellers["failed"] else 0
-    if stop_reason is not None:
+    if stop_reason is not None and not _is_as_meant(opened, published, stop_reason):
         exit_code = stop_reason.exit_code
     return RunReport(
         run_id=opened.run_id,
@@ -61,11 +64,31 @@ def draft(
         carry_forward={}
         if rows is None
         else {"carried": rows.carried_sellers, "credits_saved": rows.saved, **asdict(rows.audit)},
+        freshness=_freshness(opened, rows),
         drift=counts.drift,
         top_movers=top_movers_of(opened, published),
         failures=counts.failures,
         keys=uses_of(opened, outcome.lanes),
     )
+
+
+def _freshness(opened: Opened, rows: RowCounts | None) -> dict[str, Any]:
+    """How fresh the snapshot is that `--strategy freshest` made; empty where nothing stands for a seller."""
+    if rows is None or rows.oldest is None:
+        return {}
+    drift = round(rows.drift, 1)
+    return {
+        "oldest_days": rows.oldest,
+        "stale": rows.stale,
+        "expected_drift": drift,
+        "value": opened.night.run.value,
+    }
+
+
+def _is_as_meant(opened: Opened, published: Published, stop_reason: CrawlerError) -> bool:
+    """Whether a budget is spent that `--strategy freshest` was to spend, and nothing is overdue."""
+    is_spent = isinstance(stop_reason, BudgetSpentError) and opened.night.run.strategy is Strategy.FRESHEST
+    return is_spent and published.rows is not None and not published.rows.stale
 
 
 def _status(exit_code: int, live: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from crawler.models.errors import OutputError
@@ -38,8 +39,9 @@ def _choose_and_crawl(opened: Opened) -> CrawlOutcome:
     try:
         recheck = Recheck.of(opened)
         if recheck is not None:
-            return crawl(opened, choose(opened, recheck.canaries), recheck.then)
-        choice = choose(opened)
+            choice = replace(choose(opened, recheck.canaries), then=recheck.then)
+        else:
+            choice = choose(opened)
     except OutputError as error:
         return CrawlOutcome(stop_reason=error)
     return crawl(opened, choice)

@@ -86,7 +86,7 @@ class _Sums:
         shown = seller.shown
         unread = shown.status is not SellerStatus.COMPLETE or shown.is_carried
         if unread and self.certain_above is not None:
-            most = shown.max_remaining_value
+            most = None if shown.base is not None else shown.max_remaining_value
             self.certain_above = None if most is None else max(self.certain_above, most)
         self.overlap += shown.overlap
         self.gaps += shown.drift

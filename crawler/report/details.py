@@ -18,7 +18,7 @@ _STOPS: dict[str, str] = {
     StopReason.SHORT_PAGE: "came to their end: a page that is not full",
     StopReason.EMPTY_PAGE: "came to their end: a page without rows",
     StopReason.REPEATED_PAGE: "came to their end: a page that repeats an earlier one",
-    StopReason.CARRIED: "carried forward: the first page is as it was",
+    StopReason.CARRIED: "carried: the first page is as it was, or freshest did not read all",
     StopReason.MAX_PAGES: "as many pages as asked for (--max-pages)",
     StopReason.MIN_VALUE: "rows worth less than asked for (--min-value)",
     StopReason.TOP: "the best videos were certain (--top)",
@@ -63,6 +63,12 @@ _ASIDES = {
         "changed": "their videos with other counts",
         "missed": "their videos that would have been missing",
         "gone": "their videos that would have been too many",
+    },
+    "freshness": {
+        "oldest_days": "days since the pages were read that were read longest ago",
+        "stale": "sellers with pages older than --max-age allows",
+        "expected_drift": "what the pages that were not read are expected to have gained since",
+        "value": "counted in",
     },
     "probes": {"sent": "pages after a short one, as a probe", "rows_found": "rows found on them"},
     "after_rejects": {

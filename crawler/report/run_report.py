@@ -132,6 +132,7 @@ class RunReport:
     probes: dict[str, int] = field(default_factory=dict)
     after_rejects: dict[str, int] = field(default_factory=dict)
     carry_forward: dict[str, int] = field(default_factory=dict)
+    freshness: dict[str, Any] = field(default_factory=dict)
     drift: dict[str, int] = field(default_factory=dict)
     top_movers: dict[str, Any] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)

@@ -79,6 +79,7 @@ def choose(stretches: Sequence[Stretch], budget: int | None, max_age: int) -> Ch
     3. The rest goes by index, over all stretches. One that costs more than is left is passed over for smaller
        ones. It is not passed over for ever: its index grows with its age, and it comes first once it is due.
     4. What is then left begins one more stretch, one never read if there is any: the run stops within it.
+       It is of a seller of which nothing else is read: else its pages would be asked for with those.
 
     A stretch that was read tonight is not chosen. One that costs more than the budget is never read as a
     whole: it becomes overdue, and `bearable_budget` allows for it. Ties keep the order of the list.
@@ -95,7 +96,8 @@ def choose(stretches: Sequence[Stretch], budget: int | None, max_age: int) -> Ch
     held = night.explore(unknown, kept)
     night.buy(night.ranking)
     whole = frozenset(night.chosen)
-    night.begin_one_more(chain(unknown, known), held)
+    begun = {stretches[number].seller for number in night.chosen}
+    night.begin_one_more((n for n in chain(unknown, known) if stretches[n].seller not in begun), held)
     overdue = [n for n in waiting if _is_due(stretches[n], max_age) and n not in whole]
     return Choice(night.chosen, overdue, bearable)
 

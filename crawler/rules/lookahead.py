@@ -36,7 +36,9 @@ class LookaheadRule:
     depths: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, seller: SellerProgress) -> Ahead | None:
-        """A seller's look-ahead, where it is time for one."""
+        """A seller's look-ahead, where it is time for one; stretches are read in turn."""
+        if seller.stretches:
+            return None
         if self.mode == "off":
             return Ahead(seller, 0, 0, gallop=False) if seller.early_pages else None
         depth = self.depths.get(seller.seller_id, 0)

@@ -143,7 +143,17 @@ def host_of(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
+_NOT_WITH_FRESHEST = {
+    "run.top": "what is carried is not certain",
+    "run.min_value": "what is not read is carried, whatever it is worth",
+    "run.carry_forward": "that carries what it does not read by itself",
+    "run.fresh": "that reads all listed sellers again",
+}
+
+
 def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
+    if value and name in _NOT_WITH_FRESHEST and taken.get("run.strategy") == Strategy.FRESHEST:
+        raise RefusedValueError(f"it cannot go with the strategy freshest: {_NOT_WITH_FRESHEST[name]}")
     if name == "run.carry_forward" and value and taken.get("run.top") is not None:
         raise RefusedValueError("it cannot go with top: what is carried is not certain")
     is_best_first = name == "run.strategy" and value == Strategy.BEST_FIRST

@@ -75,4 +75,6 @@ class JournalDatabase:
         last_seq = self.one(sql.LAST_SHOWN_SEQ) if self.one(sql.ANY_HIDDEN) else self.last_seq
         sellers = sorted(self.connection.execute(sql.ENDINGS_SHOWN).fetchall())
         previous = self.connection.execute(sql.PREVIOUS_BATCHES).fetchall()
-        return f"{last_seq} {self.one(sql.COSTS_SHOWN)} {sellers}" + (f" {previous}" if previous else "")
+        bases = self.one(sql.COUNT_BASES)
+        beside = (f" {previous}" if previous else "") + (f" {bases} bases" if bases else "")
+        return f"{last_seq} {self.one(sql.COSTS_SHOWN)} {sellers}{beside}"

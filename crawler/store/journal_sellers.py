@@ -9,15 +9,19 @@ from math import inf
 from operator import itemgetter
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from crawler.models.api import MAX_PAGE_NUM, PAGE_SIZE
 from crawler.models.page import Gap, Page
 from crawler.models.seller import SellerProgress, StopRule
+from crawler.models.stretches import read_since
 from crawler.store import journal_sql as sql
+from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
+from crawler.store.layout import JournalFiles
 from crawler.store.previous_crawls import PreviousCrawls
-from crawler.store.records import PageFacts, SellerSummary
+from crawler.store.records import Base, PageFacts, SellerSummary
 
 _NO_PREVIOUS = (None, False)
 
@@ -88,13 +92,11 @@ class SellerStates:
         found = self._database.connection.execute(sql.BEGUN, {"carried": carried})
         for seller_id, rows in groupby(found, key=itemgetter(0)):
             progress = SellerProgress(seller_id, drifted=seller_id in drifted)
-            for _, page_num, row_count, fingerprint, total, last_value, last_hash, rejected, _ in rows:
-                known = (seller_id, page_num, b"", row_count, fingerprint, 0, "", total, last_value)
-                page = Page(*known, stored_last_id_hash=last_hash, rejected=rejected)
-                if page_num == progress.next_page:
+            for page in map(_page, rows):
+                if page.page_num == progress.next_page:
                     progress.received(page)
                 else:
-                    progress.early_pages = {**(progress.early_pages or {}), page_num: page}
+                    progress.early_pages = {**(progress.early_pages or {}), page.page_num: page}
             yield progress
 
     def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
@@ -109,8 +111,15 @@ class SellerStates:
         return [row[0] for row in self._database.connection.execute(sql.COMPLETE_WITH_GAPS)]
 
 
+def _page(row: tuple[Any, ...]) -> Page:
+    """A page without its body, from a row of `BEGUN`."""
+    seller_id, page_num, row_count, fingerprint, total, last_value, last_hash, rejected, _ = row
+    known = (seller_id, page_num, b"", row_count, fingerprint, 0, "", total, last_value)
+    return Page(*known, stored_last_id_hash=last_hash, rejected=rejected)
+
+
 class CarriedSellers:
-    """A journal's sellers of which rows are taken from an earlier snapshot."""
+    """A journal's sellers of which rows are taken from earlier snapshots, and what is left to read."""
 
     def __init__(self, database: JournalDatabase) -> None:
         self._database = database
@@ -123,6 +132,44 @@ class CarriedSellers:
         """The sellers that are carried from a snapshot, and how many videos each has there."""
         found = self._database.connection.execute(sql.CARRIED_OF_DAY, {"day": day.isoformat()})
         return dict(found.fetchall())
+
+    def stand_on(self, bases: Iterable[tuple[str, Base]]) -> None:
+        """Note what stands for sellers, in one transaction; of a seller that has a base the first counts."""
+        with self._database.changing() as db:
+            db.executemany(sql.ADD_BASE, (_base_row(*each) for each in bases))
+
+    def with_base(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that something stands for."""
+        return self._database.ids(sql.WITH_BASE)
+
+    def bases(self) -> dict[str, Base]:
+        """What stands for each seller."""
+        found = self._database.connection.execute(sql.BASES)
+        return {
+            seller_id: _base(source, videos, stretches, rates)
+            for seller_id, source, videos, stretches, rates in found
+        }
+
+    def unfinished(self) -> Iterator[tuple[str, list[Page]]]:
+        """The pages of each seller that has some and has not ended; of a page's readings the last counts."""
+        self._database.sort_pages()
+        found = self._database.connection.execute(sql.BEGUN, {"carried": True})
+        for seller_id, rows in groupby(found, key=itemgetter(0)):
+            yield seller_id, [*map(_page, rows)]
+
+    def read_whole(self) -> Iterator[pa.Array[Any]]:
+        """IDs of the sellers that have ended, and are not carried."""
+        return self._database.ids(sql.NOT_CARRIED)
+
+    @property
+    def has_bases(self) -> bool:
+        """Whether anything stands for sellers that are not read."""
+        return bool(self._database.one(sql.ANY_BASE))
+
+    def since(self) -> dict[str, date]:
+        """Of which sellers only rows are taken that were crawled for this date or a later one."""
+        found = self._database.connection.execute(sql.BASES_SINCE)
+        return {seller_id: date.fromisoformat(since) for seller_id, since in found}
 
     def give_up(self, ids: Iterable[str]) -> None:
         """Let sellers go on that were carried."""
@@ -144,8 +191,11 @@ class JournalReader:
         self._database.sort_pages()
         all_previous = self._previous.all()
         previous, is_final = next(all_previous, _NO_PREVIOUS)
-        for *values, after, earlier, gaps in self._database.connection.execute(sql.ALL_SUMMARIES):
+        found = self._database.connection.execute(sql.ALL_SUMMARIES)
+        for *values, after, earlier, gaps, source, videos, stretches, rates in found:
             summary = SellerSummary.of_row(values)
+            if source is not None:
+                summary = self._on_base(summary, _base(source, videos, stretches, rates))
             summary = self._up_to_gap(summary) if gaps else summary
             summary = summary._replace(after=after, credits=summary.credits + earlier, other_credits=earlier)
             if previous is not None and previous.seller.seller_id == summary.seller_id:
@@ -177,6 +227,16 @@ class JournalReader:
         self._database.sort_pages()
         values = {"after": after, "last": last, "shown": shown}
         yield from self._database.connection.execute(sql.PAGE_SIZES, values)
+
+    def _on_base(self, summary: SellerSummary, base: Base) -> SellerSummary:
+        """A seller with what stands for it, and with what its pages add to that."""
+        if summary.pages:
+            values = {"seller_id": summary.seller_id, "size": PAGE_SIZE}
+            found = self._database.connection.execute(sql.STRETCH_PAGES, values)
+            rows = {page_num: count for page_num, count, _ in found}
+            crawl_date = date.fromisoformat(JournalFiles(self._database.path).crawl_date)
+            base = base._replace(last_read=read_since(base.last_read, rows, crawl_date))
+        return summary.on(base)
 
     @property
     def has_long_pages(self) -> bool:
@@ -211,3 +271,15 @@ class JournalReader:
         """When the last page came, as an ISO time; None where there is no page."""
         found = self._database.one(sql.LAST_RECEIVED)
         return None if found < 0 else datetime.fromtimestamp(found / 1000, UTC).isoformat()
+
+
+def _base_row(seller_id: str, base: Base) -> tuple[Any, ...]:
+    read = [day and day.isoformat() for day in base.last_read]
+    since = base.since and base.since.isoformat()
+    texts = (orjson.dumps(each).decode() for each in (read, [*base.rates]))
+    return with_checksum((seller_id, base.source.isoformat(), base.videos, since, *texts))
+
+
+def _base(source: str, videos: int, stretches: str, rates: str) -> Base:
+    last_read = [day and date.fromisoformat(day) for day in orjson.loads(stretches)]
+    return Base(date.fromisoformat(source), videos, last_read, orjson.loads(rates))

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from crawler.store.sqlite import Format
 
-FORMAT = 6
+FORMAT = 7
 _OLDEST_FORMAT = 5
 """The first format that is brought up to the present one; earlier ones are refused with the way out."""
+_FROM_6 = "DROP VIEW known"
 _UPGRADES = {
-    5: """ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-        UPDATE body SET checksum = blob_checksum(lz4)"""
+    5: f"""ALTER TABLE body ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+        UPDATE body SET checksum = blob_checksum(lz4); {_FROM_6}""",
+    6: _FROM_6,
 }
 _PAGE_COLUMNS = """
     seq INTEGER PRIMARY KEY, seller_id TEXT NOT NULL, page_num INTEGER NOT NULL, row_count INTEGER NOT NULL,
@@ -51,6 +53,10 @@ CREATE TABLE IF NOT EXISTS seam (
 CREATE TABLE IF NOT EXISTS matched (
     seller_id TEXT PRIMARY KEY, source TEXT NOT NULL, videos INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS base (
+    seller_id TEXT PRIMARY KEY, source TEXT NOT NULL, videos INTEGER NOT NULL, since TEXT,
+    stretches TEXT NOT NULL, rates TEXT NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS anew (
     seller_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, credits INTEGER NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -65,11 +71,10 @@ CREATE TABLE IF NOT EXISTS former_page ({_PAGE_COLUMNS});
 CREATE INDEX IF NOT EXISTS former_page_of_seller ON former_page (seller_id);
 CREATE VIEW IF NOT EXISTS known AS
     SELECT seller_id FROM seller UNION SELECT seller_id FROM page UNION SELECT seller_id FROM outlay
-    UNION SELECT seller_id FROM former
+    UNION SELECT seller_id FROM former UNION SELECT seller_id FROM base
 """
 
-# A file of the oldest format lacks only a column that whoever only reads does not ask for.
-DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES, oldest=_OLDEST_FORMAT, readable=_OLDEST_FORMAT)
+DATABASE = Format(FORMAT, _SCHEMA, _UPGRADES, oldest=_OLDEST_FORMAT)
 
 # Made when it is first asked for: while pages come, it would cost each of them more than it does in one go.
 INDEX_PAGES_BY_SELLER = "CREATE INDEX IF NOT EXISTS page_of_seller ON page (seller_id)"
@@ -113,8 +118,10 @@ SELECT seller_id, seller.status, seller.stop_reason, coalesce(p.pages, 0) AS pag
     coalesce(p.run_id, seller.run_id) AS run_id, coalesce(p.rows, 0) AS rows, coalesce(p.size, 0) AS size,
     p.max_remaining_value, coalesce(s.overlap, 0) AS overlap, coalesce(s.drift, 0) AS drift,
     matched.source, coalesce(matched.videos, 0) AS videos, coalesce(p.deepest, 0) + 1 AS missing,
-    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps
+    coalesce(anew.seq, 0) AS after, coalesce(anew.credits, 0) AS earlier, p.gaps,
+    base.source AS base_source, base.videos AS base_videos, base.stretches, base.rates
 FROM {sellers}
+LEFT JOIN base USING (seller_id)
 LEFT JOIN seller USING (seller_id)
 LEFT JOIN outlay USING (seller_id)
 LEFT JOIN matched USING (seller_id)
@@ -242,6 +249,8 @@ SETTLED = """SELECT seller_id FROM seller WHERE NOT (status = 'failed' AND retri
 REFUSED = "SELECT seller_id FROM seller WHERE status = 'failed' AND NOT retriable"
 ANSWERED = "SELECT seller_id FROM seller UNION SELECT seller_id FROM page"
 KNOWN = "SELECT seller_id FROM known"
+NOT_CARRIED = """SELECT seller_id FROM seller WHERE stop_reason != 'carried'
+    UNION SELECT seller_id FROM former WHERE final"""
 ENDED = "SELECT seller_id FROM seller UNION SELECT seller_id FROM former WHERE final"
 BEGUN = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edge, rejected, max(seq)
     FROM page LEFT JOIN seller USING (seller_id)
@@ -249,13 +258,26 @@ BEGUN = """SELECT seller_id, page_num, row_count, fingerprint, total, least, edg
     GROUP BY seller_id, page_num ORDER BY seller_id, page_num"""
 
 SET_MATCH = "INSERT OR REPLACE INTO matched VALUES (?, ?, ?, ?)"
-MATCHED_DAYS = """SELECT source FROM matched
+MATCHED_DAYS = """SELECT source FROM matched UNION SELECT source FROM base
     UNION SELECT source FROM former WHERE snapshot OR stop_reason = 'carried'"""
 CARRIED_OF_DAY = """SELECT seller_id, videos FROM matched JOIN seller USING (seller_id)
     WHERE stop_reason = 'carried' AND source = :day
+    UNION SELECT seller_id, videos FROM base LEFT JOIN seller USING (seller_id)
+    WHERE coalesce(status, '') != 'complete' AND source = :day
     UNION SELECT seller_id, videos FROM former
     WHERE (snapshot OR stop_reason = 'carried') AND source = :day"""
+ANY_BASE = "SELECT EXISTS (SELECT 1 FROM base)"
+COUNT_BASES = "SELECT count(*) FROM base"
+WITH_BASE = "SELECT seller_id FROM base"
+BASES = "SELECT seller_id, source, videos, stretches, rates FROM base"
+ADD_BASE = "INSERT OR IGNORE INTO base VALUES (?, ?, ?, ?, ?, ?, ?)"
+BASES_SINCE = "SELECT seller_id, since FROM base WHERE since IS NOT NULL"
+# A page some of whose rows were rejected counts as full: it ends no list.
+STRETCH_PAGES = """SELECT page_num,
+    CASE WHEN rejected THEN max(row_count, :size) ELSE row_count END, max(seq)
+    FROM page WHERE seller_id = :seller_id GROUP BY page_num"""
 GIVE_UP_CARRIED = (
+    "DELETE FROM base WHERE seller_id = ?",
     "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'",
     "DELETE FROM former WHERE seller_id = ? AND (snapshot OR stop_reason = 'carried')",
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from crawler.models.page import NO_NOTES, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
+from crawler.models.stretches import LastRead
 
 FAILED_BATCH, TAKEN_BATCH = 0, -1
 """See `PreviousCrawl`; numbers from 1 are those of `--fresh` crawls that have not ended."""
@@ -61,6 +62,26 @@ class Segment(NamedTuple):
     pieces: str
 
 
+class Base(NamedTuple):
+    """What stands for a seller as far as no page of it is received: its rows of the snapshot of `source`.
+
+    It has `videos` rows there, without those crawled for a date before `since`: of these every page was read
+    again since. `last_read` is what is known of its stretches, `rates` how much each is expected to gain in a
+    night; see `models.stretches`.
+    """
+
+    source: date
+    videos: int
+    last_read: LastRead
+    rates: Sequence[float]
+    since: date | None = None
+
+    @property
+    def status(self) -> SellerStatus:
+        """How complete it is."""
+        return SellerStatus.PARTIAL if None in self.last_read else SellerStatus.COMPLETE
+
+
 class SellerSummary(NamedTuple):
     """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
 
@@ -73,7 +94,7 @@ class SellerSummary(NamedTuple):
     counts all that was spent on the seller for this date, `other_credits` what of it went to other crawls of
     the seller. `is_published`: its rows are those of the date's snapshot as it was published, from `matched`.
     `previous`: the crawl whose rows are published in place of this one's. `attempt`: how the crawl that was
-    to replace these rows has gone.
+    to replace these rows has gone. `base`: what stands for it; None where it was read to its end.
     """
 
     seller_id: str
@@ -99,6 +120,7 @@ class SellerSummary(NamedTuple):
     is_published: bool = False
     previous: PreviousCrawl | None = None
     attempt: Attempt | None = None
+    base: Base | None = None
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> SellerSummary:
@@ -121,15 +143,37 @@ class SellerSummary(NamedTuple):
         """Whether `--fresh` goes on with this crawl of the seller, since it has not succeeded yet."""
         return self.previous is not None and self.previous.batch >= FAILED_BATCH
 
+    def on(self, base: Base) -> SellerSummary:
+        """The seller where `base` stands for what was not read."""
+        if self.status is SellerStatus.COMPLETE:
+            return self
+        if self.status is SellerStatus.FAILED:
+            return self._replace(base=base)
+        return _carried(self, base)
+
     @property
     def shown(self) -> SellerSummary:
         """The crawl of the seller whose rows are to be published."""
+        if self.previous is None and self.base is not None and self.status is SellerStatus.FAILED:
+            attempt = Attempt(self.status, self.stop_reason, self.error)
+            return _carried(self, self.base)._replace(error=None, attempt=attempt)
         if self.previous is None:
             return self
         kept, batch = self.previous
         kept = kept._replace(credits=self.credits, other_credits=self.credits - kept.credits)
         failed = batch == FAILED_BATCH
         return kept._replace(attempt=Attempt(self.status, self.stop_reason, self.error)) if failed else kept
+
+
+def _carried(seller: SellerSummary, base: Base) -> SellerSummary:
+    """A seller whose rows beside those received are those of its base."""
+    return seller._replace(
+        status=base.status,
+        stop_reason=StopReason.CARRIED,
+        base=base,
+        matched=base.source,
+        matched_videos=base.videos,
+    )
 
 
 class PreviousCrawl(NamedTuple):

@@ -40,7 +40,17 @@ from crawler.store.sqlite import database_errors, transaction
 
 _OF_PREVIOUS_CRAWLS = ("anew", "former", "former_page")
 """Without one of these rows it is not known which of a seller's crawls are to be published."""
-CHECKED_TABLES = ("meta", "segment", "page", "outlay", "seller", "seam", "matched", *_OF_PREVIOUS_CRAWLS)
+CHECKED_TABLES = (
+    "meta",
+    "segment",
+    "page",
+    "outlay",
+    "seller",
+    "seam",
+    "matched",
+    "base",
+    *_OF_PREVIOUS_CRAWLS,
+)
 """The tables whose rows have checksums; each begins with the columns of its key."""
 _MAX_JOINED_BYTES = 1 << 30
 """Bytes of a commit's bodies at most, for their number may itself be damaged."""

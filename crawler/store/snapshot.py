@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from crawler.models.seller import SellerStatus, StopReason
 from crawler.store.journal import Journal
 from crawler.store.layout import SNAPSHOT_KINDS, StagedFolder, parquet_file
 from crawler.store.parts import Audit, CarriedRows, PartRows, deduplicated, rows_by_seller
-from crawler.store.records import SellerSummary
+from crawler.store.records import Base, SellerSummary
 from crawler.store.region_files import RegionFiles
 from crawler.store.row_groups import ROW_GROUP
 from crawler.store.schema import SELLER_SCHEMA, SORTING
@@ -34,6 +35,9 @@ class RowCounts:
     `carried` come from earlier snapshots, of `carried_sellers`, which saved `saved` credits. `certain` are
     worth more than anything that may be missing. `damages` of earlier snapshots cost their part of the audit,
     `raw_damages` answers that were to be kept.
+    Of sellers that a base stands for, `oldest` is the age of the oldest pages in days, None where there are
+    none, and `drift` what their videos are expected to have gained unseen. `stale` counts those of which
+    pages were to be read again by now, by `max_age`, and were not.
     `changes` counts the rows of `changes/` by kind; `warnings` say what they are not compared with.
     `verdict` says whether they can be believed, and `reasons` why not; `fields` as `Reviewed` has them.
     """
@@ -46,6 +50,9 @@ class RowCounts:
     certain: int = 0
     carried_sellers: int = 0
     saved: int = 0
+    oldest: int | None = None
+    drift: float = 0.0
+    stale: int = 0
     audit: Audit = field(default_factory=Audit)
     damages: list[str] = field(default_factory=list)
     raw_damages: list[str] = field(default_factory=list)
@@ -63,6 +70,7 @@ class Reviewed:
     `to_recheck` has the sellers whose answers made it implausible, `shown_by` what of their rows does.
     Its first ones, as many as `hits`, show it each by itself; 0: it is not known which do.
     `fields` names those of the API that the schema does not know or no row has, and counts misfits.
+    `stale` counts the sellers of which pages were to be read again by now, by `max_age`, and were not.
     `changes` counts the rows of `changes/` by kind.
     """
 
@@ -100,7 +108,8 @@ class SnapshotPlan:
     `pending` holds listed sellers that the journal does not know, `stop_reason` says why. `certain` is
     the column and the value above which no video is missing. `window` is how far back a video's last
     observation may lie, `data_lag` how old the API's data may be. `review` says whether it may be published.
-    A row that is received after `late_from` is late. `has_region_folders`: each region gets a folder.
+    A row that is received after `late_from` is late. Pages are stale that were not read for
+    `max_age` days. `has_region_folders`: each region gets a folder.
     """
 
     data: Path
@@ -113,6 +122,7 @@ class SnapshotPlan:
     data_lag: timedelta = timedelta(hours=48)
     review: Review = lambda _journal, _plan, _staged, _counts: Reviewed()
     late_from: datetime | None = None
+    max_age: int = 365
     has_region_folders: bool = False
 
 
@@ -131,12 +141,13 @@ def build_files(
     ):
         writer.add_key_value_metadata({SORTING: f"{journal.meta('sort')} {journal.meta('order')}"})
         for of_part, pieces in deduplicated(journal, staged.merged, carried_rows):
-            part = _Part(of_part)
+            part = _Part(of_part, plan.crawl_date)
             for rows in pieces:
                 files.add(rows)
                 part.add(rows)
                 counts.certain += _count_above(rows, plan.certain)
             part.count(counts, carried_rows)
+            _count_freshness(counts, of_part, plan)
             writer.write_table(_seller_table(part, plan.stop_reason))
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
@@ -155,8 +166,9 @@ class _Part:
     `audited` might have been carried but were crawled in full; of them `crawled` holds what is compared.
     """
 
-    def __init__(self, sellers: list[SellerSummary]) -> None:
+    def __init__(self, sellers: list[SellerSummary], crawl_date: date) -> None:
         self.sellers = sellers
+        self.crawl_date = crawl_date
         complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and s.matched)
         self.audited = [s for s in complete if not (s.is_carried or s.is_published)]
         self.videos = Counter[str]()
@@ -200,12 +212,40 @@ def _seller_table(part: _Part, reason: StopReason | None) -> pa.Table:
             *(part.carried[s.seller_id], s.overlap, s.drift),
             None if s.attempt is None else s.status,
             s.other_credits,
+            *_freshness(s.base, part.crawl_date),
         )
         for s in part.sellers
     ]
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
+
+
+def _count_freshness(counts: RowCounts, sellers: list[SellerSummary], plan: SnapshotPlan) -> None:
+    for seller in sellers:
+        age, drift, _ = _freshness(seller.base, plan.crawl_date)
+        if age is not None:
+            counts.oldest = max(age, counts.oldest or 0)
+        counts.drift += drift or 0.0
+        counts.stale += _is_stale(seller, plan)
+
+
+def _freshness(base: Base | None, crawl_date: date) -> tuple[int | None, float | None, str | None]:
+    """The age of a seller's rows, their expected drift, and when its stretches were read; see `SELLERS`."""
+    if base is None:
+        return None, None, None
+    ages = [None if day is None else (crawl_date - day).days for day in base.last_read]
+    drift = sum(rate * (age or 0) for rate, age in zip(base.rates, ages, strict=False))
+    known = [age for age in ages if age is not None]
+    return max(known, default=None), drift, orjson.dumps(base.last_read).decode()
+
+
+def _is_stale(seller: SellerSummary, plan: SnapshotPlan) -> bool:
+    """Whether pages of a seller that did not fail should have been read."""
+    if seller.base is None or seller.attempt is not None:
+        return False
+    oldest = plan.crawl_date - timedelta(plan.max_age)
+    return any(day is not None and day <= oldest for day in seller.base.last_read)
 
 
 def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerStatus, StopReason | None]:
@@ -217,11 +257,12 @@ def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerS
 
 
 def _pending_table(sellers: pa.Array[Any], reason: StopReason | None) -> pa.Table:
-    """Sellers that the journal does not know: every number is 0, and what else a seller has is null."""
+    """Sellers that the journal does not know: every count is 0, and what else a seller has is null."""
     known = {
         "seller_id": sellers,
         "status": pa.repeat(pa.scalar(SellerStatus.PENDING.value), len(sellers)),
         "stop_reason": pa.repeat(pa.scalar(reason, pa.string()), len(sellers)),
+        "age": pa.nulls(len(sellers), pa.int64()),
     }
     zeros = pa.repeat(pa.scalar(0, pa.int64()), len(sellers))
     arrays = [

@@ -19,6 +19,7 @@ from crawler.history import compared_parts as module
 from crawler.history.changes import Comparison, compare
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.models.api import COUNT_COLUMNS
+from crawler.models.dataset import SELLER_SUMS
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 from crawler.store.schema import CHANGES_SCHEMA, RESTS_ON, RUN, SUMMED_SELLER_SCHEMA
 
@@ -326,7 +327,7 @@ def test_sellers_gain_sums_and_counts(nights: Nights) -> None:
     new = video("d", 10, 1, created=at(0.5))
     nights.publish(1, whole(1, video("a", 4, 1), video("b", 8, 1), new), whole(1, seller="t"))
     result = nights.compare(1)
-    summed = {name: result.sellers["s"][name] for name in SUMMED_SELLER_SCHEMA.names[-10:]}
+    summed = {name: result.sellers["s"][name] for name in SELLER_SUMS}
     assert summed == {
         "views": 22,
         "sales": 22,

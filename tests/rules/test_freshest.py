@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import count as counting
 from math import inf, nan
 from random import Random
 
@@ -27,15 +28,23 @@ stretches = st.lists(
         is_known=st.booleans(),
     ),
     max_size=40,
-).map(lambda some: [each if each.is_known else each._replace(age=MAX_AGE) for each in some])
+).map(
+    lambda some: [
+        each._replace(seller=number, age=each.age if each.is_known else MAX_AGE)
+        for number, each in enumerate(some)
+    ]
+)
+
+
+SELLERS = counting()
 
 
 def known(rate: float = 1.0, age: int = 1, cost: int = 1) -> Stretch:
-    return Stretch(0, 1, cost, rate, age, True)
+    return Stretch(next(SELLERS), 1, cost, rate, age, True)
 
 
 def unknown(rate: float = 1.0, cost: int = 1, max_age: int = MAX_AGE) -> Stretch:
-    return Stretch(0, 1, cost, rate, max_age, False)
+    return Stretch(next(SELLERS), 1, cost, rate, max_age, False)
 
 
 def heavy_tailed(count: int, seed: int, spread: float = 1.1, largest: int = 1) -> list[Stretch]:
@@ -133,6 +142,8 @@ def test_what_is_left_begins_one_more() -> None:
     some = [known(rate=9, cost=3), known(rate=8, cost=5), known(rate=1, cost=4)]
     assert choose(some, 5, 90).chosen == [0, 1]
     assert choose([*some, unknown(rate=0, cost=6)], 5, 90).chosen == [0, 3], "of a new one pages stay read"
+    same = some[1]._replace(seller=some[0].seller)
+    assert choose([some[0], same, some[2]], 5, 90).chosen == [0, 2], "it would come before what is chosen"
 
 
 # ---- the price of a credit
@@ -277,7 +288,7 @@ def test_a_flood_of_new_sellers_gets_half_of_what_duties_leave() -> None:
 @pytest.mark.parametrize("budget", [2, 12, 40, 100])
 def test_new_sellers_are_all_read_some_day_however_little_they_promise(budget: int) -> None:
     """Also those that cost more than any night has left for them, and under a budget that bears no duty."""
-    some = [*heavy_tailed(100, 4), *[unknown(rate=0.0)] * 9, unknown(rate=0.0, cost=60)]
+    some = [*heavy_tailed(100, 4), *(unknown(rate=0.0) for _ in range(9)), unknown(rate=0.0, cost=60)]
     begun = set[int]()
     for _, choice in nights(some, budget, MAX_AGE, 90):
         begun |= set(choice.chosen)

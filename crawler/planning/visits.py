@@ -1,0 +1,99 @@
+"""What may be read tonight: each stretch with its cost, its age and what it is expected to have gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import NamedTuple
+
+from crawler.models.seller import PageRange
+from crawler.models.stretches import (
+    STRETCH_PAGES,
+    LastRead,
+    first_missing,
+    pages_expected,
+    pages_of,
+    read_in_part,
+    read_since,
+)
+from crawler.rules.freshness import Stretch
+from crawler.store.records import Base
+
+
+class NewSeller(NamedTuple):
+    """What is expected of a seller of which nothing is known: pages, and gain a night."""
+
+    pages: int = 1
+    rate: float = 0.0
+
+
+@dataclass(slots=True)
+class Visits:
+    """The stretches that may be read tonight, and the pages of each."""
+
+    stretches: list[Stretch] = field(default_factory=list)
+    pages: list[PageRange] = field(default_factory=list)
+
+    @property
+    def cost(self) -> int:
+        """Credits that all of them are expected to take."""
+        return sum(stretch.cost for stretch in self.stretches)
+
+
+def visits(
+    ids: Sequence[str],
+    bases: Mapping[str, Base],
+    rows: Mapping[str, Mapping[int, int]],
+    new: NewSeller,
+    crawl_date: date,
+    max_age: int,
+) -> Visits:
+    """What may be read of the sellers of a list that are not read whole yet.
+
+    `rows`: how many rows each page has that was received for this date, by seller and page number. Of pages
+    that were never read no more than one stretch is.
+    """
+    found = Visits()
+    for number, seller_id in enumerate(ids):
+        base, received = bases.get(seller_id), rows.get(seller_id, {})
+        rates = [new.rate] if base is None or not base.rates else base.rates
+        for stretch, pages, cost, age in _unread(base, received, crawl_date, new.pages):
+            rate = rates[min(stretch, len(rates) - 1)]
+            known = max_age if age is None else age
+            found.stretches.append(Stretch(number, pages.first, cost, rate, known, age is not None))
+            found.pages.append(pages)
+    return found
+
+
+def _unread(
+    base: Base | None, received: Mapping[int, int], crawl_date: date, new_pages: int
+) -> Iterator[tuple[int, PageRange, int, int | None]]:
+    """The stretches that were not read for this date: number, pages left, their cost, and age in nights."""
+    before: LastRead = read_in_part(0, crawl_date) if base is None else base.last_read
+    known = read_since(before, received, crawl_date) if received else before
+    left = new_pages if base is None else pages_expected(base.videos)
+    for stretch, day in enumerate(known):
+        if day == crawl_date:
+            continue
+        pages = pages_of(stretch, len(known))
+        if day is None:
+            # How far the list goes is not known.
+            pages = PageRange(pages.first, pages.first + STRETCH_PAGES - 1)
+        first = first_missing(pages, received)
+        if first is None:
+            continue
+        last = pages.last or max(first, left)
+        cost = min(new_pages, STRETCH_PAGES) if day is None else last - first + 1
+        yield stretch, PageRange(first, pages.last), cost, None if day is None else (crawl_date - day).days
+
+
+def joined(pages: Sequence[PageRange]) -> tuple[PageRange, ...]:
+    """Stretches in the order of their pages, those that follow on each other as one."""
+    found: list[PageRange] = []
+    for each in sorted(pages):
+        if found and found[-1].last == each.first - 1:
+            found[-1] = PageRange(found[-1].first, each.last)
+        else:
+            found.append(each)
+    return tuple(found)
