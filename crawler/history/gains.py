@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.api import SORT_COLUMNS, SortField, Value
 from crawler.models.dataset import SELLER_SUMS, gain_of
+from crawler.models.seller import SellerStatus
 from crawler.models.stretches import STRETCH_PAGES, read_whole
 from crawler.store.layout import CHANGES, SELLERS, VIDEOS
 from crawler.store.schema import CHANGES_SCHEMA, SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
@@ -43,12 +44,16 @@ class Reading(NamedTuple):
 
 
 class GainHistory:
-    """The readings of published nights; `unreadable` has what could not be read of them, by date."""
+    """The readings of published nights; `unreadable` has what could not be read of them, by date.
+
+    `totals` has what the videos of each seller, by its number, were worth when it was last read.
+    """
 
     def __init__(self, data: Path, value: Value) -> None:
         self._data = data
         self._value = value
         self.unreadable: dict[date, str] = {}
+        self.totals: dict[int, float] = {}
 
     def readings(self, days: Sequence[date], ids: pa.Array[Any]) -> Iterator[Reading]:
         """The readings of sellers on these dates, oldest first, but for the first one of each stretch."""
@@ -62,27 +67,33 @@ class GainHistory:
     def _of_night(
         self, day: date, ids: pa.Array[Any], last: dict[int, list[date | None]]
     ) -> Iterator[Reading]:
-        gain_name = "published" if self._value is Value.ROWS else f"{self._value}_gain"
-        schema = columns_of(SUMMED_SELLER_SCHEMA, *_READ, gain_name)
         deep: dict[str, tuple[int, list[int]]] = {}
-        for table in SnapshotFiles.published(self._data, SELLERS, day).batches(schema, _OPTIONAL):
-            rows = table.filter(pc.is_valid(table["last_crawled_at"]))
-            place: Any = pc.index_in(rows["seller_id"], value_set=ids)
-            columns = (rows[name].to_pylist() for name in schema.names)
-            for number, seller_id, *row, gain in zip(place.to_pylist(), *columns, strict=True):
-                read = _stretches_read(row, day)
-                if number is None or not read:
-                    continue
-                before = last.setdefault(number, [])
-                before += [None] * (max(read) + 1 - len(before))
-                if len(read) > 1 or len(before) > 1:
-                    deep[str(seller_id)] = number, read
-                elif gain is not None and before[0] is not None:
-                    yield Reading(number, 0, float(gain), (day - before[0]).days)
-                if len(before) == 1:
-                    before[0] = day
+        for number, seller_id, read, gain in self._sellers_read(day, ids):
+            before = last.setdefault(number, [])
+            before += [None] * (max(read) + 1 - len(before))
+            if len(read) > 1 or len(before) > 1:
+                deep[seller_id] = number, read
+                continue
+            if gain is not None and before[0] is not None:
+                yield Reading(number, 0, gain, (day - before[0]).days)
+            before[0] = day
         if deep:
             yield from self._of_deep(day, deep, last)
+
+    def _sellers_read(
+        self, day: date, ids: pa.Array[Any]
+    ) -> Iterator[tuple[int, str, list[int], float | None]]:
+        """The sellers read for a date: number, ID, which of their stretches were, and what they gained."""
+        is_rows = self._value is Value.ROWS
+        total, gain = ("videos", "published") if is_rows else (str(self._value), f"{self._value}_gain")
+        schema = columns_of(SUMMED_SELLER_SCHEMA, *dict.fromkeys((*_READ, total, gain)))
+        for table in SnapshotFiles.published(self._data, SELLERS, day).batches(schema, _OPTIONAL):
+            rows = table.filter(pc.is_valid(table["last_crawled_at"]))
+            rows = rows.append_column("number", pc.index_in(rows["seller_id"], value_set=ids))
+            for row in rows.filter(pc.is_valid(rows["number"])).to_pylist():
+                if read := _stretches_read(row, day):
+                    self.totals[row["number"]] = float(row[total] or 0)
+                    yield row["number"], str(row["seller_id"]), read, row[gain]
 
     def _of_deep(
         self,
@@ -124,12 +135,11 @@ class GainHistory:
         return gains
 
 
-def _stretches_read(row: Sequence[Any], day: date) -> list[int]:
+def _stretches_read(row: Mapping[str, Any], day: date) -> list[int]:
     """The stretches of a seller that were read for a date, by its row of `sellers/`."""
-    status, kept_status, videos, carried, stretches, _ = row
-    if stretches is not None:
+    if row["stretches"] is not None:
         text = day.isoformat()
-        return [number for number, read in enumerate(orjson.loads(stretches)) if read == text]
-    if carried or (kept_status or status) != "complete":
+        return [number for number, read in enumerate(orjson.loads(row["stretches"])) if read == text]
+    if row["carried"] or (row["kept_status"] or row["status"]) != SellerStatus.COMPLETE:
         return []
-    return list(range(len(read_whole(videos or 0, day))))
+    return list(range(len(read_whole(row["videos"] or 0, day))))

@@ -94,6 +94,7 @@ def test_what_is_not_read_stands_as_it_was_last_seen(nights: Nights) -> None:
         assert (row["age"] is None) == (seller_id in read)
 
 
+@pytest.mark.long
 def test_ages_stay_within_the_limit_and_every_night_costs_its_budget(nights: Nights) -> None:
     budget = nights.run(0)["charged"] // 3
     for number in range(1, 7):
@@ -188,6 +189,7 @@ def test_a_budget_that_cannot_bear_the_duties_says_which_would(nights: Nights) -
     assert {key for key in before.keys() - after.keys() if key[0] not in read} == set()
 
 
+@pytest.mark.long
 def test_a_new_seller_is_read_and_one_that_left_the_list_is_gone(nights: Nights) -> None:
     nights.run(0, sellers=8)
     nights.run(1, "--budget", "60", sellers=12)
@@ -211,6 +213,7 @@ def test_another_strategy_reads_the_rest_of_the_date(nights: Nights) -> None:
     assert first["charged"] + cost <= nights.run(0)["charged"] * 2 + 400
 
 
+@pytest.mark.long
 def test_rows_that_no_reading_shows_any_more_leave_after_the_longest_age(nights: Nights) -> None:
     budget = nights.run(0)["charged"] // 2
     deep = {s for s, row in nights.sellers(0).items() if row["pages"] > STRETCH_PAGES}
@@ -242,7 +245,7 @@ def test_a_date_that_freshest_began_is_not_crawled_anew(nights: Nights) -> None:
         assert "--strategy freshest" in done.stderr
 
 
-@pytest.mark.parametrize("value", [Value.VIEWS, Value.ROWS])
+@pytest.mark.parametrize("value", [Value.VIEWS, pytest.param(Value.ROWS, marks=pytest.mark.long)])
 def test_what_each_reading_brought_is_learnt_from_what_is_published(nights: Nights, value: Value) -> None:
     """Of every seller that was read whole again, also in stretches, all its gains are found."""
     nights.run(0)
