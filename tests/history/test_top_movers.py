@@ -289,6 +289,13 @@ def test_as_much_as_the_last_mover_is_no_more_than_it(tmp_path: Path) -> None:
         assert (found["b"], unread["rivals"]) == (certainty, rivals)
 
 
+def test_a_place_that_is_missing_in_a_complete_list_hides_a_video(tmp_path: Path) -> None:
+    """A row that was rejected, or that came again later: `b` may have been there."""
+    rows = [each for each in videos(in_order({"a": 140, "b": 90, "c": 30}), 3) if each.video_id != "b"]
+    nights(tmp_path, [seller("s", 2, BEFORE)], [Seller("s", rows, at(3), run_id="a")])
+    assert shown(tmp_path)[1] == {**NOTHING, "rivals": 1, "largest_gain": 90.0}
+
+
 def test_a_seller_that_two_runs_read_hides_what_may_have_slipped_between_them(tmp_path: Path) -> None:
     """The second run got an empty page: one that another run had read before had fallen out meanwhile."""
     complete = seller("s", 3, {"a": 140, "b": 60})
