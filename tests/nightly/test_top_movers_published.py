@@ -193,6 +193,8 @@ OPTIONS = (
     ("--sort", "sales"),
     ("--order", "asc"),
     ("--repair-drift",),
+    ("--strategy", "freshest", "--budget", "40"),
+    ("--strategy", "freshest", "--budget", "90"),
 )
 
 
