@@ -99,8 +99,9 @@ simulate-nights: setup ## play SEEDS simulated nights on a virtual clock (FIRST,
 simulate-outages: setup ## play OUTAGES outages between good nights, and HEALTHY projects of 20 healthy nights
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore outage_nights.py --outages $(OUTAGES) --healthy $(HEALTHY) --first $(FIRST)
 
-bench-credits: setup ## captured value by strategy (docs/credits.svg), planned nights, carry-forward
+bench-credits: setup ## captured value by strategy (docs/credits.svg), planned nights, carry-forward, a quarter under a budget (docs/freshest.svg)
 	$(BIN)/python bench/credits.py docs/credits.svg
+	$(BIN)/python bench/quarter.py docs/freshest.svg
 
 fuzz: setup ## fuzz the reading of answers for FUZZ seconds
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'

@@ -74,7 +74,7 @@ def test_what_fell_counts_as_no_gain() -> None:
 def test_a_reading_weighs_as_many_nights_as_lie_before_it() -> None:
     one, ten = past_of((10.0, 1), (0.0, 1)), past_of((10.0, 1), (0.0, 10))
     assert one.usual > 2 * ten.usual > 0
-    assert past_of((8.0, 4)).nights == pytest.approx(past_of(*[(2.0, 1)] * 4).nights)
+    assert past_of((2.0, 1), (8.0, 4)).nights == pytest.approx(past_of(*[(2.0, 1)] * 5).nights)
 
 
 def test_what_never_moved_is_noticed_when_it_moves() -> None:
