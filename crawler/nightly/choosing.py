@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
@@ -14,7 +14,7 @@ from crawler import events
 from crawler.engine.seller import Policies
 from crawler.history.snapshots import History
 from crawler.models.seller import SellerProgress, Strategy
-from crawler.nightly import advice, freshest
+from crawler.nightly import advice, bases, freshest
 from crawler.nightly.opening import Opened
 from crawler.nightly.watching import Watch
 from crawler.rules.address import MOST_ASKED, AddressCheck
@@ -57,7 +57,7 @@ def choose(opened: Opened, only: SellerList | None = None) -> Choice:
     """
     night, journal = opened.night, opened.journal
     if night.run.strategy is Strategy.FRESHEST:
-        freshest.stand_on_bases(opened)
+        bases.stand_on_bases(opened)
         if only is None and (budget := opened.account.left) is not None:
             return _choose_to_read(opened, budget)
     listed = only or night.listed
@@ -91,26 +91,25 @@ def _choose_to_read(opened: Opened, budget: int) -> Choice:
                 stretches=chosen.overdue, days=night.run.max_age, budget=chosen.bearable_budget
             )
         )
-    if not chosen.sellers and chosen.last is None:
+    if not chosen.groups:
         events.NOTHING_TO_DO(crawl_date=night.crawl_date).log()
         return Choice(_address(opened))
-    policies = Policies(
-        lookahead=LookaheadRule(
-            night.run.lookahead, night.run.lookahead_pages, night.run.max_pages, chosen.depths
-        )
-    )
-    frontier = Frontier((), chosen.sellers, Strategy.DEPTH_FIRST)
-    first = [seller.seller_id for seller in chosen.sellers if seller.next_page == 1]
-    watch = Watch.choose(opened, frontier, replace(night.listed, ids=pa.array(first, pa.string())))
-    ended = len(night.listed) - len(chosen.sellers)
-    then = None if chosen.last is None else partial(_choose_last, opened, chosen.last)
-    return Choice(_address(opened), Rules(frontier, policies, watch), ended=ended, then=then)
+    ahead = LookaheadRule(night.run.lookahead, night.run.lookahead_pages, night.run.max_pages, chosen.depths)
+    first = [seller.seller_id for group in chosen.groups for seller in group if seller.next_page == 1]
+    watched = replace(night.listed, ids=pa.array(first, pa.string()))
+    watch = Watch.choose(opened, Frontier((), (), Strategy.DEPTH_FIRST), watched)
+    return _choose_groups(opened, chosen.groups, Policies(lookahead=ahead), watch)
 
 
-def _choose_last(opened: Opened, seller: SellerProgress) -> Choice:
-    """Choose the seller that the credits go to which are left."""
-    frontier = Frontier((), [seller], Strategy.DEPTH_FIRST)
-    return Choice(_address(opened), Rules(frontier, Policies()), ended=len(opened.night.listed) - 1)
+def _choose_groups(
+    opened: Opened, groups: Sequence[list[SellerProgress]], policies: Policies, watch: Watch
+) -> Choice:
+    """Choose groups of sellers one after the other: none is begun before the one before it has ended."""
+    group, *others = groups
+    rules = Rules(Frontier((), group, Strategy.DEPTH_FIRST), policies, watch)
+    then = partial(_choose_groups, opened, others, policies, watch) if others else None
+    ended = len(opened.night.listed) - sum(map(len, groups))
+    return Choice(_address(opened), rules, ended=ended, then=then)
 
 
 def _address(opened: Opened) -> AddressCheck:
