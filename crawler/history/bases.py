@@ -15,9 +15,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.carried import Since
 from crawler.history.reader import SnapshotFiles, columns_of
 from crawler.models.seller import SellerStatus
 from crawler.models.stretches import read_in_part, read_whole
+from crawler.store.parts import rows_by_seller
 from crawler.store.records import Base
 from crawler.store.schema import SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
@@ -104,8 +106,7 @@ def _without_gone(
 def _rows_since(snapshot: KnownSnapshot, since: Mapping[str, date]) -> Counter[str]:
     """How many rows each seller has that were crawled for a date, or a later one."""
     kept = Counter[str]()
-    for rows in snapshot.videos.rows_of(pa.array(sorted(since), pa.string()), _SOURCES):
-        days = rows["carried_from"].to_pylist()
-        for seller_id, day in zip(map(str, rows["seller_id"].to_pylist()), days, strict=True):
-            kept[seller_id] += (day or snapshot.day) >= since[seller_id]
+    wanted = Since.of(dict(sorted(since.items())))
+    for rows in snapshot.videos.rows_of(wanted.ids, _SOURCES):
+        kept.update(rows_by_seller(wanted.kept(rows, snapshot.day)))
     return kept

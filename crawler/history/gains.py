@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crawler.history.carrying import joined
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.api import SORT_COLUMNS, SortField, Value
 from crawler.models.dataset import SELLER_SUMS, gain_of
@@ -28,7 +29,14 @@ NIGHTS = 28
 """Published nights that are learnt from."""
 _READ = ("seller_id", "status", "kept_status", "videos", "carried", "stretches", "last_crawled_at")
 _OPTIONAL = frozenset({"carried", "kept_status", *SELLER_SUMS})
-_PAGES = columns_of(VIDEO_SCHEMA, "seller_id", "video_id", "page_num")
+_PAGES = columns_of(VIDEO_SCHEMA, "seller_id", "video_id", "page_num", "carried_from")
+_MOVED_FIELDS: list[pa.Field[Any]] = [
+    pa.field("seller", pa.int32()),
+    pa.field("video_id", pa.string()),
+    pa.field("gain", pa.float64()),
+]
+_MOVED = pa.schema(_MOVED_FIELDS)
+_VIDEO = ("seller", "video_id")
 
 
 class Reading(NamedTuple):
@@ -102,37 +110,59 @@ class GainHistory:
         last: dict[int, list[date | None]],
     ) -> Iterator[Reading]:
         """The readings of stretches of sellers that have several."""
-        gains = self._gains_by_stretch(day, pa.array(sorted(deep), pa.string()))
+        ids = pa.array(sorted(deep), pa.string())
+        place = {seller_id: number for number, seller_id in enumerate(ids.to_pylist())}
+        gains = self._gains_by_stretch(day, ids)
         for seller_id, (number, read) in deep.items():
             for stretch in read:
                 before = last[number][stretch]
                 if before is not None:
-                    yield Reading(number, stretch, gains[seller_id, stretch], (day - before).days)
+                    gain = gains.get((place[seller_id], stretch), 0.0)
+                    yield Reading(number, stretch, gain, (day - before).days)
                 last[number][stretch] = day
 
-    def _gains_by_stretch(self, day: date, ids: pa.Array[Any]) -> Mapping[tuple[str, int], float]:
-        """What the videos of some sellers had gained, by seller and the stretch that they were found in."""
-        column = "video_id" if self._value is Value.ROWS else gain_of(SORT_COLUMNS[SortField(self._value)])
-        schema = pa.schema([*columns_of(CHANGES_SCHEMA, "seller_id", "video_id", "kind")])
-        if column not in schema.names:
-            schema = schema.append(CHANGES_SCHEMA.field(column))
-        moved: dict[tuple[str, str], float] = {}
-        inside = pc.field("seller_id").isin(ids)
-        for table in SnapshotFiles.published(self._data, CHANGES, day).batches(schema):
-            rows = table.filter(inside)
-            for row in rows.to_pylist():
-                gain = float(row["kind"] == "published") if self._value is Value.ROWS else row[column]
-                if gain:
-                    moved[row["seller_id"], row["video_id"]] = gain
-        gains: defaultdict[tuple[str, int], float] = defaultdict(float)
-        for pages in SnapshotFiles.published(self._data, VIDEOS, day).rows_of(ids, _PAGES):
-            for seller_id, video_id, page_num in zip(
-                *(pages[n].to_pylist() for n in _PAGES.names), strict=True
-            ):
-                gain = moved.get((seller_id, video_id))
-                if gain is not None:
-                    gains[seller_id, (page_num - 1) // STRETCH_PAGES] += gain
+    def _gains_by_stretch(self, day: date, ids: pa.Array[Any]) -> Mapping[tuple[int, int], float]:
+        """What the videos of some sellers had gained, by the stretch that they were found in.
+
+        A seller is named by its place in `ids`, which are sorted.
+        """
+        moved = self._moved(day, ids)
+        gains: defaultdict[tuple[int, int], float] = defaultdict(float)
+        for rows in SnapshotFiles.published(self._data, VIDEOS, day).rows_of(ids, _PAGES) if moved else ():
+            pages = rows.filter(pc.is_null(rows["carried_from"]))
+            if not len(pages):
+                continue
+            pages = pages.append_column("seller", pc.index_in(pages["seller_id"], value_set=ids))
+            # Rows come by seller: only the changes of a few sellers need be searched at a time.
+            ends = pc.min_max(pages["seller"])
+            seller = pc.field("seller")
+            near = moved.filter((seller >= ends["min"]) & (seller <= ends["max"]))
+            place: Any = pc.index_in(joined(pages, _VIDEO), value_set=joined(near, _VIDEO).combine_chunks())
+            found = pages.filter(pc.is_valid(place))
+            of_found = near["gain"].take(pc.drop_null(place))
+            for number, page_num, gain in _tuples(found["seller"], found["page_num"], of_found):
+                gains[number, (page_num - 1) // STRETCH_PAGES] += gain
         return gains
+
+    def _moved(self, day: date, ids: pa.Array[Any]) -> pa.Table:
+        """The videos of some sellers that had gained: seller, by its place in `ids`, video and gain."""
+        is_rows = self._value is Value.ROWS
+        column = "kind" if is_rows else gain_of(SORT_COLUMNS[SortField(self._value)])
+        schema = columns_of(CHANGES_SCHEMA, "seller_id", "video_id", column)
+        tables = []
+        for rows in SnapshotFiles.published(self._data, CHANGES, day).batches(schema):
+            gain: Any = pc.equal(rows["kind"], pa.scalar("published")) if is_rows else rows[column]
+            gain = pc.fill_null(gain.cast(pa.float64()), 0.0)
+            columns = (pc.index_in(rows["seller_id"], value_set=ids), rows["video_id"], gain)
+            table = pa.Table.from_arrays(columns, schema=_MOVED)
+            has_moved = pc.and_(pc.is_valid(table["seller"]), pc.not_equal(gain, pa.scalar(0.0)))
+            tables.append(table.filter(has_moved))
+        return pa.concat_tables([_MOVED.empty_table(), *tables]).combine_chunks()
+
+
+def _tuples(*columns: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of some columns."""
+    return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
 def _stretches_read(row: Mapping[str, Any], day: date) -> list[int]:

@@ -137,11 +137,14 @@ class SnapshotFiles:
             return
         ends = pc.min_max(sellers)
         seller_id = pc.field("seller_id")
+        # Else Arrow reads a file ahead of a slow reader, up to all of it.
+        scan = ds.ParquetFragmentScanOptions(pre_buffer=False)
+        in_pieces = ds.ParquetFileFormat(default_fragment_scan_options=scan)
         inside: Any = (seller_id >= ends["min"]) & (seller_id <= ends["max"]) & seller_id.isin(sellers)
         for path in self.paths:
             require_file(path)
             with reading(path):
-                source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format="parquet")
+                source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format=in_pieces)
                 has_region = is_in_region_folder(path)
                 names = [name for name in schema.names if not (has_region and name == REGION)]
                 for batch in source.to_batches(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,22 @@ def sellers(
 
 def files_of(data: Path, kind: str = VIDEOS, day: date = DAY) -> SnapshotFiles:
     return SnapshotFiles.published(data, kind, day)
+
+
+def test_rows_of_sellers_are_not_read_ahead_of_whoever_takes_them(tmp_path: Path) -> None:
+    path, count = tmp_path / "run.parquet", 70_000
+    texts = pa.array([os.urandom(16).hex() for _ in range(count)])
+    columns = [texts if name == "video_id" else pa.repeat("a", count) for name in ("seller_id", "video_id")]
+    rows = pa.table(dict(zip(("seller_id", "video_id"), columns, strict=True)))
+    with pq.ParquetWriter(path, rows.schema) as file:
+        for _ in range(15):
+            file.write_table(rows)
+    size, before = path.stat().st_size, pa.total_allocated_bytes()
+    pieces = SnapshotFiles((path,)).rows_of(pa.array(["a"]), columns_of(VIDEO_SCHEMA, *rows.column_names))
+    next(pieces)
+    time.sleep(0.3)
+    held = pa.total_allocated_bytes() - before
+    assert held < size / 2
 
 
 def test_dates_are_those_with_files_newest_first(tmp_path: Path) -> None:
