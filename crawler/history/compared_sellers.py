@@ -57,8 +57,9 @@ class ComparedSellers:
         judged = None
         if judging is not None:
             judged = baselines
-            if not all(is_other(each) and judging(each) for each in earlier):
-                judged = Baselines.find(readings, earlier, window, known, judging)
+            # Rows that are judged beside others must be of one night.
+            if baselines.in_stretches or not all(is_other(each) and judging(each) for each in earlier):
+                judged = Baselines.find(readings, earlier, window, known, judging, only_whole=True)
         return cls(readings, baselines, judged, sellers)
 
     def judged_beside(self, number: int) -> pa.Array[Any]:

@@ -164,7 +164,8 @@ class UnreadVideos:
             return _observations(self._column).empty_table()
         since: Any = one_chunk(milliseconds(part["first_crawled_at"])).filter(wanted)
         since = pc.coalesce(since, pa.scalar(self._end, pa.int64()))
-        readings = Readings(ids, since, since, pa.repeat(pa.scalar(value=False), len(ids)))
+        is_whole = pa.repeat(pa.scalar(value=False), len(ids))
+        readings = Readings(ids, since, since, is_whole, pa.nulls(len(ids), pa.int64()))
         return self._in_earlier(readings, one_chunk(joined(rows, _KEY)))
 
     def _in_earlier(self, readings: Readings, seen: pa.Array[Any]) -> pa.Table:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,16 +22,24 @@ from crawler.models.api import COUNT_COLUMNS
 from crawler.models.seller import SellerStatus
 
 _KEY = ("seller_id", "video_id")
+_EARLIEST_BEGIN = 14 * 3_600_000
+"""A crawl date may begin so much before its midnight in UTC: where it begins first on earth."""
+_MOMENT = pa.timestamp("ms", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Sellers whose rows were received, sorted: when that began and ended, and whether all were read."""
+    """Sellers whose rows were received, sorted: when that began and ended, and whether all were read.
+
+    `covered_since`: every page was read at that time or later, in one night or in stretches; null where some
+    never were, or that is not known.
+    """
 
     ids: pa.Array[Any]
     first: pa.Array[Any]
     last: pa.Array[Any]
     is_whole: pa.Array[Any]
+    covered_since: pa.Array[Any]
 
     @classmethod
     def of(cls, sellers: pa.Table) -> Readings:
@@ -46,12 +56,26 @@ class Readings:
         status: Any = pc.coalesce(sellers["kept_status"], sellers["status"])
         whole: Any = pc.and_(pc.equal(status, pa.scalar(SellerStatus.COMPLETE.value)), pc.equal(drift, zero))
         whole = pc.and_(pc.and_(whole, is_own), pc.is_null(sellers["stretches"]))
-        columns = (
-            sellers["seller_id"],
-            *(milliseconds(sellers[f"{n}_crawled_at"]) for n in ("first", "last")),
-        )
         whole = pc.fill_null(whole, False)
-        return cls(*(one_chunk(each.filter(received)) for each in (*columns, whole)))
+        first, last = (milliseconds(sellers[f"{name}_crawled_at"]) for name in ("first", "last"))
+        in_stretches: Any = milliseconds(_oldest_dates(one_chunk(sellers["stretches"])).cast(_MOMENT))
+        in_stretches = pc.subtract(in_stretches, pa.scalar(_EARLIEST_BEGIN))
+        covered: Any = pc.if_else(whole, first, in_stretches)
+        columns = (sellers["seller_id"], first, last, whole, covered)
+        return cls(*(one_chunk(each.filter(received)) for each in columns))
+
+
+def _oldest_dates(stretches: pa.Array[Any]) -> pa.Array[Any]:
+    """The oldest date of each list of stretches; null where there is none, or not each has a date."""
+    found: Any = stretches.dictionary_encode()
+    oldest = [_oldest_date(text) for text in found.dictionary.to_pylist()]
+    return pa.array(oldest, pa.date32()).take(found.indices)
+
+
+def _oldest_date(text: str) -> date | None:
+    days: list[str | None] = orjson.loads(text)
+    known = [date.fromisoformat(day) for day in days if day is not None]
+    return min(known) if known and len(known) == len(days) else None
 
 
 Chosen = Callable[[EarlierSnapshot], bool]
@@ -75,14 +99,15 @@ class EarlierReadings:
 
 @dataclass(slots=True)
 class Baselines:
-    """For each reading the last whole one before it, within the window; null where there is none.
+    """For each reading the last one before it, within the window, by which every page was read.
 
-    `sources` are numbers of snapshots.
+    Null where there is none. `sources` are numbers of snapshots. `in_stretches`: some were read so.
     """
 
     first: Any
     last: Any
     sources: Any
+    in_stretches: bool = False
 
     @classmethod
     def find(
@@ -92,6 +117,8 @@ class Baselines:
         window: int,
         known: EarlierReadings,
         counts: Chosen,
+        *,
+        only_whole: bool = False,
     ) -> Baselines:
         """Look for them in snapshots that count, the last read first, until none can have a later one."""
         none = pa.nulls(len(readings.ids), pa.int64())
@@ -103,15 +130,20 @@ class Baselines:
             is_open: Any = pc.and_(_may_follow(found.last, snapshot), _follows(readings.first, snapshot))
             is_open = pc.and_(is_open, pc.less_equal(oldest, pa.scalar(snapshot.last_read)))
             if pc.any(is_open).as_py():
-                found._take(readings, known.of(number), oldest, number)
+                found._take(readings, known.of(number), oldest, number, only_whole=only_whole)
         return found
 
-    def _take(self, readings: Readings, read: Readings, oldest: Any, number: int) -> None:
-        place = pc.index_in(readings.ids, value_set=read.ids.filter(read.is_whole))
-        first, last = (times.filter(read.is_whole).take(place) for times in (read.first, read.last))
+    def _take(
+        self, readings: Readings, read: Readings, oldest: Any, number: int, *, only_whole: bool
+    ) -> None:
+        covers: Any = read.is_whole if only_whole else pc.is_valid(read.covered_since)
+        place = pc.index_in(readings.ids, value_set=read.ids.filter(covers))
+        first, last = (times.filter(covers).take(place) for times in (read.covered_since, read.last))
         is_later: Any = pc.and_(pc.less(last, readings.first), pc.greater_equal(first, oldest))
         is_later = pc.and_kleene(is_later, pc.or_kleene(pc.is_null(self.last), pc.greater(last, self.last)))
         is_later = pc.fill_null(is_later, False)
+        if not only_whole and pc.any(pc.and_not(covers, read.is_whole)).as_py():
+            self.in_stretches = True
         self.first, self.last = pc.if_else(is_later, first, self.first), pc.if_else(is_later, last, self.last)
         self.sources = pc.if_else(is_later, pa.scalar(number, pa.int32()), self.sources)
 

@@ -59,6 +59,7 @@ class Seller:
     carried: int | None = 0
     kept_status: str | None = None
     run_id: str = ""
+    stretches: str | None = None
 
     def row(self) -> dict[str, Any]:
         times = [video.at for video in self.videos if video.carried_from is None]
@@ -75,6 +76,7 @@ class Seller:
             "drift": self.drift,
             "kept_status": self.kept_status,
             "run_id": self.run_id,
+            "stretches": self.stretches,
         }
 
 

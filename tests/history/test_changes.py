@@ -133,6 +133,44 @@ def test_a_video_that_was_last_seen_before_the_window_is_discovered(nights: Nigh
     assert nights.compare(30, timedelta(days=29)).kinds == {"b": "discovered"}
 
 
+def in_stretches(night: float, days: Sequence[int | None], *videos: Video) -> Seller:
+    """A seller of which some rows are carried, each stretch last read on one of these nights."""
+    text = orjson.dumps([None if day is None else day_of(day) for day in days]).decode()
+    carried = sum(video.carried_from is not None for video in videos)
+    return Seller("s", videos, at(night), carried=carried, stretches=text)
+
+
+def test_rows_of_stretches_are_compared_and_the_others_are_not(nights: Nights) -> None:
+    nights.publish(0, whole(0, video("a", 5, 0), video("b", 5, 0), video("c", 5, 0)))
+    carried = replace(video("b", 5, 0), carried_from=day_of(0))
+    nights.publish(1, in_stretches(1, [1, 0], video("a", 8, 1), carried))
+    result = nights.compare(1)
+    assert result.kinds == {"a": "changed"}, "what a stretch lacks is not gone"
+    assert (result.sellers["s"]["views"], result.sellers["s"]["views_gain"]) == (13, 3)
+
+
+def test_a_seller_read_in_stretches_alone_has_a_baseline(nights: Nights) -> None:
+    """By then every page was read: a younger video is new, and one that no page shows again is gone."""
+    nights.publish(0, whole(0, video("a", 5, 0), video("b", 5, 0)))
+    for night in range(1, 4):
+        read, left = ("a", "b") if night % 2 else ("b", "a")
+        carried = replace(video(left, 4 + night, night - 1), carried_from=day_of(night - 1))
+        days = [night, night - 1]
+        nights.publish(night, in_stretches(night, days, video(read, 5 + night, night), carried))
+    window = timedelta(days=3)
+    new = video("n", 4, 4, created=at(3.5))
+    nights.publish(4, in_stretches(4, [4, 3], new, replace(video("a", 8, 3), carried_from=day_of(3))))
+    assert nights.compare(4, window).kinds == {"n": "published"}
+    nights.publish(4, whole(4, video("a", 9, 4), new))
+    assert nights.compare(4, window).kinds == {"a": "changed", "n": "published", "b": "gone"}
+
+
+def test_a_seller_some_of_whose_pages_were_never_read_has_no_baseline(nights: Nights) -> None:
+    nights.publish(0, in_stretches(0, [0, None], video("a", 5, 0)))
+    nights.publish(1, whole(1, video("b", 7, 1, created=at(0.5))))
+    assert nights.compare(1).kinds == {"a": "gone", "b": "discovered"}
+
+
 def test_a_video_with_other_counters_has_changed(nights: Nights) -> None:
     nights.publish(0, whole(0, video("a", 5, 0), video("b", 5, 0), video("c", None, 0), video("d", None, 0)))
     nights.publish(1, whole(1, video("a", 8, 1, 30), video("b", 5, 1), video("c", 2, 1), video("d", None, 1)))
