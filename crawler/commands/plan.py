@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from crawler.nightly.resuming import source_and_date
 from crawler.planning.forecast import Forecast
 from crawler.planning.plan import NO_SNAPSHOT, Carrying, NightPlan, plan_night, plan_tonight
+from crawler.planning.trade import Kept, Trade
 from crawler.report.log_lines import set_up_logging
 from crawler.sellers.reading import read_sellers
 from crawler.settings.load import Loaded
@@ -34,12 +36,16 @@ def plan_command(loaded: Loaded, sellers: str | None) -> int:
     is_named = settings.run.crawl_date is not None or settings.run.resume
     plan = (plan_night if is_named else plan_tonight)(settings, listed.ids, crawl_date)
     if settings.run.json:
-        sys.stdout.write(orjson.dumps(plan, Forecast._asdict, orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(plan, _named, orjson.OPT_INDENT_2).decode() + "\n")
     else:
         if plan.crawl_date != crawl_date:
             sys.stdout.write(f"{crawl_date} has nothing left to do, so this is the next night:\n")
         _print(plan, settings.qps)
     return 0
+
+
+def _named(value: Forecast | Kept) -> dict[str, Any]:
+    return value._asdict()
 
 
 def _print(plan: NightPlan, qps: float) -> None:
@@ -50,6 +56,9 @@ def _print(plan: NightPlan, qps: float) -> None:
         # Figures cut off would be of no use.
         console.width = max(console.width, _WIDTH)
         console.print(_summary(plan, qps), _strategies(plan))
+        if plan.trade is not None:
+            console.print(_budgets(plan.trade))
+            sys.stdout.write(f"{_advice(plan.trade)}\n")
     for warning in plan.basis.warnings:
         if warning != NO_SNAPSHOT:
             sys.stdout.write(f"warning: {warning}\n")
@@ -104,6 +113,24 @@ def _strategies(plan: NightPlan) -> Table:
         shares = map(_percent, (reach.share_of_views, reach.share_of_sales, reach.share_of_gmv))
         table.add_row(strategy, *figures, *shares)
     return table
+
+
+def _budgets(trade: Trade) -> Table:
+    names = ("of the cost", "credits", "gains seen", "mean age", "oldest", "overdue")
+    title = f"What a budget brings, kept up for {trade.nights} nights, by gains in {trade.value}"
+    table = Table(*names, title=title)
+    for kept in trade.budgets:
+        age = "not known" if kept.mean_age is None else f"{kept.mean_age:.2f} nights"
+        share, seen = f"{kept.share_of_cost:.0%}", _percent(kept.share_seen)
+        table.add_row(share, f"{kept.credits:,}", seen, age, str(kept.oldest_age), f"{kept.overdue:,}")
+    return table
+
+
+def _advice(trade: Trade) -> str:
+    little = "Each credit up to the whole cost buys more than a little."
+    if trade.enough < trade.cost:
+        little = f"Beyond {trade.enough:,} credits a night another credit buys little."
+    return f"{little} {trade.bearable_budget:,} read every page at least every {trade.max_age} days."
 
 
 def _carried(carrying: Carrying | None) -> str:

@@ -8,6 +8,8 @@ from datetime import date
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from crawler.models.api import PAGE_SIZE
+
 
 @dataclass(slots=True)
 class Page:
@@ -33,6 +35,11 @@ class Page:
     values: Sequence[float] = field(default=(), compare=False, repr=False)
     stored_last_id_hash: int = field(default=0, compare=False, repr=False)
     rejected: int = field(default=0, compare=False)
+
+    @property
+    def listed(self) -> int:
+        """Rows of the list on it; one of which some were rejected counts as full, since it ends no list."""
+        return max(PAGE_SIZE, self.row_count or 0) if self.rejected else self.row_count or 0
 
 
 def last_id_hash(page: Page) -> int:

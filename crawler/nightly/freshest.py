@@ -43,10 +43,7 @@ def choose_to_read(opened: Opened, budget: int) -> Chosen:
     found = visits(
         ids,
         known,
-        {
-            seller_id: {n: _rows_of(page) for n, page in pages.items()}
-            for seller_id, pages in received.items()
-        },
+        {seller_id: {n: page.listed for n, page in pages.items()} for seller_id, pages in received.items()},
         NewSeller(*orjson.loads(journal.meta("new_seller") or "[]")),
         night.crawl_date,
         night.run.max_age,
@@ -79,11 +76,6 @@ def _progress_of(
         is_due = any(stretch.is_known and stretch.age >= max_age for stretch in stretches)
         (must if is_due else may).append(_progress(ids[seller], pages, received.get(ids[seller], {})))
     return must, may
-
-
-def _rows_of(page: Page) -> int:
-    """Rows of a page; one of which some were rejected counts as full, since it ends no list."""
-    return max(PAGE_SIZE, page.row_count or 0) if page.rejected else page.row_count or 0
 
 
 def _progress(seller_id: str, stretches: Sequence[PageRange], received: Mapping[int, Page]) -> SellerProgress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -11,10 +12,13 @@ import pyarrow as pa
 
 from crawler.history.snapshots import History
 from crawler.models.api import SortOrder
+from crawler.models.seller import Strategy
 from crawler.options import RunSettings, Settings
 from crawler.planning.forecast import Forecast
+from crawler.planning.freshest_plan import tonight
 from crawler.planning.inputs import PlanInputs, read_inputs
 from crawler.planning.reach import PageValues, Reach, reaches
+from crawler.planning.trade import Trade, trade
 from crawler.rules.budget import month_begin, utc_day
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
@@ -66,7 +70,10 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class NightPlan:
-    """What a night would cost and bring; None is what is not known. `plan --json` has the same names."""
+    """What a night would cost and bring; None is what is not known. `plan --json` has the same names.
+
+    `trade` is what budgets bring by `--strategy freshest`; None where that is not planned.
+    """
 
     crawl_date: date
     sellers: SellerCounts
@@ -76,6 +83,7 @@ class NightPlan:
     carry_forward: Carrying | None
     by_strategy: dict[str, Reach]
     basis: Basis
+    trade: Trade | None = None
 
 
 def plan_tonight(settings: Settings, ids: pa.Array[Any], today: date) -> NightPlan:
@@ -101,6 +109,7 @@ def plan_night(
     total = inputs.forecaster.total(inputs.left())
     budget = _budget(settings, crawl_date, sent_on or utc_day(datetime.now(UTC)))
     known = sum(seller.is_known for seller in inputs.sellers)
+    found = tonight(settings, ids, crawl_date) if known and run.strategy is Strategy.FRESHEST else None
     return NightPlan(
         crawl_date,
         SellerCounts(len(ids), known, len(ids) - known, sum(inputs.ended)),
@@ -108,8 +117,9 @@ def plan_night(
         None if total.expected is None else round(total.expected / settings.qps / 60, 1),
         budget,
         _carrying(inputs) if run.carry_forward else None,
-        reaches(run, inputs, page_values, total, budget.left),
-        _basis(run, history, inputs, total, page_values),
+        reaches(run, inputs, page_values, total, budget.left, found),
+        _basis(run, history, inputs, total, page_values, () if found is None else found.warnings),
+        None if found is None else trade(found.listed.stretches, run.max_age, run.value),
     )
 
 
@@ -134,7 +144,12 @@ def _carrying(inputs: PlanInputs) -> Carrying:
 
 
 def _basis(
-    run: RunSettings, history: History, inputs: PlanInputs, total: Forecast, page_values: PageValues
+    run: RunSettings,
+    history: History,
+    inputs: PlanInputs,
+    total: Forecast,
+    page_values: PageValues,
+    warnings: Sequence[str],
 ) -> Basis:
     growth, cost = inputs.forecaster.growth, inputs.forecaster.cost_per_page
     doubts = _doubts_of_carrying(inputs) if run.carry_forward else []
@@ -152,7 +167,7 @@ def _basis(
         [day for day, _ in history.sellers()],
         round(growth.mean, 5) if growth.nights else None,
         round(cost.mean, 5) if cost.nights else None,
-        [*history.warnings, *doubts],
+        [*dict.fromkeys((*history.warnings, *warnings)), *doubts],
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heapreplace
 from math import inf
 
@@ -12,10 +12,12 @@ from crawler.models.api import MAX_PAGE_NUM, SortField
 from crawler.models.seller import Strategy
 from crawler.options import RunSettings
 from crawler.planning.forecast import Forecast, Tariff
+from crawler.planning.freshest_plan import Tonight, bought
 from crawler.planning.inputs import PlanInputs
 
 PageValues = Callable[[SortField], "dict[str, array[float]]"]
 """What each page of each seller was worth, by what the API sorts by."""
+_SHARED = (SortField.VIEWS, SortField.SALES, SortField.GMV)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,17 @@ class Reach:
 
 
 def reaches(
-    run: RunSettings, inputs: PlanInputs, page_values: PageValues, total: Forecast, left: int | None
+    run: RunSettings,
+    inputs: PlanInputs,
+    page_values: PageValues,
+    total: Forecast,
+    left: int | None,
+    tonight: Tonight | None = None,
 ) -> dict[str, Reach]:
-    """What each strategy reaches with the credits that are `left`, or without a limit, by its name."""
+    """What each strategy reaches with the credits that are `left`, or without a limit, by its name.
+
+    `freshest` is among them where it is known what it finds `tonight`, or nothing is known of any seller.
+    """
     if not any(seller.is_known for seller in inputs.sellers):
         return {strategy.value: Reach() for strategy in Strategy}
     read, costs, ends = _stock(run, inputs)
@@ -48,15 +58,38 @@ def reaches(
         Strategy.BEST_FIRST: best_first(read, costs, _guided(values[run.sort], inputs), pages),
     }
     worth = {sort: _worth(values[sort], inputs) for sort in SortField}
-    return {
+    found = {
         strategy.value: Reach(
             _spent_at_most(total, left),
             sum(is_end and have >= cost for is_end, have, cost in zip(ends, at, costs, strict=True)),
             sum(have > 0 for have in at),
-            *(share(at, worth[sort]) for sort in (SortField.VIEWS, SortField.SALES, SortField.GMV)),
+            *(share(at, worth[sort]) for sort in _SHARED),
         )
         for strategy, at in reached.items()
     }
+    if tonight is not None:
+        credits_ = _spent_at_most(total, left)
+        budget = None if left is None else round(left / inputs.forecaster.cost_per_page.mean)
+        reach = _freshest(tonight, values, budget, run.max_age)
+        found[Strategy.FRESHEST.value] = replace(reach, credits=credits_)
+    return found
+
+
+def _freshest(
+    tonight: Tonight, values: Mapping[SortField, list[Sequence[float]]], pages: int | None, max_age: int
+) -> Reach:
+    """What `freshest` reaches with so many pages; `credits` is left out."""
+    read = bought(tonight, pages, max_age)
+
+    def shown(sort: SortField) -> float | None:
+        total = sum(map(sum, values[sort]))
+        if not 0 < total < inf:
+            return None
+        return sum(map(read.value, tonight.ids, values[sort])) / total
+
+    complete = sum(seller_id in read.complete for seller_id in tonight.ids)
+    seen = sum(seller_id in read.whole or seller_id in read.pages for seller_id in tonight.ids)
+    return Reach(None, complete, seen, *map(shown, _SHARED))
 
 
 def _stock(run: RunSettings, inputs: PlanInputs) -> tuple[list[int], list[int], list[bool]]:

@@ -1,0 +1,127 @@
+"""What plans, checks and targets say of `--strategy freshest`, on nights that the program published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_freshest_nights import SELLERS, Nights
+
+BUDGET = 60
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole night and two of a budget."""
+    nights = Nights(tmp_path_factory.mktemp("published"))
+    nights.run(0)
+    for number in (1, 2):
+        nights.run(number, "--budget", str(BUDGET), "--max-age", "5")
+    return nights.folder
+
+
+@pytest.fixture
+def nights(published: Path, tmp_path: Path) -> Nights:
+    return Nights(Path(shutil.copytree(published, tmp_path / "nights")))
+
+
+def printed(nights: Nights, number: int, *options: str) -> str:
+    with nights.served(number) as (simulator, source):
+        words = ("plan", str(source), "--crawl-date", nights.day(number), "--strategy", "freshest", *options)
+        done = nights.job.call(*words)
+        assert (done.returncode, simulator.stats.requests) == (0, 0), done.stderr
+    return str(done.stdout)
+
+
+def planned(nights: Nights, number: int, *options: str) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads(printed(nights, number, "--json", *options))
+    return plan
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All but what SQLite keeps beside a database that is read."""
+    kept = (path for path in folder.rglob("*") if path.is_file() and path.suffix[-4:] not in {"-shm", "-wal"})
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def test_a_plan_shows_what_each_budget_would_bring(nights: Nights) -> None:
+    before = files(nights.job.data)
+    trade = planned(nights, 3, "--max-age", "5")["trade"]
+    assert files(nights.job.data) == before, "a plan writes nothing"
+    assert trade["cost"] == sum(row["pages"] for row in nights.sellers(0).values())
+    assert (trade["value"], trade["max_age"], trade["nights"], trade["target"]) == ("views", 5, 10, None)
+    steps = trade["budgets"]
+    assert [step["credits"] for step in steps] == [-(-trade["cost"] * part // 10) for part in range(1, 11)]
+    seen = [step["share_seen"] for step in steps]
+    assert all(below < above for below, above in pairwise(seen[:-1]))
+    assert (seen[-1], steps[-1]["mean_age"], steps[-1]["oldest_age"]) == (pytest.approx(1.0), 0.0, 0)
+    for step in steps:
+        if step["credits"] >= trade["bearable_budget"]:
+            assert step["overdue"] == 0
+            assert step["oldest_age"] < 5
+    assert trade["bearable_budget"] <= trade["enough"] <= trade["cost"]
+
+
+def test_a_plan_foresees_what_the_next_night_reads(nights: Nights) -> None:
+    reach = planned(nights, 3, "--budget", str(BUDGET), "--max-age", "5")["by_strategy"]["freshest"]
+    report = nights.run(3, "--budget", str(BUDGET), "--max-age", "5")
+    assert reach["credits"] == report["charged"] == BUDGET
+    read = [row for row in nights.sellers(3).values() if row["pages"]]
+    assert reach["sellers_seen"] == pytest.approx(len(read), abs=1)
+    whole = [row for row in nights.sellers(3).values() if row["stretches"] is None]
+    assert reach["sellers_complete"] == pytest.approx(len(whole), abs=1)
+    assert 0 < reach["share_of_views"] < 1
+    assert planned(nights, 3)["by_strategy"]["freshest"]["share_of_views"] == pytest.approx(1.0)
+
+
+def test_a_night_under_way_is_planned_by_what_is_left(nights: Nights) -> None:
+    first = planned(nights, 3, "--budget", "40")
+    nights.run(3, "--budget", "40")
+    plan = planned(nights, 3, "--budget", "80")
+    assert plan["budget"]["left"] == 40
+    assert plan["trade"]["cost"] == first["trade"]["cost"], "budgets are for whole nights"
+    reach = plan["by_strategy"]["freshest"]
+    assert reach["sellers_seen"] > first["by_strategy"]["freshest"]["sellers_seen"]
+    assert reach["share_of_views"] > first["by_strategy"]["freshest"]["share_of_views"]
+    report = nights.run(3, "--budget", "80")
+    whole = [row for row in nights.sellers(3).values() if row["stretches"] is None]
+    assert report["credits"]["spent_for_date"] == 80
+    assert reach["sellers_complete"] == pytest.approx(len(whole), abs=1)
+
+
+def test_the_table_has_a_line_for_each_budget(nights: Nights) -> None:
+    text = printed(nights, 3, "--max-age", "5")
+    trade = planned(nights, 3, "--max-age", "5")["trade"]
+    for step in trade["budgets"]:
+        assert any(
+            f"{step['credits']:,} " in line and f"{step['share_seen']:.1%}" in line
+            for line in text.splitlines()
+        )
+    assert "Each credit up to the whole cost buys more than a little." in text
+    assert f"{trade['bearable_budget']} read every page at least every 5 days." in text
+
+
+def test_other_strategies_are_planned_without_budgets(nights: Nights) -> None:
+    with nights.served(3) as (_, source):
+        done = nights.job.call("plan", str(source), "--crawl-date", nights.day(3), "--json")
+    plan = json.loads(done.stdout)
+    assert plan["trade"] is None
+    assert "freshest" not in plan["by_strategy"]
+
+
+def test_a_damaged_snapshot_is_left_out_of_a_plan(nights: Nights) -> None:
+    for path in (nights.job.data / "sellers" / f"crawl_date={nights.day(2)}").glob("*.parquet"):
+        path.write_bytes(b"damaged")
+    plan = planned(nights, 3)
+    assert any(nights.day(2) in warning for warning in plan["basis"]["warnings"])
+    assert plan["trade"]["cost"] > 100
+
+
+def test_of_unknown_sellers_no_budget_is_planned(tmp_path: Path) -> None:
+    plan = planned(Nights(tmp_path), 0)
+    assert plan["trade"] is None
+    assert plan["sellers"]["unknown"] == SELLERS
