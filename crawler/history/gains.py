@@ -62,6 +62,8 @@ class GainHistory:
         self._value = value
         self.unreadable: dict[date, str] = {}
         self.totals: dict[int, float] = {}
+        # What readings found that did not come to the end of a stretch: the next one that does counts it.
+        self._found: defaultdict[tuple[int, int], float] = defaultdict(float)
 
     def readings(self, days: Sequence[date], ids: pa.Array[Any]) -> Iterator[Reading]:
         """The readings of sellers on these dates, oldest first, but for the first one of each stretch."""
@@ -78,20 +80,20 @@ class GainHistory:
         deep: dict[str, tuple[int, list[int]]] = {}
         for number, seller_id, read, gain in self._sellers_read(day, ids):
             before = last.setdefault(number, [])
-            before += [None] * (max(read) + 1 - len(before))
-            if len(read) > 1 or len(before) > 1:
+            before += [None] * (max(read, default=0) + 1 - len(before))
+            if len(before) > 1:
                 deep[seller_id] = number, read
                 continue
-            if gain is not None and before[0] is not None:
-                yield Reading(number, 0, gain, (day - before[0]).days)
-            before[0] = day
+            self._found[number, 0] += gain or 0.0
+            if read:
+                yield from self._reading(number, 0, before, day)
         if deep:
             yield from self._of_deep(day, deep, last)
 
     def _sellers_read(
         self, day: date, ids: pa.Array[Any]
     ) -> Iterator[tuple[int, str, list[int], float | None]]:
-        """The sellers read for a date: number, ID, which of their stretches were, and what they gained."""
+        """Sellers with pages of a date: number, ID, the stretches read to their end, and what was gained."""
         is_rows = self._value is Value.ROWS
         total, gain = ("videos", "published") if is_rows else (str(self._value), f"{self._value}_gain")
         schema = columns_of(SUMMED_SELLER_SCHEMA, *dict.fromkeys((*_READ, total, gain)))
@@ -99,9 +101,17 @@ class GainHistory:
             rows = table.filter(pc.is_valid(table["last_crawled_at"]))
             rows = rows.append_column("number", pc.index_in(rows["seller_id"], value_set=ids))
             for row in rows.filter(pc.is_valid(rows["number"])).to_pylist():
-                if read := _stretches_read(row, day):
+                read = _stretches_read(row, day)
+                if read:
                     self.totals[row["number"]] = float(row[total] or 0)
-                    yield row["number"], str(row["seller_id"]), read, row[gain]
+                yield row["number"], str(row["seller_id"]), read, row[gain]
+
+    def _reading(self, seller: int, stretch: int, last: list[date | None], day: date) -> Iterator[Reading]:
+        """The reading of a stretch on a date, where it was read before; it counts as read then."""
+        before, last[stretch] = last[stretch], day
+        gain = self._found.pop((seller, stretch), 0.0)
+        if before is not None:
+            yield Reading(seller, stretch, gain, (day - before).days)
 
     def _of_deep(
         self,
@@ -111,15 +121,12 @@ class GainHistory:
     ) -> Iterator[Reading]:
         """The readings of stretches of sellers that have several."""
         ids = pa.array(sorted(deep), pa.string())
-        place = {seller_id: number for number, seller_id in enumerate(ids.to_pylist())}
-        gains = self._gains_by_stretch(day, ids)
-        for seller_id, (number, read) in deep.items():
+        numbers = [number for _, (number, _) in sorted(deep.items())]
+        for (place, stretch), gain in self._gains_by_stretch(day, ids).items():
+            self._found[numbers[place], stretch] += gain
+        for number, read in deep.values():
             for stretch in read:
-                before = last[number][stretch]
-                if before is not None:
-                    gain = gains.get((place[seller_id], stretch), 0.0)
-                    yield Reading(number, stretch, gain, (day - before).days)
-                last[number][stretch] = day
+                yield from self._reading(number, stretch, last[number], day)
 
     def _gains_by_stretch(self, day: date, ids: pa.Array[Any]) -> Mapping[tuple[int, int], float]:
         """What the videos of some sellers had gained, by the stretch that they were found in.

@@ -231,7 +231,7 @@ SELLERS = Dataset(
         Column(
             "stretches",
             "JSON",
-            "a list of the crawl dates for which each stretch of 16 pages was last read, null for pages that "
+            "a list of the crawl dates for which each stretch of 8 pages was last read, null for pages that "
             "never were",
             nulls=_NOT_CARRIED,
             since=3,

@@ -266,3 +266,16 @@ def test_what_each_reading_brought_is_learnt_from_what_is_published(nights: Nigh
         else:
             assert sum(reading.gain for reading in own) <= sum(row[column] or 0 for row in rows)
     assert {reading.nights for reading in found} > {1}
+
+
+def test_a_gain_found_by_a_reading_that_was_cut_off_counts_at_the_next(nights: Nights) -> None:
+    nights.run(0)
+    total = 0
+    for number, budget in ((1, 3), (2, 3), (3, 1000)):
+        nights.run(number, "--budget", str(budget), "--max-age", "60", sellers=1)
+        total += next(iter(nights.sellers(number).values()))["views_gain"] or 0
+    assert total
+    ids = pa.array([*nights.sellers(3)], pa.string())
+    days = [BEGIN + timedelta(number) for number in range(4)]
+    found = GainHistory(nights.job.data, Value.VIEWS).readings(days, ids)
+    assert sum(reading.gain for reading in found) == total

@@ -57,7 +57,7 @@ def test_one_without_a_past_gains_what_those_of_its_size_do(monkeypatch: pytest.
 def test_before_any_gain_is_known_the_large_and_the_first_pages_go_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = learnt(monkeypatch, {"a": base(400, 3), "b": base()}, [], {0: 1000.0, 1: 10.0})
+    found = learnt(monkeypatch, {"a": base(240, 3), "b": base()}, [], {0: 1000.0, 1: 10.0})
     first, second, third = found.rates["a"]
     assert first > second > third > 0
     assert first > found.rates["b"][0]
