@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,7 +19,7 @@ from crawler.history.reader import SnapshotFiles, columns_of
 from crawler.models.seller import SellerStatus
 from crawler.models.stretches import read_in_part, read_whole
 from crawler.store.parts import rows_by_seller
-from crawler.store.records import Base
+from crawler.store.records import Base, last_read_of
 from crawler.store.schema import SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
 KNOWN_SCHEMA = columns_of(
@@ -73,7 +72,7 @@ def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:
     """What a row of `sellers/` says; None where no page of its seller is published."""
     videos, pages, status = row["videos"] or 0, row["pages"] or 0, row["kept_status"] or row["status"]
     if row["stretches"] is not None:
-        last_read = [each and date.fromisoformat(each) for each in orjson.loads(row["stretches"])]
+        last_read = last_read_of(row["stretches"])
     elif row["carried"]:
         # By --carry-forward: how old the rows are is not known of each.
         last_read = read_whole(videos, day - timedelta(max_age))

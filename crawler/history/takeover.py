@@ -138,7 +138,7 @@ def _seller(row: dict[str, Any], day: date) -> tuple[SellerSummary, bool]:
         missing=row["pages"] + 1,
         other_credits=row["other_credits"] or 0,
     )
-    return summary, is_final
+    return summary.with_ages(row["stretches"], row["expected_drift"] or 0.0), is_final
 
 
 def _milliseconds(moment: Any) -> int | None:

@@ -17,11 +17,10 @@ from crawler.models.page import Gap, Page
 from crawler.models.seller import SellerProgress, StopRule
 from crawler.models.stretches import read_since
 from crawler.store import journal_sql as sql
-from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.layout import JournalFiles
 from crawler.store.previous_crawls import PreviousCrawls
-from crawler.store.records import Base, PageFacts, SellerSummary
+from crawler.store.records import Base, PageFacts, SellerSummary, base_row, last_read_of
 
 _NO_PREVIOUS = (None, False)
 
@@ -136,7 +135,7 @@ class CarriedSellers:
     def stand_on(self, bases: Iterable[tuple[str, Base]]) -> None:
         """Note what stands for sellers, in one transaction; of a seller that has a base the first counts."""
         with self._database.changing() as db:
-            db.executemany(sql.ADD_BASE, (_base_row(*each) for each in bases))
+            db.executemany(sql.ADD_BASE, (base_row(*each) for each in bases))
 
     def with_base(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that something stands for."""
@@ -194,13 +193,17 @@ class JournalReader:
         found = self._database.connection.execute(sql.ALL_SUMMARIES)
         for *values, after, earlier, gaps, source, videos, stretches, rates in found:
             summary = SellerSummary.of_row(values)
-            if source is not None:
-                summary = self._on_base(summary, _base(source, videos, stretches, rates))
+            base = None if source is None else _base(source, videos, stretches, rates)
+            if base is not None:
+                summary = self._on_base(summary, base, sql.STRETCH_PAGES)
             summary = self._up_to_gap(summary) if gaps else summary
             summary = summary._replace(after=after, credits=summary.credits + earlier, other_credits=earlier)
             if previous is not None and previous.seller.seller_id == summary.seller_id:
                 if previous.seller.upto is None:
                     previous = previous._replace(seller=previous.seller._replace(upto=after))
+                if base is not None:
+                    kept = self._on_base(previous.seller, base, sql.PREVIOUS_STRETCH_PAGES)
+                    previous = previous._replace(seller=kept)
                 summary = summary._replace(previous=previous)
                 summary = summary.shown if is_final else summary
                 previous, is_final = next(all_previous, _NO_PREVIOUS)
@@ -228,13 +231,17 @@ class JournalReader:
         values = {"after": after, "last": last, "shown": shown}
         yield from self._database.connection.execute(sql.PAGE_SIZES, values)
 
-    def _on_base(self, summary: SellerSummary, base: Base) -> SellerSummary:
-        """A seller with what stands for it, and with what its pages add to that."""
+    def _on_base(self, summary: SellerSummary, base: Base, pages: str) -> SellerSummary:
+        """A seller with what stands for it, and with what its pages add to that; `pages` asks for them."""
+        crawl_date = date.fromisoformat(JournalFiles(self._database.path).crawl_date)
+        if base.source == crawl_date or summary.is_published:
+            # What stands for the rows of the date's own snapshot, once its journal is lost.
+            is_of_it = base.source == crawl_date and summary.is_published
+            return summary._replace(base=base) if is_of_it else summary
         if summary.pages:
             values = {"seller_id": summary.seller_id, "size": PAGE_SIZE}
-            found = self._database.connection.execute(sql.STRETCH_PAGES, values)
+            found = self._database.connection.execute(pages, values)
             rows = {page_num: count for page_num, count, _ in found}
-            crawl_date = date.fromisoformat(JournalFiles(self._database.path).crawl_date)
             base = base._replace(last_read=read_since(base.last_read, rows, crawl_date))
         return summary.on(base)
 
@@ -273,13 +280,5 @@ class JournalReader:
         return None if found < 0 else datetime.fromtimestamp(found / 1000, UTC).isoformat()
 
 
-def _base_row(seller_id: str, base: Base) -> tuple[Any, ...]:
-    read = [day and day.isoformat() for day in base.last_read]
-    since = base.since and base.since.isoformat()
-    texts = (orjson.dumps(each).decode() for each in (read, [*base.rates]))
-    return with_checksum((seller_id, base.source.isoformat(), base.videos, since, *texts))
-
-
 def _base(source: str, videos: int, stretches: str, rates: str) -> Base:
-    last_read = [day and date.fromisoformat(day) for day in orjson.loads(stretches)]
-    return Base(date.fromisoformat(source), videos, last_read, orjson.loads(rates))
+    return Base(date.fromisoformat(source), videos, last_read_of(stretches), orjson.loads(rates))

@@ -263,19 +263,23 @@ MATCHED_DAYS = """SELECT source FROM matched UNION SELECT source FROM base
 CARRIED_OF_DAY = """SELECT seller_id, videos FROM matched JOIN seller USING (seller_id)
     WHERE stop_reason = 'carried' AND source = :day
     UNION SELECT seller_id, videos FROM base LEFT JOIN seller USING (seller_id)
-    WHERE coalesce(status, '') != 'complete' AND source = :day
+    WHERE source = :day AND (coalesce(status, '') != 'complete'
+        OR seller_id IN (SELECT seller_id FROM former WHERE NOT snapshot))
     UNION SELECT seller_id, videos FROM former
     WHERE (snapshot OR stop_reason = 'carried') AND source = :day"""
-ANY_BASE = "SELECT EXISTS (SELECT 1 FROM base)"
+ANY_BASE = """SELECT EXISTS (SELECT 1 FROM base
+    WHERE seller_id NOT IN (SELECT seller_id FROM former WHERE snapshot))"""
 COUNT_BASES = "SELECT count(*) FROM base"
 WITH_BASE = "SELECT seller_id FROM base"
 BASES = "SELECT seller_id, source, videos, stretches, rates FROM base"
 ADD_BASE = "INSERT OR IGNORE INTO base VALUES (?, ?, ?, ?, ?, ?, ?)"
 BASES_SINCE = "SELECT seller_id, since FROM base WHERE since IS NOT NULL"
 # A page some of whose rows were rejected counts as full: it ends no list.
-STRETCH_PAGES = """SELECT page_num,
-    CASE WHEN rejected THEN max(row_count, :size) ELSE row_count END, max(seq)
-    FROM page WHERE seller_id = :seller_id GROUP BY page_num"""
+STRETCH_PAGES, PREVIOUS_STRETCH_PAGES = (
+    f"""SELECT page_num, CASE WHEN rejected THEN max(row_count, :size) ELSE row_count END, max(seq)
+    FROM {table} WHERE seller_id = :seller_id GROUP BY page_num"""
+    for table in ("page", "former_page")
+)
 GIVE_UP_CARRIED = (
     "DELETE FROM base WHERE seller_id = ?",
     "DELETE FROM seller WHERE seller_id = ? AND stop_reason = 'carried'",

@@ -13,7 +13,7 @@ import pyarrow as pa
 from crawler.store import journal_sql as sql
 from crawler.store.checksums import with_checksum
 from crawler.store.journal_database import JournalDatabase
-from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, SellerSummary
+from crawler.store.records import FAILED_BATCH, TAKEN_BATCH, PreviousCrawl, SellerSummary, base_row
 
 
 class PreviousCrawls:
@@ -134,6 +134,8 @@ def take_over(db: sqlite3.Connection, seller: SellerSummary, source: date, *, is
     known = {"batch": batch, "source": source.isoformat(), "final": is_final}
     own_credits = seller.credits - seller.other_credits
     db.execute(sql.TAKE_OVER, {**seller._asdict(), **known, "own_credits": own_credits})
+    if seller.base is not None and is_final:
+        db.execute(sql.ADD_BASE, base_row(seller.seller_id, seller.base))
     db.execute(sql.KEEP_COST, with_checksum((seller.seller_id, 0, seller.credits)))
 
 

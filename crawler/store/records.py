@@ -7,9 +7,12 @@ from datetime import date
 from math import inf
 from typing import Any, NamedTuple
 
+import orjson
+
 from crawler.models.page import NO_NOTES, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.models.stretches import LastRead
+from crawler.store.checksums import with_checksum
 
 FAILED_BATCH, TAKEN_BATCH = 0, -1
 """See `PreviousCrawl`; numbers from 1 are those of `--fresh` crawls that have not ended."""
@@ -82,6 +85,19 @@ class Base(NamedTuple):
         return SellerStatus.PARTIAL if None in self.last_read else SellerStatus.COMPLETE
 
 
+def last_read_of(stretches: str) -> LastRead:
+    """When each stretch was last read, by the text that the journal and `sellers/` have of it."""
+    return [day and date.fromisoformat(day) for day in orjson.loads(stretches)]
+
+
+def base_row(seller_id: str, base: Base) -> tuple[Any, ...]:
+    """A base as the journal keeps it."""
+    read = [day and day.isoformat() for day in base.last_read]
+    since = base.since and base.since.isoformat()
+    texts = (orjson.dumps(each).decode() for each in (read, [*base.rates]))
+    return with_checksum((seller_id, base.source.isoformat(), base.videos, since, *texts))
+
+
 class SellerSummary(NamedTuple):
     """A seller as the journal knows it: times in epoch milliseconds, `size` in bytes of JSON.
 
@@ -151,6 +167,16 @@ class SellerSummary(NamedTuple):
             return self._replace(base=base)
         return _carried(self, base)
 
+    def with_ages(self, stretches: str | None, drift: float) -> SellerSummary:
+        """A seller of a published snapshot, with how old its rows are, by its row of `sellers/`."""
+        if stretches is None or self.matched is None:
+            return self
+        day, last_read = self.matched, last_read_of(stretches)
+        nights = sum((day - each).days for each in last_read if each is not None)
+        # Only their sum is known.
+        rates = [drift / max(1, nights)] * len(last_read)
+        return self._replace(base=Base(day, self.matched_videos, last_read, rates))
+
     @property
     def shown(self) -> SellerSummary:
         """The crawl of the seller whose rows are to be published."""
@@ -160,7 +186,7 @@ class SellerSummary(NamedTuple):
         if self.previous is None:
             return self
         kept, batch = self.previous
-        kept = kept._replace(credits=self.credits, other_credits=self.credits - kept.credits)
+        kept = kept.shown._replace(credits=self.credits, other_credits=self.credits - kept.credits)
         failed = batch == FAILED_BATCH
         return kept._replace(attempt=Attempt(self.status, self.stop_reason, self.error)) if failed else kept
 

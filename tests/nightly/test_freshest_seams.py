@@ -1,0 +1,54 @@
+"""Nights of `--strategy freshest` beside all else that a night, or a command after it, may do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_freshest_nights import Nights
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    return Nights(tmp_path)
+
+
+def lost_of_carried(nights: Nights, number: int) -> set[tuple[str, str]]:
+    """Rows that a night lacks beside the one before, of sellers that were not read whole."""
+    sellers = nights.sellers(number)
+    whole = {
+        seller_id
+        for seller_id, row in sellers.items()
+        if row["stretches"] is None and row["status"] == "complete"
+    }
+    lost = nights.videos(number - 1).keys() - nights.videos(number).keys()
+    return {key for key in lost if key[0] not in whole}
+
+
+def test_a_held_night_that_is_accepted_amid_its_recheck_has_the_rows_of_its_bases(nights: Nights) -> None:
+    nights.run(0, sellers=40)
+    nights.run(1, "--budget", "60", sellers=40)
+    nights.run(2, "--budget", "60", sellers=40, outage="zeros", code=10)
+    nights.run(2, "--budget", "61", sellers=40, code=10)
+    done = nights.job.call("publish", "--crawl-date", nights.day(2), "--accept")
+    assert done.returncode == 0, done.stderr
+    assert not lost_of_carried(nights, 2)
+    assert any(row["carried"] and row["pages"] for row in nights.sellers(2).values())
+
+
+def test_rows_read_anew_keep_their_age(nights: Nights) -> None:
+    settings = nights.folder / "config" / "crawler.toml"
+    settings.parent.mkdir()
+    settings.write_text("[output]\nkeep_raw = true\n")
+    nights.run(0)
+    nights.run(1, "--budget", "40", "--max-age", "6")
+    before = nights.sellers(1)
+    for path in (nights.job.data / "state" / "journal").glob(f"{nights.day(1)}*.sqlite*"):
+        path.unlink()
+    done = nights.job.call("rebuild", "--crawl-date", nights.day(1))
+    assert done.returncode == 0, done.stderr
+    after, known = nights.sellers(1), ("status", "videos", "carried", "age", "stretches")
+    assert any(row["stretches"] for row in before.values())
+    for seller_id, row in before.items():
+        assert [after[seller_id][name] for name in known] == [row[name] for name in known]
+        assert after[seller_id]["expected_drift"] == pytest.approx(row["expected_drift"])
