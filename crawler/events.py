@@ -316,6 +316,18 @@ BUDGET_TOO_SMALL = LogEvent(
     "overdue after tonight",
     "they stay as they were last read; {budget} credits a night would do",
 )
+TARGET_CHOSEN = LogEvent(
+    "target.chosen",
+    INFO,
+    "to show {percent:g} % of the gains of crawl date {crawl_date}, {budget} credits are expected to do",
+    "it costs no more, also where a run of it is resumed",
+)
+TARGET_UNKNOWN = LogEvent(
+    "target.unknown",
+    WARNING,
+    "no snapshot has any of these sellers: it is not known which budget shows {percent:g} % of their gains",
+    "this crawl date has no budget for it",
+)
 HISTORY_UNUSED = LogEvent(
     "history.unused",
     WARNING,

@@ -86,7 +86,7 @@ class Number:
     def range(self) -> str:
         """The range for people, empty where there is none."""
         if self.above:
-            return f"above {self.low:g}"
+            return f"above {self.low:g}" + (f", at most {self.high:g}" if self.high <= _NAMED_ENDS else "")
         if self.high <= _NAMED_ENDS:
             return f"{self.low:.9g} to {self.high:.9g}"
         return "" if self.low == -inf else f"{self.low:g} or more"
@@ -318,6 +318,14 @@ class RunSettings:
         more="freshest: what has gained most since it was last read, the rest is carried",
     )
     value: Value = _word(_END, Value.VIEWS, "What `--strategy freshest` counts gains in; rows: in new videos")
+    target: float | None = _flag(
+        _END,
+        None,
+        Number(0, 1, "a share", above=True, metavar="SHARE"),
+        "Share of a night's gains that `--strategy freshest` is to show; it picks the budget",
+        more="with `--budget` the smaller one counts",
+        example="0.95",
+    )
     top: int | None = _flag(
         _END,
         None,

@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 from crawler.api.proxies import proxy_for
 from crawler.models.errors import CrawlerError, DataLockedError, InputError, QuotaUsedUpError
 from crawler.models.keys import ApiKey
+from crawler.models.seller import Strategy
 from crawler.nightly.dates import require_reached
 from crawler.nightly.folders import require_form
 from crawler.nightly.shell import quoted
 from crawler.notify.messages import read_template
 from crawler.options import OPTIONS, Settings, value_of
+from crawler.sellers.listing import SellerList
 from crawler.sellers.reading import read_sellers
 from crawler.settings.key import key_origin, mask, named_origin, read_keys
 from crawler.settings.load import Loaded
@@ -215,6 +218,18 @@ def _look_at_sellers(settings: Settings, sellers: str, found: _Findings) -> None
         found.warnings += listed.warnings
         counts = f"{len(listed)} sellers, {listed.repeated} repeated, {listed.bad_count} bad"
         found.lines.append(("seller list", counts, listed.name))
+        if run.strategy is Strategy.FRESHEST and settings.credits.budget is not None:
+            _look_at_budget(settings, listed, found)
+
+
+def _look_at_budget(settings: Settings, listed: SellerList, found: _Findings) -> None:
+    """Warn where the budget of a night is too small for `--strategy freshest`."""
+    from crawler.planning.freshest_plan import tonight  # noqa: PLC0415 - heavy
+
+    today = datetime.now(ZoneInfo(settings.run.timezone)).date()
+    night = found.tried(lambda: tonight(settings, listed.ids, settings.run.crawl_date or today))
+    if night is not None:
+        found.warnings += night.doubts(settings)
 
 
 def _ask(settings: Settings, keys: Sequence[ApiKey], found: _Findings, *, is_locked: bool) -> None:

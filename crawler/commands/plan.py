@@ -130,7 +130,12 @@ def _advice(trade: Trade) -> str:
     little = "Each credit up to the whole cost buys more than a little."
     if trade.enough < trade.cost:
         little = f"Beyond {trade.enough:,} credits a night another credit buys little."
-    return f"{little} {trade.bearable_budget:,} read every page at least every {trade.max_age} days."
+    target = ""
+    if trade.target is not None:
+        target = (
+            f" The target takes {trade.target.credits:,}, which show {_percent(trade.target.share_seen)}."
+        )
+    return f"{little} {trade.bearable_budget:,} read every page at least every {trade.max_age} days.{target}"
 
 
 def _carried(carrying: Carrying | None) -> str:

@@ -76,13 +76,13 @@ def _freshness(opened: Opened, rows: RowCounts | None) -> dict[str, Any]:
     """How fresh the snapshot is that `--strategy freshest` made; empty where nothing stands for a seller."""
     if rows is None or rows.oldest is None:
         return {}
-    drift = round(rows.drift, 1)
+    drift, target = round(rows.drift, 1), opened.night.run.target
     return {
         "oldest_days": rows.oldest,
         "stale": rows.stale,
         "expected_drift": drift,
         "value": opened.night.run.value,
-    }
+    } | ({} if target is None else {"target": target})
 
 
 def _is_as_meant(opened: Opened, published: Published, stop_reason: CrawlerError) -> bool:

@@ -15,6 +15,7 @@ from crawler.nightly.night import Night
 from crawler.nightly.opening import Opened, open_date
 from crawler.nightly.publishing import publish
 from crawler.nightly.rechecking import Recheck
+from crawler.nightly.targeting import with_target
 from crawler.report.run_report import RunReport
 
 
@@ -24,8 +25,7 @@ def run_night(night: Night) -> RunReport:
     Raises `CrawlerError` where nothing could be begun.
     """
     with ExitStack() as stack:
-        opened = open_date(night, stack)
-        outcome = _choose_and_crawl(opened)
+        opened, outcome = _choose_and_crawl(open_date(night, stack))
         opened.progress.enter("publishing")
         published = publish(opened, outcome)
         copies = copy_elsewhere(opened, published)
@@ -34,14 +34,18 @@ def run_night(night: Night) -> RunReport:
         return report
 
 
-def _choose_and_crawl(opened: Opened) -> CrawlOutcome:
-    """What came of the crawl; nothing is sent where the files to choose from cannot be used."""
+def _choose_and_crawl(opened: Opened) -> tuple[Opened, CrawlOutcome]:
+    """The date under its budget, and what came of the crawl.
+
+    Nothing is sent where the files to choose from cannot be used.
+    """
     try:
+        opened = with_target(opened)
         recheck = Recheck.of(opened)
         if recheck is not None:
             choice = replace(choose(opened, recheck.canaries), then=recheck.then)
         else:
             choice = choose(opened)
     except OutputError as error:
-        return CrawlOutcome(stop_reason=error)
-    return crawl(opened, choice)
+        return opened, CrawlOutcome(stop_reason=error)
+    return opened, crawl(opened, choice)

@@ -21,6 +21,7 @@ from crawler.history.reader import SnapshotFiles, UnreadableError, published_dat
 from crawler.models.seller import PageRange
 from crawler.options import RunSettings, Settings
 from crawler.planning.rates import learnt_rates
+from crawler.planning.trade import World
 from crawler.planning.visits import Visits, visits
 from crawler.rules.freshness import choose
 from crawler.store.journal import Journal
@@ -30,10 +31,14 @@ from crawler.store.records import Base
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a date's journal has: sellers read `whole`, and of others how many rows each page has."""
+    """What a date's journal has: sellers read `whole`, and of others how many rows each page has.
+
+    `target_budget` is what `--target` picked for the date.
+    """
 
     whole: frozenset[str] = frozenset()
     rows: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    target_budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,14 @@ class Tonight:
     received: Received
     is_known: bool
     warnings: list[events.Sentence]
+
+    def doubts(self, settings: Settings) -> list[str]:
+        """The warnings, and whether the budget of a night is too small."""
+        budget = settings.credits.budget
+        if budget is None or not self.is_known:
+            return [*self.warnings]
+        doubt = World(self.listed.stretches, settings.run.max_age).doubt(budget)
+        return [*self.warnings, *filter(None, [doubt])]
 
 
 def tonight(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Tonight:
@@ -104,6 +117,7 @@ def _received(path: Path) -> Received:
                 seller_id: {page.page_num: page.listed for page in pages}
                 for seller_id, pages in journal.carried.unfinished()
             },
+            int(journal.meta("target_budget") or 0) or None,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from crawler.models.api import SortOrder
 from crawler.models.seller import Strategy
 from crawler.options import RunSettings, Settings
 from crawler.planning.forecast import Forecast
-from crawler.planning.freshest_plan import tonight
+from crawler.planning.freshest_plan import Tonight, tonight
 from crawler.planning.inputs import PlanInputs, read_inputs
 from crawler.planning.reach import PageValues, Reach, reaches
 from crawler.planning.trade import Trade, trade
@@ -109,7 +109,12 @@ def plan_night(
     total = inputs.forecaster.total(inputs.left())
     budget = _budget(settings, crawl_date, sent_on or utc_day(datetime.now(UTC)))
     known = sum(seller.is_known for seller in inputs.sellers)
-    found = tonight(settings, ids, crawl_date) if known and run.strategy is Strategy.FRESHEST else None
+    found = traded = None
+    if known and run.strategy is Strategy.FRESHEST:
+        found = tonight(settings, ids, crawl_date)
+        traded = _trade(run, found)
+        if traded.target is not None:
+            budget = _with_target(budget, traded.target.credits)
     return NightPlan(
         crawl_date,
         SellerCounts(len(ids), known, len(ids) - known, sum(inputs.ended)),
@@ -118,9 +123,14 @@ def plan_night(
         budget,
         _carrying(inputs) if run.carry_forward else None,
         reaches(run, inputs, page_values, total, budget.left, found),
-        _basis(run, history, inputs, total, page_values, () if found is None else found.warnings),
-        None if found is None else trade(found.listed.stretches, run.max_age, run.value),
+        _basis(run, history, inputs, total, page_values, [] if found is None else found.doubts(settings)),
+        traded,
     )
+
+
+def _trade(run: RunSettings, found: Tonight) -> Trade:
+    picked = None if run.target is None else found.received.target_budget
+    return trade(found.listed.stretches, run.max_age, run.value, run.target, picked)
 
 
 def _budget(settings: Settings, crawl_date: date, sent_on: date) -> Budget:
@@ -134,6 +144,12 @@ def _budget(settings: Settings, crawl_date: date, sent_on: date) -> Budget:
     limited = ((limits.budget, spent), (limits.monthly_budget, of_month))
     left = min((max(0, limit - paid) for limit, paid in limited if limit is not None), default=None)
     return Budget(limits.budget, spent, limits.monthly_budget, of_month, left)
+
+
+def _with_target(budget: Budget, target: int) -> Budget:
+    """What is left to spend where the date may cost no more than its target needs."""
+    left = max(0, target - budget.spent)
+    return replace(budget, left=left if budget.left is None else min(left, budget.left))
 
 
 def _carrying(inputs: PlanInputs) -> Carrying:

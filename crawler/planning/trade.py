@@ -110,6 +110,16 @@ class World:
         is_cut = sum(now[number].cost for number in choice.chosen) > budget
         return frozenset(choice.chosen[:-1] if is_cut else choice.chosen), choice.overdue
 
+    def doubt(self, budget: int) -> str | None:
+        """Why a nightly budget cannot read every page often enough, and which could; None: it can."""
+        if budget >= self.bearable_budget or not (overdue := self.kept(budget).overdue):
+            return None
+        return (
+            f"a budget of {budget:,} credits cannot bear that every page is read every {self._max_age} days: "
+            f"kept up, it leaves {overdue:,} stretches of pages overdue; {self.bearable_budget:,} credits a "
+            "night would do"
+        )
+
     def steps(self) -> list[Kept]:
         """What equal parts of the whole cost bring, the smallest first."""
         return [self.kept(ceil(self.cost * step / STEPS)) for step in range(1, STEPS + 1)]
@@ -139,11 +149,19 @@ class World:
         return seen is not None and seen >= share * (1 - 1e-9)
 
 
-def trade(stretches: Sequence[Stretch], max_age: int, value: str, share: float | None = None) -> Trade:
-    """What budgets bring, and which one shows a `share` of a night's gains."""
+def trade(
+    stretches: Sequence[Stretch],
+    max_age: int,
+    value: str,
+    share: float | None = None,
+    picked: int | None = None,
+) -> Trade:
+    """What budgets bring, and which one shows a `share` of a night's gains, where it is not `picked` yet."""
     world = World(stretches, max_age)
     steps = world.steps()
-    target = None if share is None else world.kept(world.target(share))
+    if share is not None and picked is None:
+        picked = world.target(share)
+    target = None if picked is None else world.kept(picked)
     enough = world.enough(steps)
     return Trade(value, max_age, world.nights, world.cost, world.bearable_budget, enough, steps, target)
 

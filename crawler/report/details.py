@@ -69,6 +69,7 @@ _ASIDES = {
         "stale": "sellers with pages older than --max-age allows",
         "expected_drift": "what the pages that were not read are expected to have gained since",
         "value": "counted in",
+        "target": "share of the night's gains that --target asked for",
     },
     "probes": {"sent": "pages after a short one, as a probe", "rows_found": "rows found on them"},
     "after_rejects": {

@@ -154,6 +154,8 @@ _NOT_WITH_FRESHEST = {
 def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
     if value and name in _NOT_WITH_FRESHEST and taken.get("run.strategy") == Strategy.FRESHEST:
         raise RefusedValueError(f"it cannot go with the strategy freshest: {_NOT_WITH_FRESHEST[name]}")
+    if name == "run.target" and taken.get("run.strategy") != Strategy.FRESHEST:
+        raise RefusedValueError("it needs the strategy freshest: the others know no gains")
     if name == "run.carry_forward" and value and taken.get("run.top") is not None:
         raise RefusedValueError("it cannot go with top: what is carried is not certain")
     is_best_first = name == "run.strategy" and value == Strategy.BEST_FIRST

@@ -101,7 +101,9 @@ def test_the_table_has_a_line_for_each_budget(nights: Nights) -> None:
             f"{step['credits']:,} " in line and f"{step['share_seen']:.1%}" in line
             for line in text.splitlines()
         )
-    assert "Each credit up to the whole cost buys more than a little." in text
+    little = f"Beyond {trade['enough']} credits a night another credit buys little."
+    whole = "Each credit up to the whole cost buys more than a little."
+    assert (little if trade["enough"] < trade["cost"] else whole) in text
     assert f"{trade['bearable_budget']} read every page at least every 5 days." in text
 
 
@@ -125,3 +127,82 @@ def test_of_unknown_sellers_no_budget_is_planned(tmp_path: Path) -> None:
     plan = planned(Nights(tmp_path), 0)
     assert plan["trade"] is None
     assert plan["sellers"]["unknown"] == SELLERS
+
+
+def test_a_target_picks_the_budget_that_its_plan_names(nights: Nights) -> None:
+    plan = planned(nights, 3, "--target", "0.6", "--max-age", "5")
+    target = plan["trade"]["target"]
+    assert target["share_seen"] >= 0.6
+    assert plan["trade"]["bearable_budget"] <= target["credits"] < plan["trade"]["cost"]
+    assert plan["budget"]["left"] == plan["by_strategy"]["freshest"]["credits"] == target["credits"]
+    assert f"The target takes {target['credits']}," in printed(nights, 3, "--target", "0.6", "--max-age", "5")
+    report = nights.run(3, "--target", "0.6", "--max-age", "5")
+    assert report["credits"]["budget"] == report["charged"] == target["credits"]
+    assert report["freshness"]["target"] == 0.6
+    assert any(
+        f"60 % of the gains of crawl date {nights.day(3)}, {target['credits']} credits" in note
+        for note in report["notes"]
+    )
+
+
+def test_a_target_stays_as_it_was_picked_for_the_date(nights: Nights) -> None:
+    target = planned(nights, 3, "--target", "0.6")["trade"]["target"]["credits"]
+    first = nights.run(3, "--target", "0.6", "--budget", "20")
+    assert first["credits"]["budget"] == first["charged"] == 20, "the smaller one counts"
+    for options in (("--target", "0.95"), ("--target", "0.95", "--budget", "1000")):
+        assert planned(nights, 3, *options)["trade"]["target"]["credits"] == target
+    assert planned(nights, 3, "--target", "0.95")["budget"]["left"] == target - 20
+    report = nights.run(3, "--target", "0.95")
+    assert report["credits"]["budget"] == report["credits"]["spent_for_date"] == target
+    assert nights.run(3, "--target", "0.95")["charged"] == 0
+
+
+def test_a_month_s_budget_limits_a_target(nights: Nights) -> None:
+    spent = nights.run(3, "--budget", "1")["credits"]["spent_for_month"]
+    config = nights.folder / "month.toml"
+    config.write_text(f"[credits]\nmonthly_budget = {spent + 15}\n")
+    assert nights.run(4, "--target", "0.9", "--config", str(config))["charged"] == 15
+
+
+def test_a_first_night_knows_no_budget_for_a_target(tmp_path: Path) -> None:
+    nights = Nights(tmp_path)
+    report = nights.run(0, "--target", "0.5", sellers=4)
+    assert report["credits"]["budget"] is None
+    assert report["sellers"]["complete"] == 4
+    assert any("it is not known which budget shows 50 %" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    "words", [("0.5",), ("0", "--strategy", "freshest"), ("1.1", "--strategy", "freshest")]
+)
+def test_a_target_is_a_share_for_freshest_alone(nights: Nights, words: tuple[str, ...]) -> None:
+    with nights.served(3) as (simulator, source):
+        done = nights.job.call("run", str(source), "--target", *words)
+        assert (done.returncode, simulator.stats.requests) == (2, 0)
+    assert ("a share above 0, at most 1 is wanted" if len(words) > 1 else "freshest") in done.stderr
+
+
+def warnings_of_check(nights: Nights, *options: str) -> list[str]:
+    with nights.served(3) as (simulator, source):
+        words = ("check", str(source), "--crawl-date", nights.day(3), "--json", *options)
+        done = nights.job.call(*words)
+        assert (done.returncode, simulator.stats.requests) == (0, 0), done.stderr
+    return [warning for warning in json.loads(done.stdout)["warnings"] if "budget" in warning]
+
+
+def test_plan_and_check_name_the_smallest_budget_that_would_do(nights: Nights) -> None:
+    options = ("--strategy", "freshest", "--max-age", "5", "--budget")
+    trade = planned(nights, 3, "--max-age", "5")["trade"]
+    bearable, least = trade["bearable_budget"], trade["cost"] // 5
+    for budget in (10, least // 2):
+        plan = planned(nights, 3, "--max-age", "5", "--budget", str(budget))
+        (doubt,) = (text for text in plan["basis"]["warnings"] if "cannot bear" in text)
+        assert f"a budget of {budget} credits" in doubt
+        assert f"{bearable} credits a night would do" in doubt
+        assert warnings_of_check(nights, *options, str(budget)) == [doubt]
+    for budget in (bearable, trade["cost"]):
+        warnings = planned(nights, 3, "--max-age", "5", "--budget", str(budget))["basis"]["warnings"]
+        assert not [text for text in warnings if "cannot bear" in text]
+        assert warnings_of_check(nights, *options, str(budget)) == []
+    assert warnings_of_check(nights, "--budget", "10") == []
+    assert warnings_of_check(nights, "--strategy", "freshest") == []
