@@ -73,7 +73,7 @@ class History(Project):
     def __post_init__(self) -> None:
         """A catalogue with some sellers that do not change, which can be carried."""
         super().__post_init__()
-        self.options = CatalogueOptions(seed=self.seed, largest=60, scale=14.0, still=0.3)
+        self.options = CatalogueOptions(seed=self.seed, largest=130, scale=14.0, still=0.3)
         self.catalogue = Catalogue(self.options, self.day)
         self.ids = self.catalogue.seller_ids(self.count)
 
@@ -130,4 +130,6 @@ def play(folder: Path) -> History:
     history.next_day()
     history.night()
     history.night(code=4, refused=(1, 4), carry_forward=True)
+    for _ in range(3):
+        history.night(budget=30, strategy="freshest", max_age=5)
     return history

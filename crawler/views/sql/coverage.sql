@@ -1,7 +1,9 @@
 -- A seller on a night: how whole its rows are, and since when it can be compared.
 --
--- is_received:   its rows were received for this night, not carried over from an earlier one.
+-- is_carried:    its rows, or those of some of its pages, are of earlier nights.
+-- is_received:   its rows, or those of a stretch of its pages, were received for this night.
 -- is_whole:      all its videos were received, without a gap: what is missing then was not there.
+-- is_complete:   its rows are all its videos: it is whole, or was once, and the rest is as it was last seen.
 -- began, ended:  when the first and the last page of this reading were received.
 -- since_date, since: its last whole reading that had ended before this one began.
 -- days:          from that reading to this one, a day being 24 hours.
@@ -14,13 +16,15 @@ WITH readings AS (
         crawl_date,
         coalesce(kept_status, status) AS status,
         stop_reason,
-        coalesce(carried, 0) > 0 AS is_carried,
-        NOT is_carried AND first_crawled_at IS NOT NULL AND last_crawled_at IS NOT NULL AS is_received,
+        coalesce(carried, 0) > 0 OR stretches IS NOT NULL AS is_carried,
+        (stretches IS NOT NULL OR NOT is_carried) AND first_crawled_at IS NOT NULL AND last_crawled_at IS NOT NULL
+            AS is_received,
         first_crawled_at AS began,
         last_crawled_at AS ended,
         changed IS NOT NULL AS has_changes,
-        coalesce(is_received AND coalesce(kept_status, sellers.status) = 'complete' AND drift = 0, false)
-            AS is_whole
+        coalesce(kept_status, sellers.status) = 'complete' AS has_all,
+        coalesce(NOT is_carried AND is_received AND has_all AND drift = 0, false) AS is_whole,
+        is_whole OR (is_carried AND has_all) AS is_complete
     FROM sellers
 ),
 received AS (
@@ -34,6 +38,7 @@ SELECT
     r.is_carried,
     r.is_received,
     r.is_whole,
+    r.is_complete,
     r.began,
     r.ended,
     w.crawl_date AS since_date,

@@ -17,7 +17,7 @@ of_seller AS (
 lacking AS (
     SELECT DISTINCT user_id, crawl_date
     FROM of_seller
-    JOIN (SELECT seller_id, crawl_date FROM coverage WHERE NOT (is_whole OR is_carried)) USING (seller_id)
+    JOIN (SELECT seller_id, crawl_date FROM coverage WHERE NOT is_complete) USING (seller_id)
     WHERE crawl_date BETWEEN first_date AND last_date
 ),
 parts AS (

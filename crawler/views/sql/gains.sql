@@ -11,7 +11,7 @@ WITH readings AS MATERIALIZED (
         seller_id,
         crawl_date,
         last_crawled_at AS ended,
-        coalesce(carried, 0) > 0 AS is_carried,
+        coalesce(carried, 0) > 0 AND stretches IS NULL AS is_carried,
         min(epoch_ms(first_crawled_at)) OVER (PARTITION BY crawl_date) AS night_began,
         count(changed) OVER (PARTITION BY crawl_date) > 0 AS has_changes
     FROM sellers

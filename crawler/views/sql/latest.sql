@@ -1,4 +1,6 @@
--- A video of a seller's newest whole reading: what each seller has, as far as is known for sure.
+-- A video of a seller's newest whole reading, or of the newest night that read some of its stretches.
+--
+-- That is what each seller has, as far as is known; what a night of freshest did not read is as it was last seen.
 --
 -- A seller that was never read whole has no rows: a list that was cut off is none.
 SELECT v.*
@@ -7,6 +9,6 @@ JOIN (
     SELECT seller_id, max_by(crawl_date, ended) AS crawl_date
     FROM coverage
     SEMI JOIN (SELECT DISTINCT crawl_date FROM videos) USING (crawl_date)
-    WHERE is_whole
+    WHERE is_complete AND is_received
     GROUP BY seller_id
 ) newest USING (seller_id, crawl_date)

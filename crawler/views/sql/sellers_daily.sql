@@ -1,7 +1,7 @@
 -- A seller on a night: its sums where they are of all its videos, and what it gained.
 --
 -- videos, views, sales, gmv: null where the seller was cut off or failed, so that a cut-off never reads as a
---   decline; of a carried seller those of the night that it was carried from.
+--   decline; of what was carried those that were last seen.
 -- *_gain, published, discovered, gone, changed: of the videos that were received, each since its last observation.
 -- *_per_day: where all videos were compared with the reading before; null elsewhere.
 SELECT
@@ -14,10 +14,10 @@ SELECT
     c.since_date,
     c.days,
     c.is_comparable,
-    CASE WHEN is_whole OR is_carried THEN s.videos END AS videos,
-    CASE WHEN is_whole OR is_carried THEN s.views END AS views,
-    CASE WHEN is_whole OR is_carried THEN s.sales END AS sales,
-    CASE WHEN is_whole OR is_carried THEN s.gmv END AS gmv,
+    CASE WHEN is_complete THEN s.videos END AS videos,
+    CASE WHEN is_complete THEN s.views END AS views,
+    CASE WHEN is_complete THEN s.sales END AS sales,
+    CASE WHEN is_complete THEN s.gmv END AS gmv,
     s.views_gain,
     s.sales_gain,
     s.gmv_gain,
