@@ -77,6 +77,8 @@ DATE = date(2026, 11, 23)
 MOST_RUNS = 12
 SIZES = (0, 1, 9, 10, 11, 20, 25, 40, 57, 130, 251, 604)
 MOST_PROBES = 25
+KEYS_EVERY = 4
+"""Of so many seeds one has several keys."""
 OUTAGE_EVERY = 40
 """Of so many seeds one plays an outage of a hundred sellers between good nights (`outage_nights.py`)."""
 
@@ -87,7 +89,10 @@ TELL = bool(os.environ.get("TELL_NIGHTS"))
 
 @dataclass
 class Weather:
-    """What one run meets; shares are of requests, times in virtual seconds."""
+    """What one run meets; shares are of requests, times in virtual seconds.
+
+    `keys_hit` are the numbers of the keys that `quota` and `refuse_key_after` are about.
+    """
 
     status: int = 500
     failing: float = 0.0
@@ -113,6 +118,7 @@ class Weather:
     wrong_path: bool = False
     bug_at_request: int | None = None
     bug_at_commit: int | None = None
+    keys_hit: frozenset[int] = frozenset({0})
 
     @property
     def is_fair(self) -> bool:
@@ -136,6 +142,8 @@ class Request:
     throttled: bool = False
     refused: bool = False
     down: bool = False
+    key: int = 0
+    key_refused: bool = False
 
 
 @dataclass
@@ -143,7 +151,7 @@ class Night:
     """A crawl date from its first run to its last, and what the API saw of it.
 
     `sick` sellers have a page from which on every one is answered by a 500. On a deep night there are a few
-    deep sellers, read ahead.
+    deep sellers, read ahead. `keys` are the tables of several keys; none: there is one without a name.
     """
 
     seed: int
@@ -159,6 +167,8 @@ class Night:
     known: dict[str, int] = field(default_factory=dict)
     renewed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    is_clock_wrong: bool = False
     false_ends: bool = False
     clean: bool = True
     clock: float = 0.0
@@ -249,6 +259,7 @@ class FakeApi(WirelessApi):
         while not await departure.leave(lambda: rng.random() > 0.02):
             await asyncio.sleep(0.001)
         request = Request(self._night.run_number, self._night.clock + loop.time(), seller_id, page_num)
+        request.key = departure.key
         self._night.requests.append(request)
         latency = weather.latency + weather.jitter * rng.random()
         if weather.down_from <= loop.time() < weather.down_from + weather.down_for:
@@ -270,11 +281,12 @@ class FakeApi(WirelessApi):
         self._answered += 1
         if self._answered == weather.bug_at_request:
             raise UnforeseenError
-        if weather.refuse_key_after is not None and self._answered > weather.refuse_key_after:
-            departure.label = "401"
+        is_hit = departure.key in weather.keys_hit
+        if is_hit and weather.refuse_key_after is not None and self._answered > weather.refuse_key_after:
+            departure.label, request.key_refused = "401", True
             raise KeyRefusedError("401")
-        if weather.quota is not None and self._answered > weather.quota:
-            departure.label = "402"
+        if is_hit and weather.quota is not None and self._answered > weather.quota:
+            departure.label, request.key_refused = "402", True
             raise QuotaUsedUpError("402")
         if rng.random() < weather.throttling:
             request.throttled = True
@@ -403,9 +415,8 @@ class Runner:
         listed = SellerList("sellers.csv", pa.array(self.listed, pa.string()), 0, 0)
         failpoints.on_reach = self._reach
         try:
-            asked = Asked(
-                self.settings, (ApiKey("k"),), listed, "sellers.csv", DATE, self.signals, self._world()
-            )
+            keys = keys_of(self.settings)
+            asked = Asked(self.settings, keys, listed, "sellers.csv", DATE, self.signals, self._world())
             self.report = run_night(asked)
         except Crash:
             self.crashed = True
@@ -564,6 +575,10 @@ def play(seed: int, folder: Path) -> Night:
     if night.is_deep:
         budget = monthly = None
         fixed.update(DEEP, lookahead=rng.choice(("history", "gallop")))
+    # Of its own, so that all other nights stay as they were.
+    of_keys = Random(seed + 1)
+    if seed % KEYS_EVERY == 1 and not night.is_deep:
+        night.keys = several_keys(of_keys)
     night.write_history(folder)
     for number in range(MOST_RUNS):
         night.run_number = number
@@ -572,8 +587,10 @@ def play(seed: int, folder: Path) -> Night:
         if rng.random() < 0.2:
             fixed["top"] = rng.choice((None, 1, 4, 30))
         weather = weather_of(rng, number, deep=night.is_deep)
+        weather.keys_hit = some_of(night.keys, of_keys)
         url = "https://wrong.test" if weather.wrong_path else "https://right.test"
-        settings = settings_of(folder, fixed, (budget, monthly), url, fresh=fresh)
+        settings = settings_of(folder, fixed, (budget, monthly), url, night.keys, fresh=fresh)
+        night.is_clock_wrong |= weather.clock_jump != 0
         shorter = rng.random() >= 0.9 and number < MOST_RUNS - 1
         some = rng.sample(listed, k=max(1, len(listed) - 1)) if shorter else listed
         if fresh:
@@ -588,6 +605,8 @@ def play(seed: int, folder: Path) -> Night:
         check(runner, before)
         if runner.report is not None and some == listed and is_over(runner, runner.report):
             return night
+        if number > 6:
+            night.keys = [{n: v for n, v in key.items() if "budget" not in n} for key in night.keys]
         if number > 2:
             more = rng.choice((0, 10, 100))
             budget = None if budget is None or number > 6 else budget + more
@@ -626,13 +645,43 @@ def print_run(runner: Runner, before: Before) -> None:
     )
 
 
+def several_keys(rng: Random) -> list[dict[str, Any]]:
+    """Some keys with limits of their own."""
+    tables = []
+    for name in ("first", "second", "third")[: rng.choice((1, 2, 2, 3))]:
+        limits = {
+            "qps": rng.choice((0.5, 2.0, 5.0, 7.5, 40.0)),
+            "daily_budget": rng.choice((None, None, None, 3, 40)),
+            "monthly_budget": rng.choice((None, None, None, 9, 60)),
+        }
+        given = {word: value for word, value in limits.items() if value is not None}
+        tables.append({"name": name, "variable": name.upper(), **given})
+    return tables
+
+
+def some_of(keys: list[dict[str, Any]], rng: Random) -> frozenset[int]:
+    """The numbers of some of the keys, of one at least; where there is one without a name, its."""
+    return frozenset(rng.sample(range(len(keys)), rng.randint(1, len(keys)))) if keys else frozenset({0})
+
+
+def keys_of(settings: Settings) -> tuple[ApiKey, ...]:
+    """The keys that a run is given."""
+    return tuple(ApiKey(key.name, key) for key in settings.api.keys or ()) or (ApiKey("k"),)
+
+
 def settings_of(
-    folder: Path, fixed: dict[str, Any], budgets: tuple[int | None, int | None], url: str, *, fresh: bool
+    folder: Path,
+    fixed: dict[str, Any],
+    budgets: tuple[int | None, int | None],
+    url: str,
+    keys: list[dict[str, Any]],
+    *,
+    fresh: bool,
 ) -> Settings:
     """Settings of one run."""
     values = {f"run.{name}": value for name, value in fixed.items() if name != "timeout"}
     values |= {"api.timeout": fixed["timeout"], "api.url": url, "run.data": str(folder), "run.fresh": fresh}
-    values |= {"credits.budget": budgets[0], "credits.monthly_budget": budgets[1]}
+    values |= {"credits.budget": budgets[0], "credits.monthly_budget": budgets[1], "api.keys": keys or None}
     values |= {"log.quiet": True, "log.no_progress": True}
     # Nights of a few sellers, of which some repeat a page for ever, are no usual ones.
     values |= {name: 1.0 for name in OPTIONS if re.fullmatch(r"plausibility\.\w+_ceiling", name)}
@@ -649,15 +698,17 @@ class Before:
     complete: set[str]
     published: dict[tuple[str, str], int]
     requests: int
+    by_key: dict[str, int]
 
     @classmethod
     def look(cls, night: Night, folder: Path, *, fresh: bool) -> Before:
         """Read journal and ledger as the run will find them."""
-        spent, pages, complete = 0, set[tuple[str, int]](), set[str]()
+        spent, pages, complete, by_key = 0, set[tuple[str, int]](), set[str](), dict[str, int]()
         generation = Layout(folder).latest_generation(DATE)
         if (folder / "state" / "ledger.sqlite").exists():
             with Ledger(folder) as ledger:
                 spent = ledger.spent_for(DATE)
+                by_key = {name: ledger.spent_since(date.min, None, name) for name in ledger.key_names()}
         if generation:
             with Journal(Layout(folder).journal(DATE, generation)) as journal:
                 journal.previous.replace()
@@ -666,7 +717,7 @@ class Before:
                 complete = {s.seller_id for s in known if s.status == "complete"}
                 going_on = {s.seller_id for s in known}
                 pages = {page for page in pages_of(journal) if page[0] in going_on}
-        return cls(spent, pages, complete, dict(night.published), len(night.requests))
+        return cls(spent, pages, complete, dict(night.published), len(night.requests), by_key)
 
 
 def pages_of(journal: Journal) -> set[tuple[str, int]]:
@@ -680,14 +731,16 @@ def check(runner: Runner, before: Before) -> None:
     sent = night.requests[before.requests :]
     with Ledger(settings.run.data) as ledger:
         spent = ledger.spent_for(DATE)
+        by_key = {key["name"]: ledger.spent_since(date.min, None, key["name"]) for key in night.keys}
     expect(spent >= len(night.requests), f"ledger {spent}, but {len(night.requests)} were sent")
+    check_keys(runner, by_key, before)
     for budget in (settings.credits.budget, settings.credits.monthly_budget):
         expect(
             budget is None or len(night.requests) <= max(budget, before.spent),
             f"{len(night.requests)} requests under a budget of {budget}",
         )
     check_pace(night, settings.run.qps)
-    asked = Counter((r.seller_id, r.page_num) for r in sent if not r.throttled)
+    asked = Counter((r.seller_id, r.page_num) for r in sent if not (r.throttled or r.key_refused))
     expect(max(asked.values(), default=0) <= 11, f"a page was asked for too often: {asked.most_common(1)}")
     asked_once = [r for r in sent if r.seller_id not in night.doubted]
     twice = {(r.seller_id, r.page_num) for r in asked_once} & before.pages
@@ -713,10 +766,29 @@ def check(runner: Runner, before: Before) -> None:
 
 def check_pace(night: Night, qps: float) -> None:
     """No sliding second with more than `qps` requests, over all runs; below 1, none nearer than 1/qps."""
+    check_spacing([request.at for request in night.requests], qps)
+
+
+def check_spacing(times: list[float], qps: float) -> None:
+    """See `check_pace`."""
     count, window = max(1, int(qps)), max(1.0, 1.0 / qps)
-    times = [request.at for request in night.requests]
     for early, late in zip(times, times[count:], strict=False):
         expect(late - early >= window, f"{count + 1} requests within {late - early:.3f} s at {qps} QPS")
+
+
+def check_keys(runner: Runner, by_key: dict[str, int], before: Before) -> None:
+    """Each key keeps to its own ceiling and budgets, over all runs, and the ledger says no less of it."""
+    night = runner.night
+    for number, key in enumerate(runner.settings.api.keys or ()):
+        times = [request.at for request in night.requests if request.key == number]
+        check_spacing(times, key.qps)
+        known, earlier = by_key[key.name], before.by_key.get(key.name, 0)
+        expect(known >= len(times), f"ledger {known} of {key.name}, but {len(times)} were sent")
+        month = key.monthly_budget
+        expect(month is None or len(times) <= max(month, earlier), f"{len(times)} by {key.name}, not {month}")
+        day, is_one_day = key.daily_budget, night.clock < 82_000 and not night.is_clock_wrong
+        too_many = day is not None and is_one_day and len(times) > max(day, earlier)
+        expect(not too_many, f"{len(times)} by {key.name} on a day, not {day}")
 
 
 def check_outage(runner: Runner, sent: list[Request]) -> None:
@@ -827,7 +899,8 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     expect(code != 10, f"a false alarm: {report.message}")
     if code != 8:
         expect(spent - before.spent == len(sent), f"ledger +{spent - before.spent}, sent {len(sent)}")
-    if code == 3:
+    check_keys_reported(report, sent)
+    if code == 3 and not report.message.startswith("no key is left"):
         limits = runner.settings.credits
         left = min(b - spent for b in (limits.budget, limits.monthly_budget) if b is not None)
         expect(left <= 0, f"exit 3 with {left} credits left")
@@ -849,18 +922,39 @@ def check_report(runner: Runner, report: RunReport, sent: list[Request], spent: 
     if weather.wrong_path:
         check_wrong_path(runner)
     allowed = {
-        3: (runner.settings.credits.budget, runner.settings.credits.monthly_budget) != (None, None),
+        3: (runner.settings.credits.budget, runner.settings.credits.monthly_budget) != (None, None)
+        or has_budget(runner),
         4: bool(night.bad or night.sick)
         or weather.wrong_path
         or weather.failing + weather.lost > 0
         or weather.down_for > 0,
         5: weather.refuse_key_after is not None,
-        6: weather.quota is not None,
+        6: weather.quota is not None or (weather.refuse_key_after is not None and has_budget(runner)),
         8: weather.disk_full_after is not None or weather.disk_low_at is not None,
         9: not weather.is_fair or len(night.sick) >= DOWN_SELLERS or not has_answer(sent),
         143: weather.signal_at is not None,
     }
     expect(allowed.get(code, code == 0), f"exit {code} in this weather: {report.message}")
+
+
+def has_budget(runner: Runner) -> bool:
+    """Whether any of several keys has a budget of its own."""
+    return any((k.daily_budget, k.monthly_budget) != (None, None) for k in runner.settings.api.keys or ())
+
+
+def check_keys_reported(report: RunReport, sent: list[Request]) -> None:
+    """The report counts by key what the API saw; no run ends for its keys while one of them is left."""
+    used = Counter(request.key for request in sent)
+    known = [use.sent for use in report.keys]
+    expect(known == [used[n] for n in range(len(known))], f"reported by key {known}, sent {used}")
+    ended_by_keys = report.exit_code in {5, 6} or report.message.startswith("no key is left")
+    left = [use.name for use in report.keys if use.retired is None]
+    expect(not (ended_by_keys and left), f"exit {report.exit_code}, and {left} are left")
+    refused = {request.key for request in sent if request.key_refused}
+    retired = {n for n, use in enumerate(report.keys) if use.retired in {"refused", "used_up"}}
+    expect(not report.keys or retired == refused, f"retired {retired}, refused {refused}")
+    told = [note for note in report.notes if "does not use it any more" in note]
+    expect(len(told) == sum(use.retired is not None for use in report.keys), f"told {told}")
 
 
 def has_answer(sent: list[Request]) -> bool:
