@@ -33,7 +33,8 @@ def stand_on_bases(opened: Opened) -> None:
     journal.carried.stand_on(
         (seller_id, base._replace(rates=learnt.rates[seller_id])) for seller_id, base in found.items()
     )
-    journal.note(new_seller=orjson.dumps([*learnt.new]).decode())
+    if found:
+        journal.note(new_seller=orjson.dumps([*learnt.new]).decode())
 
 
 def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:

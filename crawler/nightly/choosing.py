@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
@@ -38,16 +38,16 @@ class Rules:
 class Choice:
     """What is to be crawled: `rules` is None where nothing is left to do.
 
-    `then` chooses what is crawled after that. `to_repair` are ended sellers with gaps, None where gaps are
-    left alone. Of the listed sellers `ended` have ended already. `address` holds what is known of the API's
-    address.
+    `then` chooses what is crawled after that, by the number of requests that were sent. `to_repair` are ended
+    sellers with gaps, None where gaps are left alone. Of the listed sellers `ended` have ended already.
+    `address` holds what is known of the API's address.
     """
 
     address: AddressCheck
     rules: Rules | None = None
     to_repair: list[str] | None = None
     ended: int = 0
-    then: Callable[[], Choice] | None = None
+    then: Callable[[int], Choice] | None = None
 
 
 def choose(opened: Opened, only: SellerList | None = None) -> Choice:
@@ -94,21 +94,36 @@ def _choose_to_read(opened: Opened, budget: int) -> Choice:
     if not chosen.groups:
         events.NOTHING_TO_DO(crawl_date=night.crawl_date).log()
         return Choice(_address(opened))
-    ahead = LookaheadRule(night.run.lookahead, night.run.lookahead_pages, night.run.max_pages, chosen.depths)
     first = [seller.seller_id for group in chosen.groups for seller in group if seller.next_page == 1]
     watched = replace(night.listed, ids=pa.array(first, pa.string()))
     watch = Watch.choose(opened, Frontier((), (), Strategy.DEPTH_FIRST), watched)
-    return _choose_groups(opened, chosen.groups, Policies(lookahead=ahead), watch)
+    return _choose_groups(opened, chosen, watch, partial(_choose_rest, opened, budget, watch, 0))
+
+
+def _choose_rest(opened: Opened, budget: int, watch: Watch, before: int, sent: int) -> Choice:
+    """Choose what the credits buy that are left of a budget: it cost less than expected what was chosen.
+
+    `sent` requests were sent by now, `before` of them when it was chosen.
+    """
+    if sent == before or sent >= budget:
+        return Choice(_address(opened))
+    chosen = freshest.choose_to_read(opened, budget - sent, is_rest=True)
+    return _choose_groups(opened, chosen, watch, partial(_choose_rest, opened, budget, watch, sent))
 
 
 def _choose_groups(
-    opened: Opened, groups: Sequence[list[SellerProgress]], policies: Policies, watch: Watch
+    opened: Opened, chosen: freshest.Chosen, watch: Watch, after: Callable[[int], Choice], _sent: int = 0
 ) -> Choice:
-    """Choose groups of sellers one after the other: none is begun before the one before it has ended."""
-    group, *others = groups
-    rules = Rules(Frontier((), group, Strategy.DEPTH_FIRST), policies, watch)
-    then = partial(_choose_groups, opened, others, policies, watch) if others else None
-    ended = len(opened.night.listed) - sum(map(len, groups))
+    """Choose groups of sellers, each once the one before it has ended, and then what `after` chooses."""
+    if not chosen.groups:
+        return Choice(_address(opened))
+    run, (group, *others) = opened.night.run, chosen.groups
+    ahead = LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, chosen.depths)
+    rules = Rules(Frontier((), group, Strategy.DEPTH_FIRST), Policies(lookahead=ahead), watch)
+    then = after
+    if others:
+        then = partial(_choose_groups, opened, replace(chosen, groups=others), watch, after)
+    ended = len(opened.night.listed) - sum(map(len, chosen.groups))
     return Choice(_address(opened), rules, ended=ended, then=then)
 
 

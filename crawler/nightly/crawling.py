@@ -121,7 +121,7 @@ class _Session:
                     await self._crawl_choice(engine, api, backups)
                     while self._choice.then is not None and stop.reason is None:
                         try:
-                            self._choice = self._choice.then()
+                            self._choice = self._choice.then(engine.counts.sent)
                         except ImplausibleError as error:
                             stop.set(error)
                         else:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import orjson
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
 from crawler.models.seller import PageRange, SellerProgress
+from crawler.models.stretches import STRETCH_PAGES
 from crawler.nightly.opening import Opened
 from crawler.planning.visits import NewSeller, Visits, joined, visits
 from crawler.rules.freshness import choose
+from crawler.store.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What is to be read tonight: groups of sellers, one after the other, each seller at its first page.
 
-    Those that must be read tonight are a group, so that nothing else spends their credits; what the credits
-    go to that are left is the last one.
+    Those that must be read tonight are a group, so that nothing else spends their credits. One that is to be
+    read as far as the credits go is chosen only where nothing else is.
 
     `depths`: how many full pages those have that are read whole. `overdue` stretches stay older than
     `--max-age`; `bearable_budget` is the smallest budget with which none would.
@@ -32,8 +35,8 @@ class Chosen:
     bearable_budget: int
 
 
-def choose_to_read(opened: Opened, budget: int) -> Chosen:
-    """Choose what a budget buys tonight of the listed sellers that were not read whole yet."""
+def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Chosen:
+    """Choose what a budget, or the rest of one, buys tonight of the sellers that were not read whole."""
     night, journal = opened.night, opened.journal
     ids = [*night.listed.without(journal.carried.read_whole())]
     received = {
@@ -44,18 +47,27 @@ def choose_to_read(opened: Opened, budget: int) -> Chosen:
         ids,
         known,
         {seller_id: {n: page.listed for n, page in pages.items()} for seller_id, pages in received.items()},
-        NewSeller(*orjson.loads(journal.meta("new_seller") or "[]")),
+        _new_seller(journal),
         night.crawl_date,
         night.run.max_age,
     )
-    choice = choose(found.stretches, budget, night.run.max_age)
+    choice = choose(found.stretches, budget, night.run.max_age, is_rest=is_rest)
     must, may = _progress_of(choice.chosen, found, ids, received, night.run.max_age)
     is_more = sum(found.stretches[number].cost for number in choice.chosen) > budget
-    last = [may.pop()] if is_more and may else []
+    if is_more and may and len(must) + len(may) > 1:
+        may.pop()
     whole = (s.seller_id for s in (*must, *may) if not s.stretches and s.seller_id in known)
     depths = {seller_id: known[seller_id].videos // PAGE_SIZE for seller_id in whole}
-    groups = [group for group in (must, may, last) if group]
+    groups = [group for group in (must, may) if group]
     return Chosen(groups, depths, len(choice.overdue), choice.bearable_budget)
+
+
+def _new_seller(journal: Journal) -> NewSeller:
+    """What is expected of a new seller: as the nights before, or else tonight's pages so far, have it."""
+    if (noted := journal.meta("new_seller")) is not None:
+        return NewSeller(*orjson.loads(noted))
+    pages = journal.carried.mean_pages(STRETCH_PAGES)
+    return NewSeller() if pages is None else NewSeller(ceil(pages))
 
 
 def _progress_of(

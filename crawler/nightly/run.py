@@ -43,7 +43,7 @@ def _choose_and_crawl(opened: Opened) -> tuple[Opened, CrawlOutcome]:
         opened = with_target(opened)
         recheck = Recheck.of(opened)
         if recheck is not None:
-            choice = replace(choose(opened, recheck.canaries), then=recheck.then)
+            choice = replace(choose(opened, recheck.canaries), then=lambda _sent: recheck.then())
         else:
             choice = choose(opened)
     except OutputError as error:

@@ -50,7 +50,7 @@ def learnt_rates(data: Path, crawl_date: date, bases: Mapping[str, Base], value:
         seller_id: [*_rates(pasts, pool, number, sizes[number], base, crawl_date)]
         for number, (seller_id, base) in enumerate(bases.items())
     }
-    pages = [pages_expected(base.videos) for base in bases.values()]
+    pages = [min(STRETCH_PAGES, pages_expected(base.videos)) for base in bases.values()]
     new = NewSeller(max(1, round(sum(pages) / len(pages))), pool.prior(None)) if pages else NewSeller()
     return Learnt(rates, new, [*_warnings(history)])
 

@@ -22,9 +22,9 @@ from crawler.store.records import Base
 
 
 class NewSeller(NamedTuple):
-    """What is expected of a seller of which nothing is known: pages, and gain a night."""
+    """What is expected of a seller never read: the pages of its first stretch, and its gain in a night."""
 
-    pages: int = 1
+    pages: int = STRETCH_PAGES
     rate: float = 0.0
 
 
@@ -72,7 +72,7 @@ def _unread(
     """The stretches that were not read for this date: number, pages left, their cost, and age in nights."""
     before: LastRead = read_in_part(0, crawl_date) if base is None else base.last_read
     known = read_since(before, received, crawl_date) if received else before
-    left = new_pages if base is None else pages_expected(base.videos)
+    left = 0 if base is None else pages_expected(base.videos)
     for stretch, day in enumerate(known):
         if day == crawl_date:
             continue
@@ -83,8 +83,9 @@ def _unread(
         first = first_missing(pages, received)
         if first is None:
             continue
-        last = pages.last or max(first, left)
-        cost = min(new_pages, STRETCH_PAGES) if day is None else last - first + 1
+        cost = (pages.last or max(first, left)) - first + 1
+        if base is None and not received:
+            cost = min(new_pages, cost)
         yield stretch, PageRange(first, pages.last), cost, None if day is None else (crawl_date - day).days
 
 

@@ -67,7 +67,9 @@ class Choice(NamedTuple):
     """See the function of that name."""
 
 
-def choose(stretches: Sequence[Stretch], budget: int | None, max_age: int) -> Choice:
+def choose(
+    stretches: Sequence[Stretch], budget: int | None, max_age: int, *, is_rest: bool = False
+) -> Choice:
     """Choose what is read tonight for `budget` credits, or for any number; `max_age` is in nights, 1 or more.
 
     1. Duties. A known stretch must be read before it is older than `max_age`. So many credits go to duties
@@ -81,6 +83,8 @@ def choose(stretches: Sequence[Stretch], budget: int | None, max_age: int) -> Ch
     4. What is then left begins one more stretch, one never read if there is any: the run stops within it.
        It is of a seller of which nothing else is read: else its pages would be asked for with those.
 
+    With `is_rest` the budget is what a choice before it has left of tonight's, which saw to the duties.
+
     A stretch that was read tonight is not chosen. One that costs more than the budget is never read as a
     whole: it becomes overdue, and `bearable_budget` allows for it. Ties keep the order of the list.
     """
@@ -91,8 +95,13 @@ def choose(stretches: Sequence[Stretch], budget: int | None, max_age: int) -> Ch
     night = _Night(stretches, waiting, budget, max_age)
     known = [number for number in night.ranking if stretches[number].is_known]
     unknown = [number for number in night.ranking if not stretches[number].is_known]
-    kept = min(budget // 2, ceil(budget * _EXPLORED_UNDER_NEED)) if unknown and budget < bearable else 0
-    night.buy_duties([number for number in known if stretches[number].cost <= budget], kept)
+    kept = (
+        min(budget // 2, ceil(budget * _EXPLORED_UNDER_NEED))
+        if unknown and budget < bearable and not is_rest
+        else 0
+    )
+    if not is_rest:
+        night.buy_duties([number for number in known if stretches[number].cost <= budget], kept)
     held = night.explore(unknown, kept)
     night.buy(night.ranking)
     whole = frozenset(night.chosen)

@@ -137,6 +137,11 @@ class CarriedSellers:
         with self._database.changing() as db:
             db.executemany(sql.ADD_BASE, (base_row(*each) for each in bases))
 
+    def mean_pages(self, most: int) -> float | None:
+        """Pages of the sellers whose first page was received, on average, at most so many each."""
+        mean: float | None = self._database.connection.execute(sql.MEAN_PAGES, {"most": most}).fetchone()[0]
+        return mean
+
     def with_base(self) -> Iterator[pa.Array[Any]]:
         """IDs of the sellers that something stands for."""
         return self._database.ids(sql.WITH_BASE)

@@ -270,6 +270,8 @@ CARRIED_OF_DAY = """SELECT seller_id, videos FROM matched JOIN seller USING (sel
 ANY_BASE = """SELECT EXISTS (SELECT 1 FROM base
     WHERE seller_id NOT IN (SELECT seller_id FROM former WHERE snapshot))"""
 COUNT_BASES = "SELECT count(*) FROM base"
+MEAN_PAGES = """SELECT avg(pages) FROM (SELECT count(DISTINCT page_num) AS pages FROM page
+    WHERE page_num <= :most GROUP BY seller_id HAVING min(page_num) = 1)"""
 WITH_BASE = "SELECT seller_id FROM base"
 BASES = "SELECT seller_id, source, videos, stretches, rates FROM base"
 ADD_BASE = "INSERT OR IGNORE INTO base VALUES (?, ?, ?, ?, ?, ?, ?)"

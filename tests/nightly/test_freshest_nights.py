@@ -189,6 +189,20 @@ def test_a_budget_that_cannot_bear_the_duties_says_which_would(nights: Nights) -
     assert {key for key in before.keys() - after.keys() if key[0] not in read} == set()
 
 
+def test_a_new_list_is_read_seller_by_seller(nights: Nights) -> None:
+    """As many as the budget bears are read to their end, and no more are begun than must be."""
+    complete: set[str] = set()
+    for number in range(3):
+        assert nights.run(number, "--budget", "45")["charged"] == 45
+        sellers = nights.sellers(number)
+        cut_off = [row for row in sellers.values() if row["status"] == "partial" and not row["carried"]]
+        assert sum(row["pages"] % STRETCH_PAGES > 0 for row in cut_off) <= 1
+        now = {seller_id for seller_id, row in sellers.items() if row["status"] == "complete"}
+        assert now >= complete
+        complete = now
+    assert len(complete) > 4
+
+
 @pytest.mark.long
 def test_a_new_seller_is_read_and_one_that_left_the_list_is_gone(nights: Nights) -> None:
     nights.run(0, sellers=8)

@@ -36,7 +36,7 @@ stretches = st.lists(
 )
 
 
-SELLERS = counting()
+SELLERS = counting(1_000_000)
 
 
 def known(rate: float = 1.0, age: int = 1, cost: int = 1) -> Stretch:
