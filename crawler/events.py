@@ -352,6 +352,13 @@ CARRY_UNVERIFIABLE = LogEvent(
     "from a copy without it), so that damage could not be noticed",
     "nothing is carried from them; the next snapshot has digests",
 )
+CARRY_UNVERIFIED = LogEvent(
+    "carry.unverified",
+    WARNING,
+    "no digests of the files of {crawl_date} are kept under {folder} (they come from an earlier version, or "
+    "from a copy without it), so that damage need not be noticed",
+    "their rows are carried as they are, since they would be lost otherwise; the next snapshot has digests",
+)
 CARRIED_ROWS_DAMAGED = LogEvent("carried_rows.damaged", WARNING, "{damage}", "no rows are carried from it")
 CARRIED_ROWS_LOST = LogEvent(
     "carried_rows.lost",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 
 import orjson
+from pyarrow.lib import ArrowException
 
 from crawler import events
 from crawler.history.bases import KnownSnapshot, bases
-from crawler.history.pins import NoDigestsError, pinned
-from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
+from crawler.history.footers import footer_of
+from crawler.history.pins import NoDigestsError, Pin, pinned
+from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading
 from crawler.nightly.opening import Opened
 from crawler.planning.rates import learnt_rates
-from crawler.store.layout import SELLERS, VIDEOS
+from crawler.store.digests import digests_of
+from crawler.store.layout import SELLERS, VIDEOS, published_file
 
 
 def stand_on_bases(opened: Opened) -> None:
@@ -43,13 +47,12 @@ def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
     for day in published_dates(night.data):
         if not oldest <= day < night.crawl_date:
             continue
+        is_verified = True
         try:
-            pin = pinned(opened.journal, night.data, day)
-        except NoDigestsError:
-            opened.notes.add(
-                events.CARRY_UNVERIFIABLE(crawl_dates=[day.isoformat()], folder=night.layout.state)
-            )
-            continue
+            try:
+                pin = pinned(opened.journal, night.data, day)
+            except NoDigestsError:
+                is_verified, pin = False, _pinned_as_they_are(opened, day)
         except UnreadableError as error:
             opened.notes.add(events.CARRY_UNREADABLE(crawl_date=day, reason=error))
             continue
@@ -60,4 +63,28 @@ def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
         for damage in (*damaged_sellers, *damages):
             opened.notes.add(events.CARRY_DAMAGED(damage=damage))
         files = (SnapshotFiles(tuple(good)) for good in (sellers, videos))
-        yield KnownSnapshot(day, next(files), next(files), bool(damages))
+        yield KnownSnapshot(day, next(files), next(files), bool(damages) or not is_verified)
+
+
+def _pinned_as_they_are(opened: Opened, day: date) -> Pin | None:
+    """A snapshot of which no digests are kept: its files that are Parquet to their end count as right.
+
+    Raises `UnreadableError` where they cannot be read, and `OutputError` where they cannot be pinned.
+    """
+    night = opened.night
+    with reading(f"the snapshot of {day}"):
+        found = digests_of(night.data, day)
+    whole = {name: digest for name, digest in found.items() if _has_footer(published_file(night.data, name))}
+    opened.notes.add(events.CARRY_UNVERIFIED(crawl_date=day, folder=night.layout.state))
+    try:
+        return pinned(opened.journal, night.data, day, whole)
+    except NoDigestsError:
+        return None
+
+
+def _has_footer(path: Path) -> bool:
+    try:
+        footer_of(path)
+    except (OSError, ArrowException):
+        return False
+    return True

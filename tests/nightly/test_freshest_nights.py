@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from crawler.models.stretches import STRETCH_PAGES
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.faults import parse_faults
 from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.layout import VIDEOS, Layout
 
 CATALOGUE = CatalogueOptions(seed=7, largest=420, scale=25, exponent=0.9)
 BEGIN = date(2026, 9, 1)
@@ -160,6 +163,24 @@ def test_a_killed_night_goes_on_without_paying_twice(nights: Nights) -> None:
         assert twice <= 3 * 4
     read = {seller_id for seller_id, row in nights.sellers(1).items() if row["stretches"] is None}
     assert {key for key in before.keys() - nights.videos(1).keys() if key[0] not in read} == set()
+
+
+def test_a_folder_that_lost_its_state_keeps_every_row(nights: Nights) -> None:
+    nights.run(0)
+    before = nights.videos(0)
+    shutil.rmtree(Layout(nights.job.data).state)
+    report = nights.run(1, "--budget", "50")
+    assert any("no digests" in note for note in report["notes"])
+    read = {seller_id for seller_id, row in nights.sellers(1).items() if row["stretches"] is None}
+    assert {key for key in before.keys() - nights.videos(1).keys() if key[0] not in read} == set()
+    assert read != nights.sellers(0).keys()
+    # Of what cannot be read no row can be had.
+    (path,) = Layout(nights.job.data).snapshot(VIDEOS, BEGIN + timedelta(1)).glob("*.parquet")
+    shutil.rmtree(Layout(nights.job.data).state)
+    os.truncate(path, path.stat().st_size // 2)
+    nights.run(2, "--budget", "50")
+    read |= {seller_id for seller_id, row in nights.sellers(2).items() if row["stretches"] is None}
+    assert {key for key in before.keys() - nights.videos(2).keys() if key[0] not in read} == set()
 
 
 def test_a_seller_that_fails_keeps_its_rows(nights: Nights) -> None:
