@@ -33,7 +33,7 @@ _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
 class KnownSnapshot:
     """A published snapshot: its date, its `SELLERS`, and those of its `VIDEOS` that are intact.
 
-    `is_damaged`: some are not.
+    `is_damaged`: some are not, or that is not known.
     """
 
     day: date
@@ -48,24 +48,47 @@ def bases(
     """What stands for each seller of a list: of the first snapshot that has pages of it.
 
     The snapshots come newest first; no more are asked for than are needed. The rates are not known yet.
-    Raises `UnreadableError` where a file cannot be read.
+    Another strategy publishes only what it read: of a seller that it cut off an older snapshot is taken that
+    has all of it, and else the one of these with the most videos. Raises `UnreadableError` where a file
+    cannot be read.
     """
-    left = listed
+    left, cut_off = listed, dict[str, Base]()
     for snapshot in snapshots:
-        found = [
-            (str(row["seller_id"]), base)
-            for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS)
-            for row in table.filter(pc.is_in(table["seller_id"], value_set=left)).to_pylist()
-            if (base := _base_of(row, snapshot.day, max_age)) is not None
-        ]
-        if snapshot.is_damaged:
-            there = _rows_since(snapshot, dict.fromkeys((seller_id for seller_id, _ in found), date.min))
-            found = [(seller_id, base) for seller_id, base in found if there[seller_id] == base.videos]
+        found, cut = _known_of(snapshot, left, max_age)
         yield from _without_gone(found, snapshot, crawl_date - timedelta(max_age))
         known = pa.array([seller_id for seller_id, _ in found], pa.string())
         left = left.filter(pc.invert(pc.is_in(left, value_set=known)))
+        for seller_id, base in cut:
+            if seller_id not in cut_off or base.videos > cut_off[seller_id].videos:
+                cut_off[seller_id] = base
         if not len(left):
             return
+    yield from ((seller_id, cut_off[seller_id]) for seller_id in left.to_pylist() if seller_id in cut_off)
+
+
+_Bases = list[tuple[str, Base]]
+
+
+def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], max_age: int) -> tuple[_Bases, _Bases]:
+    """What a snapshot says of some sellers: of those that stand by it, and of those that it cut off.
+
+    A night that carries by `--strategy freshest` has no seller cut off that an older snapshot has.
+    """
+    found, cut, carries = _Bases(), _Bases(), False
+    for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS):
+        carries |= table["stretches"].null_count < len(table)
+        for row in table.filter(pc.is_in(table["seller_id"], value_set=left)).to_pylist():
+            base = _base_of(row, snapshot.day, max_age)
+            if base is not None:
+                is_cut = row["stretches"] is None and base.status is not SellerStatus.COMPLETE
+                (cut if is_cut else found).append((str(row["seller_id"]), base))
+    if carries:
+        found, cut = [*found, *cut], []
+    if snapshot.is_damaged:
+        sellers = dict.fromkeys((seller_id for seller_id, _ in (*found, *cut)), date.min)
+        there = _rows_since(snapshot, sellers)
+        found, cut = ([each for each in some if there[each[0]] == each[1].videos] for some in (found, cut))
+    return found, cut
 
 
 def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:

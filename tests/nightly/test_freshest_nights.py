@@ -183,6 +183,21 @@ def test_a_folder_that_lost_its_state_keeps_every_row(nights: Nights) -> None:
     assert {key for key in before.keys() - nights.videos(2).keys() if key[0] not in read} == set()
 
 
+def test_a_seller_that_another_strategy_cut_off_keeps_its_rows(nights: Nights) -> None:
+    """That night has only the rows that it read: the night before has all."""
+    nights.run(0)
+    before = nights.videos(0)
+    with nights.served(1) as (_, source):
+        words = ("--crawl-date", nights.day(1), "--strategy", "breadth-first", "--budget", "30")
+        nights.job.run(source, *words, code=3)
+    assert len(nights.videos(1)) < len(before) / 2
+    nights.run(2, "--budget", "50")
+    read = {seller_id for seller_id, row in nights.sellers(2).items() if row["stretches"] is None}
+    read |= {seller_id for seller_id, row in nights.sellers(1).items() if row["status"] == "complete"}
+    assert read != nights.sellers(0).keys()
+    assert {key for key in before.keys() - nights.videos(2).keys() if key[0] not in read} == set()
+
+
 def test_a_seller_that_fails_keeps_its_rows(nights: Nights) -> None:
     nights.run(0)
     before = nights.videos(0)
