@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import SMALL, Night
+from conftest import DATE, SMALL, Night
 
 from crawler.simulator.server import SimulatedKey, Simulator, SimulatorOptions
 from crawler.store.ledger import Ledger
@@ -197,3 +197,35 @@ def test_with_one_key_nothing_of_this_shows(night: Begin) -> None:
     assert "api.keys" not in job.call("check", str(source)).stdout
     assert "key" not in job.call("status").stdout
     assert "key" not in job.call("status", "--json").stdout
+
+
+def test_check_asks_with_each_key_and_status_counts_them(several: Several) -> None:
+    job, simulator = several(simulated(first={}, second={"refused_after": 0}))
+    job.have(first={"qps": 100, "daily_budget": 9}, second={"qps": 100})
+    checked = job.call("check", "--online", "--crawl-date", DATE)
+    assert checked.returncode == 5
+    lines = {" ".join(line.split()[:2]): line for line in checked.stdout.splitlines()}
+    assert "answered with" in lines["online first"]
+    assert "failed" in lines["online second"]
+    assert "the key second is refused" in checked.stdout
+    assert sent(simulator) == job.by_key() == {"first": 1, "second": 1}
+    assert "key first: 1 of 9 credits spent today, 1 in the month" in job.call("status").stdout
+    told = orjson.loads(job.call("status", "--json").stdout)["keys"]
+    assert [(key["name"], key["spent_for_day"]) for key in told] == [("first", 1), ("second", 1)]
+    assert not any(value in checked.stdout + checked.stderr for value in VALUES.values())
+
+
+def test_metrics_and_page_name_the_keys(several: Several) -> None:
+    job, simulator = several(simulated(first={"refused_after": 3}, second={}))
+    job.have(first={"qps": 100}, second={"qps": 100})
+    source, path = job.sellers(simulator.catalogue.seller_ids(5)), job.folder / "crawler.prom"
+    words = ["run", str(source), "--crawl-date", DATE]
+    assert job.call(*words, CRAWLER_METRICS_TEXTFILE=str(path)).returncode == 0
+    text = path.read_text()
+    assert 'crawler_key_retired{key="first"} 1' in text
+    assert 'crawler_key_retired{key="second"} 0' in text
+    assert f'crawler_key_credits_spent{{key="second"}} {sent(simulator)["second"]}' in text
+    assert job.call("report").returncode == 0
+    (page,) = job.data.glob("runs/*/report.html")
+    assert "refused by the API" in page.read_text()
+    assert_no_key_shown(job)
