@@ -126,7 +126,7 @@ def test_a_deep_seller_is_read_in_stretches(nights: Nights) -> None:
     deep = {s for s, row in nights.sellers(0).items() if row["pages"] > STRETCH_PAGES}
     assert deep
     read_in_part = 0
-    for number in range(1, 6):
+    for number in range(1, 4):
         nights.run(number, "--budget", "40", "--max-age", "6")
         videos, sellers = nights.videos(number), nights.sellers(number)
         for seller_id in deep:
@@ -252,6 +252,7 @@ def test_a_new_seller_is_read_and_one_that_left_the_list_is_gone(nights: Nights)
     assert {key[0] for key in nights.videos(2)} <= nights.sellers(2).keys()
 
 
+@pytest.mark.long
 def test_another_strategy_reads_the_rest_of_the_date(nights: Nights) -> None:
     nights.run(0)
     first = nights.run(1, "--budget", "50")
@@ -286,6 +287,7 @@ def test_what_freshest_cannot_go_with_is_refused(nights: Nights, options: tuple[
         assert "freshest" in done.stderr
 
 
+@pytest.mark.long
 def test_a_date_that_freshest_began_is_not_crawled_anew(nights: Nights) -> None:
     nights.run(0)
     nights.run(1, "--budget", "30")
