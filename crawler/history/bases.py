@@ -43,11 +43,12 @@ class KnownSnapshot:
 
 
 def bases(
-    snapshots: Iterator[KnownSnapshot], listed: pa.Array[Any], crawl_date: date, max_age: int
+    snapshots: Iterator[KnownSnapshot], listed: pa.Array[Any], crawl_date: date, max_age: int, sorting: str
 ) -> Iterator[tuple[str, Base]]:
     """What stands for each seller of a list: of the first snapshot that has pages of it.
 
     The snapshots come newest first; no more are asked for than are needed. The rates are not known yet.
+    In another `sorting` than tonight's a stretch had other rows: each counts as old as the oldest.
     Another strategy publishes only what it read: of a seller that it cut off an older snapshot is taken that
     has all of it, and else the one of these with the most videos. Raises `UnreadableError` where a file
     cannot be read.
@@ -55,6 +56,8 @@ def bases(
     left, cut_off = listed, dict[str, Base]()
     for snapshot in snapshots:
         found, cut = _known_of(snapshot, left, max_age)
+        if snapshot.sellers.sorting not in {"", sorting}:
+            found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
         yield from _without_gone(found, snapshot, crawl_date - timedelta(max_age))
         known = pa.array([seller_id for seller_id, _ in found], pa.string())
         left = left.filter(pc.invert(pc.is_in(left, value_set=known)))
@@ -106,6 +109,12 @@ def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:
     else:
         return None
     return Base(day, videos, last_read, ())
+
+
+def _of_any_stretch(base: Base) -> Base:
+    """The base where any row may be in any stretch."""
+    oldest = min((day for day in base.last_read if day is not None), default=None)
+    return base._replace(last_read=[day and oldest for day in base.last_read])
 
 
 def _without_gone(

@@ -30,7 +30,7 @@ def stand_on_bases(opened: Opened) -> None:
     if not len(left):
         return
     max_age = night.run.max_age
-    found = dict(bases(_snapshots(opened), left, night.crawl_date, max_age))
+    found = dict(bases(_snapshots(opened), left, night.crawl_date, max_age, night.sorting))
     learnt = learnt_rates(night.data, night.crawl_date, found, night.run.value)
     for warning in learnt.warnings:
         opened.notes.add(warning)

@@ -52,8 +52,10 @@ def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Cho
         night.run.max_age,
     )
     choice = choose(found.stretches, budget, night.run.max_age, is_rest=is_rest)
-    must, may = _progress_of(choice.chosen, found, ids, received, night.run.max_age)
-    is_more = sum(found.stretches[number].cost for number in choice.chosen) > budget
+    # Without a credit nothing is chosen: the first is then, so that the run ends by its budget.
+    chosen = [*range(len(found.stretches))][:1] if budget <= 0 else choice.chosen
+    must, may = _progress_of(chosen, found, ids, received, night.run.max_age)
+    is_more = sum(found.stretches[number].cost for number in chosen) > budget
     if is_more and may and len(must) + len(may) > 1:
         may.pop()
     whole = (s.seller_id for s in (*must, *may) if not s.stretches and s.seller_id in known)

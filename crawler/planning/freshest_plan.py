@@ -98,8 +98,9 @@ def _bases(
         if not oldest <= day < before or not len(left):
             continue
         sellers, videos = (SnapshotFiles.published(run.data, kind, day) for kind in (SELLERS, VIDEOS))
+        known = KnownSnapshot(day, sellers, videos)
         try:
-            found = dict(bases(iter([KnownSnapshot(day, sellers, videos)]), left, before, run.max_age))
+            found = dict(bases(iter([known]), left, before, run.max_age, f"{run.sort} {run.order}"))
         except UnreadableError as error:
             warnings.append(events.SNAPSHOT_LEFT_OUT(kind="files", crawl_date=day, reason=error))
             continue

@@ -154,6 +154,9 @@ _NOT_WITH_FRESHEST = {
 def _require_compatible(name: str, value: Any, taken: Mapping[str, Any]) -> None:
     if value and name in _NOT_WITH_FRESHEST and taken.get("run.strategy") == Strategy.FRESHEST:
         raise RefusedValueError(f"it cannot go with the strategy freshest: {_NOT_WITH_FRESHEST[name]}")
+    most = OPTIONS["run.max_pages"].default
+    if name == "run.strategy" and value == Strategy.FRESHEST and taken.get("run.max_pages", most) != most:
+        raise RefusedValueError("freshest cannot go with max-pages: what lies beyond would only grow older")
     if name == "run.target" and taken.get("run.strategy") != Strategy.FRESHEST:
         raise RefusedValueError("it needs the strategy freshest: the others know no gains")
     if name == "run.carry_forward" and value and taken.get("run.top") is not None:

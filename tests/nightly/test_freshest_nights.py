@@ -277,7 +277,8 @@ def test_rows_that_no_reading_shows_any_more_leave_after_the_longest_age(nights:
 
 
 @pytest.mark.parametrize(
-    "options", [("--top", "5"), ("--min-value", "3"), ("--carry-forward",), ("--fresh",)]
+    "options",
+    [("--top", "5"), ("--min-value", "3"), ("--carry-forward",), ("--fresh",), ("--max-pages", "3")],
 )
 def test_what_freshest_cannot_go_with_is_refused(nights: Nights, options: tuple[str, ...]) -> None:
     with nights.served(0) as (simulator, source):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from test_freshest_nights import Nights
+from test_freshest_nights import BEGIN, Nights
+
+from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.reader import SnapshotFiles
+from crawler.store.layout import SELLERS, VIDEOS
 
 
 @pytest.fixture
@@ -52,3 +58,26 @@ def test_rows_read_anew_keep_their_age(nights: Nights) -> None:
     for seller_id, row in before.items():
         assert [after[seller_id][name] for name in known] == [row[name] for name in known]
         assert after[seller_id]["expected_drift"] == pytest.approx(row["expected_drift"])
+
+
+def test_a_night_without_a_credit_says_so(nights: Nights) -> None:
+    nights.run(0)
+    report = nights.run(1, "--budget", "0", code=3)
+    assert (report["charged"], report["published"]) == (0, False)
+    nights.run(2, "--budget", "30")
+    assert nights.run(2, "--budget", "30")["charged"] == 0
+
+
+def test_in_another_sorting_no_row_counts_as_younger_than_it_is(nights: Nights) -> None:
+    nights.run(0)
+    nights.run(1, "--budget", "60", "--max-age", "6")
+    day, data = BEGIN + timedelta(1), nights.job.data
+    files, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
+    snapshot, listed = KnownSnapshot(day, files, videos), pa.array([*nights.sellers(1)], pa.string())
+    views, sales = (
+        dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting))
+        for sorting in ("views desc", "sales desc")
+    )
+    mixed = {name for name, base in views.items() if {BEGIN, day} <= {*base.last_read}}
+    assert mixed
+    assert all({*sales[name].last_read} <= {BEGIN, None} for name in mixed)
