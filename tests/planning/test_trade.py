@@ -92,6 +92,19 @@ def test_more_is_seen_with_a_larger_budget(seed: int, spread: float) -> None:
     assert [step.share_of_cost for step in steps] == pytest.approx([n / 10 for n in range(1, 11)], abs=0.01)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_equal_stretches_take_turns(count: int) -> None:
+    world = World([Stretch(number, 1, 3, 5.0, 1 + number, True) for number in range(count)], MAX_AGE)
+    share, mean = pytest.approx(1 / count), pytest.approx((count - 1) / 2)
+    assert world.kept(3)[:5] == (3, share, share, mean, count - 1)
+
+
+def test_what_was_never_read_has_no_age_and_no_share_until_it_is() -> None:
+    new = [Stretch(number, 1, 1, 1.0, MAX_AGE, False) for number in range(4)]
+    assert World(new, MAX_AGE).kept(0)[2:] == (0.0, None, 0, 0)
+    assert World(new, MAX_AGE).kept(4).share_seen == 1.0
+
+
 def test_a_budget_below_the_duties_leaves_some_overdue() -> None:
     world = World(heavy_tailed(250), MAX_AGE)
     kept = world.kept(world.bearable_budget // 2)
