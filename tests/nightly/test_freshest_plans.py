@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from test_freshest_nights import SELLERS, Nights
+from test_freshest_nights import BEGIN, SELLERS, Nights
+
+from crawler.models.seller import Strategy
+from crawler.options import RunSettings, Settings
+from crawler.planning.freshest_plan import tonight
 
 BUDGET = 60
 
@@ -91,6 +97,18 @@ def test_a_night_under_way_is_planned_by_what_is_left(nights: Nights) -> None:
     whole = [row for row in nights.sellers(3).values() if row["stretches"] is None]
     assert report["credits"]["spent_for_date"] == 80
     assert reach["sellers_complete"] == pytest.approx(len(whole), abs=1)
+
+
+def test_what_is_received_for_the_date_is_not_bought_again(nights: Nights) -> None:
+    report = nights.run(3, "--budget", "40")
+    run = RunSettings(data=nights.job.data, strategy=Strategy.FRESHEST)
+    ids = pa.array(sorted(nights.sellers(0)), pa.string())
+    found = tonight(Settings(run=run), ids, BEGIN + timedelta(3))
+    whole = {seller_id for seller_id, row in nights.sellers(3).items() if row["stretches"] is None}
+    assert found.received.whole == whole
+    assert whole.isdisjoint(found.ids_left)
+    assert whole.union(found.ids_left) == {*found.ids} == {*nights.sellers(0)}
+    assert found.left.cost == pytest.approx(found.listed.cost - report["charged"], abs=3)
 
 
 def test_the_table_has_a_line_for_each_budget(nights: Nights) -> None:

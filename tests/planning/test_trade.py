@@ -95,8 +95,11 @@ def test_more_is_seen_with_a_larger_budget(seed: int, spread: float) -> None:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_equal_stretches_take_turns(count: int) -> None:
     world = World([Stretch(number, 1, 3, 5.0, 1 + number, True) for number in range(count)], MAX_AGE)
-    share, mean = pytest.approx(1 / count), pytest.approx((count - 1) / 2)
-    assert world.kept(3)[:5] == (3, share, share, mean, count - 1)
+    kept = world.kept(3)
+    assert kept.share_of_cost == pytest.approx(1 / count)
+    assert kept.share_seen == pytest.approx(1 / count)
+    assert kept.mean_age == pytest.approx((count - 1) / 2)
+    assert kept.oldest_age == count - 1
 
 
 def test_what_was_never_read_has_no_age_and_no_share_until_it_is() -> None:
@@ -116,6 +119,11 @@ def test_alike_stretches_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [each._replace(age=1 + number % 5) for number, each in enumerate(heavy_tailed(1500))]
     grouped = World(some, MAX_AGE)
     assert len(grouped._groups) < 1200
+    for age in range(1, 6):
+        parts = [[each for each in all_ if each.age == age] for all_ in (some, grouped._groups)]
+        costs, rates = [[sum(e[field] for e in part) for part in parts] for field in (2, 3)]
+        assert costs[0] == costs[1]
+        assert rates[0] == pytest.approx(rates[1])
     monkeypatch.setattr(module, "_MAX_GROUPS", 1500)
     each_by_itself = World(some, MAX_AGE)
     assert len(each_by_itself._groups) == 1500
