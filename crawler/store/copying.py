@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from crawler.store.files import fsync, make_private_file, make_private_folder
@@ -44,11 +44,11 @@ def copy_folder(data: Path, target: Path, own: Mapping[Path, Path], left_out: Pa
     skipped |= {path for database in own for path in files_of(database)}
     files = [path for path in _files(data, skipped, set()) if not is_passing(path)]
     files.sort(key=files_of(layout.ledger).__contains__)
-    size = 0
+    size, copies = 0, dict[tuple[int, int], Path]()
     for source, name in (*zip(files, files, strict=True), *((copy, path) for path, copy in own.items())):
         place = target / name.relative_to(data)
         place.parent.mkdir(parents=True, exist_ok=True)
-        size += _copy(source, place)
+        size += _copy_once(source, place, copies)
     _keep_modes(data, target)
     return len(files) + len(own), size
 
@@ -86,6 +86,24 @@ def _existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise SourceChangedError(folder)
     return folder
+
+
+def _copy_once(source: Path, target: Path, copies: dict[tuple[int, int], Path]) -> int:
+    """Copy a file, or give its copy a second name as well; returns the bytes that this took.
+
+    Each night pins the files that it carries from: copied by every name, a backup would have them twice.
+    """
+    try:
+        status = source.stat()
+    except FileNotFoundError:
+        raise SourceChangedError(source) from None
+    known = (status.st_dev, status.st_ino)
+    if known in copies:
+        with suppress(OSError):
+            os.link(copies[known], target)
+            return 0
+    copies[known] = target
+    return _copy(source, target)
 
 
 def _copy(source: Path, target: Path) -> int:

@@ -27,6 +27,7 @@ from crawler.nightly.world import World
 from crawler.options import Settings
 from crawler.simulator.catalogue import Catalogue
 from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.copying import copy_folder
 from crawler.store.journal import Journal
 from crawler.store.layout import BackupRequest, Layout
 from crawler.store.ledger import Ledger
@@ -111,6 +112,16 @@ def test_no_file_of_a_backup_is_one_of_the_data_folder(night: Begin) -> None:
         return {path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
 
     assert not inodes(job.data) & inodes(job.folder / "copy")
+
+
+def test_a_file_with_two_names_is_copied_once(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    data.mkdir()
+    (data / "a").write_bytes(b"x" * 1000)
+    os.link(data / "a", data / "b")
+    assert copy_folder(data, copy, {}, None) == (2, 1000)
+    assert (copy / "a").samefile(copy / "b")
+    assert not (copy / "a").samefile(data / "a")
 
 
 def test_a_backup_beside_a_run_costs_no_credit_on_restore(night: Begin) -> None:
