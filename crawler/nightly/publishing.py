@@ -11,6 +11,7 @@ from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.history.review import plan_of
 from crawler.models.api import SORT_COLUMNS
 from crawler.models.errors import BudgetSpentError, CrawlerError, ImplausibleError, OutputError
+from crawler.models.seller import Strategy
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.dates import require_begun
@@ -57,16 +58,19 @@ def publish(opened: Opened, outcome: CrawlOutcome) -> Published:
         step.hold(held.counts, held.reviewed)
     for note in outdated_notes(opened.night.commands, opened.run_id):
         opened.notes.add(note)
-    step.stop_reason = opened.displacement or step.stop_reason or _overdue(step.rows)
+    step.stop_reason = opened.displacement or step.stop_reason or _too_small(opened, step.rows)
     counts = step.published_counts or step.counted().counts
     return Published(step.is_published, counts, step.rows, step.stop_reason)
 
 
-def _overdue(rows: RowCounts | None) -> BudgetSpentError | None:
-    """What to say where a budget was not enough for what `--max-age` asks for."""
-    if rows is None or not rows.stale:
-        return None
-    return BudgetSpentError(f"pages of {rows.stale} sellers are older than --max-age allows: raise --budget")
+def _too_small(opened: Opened, rows: RowCounts | None) -> BudgetSpentError | None:
+    """What to say where a budget was not enough for what `--max-age` asks for, or for any page at all."""
+    if rows is not None and rows.stale:
+        reason = f"pages of {rows.stale} sellers are older than --max-age allows: raise --budget"
+        return BudgetSpentError(reason)
+    if rows is None and opened.night.run.strategy is Strategy.FRESHEST and opened.account.left == 0:
+        return BudgetSpentError("the credit budget is spent, and no page came: raise --budget")
+    return None
 
 
 class _Publishing:

@@ -165,6 +165,11 @@ def test_a_killed_night_goes_on_without_paying_twice(nights: Nights) -> None:
     assert {key for key in before.keys() - nights.videos(1).keys() if key[0] not in read} == set()
 
 
+def test_a_budget_without_any_page_is_no_success(nights: Nights) -> None:
+    nights.run(0, "--budget", "0", code=3)
+    assert not Layout(nights.job.data).snapshot(VIDEOS, BEGIN).exists()
+
+
 def test_a_folder_that_lost_its_state_keeps_every_row(nights: Nights) -> None:
     nights.run(0)
     before = nights.videos(0)
