@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -93,12 +93,28 @@ def _progress_of(
 
 
 def _progress(seller_id: str, stretches: Sequence[PageRange], received: Mapping[int, Page]) -> SellerProgress:
-    """A seller at the first page of its stretches, with the pages before it that were received tonight."""
+    """A seller at the first page of its stretches. No page that was received tonight is asked for again."""
     first = stretches[0].first
     while first - 1 in received:
         first -= 1
     progress = SellerProgress(seller_id, next_page=first)
     for page_num in range(first, stretches[0].first):
         progress.received(received[page_num])
-    is_whole = first == 1 and len(stretches) == 1 and stretches[0].last is None
-    return progress if is_whole else replace(progress, stretches=tuple(stretches))
+    if first == 1 and len(stretches) == 1 and stretches[0].last is None:
+        early = {number: page for number, page in received.items() if number >= progress.next_page}
+        return replace(progress, early_pages=early or None)
+    missing = tuple(page for pages in stretches for page in _missing(pages, received))
+    return replace(progress, stretches=missing)
+
+
+def _missing(pages: PageRange, received: Mapping[int, Page]) -> Iterator[PageRange]:
+    """What is left of some pages, of which the first is missing; nothing beyond the end of the list."""
+    first, last = pages
+    for page_num in sorted(number for number in received if number > first and number <= (last or number)):
+        if page_num > first:
+            yield PageRange(first, page_num - 1)
+        first = page_num + 1
+        if received[page_num].listed < PAGE_SIZE:
+            return
+    if last is None or first <= last:
+        yield PageRange(first, last)
