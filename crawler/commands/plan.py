@@ -128,7 +128,9 @@ def _budgets(trade: Trade) -> Table:
 
 def _advice(trade: Trade) -> str:
     little = "Each credit up to the whole cost buys more than a little."
-    if trade.enough < trade.cost:
+    if trade.enough is None:
+        little = "No gain is known or expected of these sellers."
+    elif trade.enough < trade.cost:
         little = f"Beyond {trade.enough:,} credits a night another credit buys little."
     target = ""
     if trade.target is not None:

@@ -55,7 +55,7 @@ class Trade:
     nights: int
     cost: int
     bearable_budget: int
-    enough: int
+    enough: int | None
     budgets: list[Kept]
     target: Kept | None = None
 
@@ -124,11 +124,14 @@ class World:
         """What equal parts of the whole cost bring, the smallest first."""
         return [self.kept(ceil(self.cost * step / STEPS)) for step in range(1, STEPS + 1)]
 
-    def enough(self, steps: Sequence[Kept]) -> int:
+    def enough(self, steps: Sequence[Kept]) -> int | None:
         """The budget of these beyond which another credit buys little; the bearable one where that is more.
 
-        Little: no step beyond it brings a third of what it would if all credits brought the same.
+        Little: no step beyond it brings a third of what it would if all credits brought the same. None where
+        no gain is expected of anything.
         """
+        if steps[-1].share_seen is None:
+            return None
         for below, above in reversed([*pairwise(steps)]):
             gain = (above.share_seen or 0.0) - (below.share_seen or 0.0)
             if gain >= _LITTLE * (above.share_of_cost - below.share_of_cost):

@@ -153,6 +153,7 @@ def test_a_target_bears_the_duties() -> None:
 def test_where_no_gain_is_expected_a_target_reads_all() -> None:
     world = World([each._replace(rate=0.0) for each in heavy_tailed(20)], MAX_AGE)
     assert world.target(0.5) == world.cost
+    assert world.enough(world.steps()) is None
 
 
 @pytest.mark.parametrize(
