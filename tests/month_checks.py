@@ -1,0 +1,336 @@
+"""What simulated months published, and whether it is whole and true; for `months.py`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from month_shops import Read, Served
+from virtual_process import expect
+
+from crawler.models.stretches import STRETCH_PAGES
+from crawler.store.layout import Layout
+
+Key = tuple[str, Any]
+
+
+class Row(NamedTuple):
+    """A row of `videos/`, by the columns that are compared."""
+
+    views: int
+    sales: int
+    region: str
+    page_num: int
+    position: int
+    crawled_at: int
+    run_id: str
+    carried_from: date | None
+
+
+class Change(NamedTuple):
+    """A row of `changes/`."""
+
+    kind: str
+    days: float | None
+    gain: int | None
+
+
+@dataclass
+class NightFiles:
+    """A published night as it is on disk."""
+
+    rows: dict[Key, Row]
+    sellers: dict[str, dict[str, Any]]
+    changes: dict[Key, Change]
+
+
+def read_published(data: Path, day: date) -> NightFiles | None:
+    """A night's files; None where it is not published."""
+    tables = [_read(Layout(data).snapshot(kind, day)) for kind in ("videos", "sellers", "changes")]
+    if any(table is None for table in tables[:2]):
+        return None
+    videos, sellers, changes = tables
+    assert videos is not None
+    assert sellers is not None
+    found = {key: Row(*values) for key, values in _by_video(videos, _ROW)}
+    expect(len(found) == len(videos), "a video is in the snapshot twice")
+    moved = {} if changes is None else {key: Change(*values) for key, values in _by_video(changes, _CHANGE)}
+    return NightFiles(found, {row["seller_id"]: row for row in sellers.to_pylist()}, moved)
+
+
+_ROW = (
+    "total_views_cnt",
+    "total_video_sale_cnt",
+    "region",
+    "page_num",
+    "position",
+    "crawled_at",
+    "run_id",
+    "carried_from",
+)
+_CHANGE = ("kind", "days", "total_views_cnt_gain")
+
+
+def _by_video(table: pa.Table, columns: tuple[str, ...]) -> Any:
+    columns_ = (table["seller_id"], table["video_id"], *(table[name] for name in columns))
+    lists = [
+        (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        for column in columns_
+    ]
+    return (((seller, video), values) for seller, video, *values in zip(*lists, strict=True))
+
+
+def _read(folder: Path) -> pa.Table | None:
+    if not folder.is_dir():
+        return None
+    return pa.concat_tables([pq.ParquetFile(path).read() for path in sorted(folder.rglob("*.parquet"))])
+
+
+@dataclass
+class Gains:
+    """What each video is worth by its `changes/` since its first observation: None once it was gone."""
+
+    values: dict[Key, int | None] = field(default_factory=dict)
+
+    def add(self, night: NightFiles) -> None:
+        """Take over a night, and compare the videos that were received for it."""
+        for key, change in night.changes.items():
+            expect(change.days is None or change.days > 0, f"{key} moved within {change.days} days")
+            if change.kind == "gone" or self.values.get(key, 0) is None:
+                self.values[key] = None
+            elif change.kind == "discovered":
+                expect(key not in self.values, f"{key} is discovered again")
+                self.values[key] = night.rows[key].views
+            else:
+                expect((change.kind == "published") == (key not in self.values), f"{key} is {change.kind}")
+                self.values[key] = (self.values.get(key) or 0) + (change.gain or 0)
+        for key, row in night.rows.items():
+            if row.carried_from is None:
+                value = self.values.get(key, -1)
+                expect(value is None or value == row.views, f"{key} has {row.views}, by its changes {value}")
+
+
+@dataclass
+class Published:
+    """The nights that were published and are there still, and what each seller's readings were.
+
+    `rows` has every row that was ever received, by night; `newest` when each video that is still published
+    was last received; `excused` the videos that may be missing as of that date. `cut_off` has the sellers
+    that a night by another strategy read in part: it publishes no other rows of them.
+    """
+
+    nights: dict[date, NightFiles] = field(default_factory=dict)
+    rows: dict[date, dict[Key, Row]] = field(default_factory=dict)
+    newest: dict[Key, date] = field(default_factory=dict)
+    excused: dict[Key, date] = field(default_factory=dict)
+    whole: defaultdict[str, list[date]] = field(default_factory=lambda: defaultdict(list))
+    read: dict[tuple[str, int], date] = field(default_factory=dict)
+    gains: Gains | None = field(default_factory=Gains)
+    remembered: list[date] = field(default_factory=list)
+    cut_off: dict[date, set[str]] = field(default_factory=dict)
+
+    def add(
+        self,
+        day: date,
+        night: NightFiles | None,
+        served: Served,
+        listed: set[str],
+        *,
+        is_torn: bool,
+        is_other: bool,
+    ) -> None:
+        """Take over a night that is over, published or not."""
+        for seller_id in listed:
+            read = served.reads[day][seller_id]
+            if read.is_whole:
+                self.whole[seller_id].append(day)
+            for stretch in range(max(read.pages, default=0) // STRETCH_PAGES + 1):
+                if read.is_read(*pages_of(stretch)):
+                    self.read[seller_id, stretch] = day
+        if is_torn:
+            self.gains = None
+        if night is None:
+            return
+        self.nights[day] = night
+        self.cut_off[day] = {s for s, row in night.sellers.items() if is_other and _is_cut_off(row)}
+        self.rows[day] = {key: row for key, row in night.rows.items() if row.carried_from is None}
+        self._note(day, night)
+        if self.gains is not None:
+            self.gains.add(night)
+
+    def _note(self, day: date, night: NightFiles) -> None:
+        for key, row in night.rows.items():
+            if key[0] not in self.cut_off[day]:
+                self.newest[key] = max(row.carried_from or day, self.newest.get(key, date.min))
+
+    def damaged(self, day: date, kind: str) -> None:
+        """Nothing of a night can be used any more, or no changes of it."""
+        self.gains = None
+        if kind != "changes":
+            del self.nights[day]
+            self._find_newest()
+
+    def _find_newest(self) -> None:
+        self.newest = {}
+        for day, night in self.nights.items():
+            self._note(day, night)
+
+    def remember(self) -> None:
+        """The data folder is backed up."""
+        self.remembered = [*self.nights]
+
+    def restore(self) -> None:
+        """The data folder is as it was when it was backed up."""
+        self.gains = None
+        self.nights = {day: self.nights[day] for day in self.remembered if day in self.nights}
+        self._find_newest()
+
+
+def pages_of(stretch: int) -> tuple[int, int]:
+    """The first and the last page of a stretch."""
+    return stretch * STRETCH_PAGES + 1, (stretch + 1) * STRETCH_PAGES
+
+
+def overdue(night: NightFiles, day: date, max_age: int) -> list[str]:
+    """Sellers that did not fail, and of which pages are older than they may be."""
+    return [
+        seller_id
+        for seller_id, row in night.sellers.items()
+        if row["status"] != "failed" and any(read <= day - timedelta(max_age) for read in _known(row))
+    ]
+
+
+def _known(row: dict[str, Any]) -> list[date]:
+    texts = orjson.loads(row["stretches"]) if row["stretches"] is not None else []
+    return [date.fromisoformat(text) for text in texts if text is not None]
+
+
+def check_snapshot(
+    published: Published,
+    night: NightFiles,
+    served: Served,
+    day: date,
+    listed: set[str],
+    max_age: int,
+    *,
+    is_clean: bool,
+) -> None:
+    """The snapshot of a night has every row that it must have, as it was received; `sellers/` agrees."""
+    expect(night.sellers.keys() == listed, f"sellers {night.sellers.keys() ^ listed} are listed or published")
+    for key, row in night.rows.items():
+        _check_row(published, served, day, key, row)
+    for key, last in published.newest.items():
+        if key[0] in listed and key not in night.rows:
+            _check_missing(published, night, served, day, key, last, max_age)
+    if is_clean:
+        for seller_id in listed:
+            for video_id in served.reads[day][seller_id].found:
+                row_ = night.rows.get((seller_id, video_id))
+                expect(
+                    row_ is not None and row_.carried_from is None,
+                    f"{video_id} was received, and is not there",
+                )
+    own: defaultdict[str, list[Row]] = defaultdict(list)
+    for key, row in night.rows.items():
+        own[key[0]].append(row)
+    for seller_id, seller in night.sellers.items():
+        _check_seller(seller, own[seller_id], served, day, is_clean=is_clean)
+
+
+def _check_row(published: Published, served: Served, day: date, key: Key, row: Row) -> None:
+    if row.carried_from is None:
+        views = served.views[day].get(key)
+        expect(row.views == row.sales == views, f"{key} has {row.views}, the API gave {views}")
+        expect(key[1] in served.reads[day][key[0]].found, f"{key} was not received")
+        return
+    last = published.newest.get(key)
+    of_cut_off = key[0] in published.cut_off[row.carried_from]
+    expect(
+        row.carried_from == last or of_cut_off,
+        f"{key} is carried from {row.carried_from}, its last row is of {last}",
+    )
+    then = published.rows[row.carried_from][key]
+    expect(row == then._replace(carried_from=row.carried_from), f"{key} is carried as {row}, it was {then}")
+    whole = [d for d, n in published.nights.items() if d > row.carried_from and _is_whole(n, key[0])]
+    expect(not whole, f"{key} is carried from {row.carried_from}, its seller was read whole on {whole}")
+
+
+def _is_cut_off(row: dict[str, Any]) -> bool:
+    return row["stretches"] is None and row["status"] != "complete"
+
+
+def _is_whole(night: NightFiles, seller_id: str) -> bool:
+    row = night.sellers.get(seller_id)
+    return row is not None and row["status"] == "complete" and row["stretches"] is None and not row["carried"]
+
+
+def _check_missing(
+    published: Published, night: NightFiles, served: Served, day: date, key: Key, last: date, max_age: int
+) -> None:
+    seller_id, video_id = key
+    if published.excused.get(key, date.min) >= last:
+        return
+    readings: list[Read] = [served.reads[d][seller_id] for d in published.whole[seller_id] if d > last]
+    tonight = served.reads[day][seller_id]
+    readings += [tonight] if tonight.is_whole else []
+    # A page that was null or short may have ended its list.
+    since = [read[seller_id] for d, read in served.reads.items() if d > last and seller_id in read]
+    readings += [read for read in since if read.is_vague]
+    is_gone = any(read.is_vague or video_id not in read.found for read in readings)
+    stretches = orjson.loads(night.sellers[seller_id]["stretches"] or "[]")
+    is_old = last < day - timedelta(max_age) and bool(stretches)
+    is_old &= all(
+        published.read.get((seller_id, n), date.min) > last or tonight.is_read(*pages_of(n))
+        for n in range(len(stretches))
+    )
+    expect(is_gone or is_old, f"{key} of {last} is lost")
+    published.excused[key] = last
+
+
+def _check_seller(
+    seller: dict[str, Any], rows: list[Row], served: Served, day: date, *, is_clean: bool
+) -> None:
+    seller_id = seller["seller_id"]
+    carried = sum(row.carried_from is not None for row in rows)
+    read = served.reads[day][seller_id]
+    expect(seller["videos"] == len(rows), f"{seller_id} has {len(rows)} rows, {seller['videos']} videos")
+    expect(
+        (seller["carried"] or 0) == carried,
+        f"{seller_id}: {carried} rows are carried, not {seller['carried']}",
+    )
+    if seller["stretches"] is None:
+        expect(
+            seller["age"] is None and not carried, f"{seller_id} has rows that are carried, and no stretches"
+        )
+        is_read = seller["status"] == "complete"
+        expect(not is_read or read.is_whole, f"{seller_id} is complete, and was not read whole")
+        expect(
+            is_read or read.is_vague or not read.is_whole or not is_clean or served.ends_empty,
+            f"{seller_id} was read whole, and is {seller['status']}",
+        )
+        return
+    days = [text and date.fromisoformat(text) for text in orjson.loads(seller["stretches"])]
+    known = [each for each in days if each is not None]
+    age = (day - min(known)).days if known else None
+    expect(seller["age"] == age, f"{seller_id} has age {seller['age']}, by its stretches {age}")
+    status = "partial" if None in days else "complete"
+    told = seller["kept_status"] if seller["status"] == "failed" else seller["status"]
+    expect(told == status, f"{seller_id} is {told}, by its stretches {status}")
+    for number, each in enumerate(days):
+        if each is not None:
+            was_read = served.reads[each][seller_id]
+            expect(
+                was_read.is_vague or was_read.is_read(*pages_of(number)),
+                f"{seller_id}: stretch {number} was not read on {each}",
+            )
+        is_tonight = read.is_read(*pages_of(number))
+        expect(
+            not is_tonight or each == day or read.is_vague or not is_clean,
+            f"{seller_id}: stretch {number} was read tonight, and is of {each}",
+        )
