@@ -328,6 +328,13 @@ TARGET_UNKNOWN = LogEvent(
     "no snapshot has any of these sellers: it is not known which budget shows {percent:g} % of their gains",
     "this crawl date has no budget for it",
 )
+ROWS_GONE = LogEvent(
+    "rows.gone",
+    INFO,
+    "{rows} videos of {sellers} sellers were last seen more than {days} days ago, though every page of these "
+    "was read since",
+    "they leave the snapshot",
+)
 HISTORY_UNUSED = LogEvent(
     "history.unused",
     WARNING,

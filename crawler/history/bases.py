@@ -43,7 +43,12 @@ class KnownSnapshot:
 
 
 def bases(
-    snapshots: Iterator[KnownSnapshot], listed: pa.Array[Any], crawl_date: date, max_age: int, sorting: str
+    snapshots: Iterator[KnownSnapshot],
+    listed: pa.Array[Any],
+    crawl_date: date,
+    max_age: int,
+    sorting: str,
+    gone: Counter[str] | None = None,
 ) -> Iterator[tuple[str, Base]]:
     """What stands for each seller of a list: of the first snapshot that has pages of it.
 
@@ -51,14 +56,17 @@ def bases(
     In another `sorting` than tonight's a stretch had other rows: each counts as old as the oldest.
     Another strategy publishes only what it read: of a seller that it cut off an older snapshot is taken that
     has all of it, and else the one of these with the most videos. Raises `UnreadableError` where a file
-    cannot be read.
+    cannot be read. `gone` learns how many rows each seller loses, since no page showed them again for long.
     """
     left, cut_off = listed, dict[str, Base]()
     for snapshot in snapshots:
         found, cut = _known_of(snapshot, left, max_age)
         if snapshot.sellers.sorting not in {"", sorting}:
             found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
-        yield from _without_gone(found, snapshot, crawl_date - timedelta(max_age))
+        for seller_id, base, lost in _without_gone(found, snapshot, crawl_date - timedelta(max_age)):
+            yield seller_id, base
+            if gone is not None and lost:
+                gone[seller_id] += lost
         known = pa.array([seller_id for seller_id, _ in found], pa.string())
         left = left.filter(pc.invert(pc.is_in(left, value_set=known)))
         for seller_id, base in cut:
@@ -119,8 +127,11 @@ def _of_any_stretch(base: Base) -> Base:
 
 def _without_gone(
     found: Sequence[tuple[str, Base]], snapshot: KnownSnapshot, oldest: date
-) -> Iterator[tuple[str, Base]]:
-    """The bases without rows that nobody has seen for long, though every page was read since."""
+) -> Iterator[tuple[str, Base, int]]:
+    """The bases without rows that nobody has seen for long, though every page was read since.
+
+    Each with the number of these.
+    """
     since = {
         seller_id: min(oldest, *(day for day in base.last_read if day is not None))
         for seller_id, base in found
@@ -129,9 +140,10 @@ def _without_gone(
     kept = _rows_since(snapshot, since)
     for seller_id, base in found:
         if seller_id in since and kept[seller_id] < base.videos:
-            yield seller_id, base._replace(videos=kept[seller_id], since=since[seller_id])
+            lost = base.videos - kept[seller_id]
+            yield seller_id, base._replace(videos=kept[seller_id], since=since[seller_id]), lost
         else:
-            yield seller_id, base
+            yield seller_id, base, 0
 
 
 def _rows_since(snapshot: KnownSnapshot, since: Mapping[str, date]) -> Counter[str]:

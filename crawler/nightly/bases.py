@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -30,7 +31,10 @@ def stand_on_bases(opened: Opened) -> None:
     if not len(left):
         return
     max_age = night.run.max_age
-    found = dict(bases(_snapshots(opened), left, night.crawl_date, max_age, night.sorting))
+    gone = Counter[str]()
+    found = dict(bases(_snapshots(opened), left, night.crawl_date, max_age, night.sorting, gone))
+    if gone:
+        opened.notes.add(events.ROWS_GONE(rows=gone.total(), sellers=len(gone), days=max_age))
     learnt = learnt_rates(night.data, night.crawl_date, found, night.run.value)
     for warning in learnt.warnings:
         opened.notes.add(warning)

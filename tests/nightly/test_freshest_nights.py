@@ -337,3 +337,17 @@ def test_a_gain_found_by_a_reading_that_was_cut_off_counts_at_the_next(nights: N
     days = [BEGIN + timedelta(number) for number in range(4)]
     found = GainHistory(nights.job.data, Value.VIEWS).readings(days, ids)
     assert sum(reading.gain for reading in found) == total
+
+
+@pytest.mark.long
+def test_how_many_rows_leave_is_said(nights: Nights) -> None:
+    """Rows that the night before carried, and this one has no more though nothing of their sellers failed."""
+    budget, left = nights.run(0)["charged"] // 2, 0
+    for number in range(1, 9):
+        report = nights.run(number, "--budget", str(budget), "--max-age", "3")
+        said = [int(note.split()[0]) for note in report["notes"] if "were last seen" in note]
+        before, now, sellers = nights.videos(number - 1), nights.videos(number), nights.sellers(number)
+        lost = [key for key in before.keys() - now.keys() if sellers[key[0]]["stretches"] is not None]
+        assert sum(said) >= len(lost)
+        left += len(lost)
+    assert left
