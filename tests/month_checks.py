@@ -279,6 +279,11 @@ def _check_missing(
     readings: list[Read] = [served.reads[d][seller_id] for d in published.whole[seller_id] if d > last]
     tonight = served.reads[day][seller_id]
     readings += [tonight] if tonight.is_whole else []
+    # Of several nights that cut a seller off one stands for it.
+    then = published.nights[last].sellers.get(seller_id) if last in published.nights else None
+    is_cut_later = any(seller_id in published.cut_off[d] for d in published.nights if d > last)
+    if is_cut_later and then is not None and _is_cut_off(then):
+        return
     # A page that was null or short may have ended its list.
     since = [read[seller_id] for d, read in served.reads.items() if d > last and seller_id in read]
     readings += [read for read in since if read.is_vague]
