@@ -43,8 +43,8 @@ def read_in_part(pages: int, day: date) -> list[date | None]:
 def read_since(before: LastRead, rows: Mapping[int, int], day: date) -> list[date | None]:
     """What is known after pages were received for a date; `rows`: how many each has, by its number.
 
-    A stretch is read once all of its pages are there, or the list ended among them: at a page of fewer than
-    `PAGE_SIZE` rows. What follows the end of the list is forgotten.
+    A stretch is read once all of its pages are there, or the list ended among them: at an empty page, or at
+    one of fewer than `PAGE_SIZE` rows after which none came. What follows the end of the list is forgotten.
     """
     known = [*before]
     for number in range(max(rows, default=0) // STRETCH_PAGES + 1):
@@ -53,7 +53,7 @@ def read_since(before: LastRead, rows: Mapping[int, int], day: date) -> list[dat
             continue
         known += [None] * (number + 1 - len(known))
         known[number] = day
-        if rows[end] < PAGE_SIZE:
+        if _ends_list(end, rows):
             # An empty page tells that the list ended with the page before it.
             is_there = rows[end] > 0 or end % STRETCH_PAGES != 1 or not number
             return known[: number + 1] if is_there else known[:number]
@@ -68,16 +68,21 @@ def _read_to(number: int, rows: Mapping[int, int]) -> int | None:
     for page_num in range(first, first + STRETCH_PAGES):
         if page_num not in rows:
             return None
-        if rows[page_num] < PAGE_SIZE:
+        if _ends_list(page_num, rows):
             return page_num
     return first + STRETCH_PAGES - 1
+
+
+def _ends_list(page_num: int, rows: Mapping[int, int]) -> bool:
+    """Whether the list ends with a page: with `--stop empty` a short one is followed by another."""
+    return rows[page_num] == 0 or (rows[page_num] < PAGE_SIZE and page_num + 1 not in rows)
 
 
 def first_missing(pages: PageRange, rows: Mapping[int, int]) -> int | None:
     """The first page of a stretch that is not there; None where it, or the list, was read to its end."""
     page_num = pages.first
     while page_num in rows:
-        if rows[page_num] < PAGE_SIZE or page_num == pages.last:
+        if _ends_list(page_num, rows) or page_num == pages.last:
             return None
         page_num += 1
     return page_num

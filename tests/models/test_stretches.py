@@ -68,3 +68,23 @@ def test_a_list_that_grew_beyond_its_last_stretch_goes_on() -> None:
     assert read_since([EARLIER], full, DAY) == [DAY, None]
     assert read_since([EARLIER, EARLIER], full, DAY) == [DAY, EARLIER]
     assert read_since([EARLIER, EARLIER, EARLIER], {STRETCH_PAGES + 1: 3}, DAY) == [EARLIER, DAY]
+
+
+@given(st.integers(1, 700), st.data())
+def test_a_short_page_amid_a_list_does_not_end_it_where_only_an_empty_one_does(
+    videos: int, data: st.DataObject
+) -> None:
+    whole = pages_with_rows(videos)
+    whole[len(whole) + (whole[len(whole)] > 0)] = 0
+    short = data.draw(st.sampled_from(sorted(whole)[:-1] or [1]))
+    whole[short] = min(whole[short], 4)
+    if whole[short]:
+        known = read_since(read_whole(videos, EARLIER), whole, DAY)
+        assert None not in known
+        assert set(known) == {DAY}
+        assert len(known) >= (len(whole) - 1) // STRETCH_PAGES
+        assert first_missing(pages_of(0, 1), whole) is None
+        assert first_missing(pages_of(0, 1), {n: rows for n, rows in whole.items() if rows}) in {
+            None,
+            len(whole),
+        }
