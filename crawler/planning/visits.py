@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import PageRange
 from crawler.models.stretches import (
     STRETCH_PAGES,
@@ -60,8 +61,11 @@ def visits(
         rates = [new.rate] if base is None or not base.rates else base.rates
         for stretch, pages, cost, age in _unread(base, received, crawl_date, new.pages):
             rate = rates[min(stretch, len(rates) - 1)]
-            known = max_age if age is None else age
-            found.stretches.append(Stretch(number, pages.first, cost, rate, known, age is not None))
+            # Rows of a stretch that was cut off grow old too: it is to be read to its end soon.
+            is_cut_off = age is None and _has_rows(base, stretch)
+            nights = age or (max(1, max_age - 1) if is_cut_off else max_age)
+            is_known = age is not None or is_cut_off
+            found.stretches.append(Stretch(number, pages.first, cost, rate, nights, is_known))
             found.pages.append(pages)
     return found
 
@@ -87,6 +91,11 @@ def _unread(
         if base is None and not received:
             cost = min(new_pages, cost)
         yield stretch, PageRange(first, pages.last), cost, None if day is None else (crawl_date - day).days
+
+
+def _has_rows(base: Base | None, stretch: int) -> bool:
+    """Whether some of a stretch's pages were read at some time."""
+    return base is not None and base.videos > stretch * STRETCH_PAGES * PAGE_SIZE
 
 
 def joined(pages: Sequence[PageRange]) -> tuple[PageRange, ...]:
