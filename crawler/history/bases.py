@@ -121,8 +121,8 @@ def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:
 
 def _of_any_stretch(base: Base) -> Base:
     """The base where any row may be in any stretch."""
-    oldest = min((day for day in base.last_read if day is not None), default=None)
-    return base._replace(last_read=[day and oldest for day in base.last_read])
+    before = base.oldest
+    return base._replace(last_read=[day and before for day in base.last_read])
 
 
 def _without_gone(
@@ -133,7 +133,7 @@ def _without_gone(
     Each with the number of these.
     """
     since = {
-        seller_id: min(oldest, *(day for day in base.last_read if day is not None))
+        seller_id: min(oldest, base.oldest or oldest)
         for seller_id, base in found
         if len(base.last_read) > 1 and None not in base.last_read
     }

@@ -11,7 +11,6 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +19,8 @@ from crawler.history.cursor import Keep
 from crawler.history.earlier import EarlierSnapshot
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.seller import SellerStatus
+from crawler.models.stretches import oldest
+from crawler.store.records import last_read_of
 
 _KEY = ("seller_id", "video_id")
 _EARLIEST_BEGIN = 14 * 3_600_000
@@ -73,9 +74,8 @@ def _oldest_dates(stretches: pa.Array[Any]) -> pa.Array[Any]:
 
 
 def _oldest_date(text: str) -> date | None:
-    days: list[str | None] = orjson.loads(text)
-    known = [date.fromisoformat(day) for day in days if day is not None]
-    return min(known) if known and len(known) == len(days) else None
+    last_read = last_read_of(text)
+    return None if None in last_read else oldest(last_read)
 
 
 Chosen = Callable[[EarlierSnapshot], bool]

@@ -19,6 +19,11 @@ STRETCH_PAGES = 8
 LastRead = Sequence[date | None]
 
 
+def oldest(last_read: LastRead) -> date | None:
+    """The oldest of the dates; None where there is none."""
+    return min((day for day in last_read if day is not None), default=None)
+
+
 def pages_of(number: int, count: int) -> PageRange:
     """The pages of one of a seller's `count` stretches, numbered from 0."""
     first = number * STRETCH_PAGES + 1

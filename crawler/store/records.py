@@ -11,7 +11,7 @@ import orjson
 
 from crawler.models.page import NO_NOTES, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.models.stretches import LastRead
+from crawler.models.stretches import LastRead, oldest
 from crawler.store.checksums import with_checksum
 
 FAILED_BATCH, TAKEN_BATCH = 0, -1
@@ -78,6 +78,11 @@ class Base(NamedTuple):
     last_read: LastRead
     rates: Sequence[float]
     since: date | None = None
+
+    @property
+    def oldest(self) -> date | None:
+        """When the stretch was read that was read longest ago; None where none ever was."""
+        return oldest(self.last_read)
 
     @property
     def status(self) -> SellerStatus:

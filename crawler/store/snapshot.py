@@ -234,18 +234,18 @@ def _freshness(base: Base | None, crawl_date: date) -> tuple[int | None, float |
     """The age of a seller's rows, their expected drift, and when its stretches were read; see `SELLERS`."""
     if base is None:
         return None, None, None
-    ages = [None if day is None else (crawl_date - day).days for day in base.last_read]
-    drift = sum(rate * (age or 0) for rate, age in zip(base.rates, ages, strict=False))
-    known = [age for age in ages if age is not None]
-    return max(known, default=None), drift, orjson.dumps(base.last_read).decode()
+    ages = (0 if day is None else (crawl_date - day).days for day in base.last_read)
+    drift = sum(rate * age for rate, age in zip(base.rates, ages, strict=False))
+    age = None if base.oldest is None else (crawl_date - base.oldest).days
+    return age, drift, orjson.dumps(base.last_read).decode()
 
 
 def _is_stale(seller: SellerSummary, plan: SnapshotPlan) -> bool:
     """Whether pages of a seller that did not fail should have been read."""
     if seller.base is None or seller.attempt is not None:
         return False
-    oldest = plan.crawl_date - timedelta(plan.max_age)
-    return any(day is not None and day <= oldest for day in seller.base.last_read)
+    before = seller.base.oldest
+    return before is not None and before <= plan.crawl_date - timedelta(plan.max_age)
 
 
 def _ended_as(seller: SellerSummary, reason: StopReason | None) -> tuple[SellerStatus, StopReason | None]:
