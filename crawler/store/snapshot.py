@@ -147,7 +147,7 @@ def build_files(
                 part.add(rows)
                 counts.certain += _count_above(rows, plan.certain)
             part.count(counts, carried_rows)
-            _count_freshness(counts, of_part, plan)
+            _count_freshness(counts, part, plan)
             writer.write_table(_seller_table(part, plan.stop_reason))
         for start in range(0, len(plan.pending), ROW_GROUP):
             writer.write_table(_pending_table(plan.pending.slice(start, ROW_GROUP), plan.stop_reason))
@@ -163,12 +163,13 @@ def _video_files(plan: SnapshotPlan, folder: Path, aside: Path) -> VideoFile | R
 class _Part:
     """Some sellers, and what their rows say of them: how many each has, and how many were carried.
 
-    `audited` might have been carried but were crawled in full; of them `crawled` holds what is compared.
+    `freshness` has what `_freshness` says of each. `audited` might have been carried but were crawled in full;
+    of them `crawled` holds what is compared.
     """
 
     def __init__(self, sellers: list[SellerSummary], crawl_date: date) -> None:
         self.sellers = sellers
-        self.crawl_date = crawl_date
+        self.freshness = [_freshness(seller.base, crawl_date) for seller in sellers]
         complete = (s for s in sellers if s.status is SellerStatus.COMPLETE and s.matched)
         self.audited = [s for s in complete if not (s.is_carried or s.is_published)]
         self.videos = Counter[str]()
@@ -212,18 +213,17 @@ def _seller_table(part: _Part, reason: StopReason | None) -> pa.Table:
             *(part.carried[s.seller_id], s.overlap, s.drift),
             None if s.attempt is None else s.status,
             s.other_credits,
-            *_freshness(s.base, part.crawl_date),
+            *freshness,
         )
-        for s in part.sellers
+        for s, freshness in zip(part.sellers, part.freshness, strict=True)
     ]
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SELLER_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SELLER_SCHEMA)
 
 
-def _count_freshness(counts: RowCounts, sellers: list[SellerSummary], plan: SnapshotPlan) -> None:
-    for seller in sellers:
-        age, drift, _ = _freshness(seller.base, plan.crawl_date)
+def _count_freshness(counts: RowCounts, part: _Part, plan: SnapshotPlan) -> None:
+    for seller, (age, drift, _) in zip(part.sellers, part.freshness, strict=True):
         if age is not None:
             counts.oldest = max(age, counts.oldest or 0)
         counts.drift += drift or 0.0
