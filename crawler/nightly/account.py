@@ -16,7 +16,7 @@ from crawler.models.errors import BudgetSpentError, CrawlerError, KeySpentError
 from crawler.models.keys import KeySettings
 from crawler.nightly.night import Night, Notes
 from crawler.options import CreditSettings
-from crawler.rules.budget import lease_day, lease_size, month_begin, month_end, utc_day
+from crawler.rules.budget import credits_left, lease_day, lease_size, month_begin, month_end, utc_day
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, journals_below
 from crawler.store.ledger import Ledger
@@ -52,12 +52,11 @@ class Account:
     @property
     def left(self) -> int | None:
         """Credits that the budgets leave; None: there is no limit."""
-        month, limits = self.month, list[int]()
-        if self.budget is not None:
-            limits.append(self.budget - self.ledger.spent_for(self.crawl_date))
-        if month.budget is not None:
-            limits.append(month.budget - self.ledger.spent_since(month.began, month.lease_day))
-        return max(0, min(limits)) if limits else None
+        month = self.month
+        return credits_left(
+            (self.budget, self.ledger.spent_for(self.crawl_date)),
+            (month.budget, self.ledger.spent_since(month.began, month.lease_day)),
+        )
 
     def reserve(self, lease: Callable[[int | None], int]) -> int:
         """Reserve credits.

@@ -19,7 +19,7 @@ from crawler.planning.freshest_plan import Tonight, tonight
 from crawler.planning.inputs import PlanInputs, read_inputs
 from crawler.planning.reach import PageValues, Reach, reaches
 from crawler.planning.trade import Trade, trade
-from crawler.rules.budget import month_begin, utc_day
+from crawler.rules.budget import credits_left, month_begin, utc_day
 from crawler.store.layout import Layout
 from crawler.store.ledger import Ledger
 
@@ -141,15 +141,13 @@ def _budget(settings: Settings, crawl_date: date, sent_on: date) -> Budget:
         with Ledger(data, only_read=True) as ledger:
             spent = ledger.spent_for(crawl_date)
             of_month = ledger.spent_since(month_begin(sent_on, limits.month_begins), sent_on)
-    limited = ((limits.budget, spent), (limits.monthly_budget, of_month))
-    left = min((max(0, limit - paid) for limit, paid in limited if limit is not None), default=None)
+    left = credits_left((limits.budget, spent), (limits.monthly_budget, of_month))
     return Budget(limits.budget, spent, limits.monthly_budget, of_month, left)
 
 
 def _with_target(budget: Budget, target: int) -> Budget:
     """What is left to spend where the date may cost no more than its target needs."""
-    left = max(0, target - budget.spent)
-    return replace(budget, left=left if budget.left is None else min(left, budget.left))
+    return replace(budget, left=credits_left((target, budget.spent), (budget.left, 0)))
 
 
 def _carrying(inputs: PlanInputs) -> Carrying:

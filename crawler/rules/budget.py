@@ -53,6 +53,11 @@ def month_end(day: date, begins: int) -> date:
     return in_next.replace(day=begins)
 
 
+def credits_left(*limited: tuple[int | None, int]) -> int | None:
+    """What the tightest of some budgets leaves, each beside what was spent of it; None: there is no limit."""
+    return min((max(0, budget - spent) for budget, spent in limited if budget is not None), default=None)
+
+
 def pace_since(today: date, month: date, first: date) -> date:
     """The day from which on the mean credits a day are taken, `today` included.
 
@@ -85,7 +90,7 @@ def forecast(today: date, begins: int, budget: int | None, spent: int, a_day: fl
         end.isoformat(),
         spent,
         budget,
-        None if budget is None else max(0, budget - spent),
+        credits_left((budget, spent)),
         total,
         None if budget is None else total <= budget,
     )
