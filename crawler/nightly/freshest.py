@@ -47,7 +47,7 @@ def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Cho
         ids,
         known,
         {seller_id: {n: page.listed for n, page in pages.items()} for seller_id, pages in received.items()},
-        _new_seller(journal),
+        new_seller(journal),
         night.crawl_date,
         night.run.max_age,
     )
@@ -64,7 +64,7 @@ def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Cho
     return Chosen(groups, depths, len(choice.overdue), choice.bearable_budget)
 
 
-def _new_seller(journal: Journal) -> NewSeller:
+def new_seller(journal: Journal) -> NewSeller:
     """What is expected of a new seller: as the nights before, or else tonight's pages so far, have it."""
     if (noted := journal.meta("new_seller")) is not None:
         return NewSeller(*orjson.loads(noted))

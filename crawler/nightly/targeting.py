@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import orjson
-
 from crawler import events
 from crawler.nightly.bases import stand_on_bases
+from crawler.nightly.freshest import new_seller
 from crawler.nightly.opening import Opened
 from crawler.planning.trade import World
-from crawler.planning.visits import NewSeller, visits
+from crawler.planning.visits import visits
 
 
 def with_target(opened: Opened) -> Opened:
@@ -43,6 +42,6 @@ def _budget(opened: Opened, share: float) -> str:
     known = journal.carried.bases()
     if not known:
         return ""
-    new = NewSeller(*orjson.loads(journal.meta("new_seller") or "[]"))
+    new = new_seller(journal)
     listed = visits([*night.listed], known, {}, new, night.crawl_date, night.run.max_age)
     return str(World(listed.stretches, night.run.max_age).target(share))
