@@ -163,8 +163,8 @@ def _video_files(plan: SnapshotPlan, folder: Path, aside: Path) -> VideoFile | R
 class _Part:
     """Some sellers, and what their rows say of them: how many each has, and how many were carried.
 
-    `freshness` has what `_freshness` says of each. `audited` might have been carried but were crawled in full;
-    of them `crawled` holds what is compared.
+    `freshness` has what `_freshness` says of each. `audited` might have been carried but were crawled in
+    full; of them `crawled` holds what is compared.
     """
 
     def __init__(self, sellers: list[SellerSummary], crawl_date: date) -> None:
