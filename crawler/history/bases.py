@@ -6,7 +6,7 @@ Open it to change which snapshot's rows are taken, or what is known of how old t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history.carried import Since
-from crawler.history.reader import SnapshotFiles, columns_of
+from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.seller import SellerStatus
 from crawler.models.stretches import read_in_part, read_whole
 from crawler.store.parts import rows_by_seller
@@ -48,6 +48,7 @@ def bases(
     crawl_date: date,
     max_age: int,
     sorting: str,
+    leave_out: Callable[[date, UnreadableError], object],
     gone: Counter[str] | None = None,
 ) -> Iterator[tuple[str, Base]]:
     """What stands for each seller of a list: of the first snapshot that has pages of it.
@@ -55,15 +56,21 @@ def bases(
     The snapshots come newest first; no more are asked for than are needed. The rates are not known yet.
     In another `sorting` than tonight's a stretch had other rows: each counts as old as the oldest.
     Another strategy publishes only what it read: of a seller that it cut off an older snapshot is taken that
-    has all of it, and else the one of these with the most videos. Raises `UnreadableError` where a file
-    cannot be read. `gone` learns how many rows each seller loses, since no page showed them again for long.
+    has all of it, and else the one of these with the most videos. A snapshot that cannot be read is left out,
+    and `leave_out` gets the reason. `gone` learns how many rows each seller loses, since no page showed them
+    again for long.
     """
     left, cut_off = listed, dict[str, Base]()
     for snapshot in snapshots:
-        found, cut = _known_of(snapshot, left, max_age)
-        if snapshot.sellers.sorting not in {"", sorting}:
-            found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
-        for seller_id, base, lost in _without_gone(found, snapshot, crawl_date - timedelta(max_age)):
+        try:
+            found, cut = _known_of(snapshot, left, max_age)
+            if snapshot.sellers.sorting not in {"", sorting}:
+                found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
+            kept = [*_without_gone(found, snapshot, crawl_date - timedelta(max_age))]
+        except UnreadableError as error:
+            leave_out(snapshot.day, error)
+            continue
+        for seller_id, base, lost in kept:
             yield seller_id, base
             if gone is not None and lost:
                 gone[seller_id] += lost

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -32,7 +33,9 @@ def stand_on_bases(opened: Opened) -> None:
         return
     max_age = night.run.max_age
     gone = Counter[str]()
-    found = dict(bases(_snapshots(opened), left, night.crawl_date, max_age, night.sorting, gone))
+    leave_out = partial(_note_unreadable, opened)
+    snapshots = _snapshots(opened)
+    found = dict(bases(snapshots, left, night.crawl_date, max_age, night.sorting, leave_out, gone))
     if gone:
         opened.notes.add(events.ROWS_GONE(rows=gone.total(), sellers=len(gone), days=max_age))
     learnt = learnt_rates(night.data, night.crawl_date, found, night.run.value)
@@ -58,7 +61,7 @@ def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
             except NoDigestsError:
                 is_verified, pin = False, _pinned_as_they_are(opened, day)
         except UnreadableError as error:
-            opened.notes.add(events.CARRY_UNREADABLE(crawl_date=day, reason=error))
+            _note_unreadable(opened, day, error)
             continue
         if pin is None:
             continue
@@ -68,6 +71,10 @@ def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
             opened.notes.add(events.CARRY_DAMAGED(damage=damage))
         files = (SnapshotFiles(tuple(good)) for good in (sellers, videos))
         yield KnownSnapshot(day, next(files), next(files), bool(damages) or not is_verified)
+
+
+def _note_unreadable(opened: Opened, day: date, error: UnreadableError) -> None:
+    opened.notes.add(events.CARRY_UNREADABLE(crawl_date=day, reason=error))
 
 
 def _pinned_as_they_are(opened: Opened, day: date) -> Pin | None:

@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from crawler import events
 from crawler.history.bases import KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.models.seller import PageRange
-from crawler.options import RunSettings, Settings
+from crawler.options import Settings
 from crawler.planning.rates import learnt_rates
 from crawler.planning.trade import World
 from crawler.planning.visits import Visits, visits
 from crawler.rules.freshness import choose
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
-from crawler.store.records import Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,12 @@ def tonight(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Tonight
     """
     run, warnings = settings.run, list[events.Sentence]()
     oldest = crawl_date - timedelta(settings.history.window)
-    found = dict(_bases(run, ids, oldest, crawl_date, warnings))
+
+    def leave_out(day: date, error: UnreadableError) -> None:
+        warnings.append(events.SNAPSHOT_LEFT_OUT(kind="files", crawl_date=day, reason=error))
+
+    snapshots = _snapshots(run.data, oldest, crawl_date)
+    found = dict(bases(snapshots, ids, crawl_date, run.max_age, f"{run.sort} {run.order}", leave_out))
     learnt = learnt_rates(run.data, crawl_date, found, run.value)
     known = {seller_id: base._replace(rates=learnt.rates[seller_id]) for seller_id, base in found.items()}
     received = _received(Layout(run.data).latest_journal(crawl_date))
@@ -89,23 +92,12 @@ def tonight(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Tonight
     )
 
 
-def _bases(
-    run: RunSettings, ids: pa.Array[Any], oldest: date, before: date, warnings: list[events.Sentence]
-) -> Iterator[tuple[str, Base]]:
-    """What stands for each seller, of the newest published snapshot that has it and can be read."""
-    left = ids
-    for day in published_dates(run.data):
-        if not oldest <= day < before or not len(left):
-            continue
-        sellers, videos = (SnapshotFiles.published(run.data, kind, day) for kind in (SELLERS, VIDEOS))
-        known = KnownSnapshot(day, sellers, videos)
-        try:
-            found = dict(bases(iter([known]), left, before, run.max_age, f"{run.sort} {run.order}"))
-        except UnreadableError as error:
-            warnings.append(events.SNAPSHOT_LEFT_OUT(kind="files", crawl_date=day, reason=error))
-            continue
-        yield from found.items()
-        left = left.filter(pc.invert(pc.is_in(left, value_set=pa.array([*found], pa.string()))))
+def _snapshots(data: Path, oldest: date, before: date) -> Iterator[KnownSnapshot]:
+    """The published snapshots of these dates, newest first."""
+    for day in published_dates(data):
+        if oldest <= day < before:
+            sellers, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
+            yield KnownSnapshot(day, sellers, videos)
 
 
 def _received(path: Path) -> Received:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pytest
 from test_freshest_nights import BEGIN, Nights
 
 from crawler.history.bases import KnownSnapshot, bases
-from crawler.history.reader import SnapshotFiles
+from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.store.layout import SELLERS, VIDEOS
 
 
@@ -68,6 +68,10 @@ def test_a_night_without_a_credit_says_so(nights: Nights) -> None:
     assert nights.run(2, "--budget", "30")["charged"] == 0
 
 
+def unexpected(day: date, error: UnreadableError) -> None:
+    raise AssertionError(f"{day}: {error}")
+
+
 def test_in_another_sorting_no_row_counts_as_younger_than_it_is(nights: Nights) -> None:
     nights.run(0)
     nights.run(1, "--budget", "60", "--max-age", "6")
@@ -75,7 +79,7 @@ def test_in_another_sorting_no_row_counts_as_younger_than_it_is(nights: Nights) 
     files, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
     snapshot, listed = KnownSnapshot(day, files, videos), pa.array([*nights.sellers(1)], pa.string())
     views, sales = (
-        dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting))
+        dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting, unexpected))
         for sorting in ("views desc", "sales desc")
     )
     mixed = {name for name, base in views.items() if {BEGIN, day} <= {*base.last_read}}
