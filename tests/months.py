@@ -10,21 +10,13 @@ restored or lose their `state/`. After each run every promise is compared with w
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
-import logging
-import multiprocessing
 import os
 import re
 import shutil
-import sys
-import tempfile
-import time
 import traceback
 from collections import Counter
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from hashlib import blake2b
 from math import ceil
@@ -35,8 +27,9 @@ from typing import Any
 import pyarrow as pa
 from month_checks import Key, Published, check_snapshot, overdue, read_published
 from month_shops import Api, Served, Shop, Weather, new_shop
+from seeds import Played, own_folder, play_all, quiet_down
 from steps import STEPS
-from virtual_process import Crash, CrashingLoop, SlowExecutor, expect
+from virtual_process import Crash, CrashingLoop, Evening, SlowExecutor, expect
 
 from crawler.models.keys import ApiKey
 from crawler.models.stretches import STRETCH_PAGES
@@ -66,7 +59,7 @@ showing._write_page = lambda *_: None
 
 
 @dataclass
-class Month:
+class Month(Evening):
     """A seller list from night to night, and what was published of it that is still there."""
 
     seed: int
@@ -122,13 +115,6 @@ class Month:
         largest = max(min(STRETCH_PAGES, self.shops[seller_id].pages) for seller_id in self.listed)
         return ceil(self.cost * 1.15 / self.max_age) + largest + len(self.listed)
 
-    def now(self) -> datetime:
-        """The time of the night, which begins at one o'clock."""
-        passed = self.clock + (self.loop.time() - 1000.0 if self.loop is not None else 0.0)
-        return datetime(self.day.year, self.day.month, self.day.day, 1, tzinfo=UTC) + timedelta(
-            seconds=passed
-        )
-
     def tell(self, text: str) -> None:
         """Note what happens, for a replay."""
         self.said.append(f"{self.day} {text}")
@@ -165,10 +151,7 @@ class Month:
             self.crashed = True
         finally:
             failpoints.on_reach = None
-            if self.loop is not None:
-                self.clock += self.loop.time() - 1000.0
-                self.loop = None
-            self.clock += 60.0
+            self.end_run(60.0)
             self.sent += api.sent
             self.all_sent += len(api.sent)
         how = "killed" if report is None else f"exit {report.exit_code} {report.message}"
@@ -210,23 +193,12 @@ class Month:
             now=self.now,
             token=lambda: f"{self.runs:04}",
             rng=self.rng,
-            run=lambda main: self._drive(main, weather, signals),
+            run=lambda main: self.drive(main, weather.crash_at_step, weather.signal_at, signals.receive),
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * 0.01),
             api=lambda _settings, _key: api,
             free_bytes=lambda _folder: 1 << 40,
             uptime=lambda: None,
         )
-
-    def _drive(self, main: Coroutine[Any, Any, None], weather: Weather, signals: Signals) -> None:
-        self.loop = loop = CrashingLoop(weather.crash_at_step)
-        asyncio.set_event_loop(loop)
-        if weather.signal_at is not None:
-            loop.call_at(1000.0 + weather.signal_at, signals.receive, 15)
-        try:
-            loop.run_until_complete(main)
-        finally:
-            asyncio.set_event_loop(None)
-        loop.close()
 
 
 def weather_of(month: Month) -> Weather:
@@ -465,26 +437,16 @@ def _check_code(month: Month, report: RunReport, weather: Weather, night: Any, b
         )
 
 
-def play_safely(seed: int, nights: int = NIGHTS) -> tuple[int, str | None, str, int, int]:
-    """Play a seed in a folder of its own; returns what broke, and the month's digest, runs and requests."""
-    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="month-", dir=base))
+def play_safely(seed: int, nights: int = NIGHTS) -> Played:
+    """Play a seed in a folder of its own."""
     try:
-        month = play(seed, folder, nights)
+        with own_folder("month-") as folder:
+            month = play(seed, folder, nights)
     except Exception as error:  # noqa: BLE001 - whatever broke is reported with its seed
         if TELL:
             traceback.print_exc()
         return seed, f"{type(error).__name__}: {error}", "", 0, 0
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return seed, None, month.digest(), month.runs, month.all_sent
-
-
-def quiet_down() -> None:
-    """Abandoned tasks of killed runs are expected; their complaints are not."""
-    logging.disable(logging.CRITICAL)
-    sys.unraisablehook = lambda _error: None
-    gc.freeze()
 
 
 def main() -> int:
@@ -500,22 +462,8 @@ def main() -> int:
         quiet_down()
         print(play_safely(options.replay, options.nights))
         return 0
-    began, runs, requests, broken = time.monotonic(), 0, 0, 0
-    with multiprocessing.get_context("spawn").Pool(options.jobs, quiet_down, maxtasksperchild=25) as pool:
-        seeds = range(options.first, options.first + options.months)
-        for seed, what, _, of_month, sent in pool.imap_unordered(
-            partial(play_safely, nights=options.nights), seeds
-        ):
-            runs, requests = runs + of_month, requests + sent
-            if what is not None:
-                broken += 1
-                print(f"seed {seed} broke a promise: {what}", flush=True)
-    wall = time.monotonic() - began
-    print(
-        f"{options.months} months, {runs} runs, {requests} requests, {broken} broken; "
-        f"{options.months / wall * 60:.0f} months a minute"
-    )
-    return 1 if broken else 0
+    seeds = range(options.first, options.first + options.months)
+    return play_all(partial(play_safely, nights=options.nights), seeds, options.jobs, "months", 25)
 
 
 if __name__ == "__main__":

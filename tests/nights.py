@@ -11,15 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import logging
-import multiprocessing
 import os
 import re
 import shutil
-import sys
-import tempfile
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, dataclass, field
@@ -35,6 +29,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from outage_nights import play_outage
+from seeds import Played, own_folder, play_all, quiet_down
 from steps import STEPS
 from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, WirelessApi, expect
 
@@ -983,27 +978,17 @@ def check_certain(runner: Runner, report: RunReport) -> None:
         expect(not missing, f"above {above} {len(missing)} videos are missing")
 
 
-def play_safely(seed: int) -> tuple[int, str | None, str, int, int]:
-    """Play a seed in a folder of its own; returns what broke, and the night's digest and size."""
-    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="night-", dir=base))
+def play_safely(seed: int) -> Played:
+    """Play a seed in a folder of its own."""
     try:
-        if seed % OUTAGE_EVERY == OUTAGE_EVERY // 2:
-            project = play_outage(seed, folder)
-            return seed, None, project.digest(), project.runs, project.all_sent
-        night = play(seed, folder)
+        with own_folder("night-") as folder:
+            if seed % OUTAGE_EVERY == OUTAGE_EVERY // 2:
+                project = play_outage(seed, folder)
+                return seed, None, project.digest(), project.runs, project.all_sent
+            night = play(seed, folder)
     except Exception as error:  # noqa: BLE001 - whatever broke is reported with its seed
         return seed, f"{type(error).__name__}: {error}", "", 0, 0
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return seed, None, night.digest(), night.run_number + 1, len(night.requests)
-
-
-def quiet_down() -> None:
-    """Abandoned tasks of crashed runs are expected; their complaints are not."""
-    logging.disable(logging.CRITICAL)
-    sys.unraisablehook = lambda _error: None
-    gc.freeze()
 
 
 def main() -> int:
@@ -1018,20 +1003,8 @@ def main() -> int:
         quiet_down()
         print(play_safely(options.replay))
         return 0
-    began, runs, requests, broken = time.monotonic(), 0, 0, 0
-    with multiprocessing.get_context("spawn").Pool(options.jobs, quiet_down, maxtasksperchild=250) as pool:
-        seeds = range(options.first, options.first + options.seeds)
-        for seed, what, _, of_night, sent in pool.imap_unordered(play_safely, seeds, chunksize=5):
-            runs, requests = runs + of_night, requests + sent
-            if what is not None:
-                broken += 1
-                print(f"seed {seed} broke a promise: {what}", flush=True)
-    wall = time.monotonic() - began
-    print(
-        f"{options.seeds} nights, {runs} runs, {requests} requests, {broken} broken; "
-        f"{options.seeds / wall * 60:.0f} nights a minute"
-    )
-    return 1 if broken else 0
+    seeds = range(options.first, options.first + options.seeds)
+    return play_all(play_safely, seeds, options.jobs, "nights", 250, chunk=5)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -33,7 +32,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.dataset as ds
 from steps import STEPS
-from virtual_process import BrokenPromiseError, Crash, CrashingLoop, SlowExecutor, WirelessApi, expect
+from virtual_process import (
+    BrokenPromiseError,
+    Crash,
+    CrashingLoop,
+    Evening,
+    SlowExecutor,
+    WirelessApi,
+    expect,
+)
 
 from crawler.api.answers import read_answer
 from crawler.models.api import PAGE_SIZE
@@ -98,7 +105,7 @@ class Cut:
 
 
 @dataclass
-class Project:
+class Project(Evening):
     """A seller list from night to night, on a clock of its own; `sent` counts requests of the date."""
 
     seed: int
@@ -126,13 +133,6 @@ class Project:
         self.day += timedelta(days=1)
         self.catalogue = Catalogue(self.options, self.day)
         self.clock = self.sent = 0
-
-    def now(self) -> datetime:
-        """The time of the night, which begins at one o'clock."""
-        passed = self.clock + (self.loop.time() - 1000.0 if self.loop is not None else 0.0)
-        return datetime(self.day.year, self.day.month, self.day.day, 1, tzinfo=UTC) + timedelta(
-            seconds=passed
-        )
 
     def run(
         self,
@@ -166,10 +166,7 @@ class Project:
             self.crash = True
         finally:
             failpoints.on_reach = None
-            if self.loop is not None:
-                self.clock += self.loop.time() - 1000.0
-                self.loop = None
-            self.clock += 60.0
+            self.end_run(60.0)
         code = "crash" if report is None else f"exit {report.exit_code} {report.plausibility['verdict']}"
         self.said.append(
             f"{self.day} {outage} {cut} fresh={fresh}: {code}, {self.sent - before} sent; "
@@ -205,23 +202,12 @@ class Project:
             now=self.now,
             token=lambda: f"{self.runs:04}",
             rng=self.rng,
-            run=lambda main: self._drive(main, cut, signals),
+            run=lambda main: self.drive(main, None, cut.signal_at, signals.receive),
             executor=lambda _name: SlowExecutor(lambda: self.rng.random() * 0.01),
             api=lambda _settings, _key: Api(self, outage),
             free_bytes=lambda _folder: 1 << 40,
             uptime=lambda: None,
         )
-
-    def _drive(self, main: Coroutine[Any, Any, None], cut: Cut, signals: Signals) -> None:
-        self.loop = loop = CrashingLoop(None)
-        asyncio.set_event_loop(loop)
-        if cut.signal_at is not None:
-            loop.call_at(1000.0 + cut.signal_at, signals.receive, 15)
-        try:
-            loop.run_until_complete(main)
-        finally:
-            asyncio.set_event_loop(None)
-        loop.close()
 
     def digest(self) -> str:
         """Equal for two projects that went the same way."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from virtual_time import VirtualLoop
 
+BEGIN = 1000.0
+"""The time of a loop when it begins."""
 LONGEST = 3 * 86_400.0
 MOST_STEPS = 2_000_000
 
@@ -88,3 +91,44 @@ class CrashingLoop(VirtualLoop):
         # A step takes time: otherwise a wait shorter than the clock's grain would never end.
         self.stall(1e-6)
         super()._run_once()  # type: ignore[misc]  # the one method that every step goes through
+
+
+class Evening:
+    """The virtual clock of a date's runs, one after the other; `loop` is that of the run under way."""
+
+    day: date
+    clock: float
+    loop: CrashingLoop | None
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the first run of the date began."""
+        return self.clock + (self.loop.time() - BEGIN if self.loop is not None else 0.0)
+
+    def now(self) -> datetime:
+        """The time of the date, whose first run begins at one o'clock."""
+        began = datetime(self.day.year, self.day.month, self.day.day, 1, tzinfo=UTC)
+        return began + timedelta(seconds=self.passed)
+
+    def drive(
+        self,
+        main: Coroutine[Any, Any, None],
+        crash_at: int | None,
+        signal_at: float | None,
+        receive: Callable[[int], object],
+    ) -> None:
+        """Run on a loop of its own, which may crash at a step, or receive SIGTERM at a second."""
+        self.loop = loop = CrashingLoop(crash_at)
+        asyncio.set_event_loop(loop)
+        if signal_at is not None:
+            loop.call_at(BEGIN + signal_at, receive, 15)
+        try:
+            loop.run_until_complete(main)
+        finally:
+            asyncio.set_event_loop(None)
+        loop.close()
+
+    def end_run(self, pause: float) -> None:
+        """Let the run be over, and some seconds pass after it."""
+        self.clock = self.passed + pause
+        self.loop = None

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+import scripts
 
-SCRIPT = Path(__file__).parents[1] / "nights.py"
-
-
-def play(*options: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *options]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=200, check=False)
+play = partial(scripts.play, "nights.py")
 
 
 def test_nights_keep_every_promise() -> None:
