@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import floor
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_time import VirtualLoop, run_virtual
+from takers import Takers, assert_ceiling
+from virtual_time import run_virtual
 
 from crawler.engine.gates import DeferredError, Gates
 from crawler.engine.key_credits import KeyCredits
@@ -95,7 +95,7 @@ class Ring:
 
 
 @dataclass
-class Load:
+class Load(Takers):
     """Takers who want every place; `used` holds each place with its key."""
 
     ring: Ring
@@ -108,18 +108,8 @@ class Load:
     used: list[tuple[float, int]] = field(default_factory=list)
 
     async def run(self, takers: int, seconds: float) -> list[tuple[float, int]]:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for _ in range(takers):
-                    group.create_task(self._take_all())
-                if self.stalls:
-                    group.create_task(self._stall())
+        await self.take_all(takers, seconds)
         return self.used
-
-    async def _take_all(self) -> None:
-        while True:
-            await asyncio.sleep(self.rng.uniform(0, self.jitter))
-            await self.take()
 
     async def take(self) -> None:
         pace = self.ring.pace
@@ -146,19 +136,6 @@ class Load:
         else:
             pace.answered(sent_at, key)
         self.ring.credits.spend(key, label)
-
-    async def _stall(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        while True:
-            await asyncio.sleep(self.rng.expovariate(1 / self.stalls))
-            loop.stall(self.rng.choice([0.001, 0.05, 0.3, 1.5]))
-
-
-def assert_ceiling(places: list[float], qps: float) -> None:
-    count, seconds = max(1, floor(qps)), max(1.0, 1.0 / qps)
-    for first, beyond in zip(places, places[count:], strict=False):
-        assert beyond - first >= seconds, f"{count + 1} places in {beyond - first} s at {qps} a second"
 
 
 def assert_ceilings(ring: Ring, used: list[tuple[float, int]]) -> None:

@@ -4,15 +4,15 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from math import ceil, floor
+from math import ceil
 from random import Random
 
 import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from takers import Takers, assert_ceiling, stall, window
 from virtual_time import VirtualLoop, run_virtual
 
 from crawler.engine.pace import Pace
@@ -35,25 +35,8 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def stall(seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    loop.stall(seconds)
-
-
-def window(qps: float) -> tuple[int, float]:
-    """How many places fit into how many seconds."""
-    return max(1, floor(qps)), max(1.0, 1.0 / qps)
-
-
-def assert_ceiling(used: list[float], qps: float) -> None:
-    count, seconds = window(qps)
-    for first, beyond in zip(used, used[count:], strict=False):
-        assert beyond - first >= seconds, f"{count + 1} places in {beyond - first} s at {qps} a second"
-
-
 @dataclass
-class Load:
+class Load(Takers):
     """Takers who want every place that they can get; `used` holds those that a request left at."""
 
     pace: Pace
@@ -68,18 +51,8 @@ class Load:
     most_coming: int = 0
 
     async def run(self, takers: int, seconds: float) -> list[float]:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for _ in range(takers):
-                    group.create_task(self._take_all())
-                if self.stalls:
-                    group.create_task(self._stall())
+        await self.take_all(takers, seconds)
         return self.used
-
-    async def _take_all(self) -> None:
-        while True:
-            await asyncio.sleep(self.rng.uniform(0, self.jitter))
-            await self.take()
 
     async def take(self) -> None:
         await self.pace.approach()
@@ -102,11 +75,6 @@ class Load:
                 self.bursts += self.pace.throttled(sent_at, retry_after)
                 return
         self.pace.answered(sent_at)
-
-    async def _stall(self) -> None:
-        while True:
-            await asyncio.sleep(self.rng.expovariate(1 / self.stalls))
-            stall(self.rng.choice([0.001, 0.05, 0.3, 1.5]))
 
 
 # --- the virtual loop itself
