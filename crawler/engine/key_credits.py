@@ -31,7 +31,7 @@ _IN_WORDS = {
 }
 
 OnRetirement = Callable[[KeyLane, Sequence[KeyLane]], None]
-"""Is told of a key that is not used any more, and of those that are left."""
+"""Gets a key that is not used any more, and those that are left."""
 
 
 class KeyCredits:
@@ -114,9 +114,9 @@ class KeyCredits:
         reasons = [lane.why for lane in self.lanes if lane.why is not None]
         if len(reasons) < len(self.lanes):
             return None
-        told = "; ".join(f"{e.limits.name} {_IN_WORDS[e.why]} ({e.detail})" for e in self.lanes if e.why)
+        described = "; ".join(f"{e.limits.name} {_IN_WORDS[e.why]} ({e.detail})" for e in self.lanes if e.why)
         return _ENDS[verdict(reasons)](
-            f"no key is left: {told}; correct that in [[api.keys]] or with the provider, "
+            f"no key is left: {described}; correct that in [[api.keys]] or with the provider, "
             "then run the same command again"
         )
 

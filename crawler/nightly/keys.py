@@ -1,4 +1,4 @@
-"""Credits and pace of a run, by its key or by its keys: only here one key and several are told apart."""
+"""Credits and pace of a run, by its key or by its keys: only here one key and several differ."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def uses_of(opened: Opened, lanes: Sequence[KeyLane]) -> list[KeyUse]:
 
 
 def _retired(lane: KeyLane, left: list[str]) -> events.Sentence:
-    assert lane.why is not None, "a key that is used is not told as retired"  # noqa: S101 - an invariant
+    assert lane.why is not None, "a key that is used is not reported as retired"  # noqa: S101 - an invariant
     name, words = lane.limits.name, ", ".join(left) or "none"
     if lane.why is Retirement.BUDGET:
         return events.KEY_SPENT(key=name, reason=lane.detail, left=left, left_words=words)

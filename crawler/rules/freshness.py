@@ -36,7 +36,7 @@ _LEAST_EXPLORED = 0.25
 _EXPLORED_UNDER_NEED = 0.05
 """Share of a budget that cannot bear the duties which goes to stretches never read."""
 _STEPS_AN_OCTAVE = 16
-"""How finely gains for a credit are told apart where the price is found: by 4 %."""
+"""How finely gains for a credit differ where the price is looked for: by 4 %."""
 
 
 class Stretch(NamedTuple):

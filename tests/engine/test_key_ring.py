@@ -77,21 +77,21 @@ class FakeLedger:
 
 
 class Ring:
-    """A ring of keys a, b, c … of these rates, and what was told of it."""
+    """A ring of keys a, b, c … of these rates, and what was reported of it."""
 
     def __init__(self, rates: Iterable[float], qps: float, ledger: FakeLedger | None = None) -> None:
         self.stop = Stop()
         self.ledger = ledger or FakeLedger()
         self.keys = [KeySettings(name="abcdefgh"[n], qps=rate) for n, rate in enumerate(rates)]
         self.qps = qps
-        self.told: list[tuple[str, str, list[str]]] = []
+        self.reported: list[tuple[str, str, list[str]]] = []
         lanes = [KeyLane(key, CAP) for key in self.keys]
-        self.credits = KeyCredits(lanes, self.ledger, self.stop, self._tell)
+        self.credits = KeyCredits(lanes, self.ledger, self.stop, self._report)
         self.pace = KeyRing(qps, CAP, self.stop, self.credits)
         self.lanes = lanes
 
-    def _tell(self, lane: KeyLane, left: Sequence[KeyLane]) -> None:
-        self.told.append((lane.limits.name, str(lane.why), [other.limits.name for other in left]))
+    def _report(self, lane: KeyLane, left: Sequence[KeyLane]) -> None:
+        self.reported.append((lane.limits.name, str(lane.why), [other.limits.name for other in left]))
 
 
 @dataclass
@@ -324,13 +324,13 @@ def refused_from(key: int, number: int, error: Exception = REFUSED) -> Callable[
 
 @pytest.mark.parametrize("error", [REFUSED, USED_UP])
 def test_the_others_go_on_for_a_key_that_is_refused_or_used_up(error: Exception) -> None:
-    """It is told once, though more requests were on their way with it; and no seller is at fault."""
+    """It is reported once, though more requests were on their way with it; and no seller is at fault."""
     ring, api = Ring([20, 20], 100), KeyedApi(refused_from(0, 11, error))
     crawled = crawl(ring, api, 120)
     assert crawled.ended == [None] * 120
     assert crawled.reason is None
     why = "refused" if error is REFUSED else "used_up"
-    assert ring.told == [("a", why, ["b"])]
+    assert ring.reported == [("a", why, ["b"])]
     assert 11 < api.by_key()[0] <= 11 + 20 * 0.2 + 2, "what was in flight, and no more"
     assert all(request.failures == 0 for request in crawled.requests)
     again = sum(request.sent - 1 for request in crawled.requests)
@@ -361,9 +361,9 @@ def test_where_no_key_is_left_the_run_ends_by_what_all_share(
         api = KeyedApi(lambda key, number, order=order: order[key] if number > 3 else None)  # type: ignore[misc]
         crawled = crawl(ring, api, 60)
         assert type(crawled.reason) is kind
-        assert {name for name, _, _ in ring.told} == {key.name for key in ring.keys}
-        assert len(ring.told) == len(order)
-        assert ring.told[-1][2] == []
+        assert {name for name, _, _ in ring.reported} == {key.name for key in ring.keys}
+        assert len(ring.reported) == len(order)
+        assert ring.reported[-1][2] == []
 
 
 def test_a_key_s_own_budget_retires_it_and_all_of_them_end_the_run_as_a_budget() -> None:
@@ -371,7 +371,7 @@ def test_a_key_s_own_budget_retires_it_and_all_of_them_end_the_run_as_a_budget()
     crawled = crawl(ring, KeyedApi(), 100)
     assert type(crawled.reason) is BudgetSpentError
     assert crawled.api.by_key() == {0: 20, 1: 33}
-    assert [(name, why) for name, why, _ in ring.told] == [("a", "budget"), ("b", "budget")]
+    assert [(name, why) for name, why, _ in ring.reported] == [("a", "budget"), ("b", "budget")]
 
 
 def test_what_the_provider_says_of_a_key_outweighs_its_own_budget() -> None:
@@ -379,7 +379,7 @@ def test_what_the_provider_says_of_a_key_outweighs_its_own_budget() -> None:
     ring = Ring([50, 50], 100, FakeLedger(of_key={"a": 20, "b": 20}))
     crawled = crawl(ring, KeyedApi(refused_from(0, 20, USED_UP)), 100)
     assert type(crawled.reason) is QuotaUsedUpError
-    assert sorted(name for name, _, _ in ring.told) == ["a", "b"]
+    assert sorted(name for name, _, _ in ring.reported) == ["a", "b"]
 
 
 def test_one_key_s_own_budget_leaves_the_others() -> None:
@@ -387,7 +387,7 @@ def test_one_key_s_own_budget_leaves_the_others() -> None:
     crawled = crawl(ring, KeyedApi(), 100)
     assert crawled.ended == [None] * 100
     assert crawled.api.by_key() == {0: 20, 1: 80}
-    assert ring.told == [("a", "budget", ["b"])]
+    assert ring.reported == [("a", "budget", ["b"])]
 
 
 @pytest.mark.parametrize("error", [REFUSED, USED_UP])
