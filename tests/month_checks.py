@@ -132,7 +132,7 @@ class Published:
     whole: defaultdict[str, list[date]] = field(default_factory=lambda: defaultdict(list))
     read: dict[tuple[str, int], date] = field(default_factory=dict)
     gains: Gains | None = field(default_factory=Gains)
-    remembered: list[date] = field(default_factory=list)
+    remembered: dict[date, NightFiles] = field(default_factory=dict)
     cut_off: dict[date, set[str]] = field(default_factory=dict)
 
     def add(
@@ -183,12 +183,12 @@ class Published:
 
     def remember(self) -> None:
         """The data folder is backed up."""
-        self.remembered = [*self.nights]
+        self.remembered = dict(self.nights)
 
     def restore(self) -> None:
         """The data folder is as it was when it was backed up."""
         self.gains = None
-        self.nights = {day: self.nights[day] for day in self.remembered if day in self.nights}
+        self.nights = dict(self.remembered)
         self._find_newest()
 
 

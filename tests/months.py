@@ -353,12 +353,16 @@ def _play_night(month: Month) -> None:
 
 
 def _journaled(month: Month) -> set[Key]:
-    """Seller and number of every page that the date's journal has."""
+    """Seller and number of every page that the date's journal has.
+
+    A first page without rows may be asked for again, where the seller had some before.
+    """
     layout = Layout(month.folder)
     if not month.sent or not layout.latest_generation(month.day):
         return set()
     with Journal(layout.latest_journal(month.day)) as journal:
-        return set(journal.connection.execute("SELECT seller_id, page_num FROM page").fetchall())
+        query = "SELECT seller_id, page_num FROM page WHERE page_num > 1 OR row_count > 0"
+        return set(journal.connection.execute(query).fetchall())
 
 
 def _check_money(
