@@ -189,7 +189,10 @@ class Api(WirelessApi):
         if status == 200:
             ids = () if is_null else tuple(row["video_id"] for row in rows)
             self._served.reads[self._day][seller_id].add(
-                page_num, ids, is_true=len(ids) == len(self._shops[seller_id].page(page_num))
+                page_num,
+                ids,
+                # A null must be seen twice, for which there may be no credit.
+                is_true=not is_null and len(ids) == len(self._shops[seller_id].page(page_num)),
             )
         return read_answer(status, None, body, seller_id, page_num, self._received_ms(loop.time()))
 
