@@ -225,6 +225,11 @@ def check_snapshot(
     expect(night.sellers.keys() == listed, f"sellers {night.sellers.keys() ^ listed} are listed or published")
     for key, row in night.rows.items():
         _check_row(published, served, day, key, row)
+        if row.carried_from is not None and row.carried_from < day - timedelta(max_age):
+            # What is read tonight counts from tomorrow on: the base is chosen before.
+            known = _last_read(published, key[0], day)
+            is_read_again = len(known) > 1 and min(known) > row.carried_from
+            expect(not is_read_again, f"{key} of {row.carried_from} stays, each of its pages was read since")
     for key, last in published.newest.items():
         if key[0] in listed and key not in night.rows:
             _check_missing(published, night, served, day, key, last, max_age)
@@ -241,6 +246,14 @@ def check_snapshot(
         own[key[0]].append(row)
     for seller_id, seller in night.sellers.items():
         _check_seller(seller, own[seller_id], served, day, is_clean=is_clean)
+
+
+def _last_read(published: Published, seller_id: str, day: date) -> list[date]:
+    """When each stretch of a seller was read, as the last night says that is still there."""
+    before = max((d for d, n in published.nights.items() if d < day and seller_id in n.sellers), default=day)
+    row = published.nights[before].sellers[seller_id] if before < day else {"stretches": None}
+    texts = orjson.loads(row["stretches"] or "[]")
+    return [date.fromisoformat(text) for text in texts] if None not in texts else []
 
 
 def _check_row(published: Published, served: Served, day: date, key: Key, row: Row) -> None:
