@@ -227,7 +227,7 @@ def check_snapshot(
         _check_row(published, served, day, key, row)
         if row.carried_from is not None and row.carried_from < day - timedelta(max_age):
             # What is read tonight counts from tomorrow on: the base is chosen before.
-            known = _last_read(published, key[0], day)
+            known = last_read(published, key[0], day)
             is_read_again = len(known) > 1 and min(known) > row.carried_from
             expect(not is_read_again, f"{key} of {row.carried_from} stays, each of its pages was read since")
     for key, last in published.newest.items():
@@ -248,8 +248,8 @@ def check_snapshot(
         _check_seller(seller, own[seller_id], served, day, is_clean=is_clean)
 
 
-def _last_read(published: Published, seller_id: str, day: date) -> list[date]:
-    """When each stretch of a seller was read, as the last night says that is still there."""
+def last_read(published: Published, seller_id: str, day: date) -> list[date]:
+    """When each stretch of a seller was read, as the last night says; nothing where one was not."""
     before = max((d for d, n in published.nights.items() if d < day and seller_id in n.sellers), default=day)
     row = published.nights[before].sellers[seller_id] if before < day else {"stretches": None}
     texts = orjson.loads(row["stretches"] or "[]")
