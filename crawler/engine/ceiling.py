@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from math import floor
 
 from crawler.rules.recovery import Recovery, throttle_wait
+from crawler.rules.windows import MARGIN, slots_of, window_of
 
-MARGIN = 1.019
-"""The window is this much longer than a second, since requests that leave evenly arrive unevenly."""
+NO_SLOT_S = 0.05
+"""Seconds between two looks of who waits for a slot."""
+
+SAME_BURST_S = 2.0
+"""Seconds after a burst of 429s in which what others report belongs to the same one."""
 
 
 class Ceiling:
@@ -17,17 +20,32 @@ class Ceiling:
     `places` are the times of the last places. After a burst of 429s (`bursts_in_a_row`: since the last
     answer; `slowed_at`: the time of the last) there is no place until the wait is over; the rate then comes
     back as `Recovery` says, no less strict. Times are seconds on one clock.
+
+    Where the ceiling is divided over processes, this one has some of its slots: `take_share`. Rates that are
+    learned and reported are those of the whole.
     """
 
     def __init__(self, qps: float, retry_after_cap: float) -> None:
         self._retry_after_cap = retry_after_cap
-        self._count = max(1, floor(qps))
-        self._window = MARGIN * max(1.0, 1.0 / qps)
+        self._qps = qps
+        self._all = self._count = slots_of(qps)
+        self._part = 1.0
+        self._shared_at = float("-inf")
+        self._window = window_of(qps)
         self.places: deque[float] = deque(maxlen=self._count)
         self.recovery = Recovery(qps)
         self.slowed_at = -1.0
         self.paused_until = 0.0
         self.bursts_in_a_row = 0
+
+    def take_share(self, slots: int, now: float) -> None:
+        """Have so many of the ceiling's slots from now on; places that were given count on."""
+        if slots != self._count:
+            self._count, self._part, self._shared_at = slots, slots / self._all, now
+
+    def rate(self, now: float) -> float:
+        """Requests a second of this part of the ceiling."""
+        return self.recovery.rate(now) * self._part
 
     def pause_until(self, moment: float) -> None:
         """Give no place before that."""
@@ -47,6 +65,16 @@ class Ceiling:
             self.recovery.pause(self.paused_until)
         return is_first_of_burst
 
+    def echo(self, now: float, wait_s: float, safe_qps: float) -> bool:
+        """Slow down as another part of the ceiling has after a 429; False where this is the same burst."""
+        if now < self.paused_until or now < self.slowed_at + SAME_BURST_S:
+            return False
+        self.recovery.slow(now, now, round(safe_qps) or None, answered=True)
+        self.slowed_at = now
+        self.paused_until = now + wait_s
+        self.recovery.pause(self.paused_until)
+        return True
+
     def slowed(self, now: float) -> tuple[float, float]:
         """Seconds of the wait after a burst, and the requests a second that are safe after it."""
         return round(self.paused_until - now, 3), self.recovery.safe
@@ -55,18 +83,27 @@ class Ceiling:
         """Note an answer to a request that left after the last burst."""
         self.bursts_in_a_row = 0
 
+    def used(self, now: float) -> int:
+        """Places in the window that ends now."""
+        return sum(place > now - self._window for place in self.places)
+
     def _sent_before(self, sent_at: float) -> int | None:
-        """How many requests left within the second before, where any did and the log reaches as far back."""
-        if len(self.places) == self._count and self.places[0] > sent_at - 1.0:
+        """How many requests of all parts left within the second before, where this one's log can say it."""
+        begin = sent_at - 1.0
+        is_too_short = len(self.places) == self.places.maxlen and self.places[0] > begin
+        if is_too_short or self._shared_at > begin or not self._count:
             return None
-        return max(0, sum(sent_at - MARGIN <= place <= sent_at for place in self.places) - 1) or None
+        sent = sum(sent_at - MARGIN <= place <= sent_at for place in self.places)
+        return max(0, round(sent / self._part) - 1) or None
 
     def delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
+        if not self._count:
+            return NO_SLOT_S
         free = max(self.paused_until, self._free_at(self._count, self._window))
         if self.recovery.slowed:
-            rate = self.recovery.rate(now)
-            free = max(free, self._free_at(max(1, floor(rate)), MARGIN * max(1.0, 1.0 / rate)))
+            rate = self.rate(now)
+            free = max(free, self._free_at(slots_of(rate), window_of(rate)))
         return max(0.0, free - now)
 
     def _free_at(self, count: int, window: float) -> float:

@@ -24,8 +24,7 @@ class KeyLane(Ceiling):
     def __init__(self, limits: KeySettings, retry_after_cap: float) -> None:
         super().__init__(limits.qps, retry_after_cap)
         self.limits = limits
-        self._interval = 1.0 / (limits.qps * PACING)
-        self._slack = (most_at_once(limits.qps) - 1.0) * self._interval
+        self._interval, self._slack = _spread(limits.qps)
         self._rested_at = 0.0
         self.stock = self.taken = self.leased_last = self.in_flight = 0
         self.is_proven = self.is_dry = False
@@ -45,6 +44,12 @@ class KeyLane(Ceiling):
     def delay(self, now: float) -> float:
         """Seconds until there is a place, spread over the second."""
         return max(super().delay(now), self._rested_at - self._slack - now)
+
+    def take_share(self, slots: int, now: float) -> None:
+        """See `Ceiling.take_share`; places are spread at the share's rate."""
+        super().take_share(slots, now)
+        if slots:
+            self._interval, self._slack = _spread(self.limits.qps * self._part)
 
     def take(self, place: float) -> None:
         """Take a place, and a credit that goes with it."""
@@ -74,3 +79,9 @@ class KeyLane(Ceiling):
         if was_used or self.why is Retirement.BUDGET:
             self.why, self.detail = why, detail
         return was_used
+
+
+def _spread(qps: float) -> tuple[float, float]:
+    """Seconds between places, and how many seconds before its time one may be taken."""
+    interval = 1.0 / (qps * PACING)
+    return interval, (most_at_once(qps) - 1.0) * interval

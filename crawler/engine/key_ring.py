@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from crawler import events
 from crawler.engine.key_credits import KeyCredits
-from crawler.engine.pace import LEAD, Pace
+from crawler.engine.key_lane import KeyLane
+from crawler.engine.pace import Pace
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, KeyRefusedError, QuotaUsedUpError
 from crawler.models.keys import Retirement
@@ -48,9 +50,12 @@ class KeyRing(Pace):
         super().forfeit()
         self._lanes[self.key].untake()
 
-    def throttled(self, sent_at: float, retry_after: float | None, key: int = 0) -> bool:
-        """See `Pace.throttled`: the key slows down, and no other."""
-        return self._lanes[key].slow(asyncio.get_running_loop().time(), sent_at, retry_after)
+    def set_slots(self, slots: Sequence[int]) -> None:
+        """See `Pace.set_slots`; the ceiling over all keys has the sum."""
+        super().set_slots(slots)
+        now = asyncio.get_running_loop().time()
+        for lane, count in zip(self._lanes, slots, strict=True):
+            lane.take_share(count, now)
 
     def tell_slowed(self, now: float, key: int, seller_id: str, page_num: int) -> None:
         """See `Pace.tell_slowed`."""
@@ -61,12 +66,6 @@ class KeyRing(Pace):
             key=name, wait_s=wait_s, qps=qps, seller=seller_id, page=page_num, status=429
         )
         slowed.log()
-
-    def answered(self, sent_at: float, key: int = 0) -> None:
-        """See `Pace.answered`."""
-        lane = self._lanes[key]
-        if sent_at > lane.slowed_at:
-            lane.end_bursts()
 
     @property
     def most_bursts(self) -> int:
@@ -91,6 +90,8 @@ class KeyRing(Pace):
             )
         return max(super().delay(now), free)
 
-    def _far(self, now: float) -> float:
-        rate = sum(lane.recovery.rate(now) for lane in self._lanes if lane.why is None)
-        return self.delay(now) + self._coming / (min(rate, self.recovery.rate(now)) or 1.0) - LEAD
+    def _ceiling_of(self, key: int) -> KeyLane:
+        return self._lanes[key]
+
+    def _rate(self, now: float) -> float:
+        return min(sum(lane.rate(now) for lane in self._lanes if lane.why is None), self.rate(now))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
 from crawler import events
-from crawler.engine.ceiling import Ceiling
+from crawler.engine.ceiling import NO_SLOT_S, Ceiling
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, KeyRefusedError, QuotaUsedUpError
 
@@ -23,24 +25,87 @@ LEAD = 0.5
 _RECHECK_SECONDS = 0.5
 """Seconds between two looks of a waiting request: the rate may have grown, or an attempt ahead have gone."""
 
+_GROWTH_S = 1.0
+"""Seconds beyond a window that more slots get to be used, before it counts that they are not."""
+
+_NEARLY_ALL = 0.8
+"""Who waits while so much of the slots is used could use more."""
+
+_FEW = 4
+"""With fewer slots, half a window without a place does not mean that nobody wants one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """A burst of 429s of a key: seconds without a request, and the safe QPS after it, of all shares."""
+
+    key: int
+    wait_s: float
+    safe_qps: float
+
 
 class Pace(Ceiling):
     """Grants places under its ceiling.
 
     `aiolimiter` spreads the places; the log of the last places makes the ceiling strict. A stop ends every
     wait. `key` is the number of the key that the place given last is for; only `KeyRing` has several.
+
+    It has all slots of the ceiling until `set_slots` gives it a share. What a driver asks of a share:
+    `wants`, `take_slowdowns` and `echo`.
     """
 
     def __init__(self, qps: float, retry_after_cap: float, stop: Stop) -> None:
         super().__init__(qps, retry_after_cap)
         self._stop = stop
-        burst = most_at_once(qps)
-        self._limiter = AsyncLimiter(burst, burst / (qps * PACING))
+        self._limiter = _limiter(qps)
         self._line = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._coming = 0
         self._forfeited = 0
+        self._recheck_s = _RECHECK_SECONDS
+        self._has_waited = False
+        self._wanted = self._all
+        self._grown_at = float("-inf")
+        self._slowed: set[int] = set()
         self.key = 0
+
+    def set_slots(self, slots: Sequence[int]) -> None:
+        """Have this share from now on: slots by key; with none there is no place until there are some."""
+        count, self._recheck_s = sum(slots), NO_SLOT_S
+        if count == self._count:
+            return
+        now = asyncio.get_running_loop().time()
+        if count > self._count:
+            self._grown_at = now
+        self.take_share(count, now)
+        if count:
+            self._limiter = _limiter(self._qps * self._part)
+
+    def wants(self) -> int:
+        """How many slots could be used: all, where requests have waited for one since this was asked."""
+        now = asyncio.get_running_loop().time()
+        if now < self.paused_until:
+            return self._wanted
+        used, limit = self.used(now), min(self._count, self._rate(now))
+        has_waited, self._has_waited = self._has_waited, False
+        if has_waited and used + 1 >= limit * _NEARLY_ALL:
+            used = self._all
+        elif self._count >= _FEW and self.places and self.places[-1] < now - self._window / 2:
+            used = 0
+        is_new = now < self._grown_at + self._window + _GROWTH_S
+        self._wanted = max(used, self._wanted) if is_new else used
+        return self._wanted
+
+    def take_slowdowns(self) -> list[Slowdown]:
+        """The bursts of 429s that came to requests of this share since this was asked, for the others."""
+        now, keys = asyncio.get_running_loop().time(), sorted(self._slowed)
+        self._slowed.clear()
+        return [Slowdown(key, *self._ceiling_of(key).slowed(now)) for key in keys]
+
+    def echo_slowdown(self, slowdown: Slowdown) -> bool:
+        """Slow down as another share has; False where it is the same burst as one already answered so."""
+        now, ceiling = asyncio.get_running_loop().time(), self._ceiling_of(slowdown.key)
+        return ceiling.echo(now, slowdown.wait_s, slowdown.safe_qps)
 
     async def approach(self) -> None:
         """Wait until a place is near, so that few attempts hold connections; `arrived` ends it."""
@@ -50,7 +115,8 @@ class Pace(Ceiling):
             with self._stop.interruptible():
                 async with self._line:
                     while (delay := self._far(loop.time())) > 0:
-                        await asyncio.sleep(min(delay, _RECHECK_SECONDS))
+                        self._has_waited = True
+                        await asyncio.sleep(min(delay, self._recheck_s))
         self._coming += 1
 
     def arrived(self) -> None:
@@ -79,7 +145,8 @@ class Pace(Ceiling):
         due, now = 0.0, loop.time()
         while (delay := self.delay(now)) > 0:
             due = now + delay
-            await asyncio.sleep(min(delay, _RECHECK_SECONDS))
+            self._has_waited = True
+            await asyncio.sleep(min(delay, self._recheck_s))
             now = loop.time()
         return min(now, max(due, now - _LATE)) if due else now
 
@@ -92,9 +159,13 @@ class Pace(Ceiling):
         """Give no place for so long: an earlier process may have sent just now."""
         self.pause_until(asyncio.get_running_loop().time() + seconds)
 
-    def throttled(self, sent_at: float, retry_after: float | None, _key: int = 0) -> bool:
-        """Slow down after a 429; False where the request belongs to a burst already answered so."""
-        return self.slow(asyncio.get_running_loop().time(), sent_at, retry_after)
+    def throttled(self, sent_at: float, retry_after: float | None, key: int = 0) -> bool:
+        """Slow down the key after a 429; False where the request belongs to a burst already answered so."""
+        now = asyncio.get_running_loop().time()
+        is_first_of_burst = self._ceiling_of(key).slow(now, sent_at, retry_after)
+        if is_first_of_burst:
+            self._slowed.add(key)
+        return is_first_of_burst
 
     def tell_slowed(self, now: float, _key: int, seller_id: str, page_num: int) -> None:
         """Log how long nothing is sent after a burst, and at what rate after that."""
@@ -102,10 +173,11 @@ class Pace(Ceiling):
         lowered = events.RATE_LOWERED(wait_s=wait_s, qps=qps, seller=seller_id, page=page_num, status=429)
         lowered.log()
 
-    def answered(self, sent_at: float, _key: int = 0) -> None:
-        """Note an answer: bursts are no longer in a row."""
-        if sent_at > self.slowed_at:
-            self.end_bursts()
+    def answered(self, sent_at: float, key: int = 0) -> None:
+        """Note an answer: bursts of the key are no longer in a row."""
+        ceiling = self._ceiling_of(key)
+        if sent_at > ceiling.slowed_at:
+            ceiling.end_bursts()
 
     def retire(self, _key: int, error: KeyRefusedError | QuotaUsedUpError) -> CrawlerError | None:
         """What a refusal of the key means: of the only one that it ends the run."""
@@ -118,9 +190,24 @@ class Pace(Ceiling):
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
-        return self.delay(now) + self._coming / self.recovery.rate(now) - LEAD
+        if not self._count:
+            return NO_SLOT_S
+        return self.delay(now) + self._coming / (self._rate(now) or 1.0) - LEAD
+
+    def _ceiling_of(self, _key: int) -> Ceiling:
+        """What slows down after a 429 of a key."""
+        return self
+
+    def _rate(self, now: float) -> float:
+        """Requests a second of this share at the moment."""
+        return self.rate(now)
 
 
 def most_at_once(qps: float) -> float:
     """Places that may be given at the same moment."""
     return max(1.0, qps * 0.01)
+
+
+def _limiter(qps: float) -> AsyncLimiter:
+    burst = most_at_once(qps)
+    return AsyncLimiter(burst, burst / (qps * PACING))

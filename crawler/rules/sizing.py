@@ -22,6 +22,10 @@ class PoolSize:
         self._fixed = fixed
         self._busy_s: float | None = None
 
+    def follow(self, qps: float) -> None:
+        """Size the pool for another rate from now on."""
+        self._qps = qps
+
     def measured(self, busy_s: float) -> None:
         """Learn from one page: seconds from its place in the pace until the journal had it."""
         if self._busy_s is None:

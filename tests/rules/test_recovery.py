@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
-from crawler.engine.ceiling import MARGIN
 from crawler.engine.pace import Pace
 from crawler.engine.stop import Stop
 from crawler.rules.recovery import Recovery
+from crawler.rules.windows import MARGIN
 
 Admits = Callable[[float], bool]
 QUICK, SLOW = (0.02, 0.03), (1.0, 1.5)
