@@ -206,8 +206,15 @@ class _Publishing:
 
 
 def _has_answers(journal: Journal) -> bool:
-    """Whether there is anything to publish: answers that were forgotten leave nothing."""
-    return any(map(len, journal.sellers.answered())) or any(journal.previous.all())
+    """Whether there is anything to publish: answers that were forgotten leave nothing.
+
+    A snapshot that has only rows of bases is built anew: the run has forgotten its failures, to ask again,
+    and may have had no credit for it.
+    """
+    if any(map(len, journal.sellers.answered())) or any(journal.previous.all()):
+        return True
+    rows = journal.meta("published_rows")
+    return rows is not None and not _rows_from_json(rows).received and journal.carried.has_bases
 
 
 def _rows_from_json(text: str) -> RowCounts:

@@ -179,6 +179,19 @@ def test_a_budget_without_any_page_is_no_success(nights: Nights) -> None:
     assert not Layout(nights.job.data).snapshot(VIDEOS, BEGIN).exists()
 
 
+def test_a_failure_that_no_credit_is_left_for_is_no_spent_budget(nights: Nights) -> None:
+    """The next run forgets a 404, to ask again: with nothing overdue the night is as good without it."""
+    nights.run(0, sellers=1)
+    before = nights.videos(0)
+    failed = nights.run(1, "--budget", "1", code=4, sellers=1, faults=parse_faults("status=404@1"))
+    assert (failed["charged"], failed["sellers"]["failed"]) == (1, 1)
+    for _ in range(2):
+        report = nights.run(1, "--budget", "1", sellers=1)
+        assert (report["requests"]["sent"], report["published"]) == (0, True)
+        assert nights.videos(1).keys() == before.keys()
+        assert [row["status"] for row in nights.sellers(1).values()] == ["complete"]
+
+
 def test_a_folder_that_lost_its_state_keeps_every_row(nights: Nights) -> None:
     nights.run(0)
     before = nights.videos(0)
