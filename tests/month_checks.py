@@ -307,6 +307,9 @@ def _check_missing(
         published.read.get((seller_id, n), date.min) > last or tonight.is_read(*pages_of(n))
         for n in range(len(stretches))
     )
+    # A stretch that the seller has gained tonight was no page of its base.
+    known = last_read(published, seller_id, day)
+    is_old |= last < day - timedelta(max_age) and bool(known) and min(known) > last
     expect(is_gone or is_old, f"{key} of {last} is lost")
     published.excused[key] = last
 
