@@ -7,8 +7,11 @@ from collections import deque
 from crawler.rules.recovery import Recovery, throttle_wait
 from crawler.rules.windows import MARGIN, slots_of, window_of
 
-NO_SLOT_S = 0.05
-"""Seconds between two looks of who waits for a slot."""
+LEAD = 0.5
+"""Seconds that an attempt may hold its connection while it waits for its place."""
+
+_NO_SLOT_S = 2 * LEAD
+"""Without any slot the next place is at least so many seconds away: nobody holds a connection for it."""
 
 SAME_BURST_S = 2.0
 """Seconds after a burst of 429s in which what others report belongs to the same one."""
@@ -37,6 +40,11 @@ class Ceiling:
         self.slowed_at = -1.0
         self.paused_until = 0.0
         self.bursts_in_a_row = 0
+
+    @property
+    def slots(self) -> int:
+        """The slots that it has, of all of the ceiling's."""
+        return self._count
 
     def take_share(self, slots: int, now: float) -> None:
         """Have so many of the ceiling's slots from now on; places that were given count on."""
@@ -83,10 +91,6 @@ class Ceiling:
         """Note an answer to a request that left after the last burst."""
         self.bursts_in_a_row = 0
 
-    def used(self, now: float) -> int:
-        """Places in the window that ends now."""
-        return sum(place > now - self._window for place in self.places)
-
     def _sent_before(self, sent_at: float) -> int | None:
         """How many requests of all parts left within the second before, where this one's log can say it."""
         begin = sent_at - 1.0
@@ -99,7 +103,7 @@ class Ceiling:
     def delay(self, now: float) -> float:
         """Seconds until there is a place, under the ceiling and at the rate of the moment."""
         if not self._count:
-            return NO_SLOT_S
+            return _NO_SLOT_S
         free = max(self.paused_until, self._free_at(self._count, self._window))
         if self.recovery.slowed:
             rate = self.rate(now)

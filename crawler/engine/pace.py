@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiolimiter import AsyncLimiter
 
 from crawler import events
-from crawler.engine.ceiling import NO_SLOT_S, Ceiling
+from crawler.engine.ceiling import LEAD, Ceiling
 from crawler.engine.stop import Stop
 from crawler.models.errors import CrawlerError, KeyRefusedError, QuotaUsedUpError
 
@@ -19,11 +19,11 @@ PACING = 1.1
 _LATE = 0.004
 """Seconds by which a timer may be late without the window's next round being later; `MARGIN` covers them."""
 
-LEAD = 0.5
-"""Seconds that an attempt may hold its connection while it waits for its place."""
-
 _RECHECK_SECONDS = 0.5
 """Seconds between two looks of a waiting request: the rate may have grown, or an attempt ahead have gone."""
+
+_SHARE_RECHECK_S = 0.05
+"""The same where it has a share of the slots, which may grow at any time."""
 
 _GROWTH_S = 1.0
 """Seconds beyond a window that more slots get to be used, before it counts that they are not."""
@@ -71,12 +71,13 @@ class Pace(Ceiling):
 
     def set_slots(self, slots: Sequence[int]) -> None:
         """Have this share from now on: slots by key; with none there is no place until there are some."""
-        count, self._recheck_s = sum(slots), NO_SLOT_S
+        now, count = asyncio.get_running_loop().time(), sum(slots)
+        # What it would use shows only some time after its first share.
+        if count > self._count or self._recheck_s != _SHARE_RECHECK_S:
+            self._grown_at = now
+        self._recheck_s = _SHARE_RECHECK_S
         if count == self._count:
             return
-        now = asyncio.get_running_loop().time()
-        if count > self._count:
-            self._grown_at = now
         self.take_share(count, now)
         if count:
             self._limiter = _limiter(self._qps * self._part)
@@ -86,7 +87,8 @@ class Pace(Ceiling):
         now = asyncio.get_running_loop().time()
         if now < self.paused_until:
             return self._wanted
-        used, limit = self.used(now), min(self._count, self._rate(now))
+        used = sum(place > now - self._window for place in self.places)
+        limit = min(self._count, self._rate(now))
         has_waited, self._has_waited = self._has_waited, False
         if has_waited and used + 1 >= limit * _NEARLY_ALL:
             used = self._all
@@ -173,11 +175,10 @@ class Pace(Ceiling):
         lowered = events.RATE_LOWERED(wait_s=wait_s, qps=qps, seller=seller_id, page=page_num, status=429)
         lowered.log()
 
-    def answered(self, sent_at: float, key: int = 0) -> None:
-        """Note an answer: bursts of the key are no longer in a row."""
-        ceiling = self._ceiling_of(key)
-        if sent_at > ceiling.slowed_at:
-            ceiling.end_bursts()
+    def answered(self, sent_at: float, _key: int = 0) -> None:
+        """Note an answer: bursts are no longer in a row."""
+        if sent_at > self.slowed_at:
+            self.end_bursts()
 
     def retire(self, _key: int, error: KeyRefusedError | QuotaUsedUpError) -> CrawlerError | None:
         """What a refusal of the key means: of the only one that it ends the run."""
@@ -190,9 +191,7 @@ class Pace(Ceiling):
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
-        if not self._count:
-            return NO_SLOT_S
-        return self.delay(now) + self._coming / (self._rate(now) or 1.0) - LEAD
+        return self.delay(now) + self._coming / (self.recovery.rate(now) * self._part or 1.0) - LEAD
 
     def _ceiling_of(self, _key: int) -> Ceiling:
         """What slows down after a 429 of a key."""

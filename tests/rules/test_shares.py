@@ -99,7 +99,7 @@ class World:
 
 
 RATES = st.sampled_from([0.3, 1.0, 2.5, 7.0, 40.0, 333.0])
-KEYS = st.one_of(st.just([]), st.lists(RATES, min_size=2, max_size=3))
+KEYS: st.SearchStrategy[list[float]] = st.one_of(st.just([]), st.lists(RATES, min_size=2, max_size=3))
 
 
 @given(RATES, KEYS, st.integers(0, 2**32), st.integers(2, 6), st.sampled_from([0.0, 0.05, 0.4]))
@@ -125,8 +125,9 @@ def test_the_sum_over_attempts_never_exceeds_the_ceiling(
         if late and rng.random() < 0.3:
             world.receive(*late.pop(rng.randrange(len(late))))
             world.assert_ceiling()
-        if world.attempts and rng.random() < 0.02:
-            world.end(rng.choice(list(world.attempts)))
+        deaf = [fence for fence in world.attempts if world.now < deaf_until.get(fence, 0.0)]
+        if world.attempts and rng.random() < 0.03:
+            world.end(rng.choice(deaf or list(world.attempts)))
         if rng.random() < 0.002:
             world.shares.retire(rng.randrange(len(world.keys)))
 
@@ -156,3 +157,82 @@ def test_at_full_demand_all_is_granted_and_equally(count: int, keys: list[float]
     before = {fence: attempt.share for fence, attempt in world.attempts.items()}
     world.rounds(12, {})
     assert before == {fence: attempt.share for fence, attempt in world.attempts.items()}
+
+
+def test_who_wants_less_keeps_what_it_uses_and_the_others_share_the_rest() -> None:
+    world = World(200, [])
+    small, *large = [world.join() for _ in range(5)]
+    world.rounds(15, {small: 8})
+    assert 8 < world.total(small) <= 14
+    assert [world.total(fence) for fence in large] == pytest.approx([47.5] * 4, abs=3)
+
+
+def test_an_idle_attempt_s_slots_reach_the_others_within_seconds() -> None:
+    world = World(200, [])
+    idle, busy = world.join(), world.join()
+    world.rounds(10, {})
+    world.rounds(3, {idle: 0})
+    assert world.total(busy) >= 195
+    assert world.total(idle) == 1
+
+
+def test_slots_stay_where_they_are_while_nobody_is_short_of_them() -> None:
+    world = World(200, [])
+    first, second = world.join(), world.join()
+    world.rounds(10, {})
+    before = world.total(first), world.total(second)
+    for wants in (75, 10, 0, 70):
+        world.rounds(3, {first: wants, second: 60})
+        assert (world.total(first), world.total(second)) == before == (100, 100)
+
+
+@pytest.mark.parametrize("qps", [0.2, 1.0, 3.0])
+def test_where_slots_are_few_each_attempt_has_its_turn(qps: float) -> None:
+    world = World(qps, [])
+    fences = [world.join() for _ in range(5)]
+    turns = dict.fromkeys(fences, 0.0)
+    for _ in range(round(200 * world.window)):
+        world.rounds(0.5, {})
+        for fence in fences:
+            turns[fence] += 0.5 * world.total(fence)
+    assert min(turns.values()) >= 0.5 * max(turns.values())
+
+
+@pytest.mark.parametrize("over", ["leave", "lapse"])
+def test_what_an_attempt_had_is_free_a_window_and_a_margin_after_its_end(over: str) -> None:
+    world = World(100, [])
+    first, second = world.join(), world.join()
+    world.rounds(10, {})
+    getattr(world.shares, over)(first, world.now)
+    del world.attempts[first]
+    ended = world.now
+    world.now = ended + world.window + TRANSFER_MARGIN - 0.001
+    assert sum(world.renew(second, ALL).slots) == 50
+    world.now += 0.2
+    assert sum(world.renew(second, ALL).slots) == 100
+    with pytest.raises(KeyError):
+        world.ask(first, 1, applied=0)
+
+
+def test_a_silent_attempt_is_waited_for_by_nobody() -> None:
+    """What it holds is not free before its lease has ended, and others share the rest."""
+    world = World(90, [])
+    silent, second = world.join(), world.join()
+    world.rounds(10, {})
+    held = world.attempts.pop(silent).share.slots[0]
+    third = world.join()
+    world.rounds(10, {})
+    assert held == 45
+    assert sorted([world.total(second), world.total(third)]) == [22, 23]
+
+
+def test_a_retired_key_has_no_slots_and_the_others_make_up_for_it() -> None:
+    world = World(100, [80.0, 60.0])
+    fences = [world.join() for _ in range(4)]
+    world.rounds(10, {})
+    assert world.granted() == 100
+    world.shares.retire(0)
+    world.rounds(0.5, {})
+    assert [world.attempts[fence].share.slots[0] for fence in fences] == [0] * 4
+    world.rounds(8, {})
+    assert [world.attempts[fence].share.slots for fence in fences] == [(0, 15)] * 4
