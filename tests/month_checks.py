@@ -130,9 +130,8 @@ class Published:
     newest: dict[Key, date] = field(default_factory=dict)
     excused: dict[Key, date] = field(default_factory=dict)
     whole: defaultdict[str, list[date]] = field(default_factory=lambda: defaultdict(list))
-    read: dict[tuple[str, int], date] = field(default_factory=dict)
     gains: Gains | None = field(default_factory=Gains)
-    remembered: dict[date, NightFiles] = field(default_factory=dict)
+    remembered: tuple[Any, ...] = ()
     cut_off: dict[date, set[str]] = field(default_factory=dict)
 
     def add(
@@ -150,9 +149,6 @@ class Published:
             read = served.reads[day][seller_id]
             if read.is_whole:
                 self.whole[seller_id].append(day)
-            for stretch in range(max(read.pages, default=0) // STRETCH_PAGES + 1):
-                if read.is_read(*pages_of(stretch)):
-                    self.read[seller_id, stretch] = day
         if is_torn:
             self.gains = None
         if night is None:
@@ -183,12 +179,14 @@ class Published:
 
     def remember(self) -> None:
         """The data folder is backed up."""
-        self.remembered = dict(self.nights)
+        whole = {seller_id: [*days] for seller_id, days in self.whole.items()}
+        self.remembered = (dict(self.nights), whole, dict(self.excused))
 
     def restore(self) -> None:
-        """The data folder is as it was when it was backed up."""
+        """The data folder is as it was when it was backed up: nothing read since excuses what is missing."""
         self.gains = None
-        self.nights = dict(self.remembered)
+        nights, whole, excused = self.remembered
+        self.nights, self.whole, self.excused = {**nights}, defaultdict(list, whole), {**excused}
         self._find_newest()
 
 
@@ -225,14 +223,11 @@ def check_snapshot(
     expect(night.sellers.keys() == listed, f"sellers {night.sellers.keys() ^ listed} are listed or published")
     for key, row in night.rows.items():
         _check_row(published, served, day, key, row)
-        if row.carried_from is not None and row.carried_from < day - timedelta(max_age):
-            # What is read tonight counts from tomorrow on: the base is chosen before.
-            known = last_read(published, key[0], day)
-            is_read_again = len(known) > 1 and min(known) > row.carried_from
-            expect(not is_read_again, f"{key} of {row.carried_from} stays, each of its pages was read since")
+        must_leave = row.carried_from and _is_outlived(published, key[0], day, row.carried_from, max_age)
+        expect(not must_leave, f"{key} of {row.carried_from} stays, each of its pages was read since")
     for key, last in published.newest.items():
         if key[0] in listed and key not in night.rows:
-            _check_missing(published, night, served, day, key, last, max_age)
+            _check_missing(published, served, day, key, last, max_age)
     if is_clean:
         for seller_id in listed:
             for video_id in served.reads[day][seller_id].found:
@@ -248,12 +243,32 @@ def check_snapshot(
         _check_seller(seller, own[seller_id], served, day, is_clean=is_clean)
 
 
-def last_read(published: Published, seller_id: str, day: date) -> list[date]:
-    """When each stretch of a seller was read, as the last night says; nothing where one was not."""
-    before = max((d for d, n in published.nights.items() if d < day and seller_id in n.sellers), default=day)
-    row = published.nights[before].sellers[seller_id] if before < day else {"stretches": None}
-    texts = orjson.loads(row["stretches"] or "[]")
-    return [date.fromisoformat(text) for text in texts] if None not in texts else []
+def oldest_row(published: Published, night: NightFiles, day: date) -> date:
+    """When the oldest row was received, but for sellers of which pages were never read before tonight.
+
+    A video that its last page does not show any more may be there: its row stays until they were read.
+    """
+    unread = {seller_id for seller_id in night.sellers if None in _base(published, seller_id, day)}
+    carried = (row.carried_from for key, row in night.rows.items() if key[0] not in unread)
+    return min((each for each in carried if each is not None), default=day)
+
+
+def _is_outlived(published: Published, seller_id: str, day: date, last: date, max_age: int) -> bool:
+    """Whether a row that was last received on a date must leave: it is old, and all pages were read since.
+
+    What is read tonight counts from tomorrow on: the base is chosen before.
+    """
+    known = _base(published, seller_id, day)
+    is_read_again = len(known) > 1 and all(each is not None and each > last for each in known)
+    return is_read_again and last < day - timedelta(max_age)
+
+
+def _base(published: Published, seller_id: str, day: date) -> list[date | None]:
+    """When each stretch was read, by the last night that is there and did not cut the seller off."""
+    nights, cut_off = published.nights, published.cut_off
+    before = [d for d, n in nights.items() if d < day and seller_id in n.sellers.keys() - cut_off[d]]
+    row = nights[max(before)].sellers[seller_id] if before else {"stretches": None}
+    return [text and date.fromisoformat(text) for text in orjson.loads(row["stretches"] or "[]")]
 
 
 def _check_row(published: Published, served: Served, day: date, key: Key, row: Row) -> None:
@@ -264,6 +279,7 @@ def _check_row(published: Published, served: Served, day: date, key: Key, row: R
         return
     last = published.newest.get(key)
     of_cut_off = key[0] in published.cut_off[row.carried_from]
+    of_cut_off &= last is None or _is_cut_off_again(published, key[0], last)
     expect(
         row.carried_from == last or of_cut_off,
         f"{key} is carried from {row.carried_from}, its last row is of {last}",
@@ -284,7 +300,7 @@ def _is_whole(night: NightFiles, seller_id: str) -> bool:
 
 
 def _check_missing(
-    published: Published, night: NightFiles, served: Served, day: date, key: Key, last: date, max_age: int
+    published: Published, served: Served, day: date, key: Key, last: date, max_age: int
 ) -> None:
     seller_id, video_id = key
     if published.excused.get(key, date.min) >= last:
@@ -292,26 +308,26 @@ def _check_missing(
     readings: list[Read] = [served.reads[d][seller_id] for d in published.whole[seller_id] if d > last]
     tonight = served.reads[day][seller_id]
     readings += [tonight] if tonight.is_whole else []
-    # Of several nights that cut a seller off one stands for it.
-    then = published.nights[last].sellers.get(seller_id) if last in published.nights else None
-    is_cut_later = any(seller_id in published.cut_off[d] for d in published.nights if d > last)
-    if is_cut_later and then is not None and _is_cut_off(then):
+    if _is_cut_off_again(published, seller_id, last):
+        published.excused[key] = last
         return
     # A page that was null or short may have ended its list.
     since = [read[seller_id] for d, read in served.reads.items() if d > last and seller_id in read]
     readings += [read for read in since if read.is_vague]
     is_gone = any(read.is_vague or video_id not in read.found for read in readings)
-    stretches = orjson.loads(night.sellers[seller_id]["stretches"] or "[]")
-    is_old = last < day - timedelta(max_age) and bool(stretches)
-    is_old &= all(
-        published.read.get((seller_id, n), date.min) > last or tonight.is_read(*pages_of(n))
-        for n in range(len(stretches))
-    )
-    # A stretch that the seller has gained tonight was no page of its base.
-    known = last_read(published, seller_id, day)
-    is_old |= last < day - timedelta(max_age) and bool(known) and min(known) > last
+    is_old = _is_outlived(published, seller_id, day, last, max_age)
     expect(is_gone or is_old, f"{key} of {last} is lost")
     published.excused[key] = last
+
+
+def _is_cut_off_again(published: Published, seller_id: str, last: date) -> bool:
+    """Whether a later night cut a seller off too, and stands for it: it has as many videos, or more."""
+    nights = published.nights
+    then = nights[last].sellers.get(seller_id) if last in nights else None
+    if then is None or not _is_cut_off(then):
+        return False
+    later = (d for d in nights if d > last and seller_id in published.cut_off[d])
+    return any(nights[d].sellers[seller_id]["videos"] >= then["videos"] for d in later)
 
 
 def _check_seller(

@@ -25,7 +25,7 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
-from month_checks import Key, Published, check_snapshot, last_read, overdue, read_published
+from month_checks import Key, Published, check_snapshot, oldest_row, overdue, read_published
 from month_shops import Api, Served, Shop, Weather, new_shop
 from seeds import Played, own_folder, play_all, quiet_down
 from steps import STEPS
@@ -430,13 +430,7 @@ def _check_code(month: Month, report: RunReport, weather: Weather, night: Any, b
     if not month.is_calm or budget is None:
         return
     if budget >= month.bearable:
-        # A row may be on a page that was not read yet.
-        carried_rows = [
-            row.carried_from
-            for (seller_id, _), row in night.rows.items()
-            if row.carried_from and last_read(month.published, seller_id, month.day)
-        ]
-        oldest = min(carried_rows, default=month.day)
+        oldest = oldest_row(month.published, night, month.day)
         expect((month.day - oldest).days <= month.max_age, f"a row is of {oldest}, the budget would do")
         expect(not late, f"{late} are overdue, the budget would do")
     if budget <= month.cost * 0.85:
