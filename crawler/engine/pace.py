@@ -22,6 +22,9 @@ _LATE = 0.004
 _RECHECK_SECONDS = 0.5
 """Seconds between two looks of a waiting request: the rate may have grown, or an attempt ahead have gone."""
 
+_SHORTEST_S = 0.001
+"""The shortest of these waits: those who are near may need any time, and nothing else changes until then."""
+
 _SHARE_RECHECK_S = 0.05
 """The same where it has a share of the slots, which may grow at any time."""
 
@@ -29,7 +32,10 @@ _GROWTH_S = 1.0
 """Seconds beyond a window that more slots get to be used, before it counts that they are not."""
 
 _NEARLY_ALL = 0.8
-"""Who waits while so much of the slots is used could use more."""
+"""Where requests wait while so much of the slots is used, more could be used."""
+
+_FULL_ASKS = 8
+"""Who is asked so often in a row while requests wait could use all; before that, twice its slots."""
 
 _FEW = 4
 """With fewer slots, half a window without a place does not mean that nobody wants one."""
@@ -60,10 +66,11 @@ class Pace(Ceiling):
         self._limiter = _limiter(qps)
         self._line = asyncio.Lock()
         self._turn = asyncio.Lock()
-        self._coming = 0
+        self._waiting = self._coming = 0
         self._forfeited = 0
         self._recheck_s = _RECHECK_SECONDS
         self._has_waited = False
+        self._full_asks = 0
         self._wanted = self._all
         self._grown_at = float("-inf")
         self._slowed: set[int] = set()
@@ -83,15 +90,21 @@ class Pace(Ceiling):
             self._limiter = _limiter(self._qps * self._part)
 
     def wants(self) -> int:
-        """How many slots could be used: all, where requests have waited for one since this was asked."""
+        """How many slots could be used: those that are, and more the longer requests have waited for one.
+
+        To be asked about twice a second.
+        """
         now = asyncio.get_running_loop().time()
         if now < self.paused_until:
             return self._wanted
         used = sum(place > now - self._window for place in self.places)
         limit = min(self._count, self._rate(now))
         has_waited, self._has_waited = self._has_waited, False
-        if has_waited and used + 1 >= limit * _NEARLY_ALL:
-            used = self._all
+        is_full = has_waited and used + 1 >= limit * _NEARLY_ALL
+        self._full_asks = self._full_asks + 1 if is_full else 0
+        if is_full:
+            growth = self._all if self._full_asks >= _FULL_ASKS else 2 * self._count
+            used = min(self._all, max(used + self._waiting + self._coming, growth))
         elif self._count >= _FEW and self.places and self.places[-1] < now - self._window / 2:
             used = 0
         is_new = now < self._grown_at + self._window + _GROWTH_S
@@ -114,11 +127,15 @@ class Pace(Ceiling):
         self._stop.raise_if_stopping()
         loop = asyncio.get_running_loop()
         if self._line.locked() or self._far(loop.time()) > 0:
-            with self._stop.interruptible():
-                async with self._line:
-                    while (delay := self._far(loop.time())) > 0:
-                        self._has_waited = True
-                        await asyncio.sleep(min(delay, self._recheck_s))
+            self._waiting += 1
+            try:
+                with self._stop.interruptible():
+                    async with self._line:
+                        while (delay := self._far(loop.time())) > 0:
+                            self._has_waited = True
+                            await asyncio.sleep(min(max(delay, _SHORTEST_S), self._recheck_s))
+            finally:
+                self._waiting -= 1
         self._coming += 1
 
     def arrived(self) -> None:

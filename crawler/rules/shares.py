@@ -22,6 +22,12 @@ _PLAN_S = 0.1
 _TURN_WINDOWS = 10.0
 """Windows that an attempt keeps its slot where there are fewer slots than attempts that want one."""
 
+_HALF_LIFE_S = 4.0
+"""Seconds in which half of what an attempt wanted is forgotten: demand varies, and moved slots are idle."""
+
+_KEEPS_IDLE = 8
+"""An attempt that has just used its slots keeps this part of an equal share for some seconds."""
+
 _TOLERANCE = 0.05
 """An attempt is short of slots only where it holds less than its fair share by more than this part."""
 
@@ -42,6 +48,7 @@ class _Holding:
     heard_at: float
     turn_began: float
     issued: list[Share]
+    keeps_idle: int = 0
     goal: int | None = None
     fair: int = 0
     target: int = 0
@@ -65,6 +72,13 @@ class _Holding:
         """Slots below its fair share, where it is short of them."""
         missing = self.fair - self.held
         return missing if missing > self.fair * _TOLERANCE else 0
+
+    def hear(self, wants: int, now: float) -> None:
+        """Note what it wants; what it wanted is forgotten by and by, most of it at once where it is idle."""
+        remembered = self.wants * 0.5 ** ((now - self.heard_at) / _HALF_LIFE_S)
+        most = self.held if wants else self.keeps_idle
+        self.wants = max(wants, min(most, self.held, int(remembered)))
+        self.heard_at = now
 
     def claim(self, turn_over: float) -> Claim:
         """What its fair share is found by; a turn that began before `turn_over` has ended."""
@@ -150,7 +164,7 @@ class Shares:
         holding = self._held[fence]
         self._pool.end_rests(now)
         self._confirm(holding, applied, now)
-        holding.wants, holding.heard_at = max(0, wants), now
+        holding.hear(wants, now)
         if now - self._planned_at >= _PLAN_S:
             self._plan(now)
         self._adjust(holding, now)
@@ -196,6 +210,7 @@ class Shares:
         claims = [each.claim(now - self._turn_s) for each in heard]
         for holding, (fair, target) in zip(heard, fair_shares(claims, slots), strict=True):
             holding.fair, holding.target, holding.goal = fair, target, None
+            holding.keeps_idle = slots // len(heard) // _KEEPS_IDLE
         coming = self._pool.resting + sum(sum(each.may_use()) - each.held for each in heard)
         short = sum(each.shortage for each in heard) - self._pool.free - coming
         for holding in sorted(heard, key=attrgetter("surplus"), reverse=True):

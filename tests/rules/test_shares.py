@@ -162,7 +162,7 @@ def test_at_full_demand_all_is_granted_and_equally(count: int, keys: list[float]
 def test_who_wants_less_keeps_what_it_uses_and_the_others_share_the_rest() -> None:
     world = World(200, [])
     small, *large = [world.join() for _ in range(5)]
-    world.rounds(15, {small: 8})
+    world.rounds(30, {small: 8})
     assert 8 < world.total(small) <= 14
     assert [world.total(fence) for fence in large] == pytest.approx([47.5] * 4, abs=3)
 
@@ -172,8 +172,9 @@ def test_an_idle_attempt_s_slots_reach_the_others_within_seconds() -> None:
     idle, busy = world.join(), world.join()
     world.rounds(10, {})
     world.rounds(3, {idle: 0})
-    assert world.total(busy) >= 195
-    assert world.total(idle) == 1
+    assert world.total(busy) >= 185
+    world.rounds(10, {idle: 0})
+    assert world.total(busy) >= 190
 
 
 def test_slots_stay_where_they_are_while_nobody_is_short_of_them() -> None:
