@@ -14,7 +14,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-months simulate-nights simulate-outages fuzz crash damage cron two-weeks container readers bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
+.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-cluster simulate-months simulate-nights simulate-outages fuzz crash damage cron two-weeks container readers bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,9 @@ examples: setup ## run the notebook of examples/ on the demo's nights: installs 
 
 tables: setup ## write what the program's tables say into the docs and config/crawler.toml
 	$(BIN)/python tests/tables.py
+
+simulate-cluster: setup ## play SEEDS simulated crawls by workers on a virtual clock (FIRST, REPLAY=seed)
+	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore cluster_nights.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --first $(FIRST))
 
 simulate-months: setup ## play MONTHS simulated months of --strategy freshest on a virtual clock (FIRST, REPLAY=seed)
 	cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -W ignore months.py $(if $(REPLAY),--replay $(REPLAY),--months $(MONTHS) --first $(FIRST))

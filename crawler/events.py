@@ -26,6 +26,12 @@ class Sentence(str):
         sentence.event, sentence.fields = event, fields
         return sentence
 
+    @classmethod
+    def of(cls, name: str, text: str, fields: dict[str, Any]) -> Self | None:
+        """A sentence that another process made; None where it is of no event."""
+        event = EVENTS.get(name)
+        return None if event is None else cls(text, event, fields)
+
     def log(self) -> None:
         """Write it to the log."""
         import logging  # noqa: PLC0415 - commands that log nothing stay light
@@ -482,6 +488,43 @@ SELLERS_KEPT = LogEvent(
     WARNING,
     "{sellers} sellers failed that were crawled before",
     "they keep the rows of their crawl before (kept_status in sellers/)",
+)
+
+# --- workers
+
+WORKERS_STARTED = LogEvent(
+    "workers.started",
+    INFO,
+    "{slots} workers of the executor {executor} read {sellers} sellers",
+)
+WORKERS_AWAITED = LogEvent(
+    "workers.awaited",
+    WARNING,
+    "an earlier run of {crawl_date} ended while its workers may still have been sending",
+    "nothing is sent for {wait_s:g} s: by then each of them has stopped",
+)
+WORKERS_RECOVERED = LogEvent(
+    "workers.recovered",
+    INFO,
+    "{attempts} workers of an earlier run of {crawl_date} left {pages} pages",
+    "they are in its journal now",
+)
+WORKER_LOST = LogEvent(
+    "worker.lost",
+    WARNING,
+    "worker {worker} was not heard of for {lease_s:g} s while it read shard {shard}",
+    "another one reads what is missing; {credits} credits that it held stay charged",
+)
+WORKER_UNANSWERED = LogEvent(
+    "worker.unanswered",
+    WARNING,
+    "worker {worker} had no answer from the API, while others had: {reason}",
+    "another one reads shard {shard}",
+)
+WORKERS_SHARED = LogEvent(
+    "workers.shared",
+    INFO,
+    "pages came by files in the data folder from {by_files} attempts, over connections from {by_driver}",
 )
 
 # --- copies elsewhere

@@ -27,6 +27,7 @@ GROUPS = (
     _END := "Where a seller ends",
     _AGAIN := "What is read again, or not",
     _PACE := "Credits and pace",
+    _PROCESSES := "Where it runs",
     WHERE := "Where from, where to",
     PRINTED := "What is printed",
 )
@@ -116,6 +117,8 @@ class Text:
         "key_tables",
         "keys",
         "template",
+        "node",
+        "host_port",
         "word",
         "words",
         "zone",
@@ -364,6 +367,29 @@ class RunSettings:
         "Share of such sellers to crawl in full all the same, to measure how often carrying is wrong",
     )
     repair_drift: bool = _switch(_AGAIN, "Read pages again where a seller's list changed while it was read")
+    executor: Literal["local", "processes", "dask"] = _flag(
+        _PROCESSES,
+        "local",
+        Choice(("local", "processes", "dask")),
+        "Where requests are sent from: this process, several of this machine, or a Dask cluster's workers",
+        more="`processes` and `dask` need the extra `dask`, see [scale.md](scale.md)",
+        **_LOCAL,
+    )
+    scheduler: str | None = _flag(
+        _PROCESSES,
+        None,
+        Text("node", "an address such as tcp://10.0.0.5:8786", "ADDRESS"),
+        "Address of the Dask scheduler for `--executor dask`",
+        example='"tcp://10.0.0.5:8786"',
+        **_LOCAL,
+    )
+    processes: int | Literal["auto"] = _flag(
+        _PROCESSES,
+        "auto",
+        _whole(1, 1024, word="auto", metavar="N|auto"),
+        "Processes of `--executor processes`; auto: one for each CPU",
+        **_LOCAL,
+    )
     crawl_date: date | None = _flag(
         _CRAWLED,
         None,
@@ -685,6 +711,55 @@ class MetricsSettings:
     )
 
 
+def _tls(text: str) -> Any:
+    kind = Text("file", "the path of a file")
+    return _setting(None, kind, text, example='"/etc/crawler/tls.pem"', **_LOCAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaskSettings:
+    """How a crawl by several processes works; `lease_s` in seconds."""
+
+    tls_ca_file: Path | None = _tls("Certificates of whom to trust; with all three files connections use TLS")
+    tls_cert_file: Path | None = _tls("This side's certificate")
+    tls_key_file: Path | None = _tls("The private key of this side's certificate")
+    listen: str | None = _setting(
+        None,
+        Text("node", "an address such as tcp://10.0.0.5:8787"),
+        "Address on which workers reach this process",
+        default_words="a free port: on loopback for `processes`, on all interfaces for `dask`",
+        example='"tcp://10.0.0.5:8787"',
+        **_LOCAL,
+    )
+    pages: Literal["auto", "files", "driver"] = _setting(
+        "auto",
+        Choice(("auto", "files", "driver")),
+        "How pages come back: by files in the data folder, or over the workers' connections; auto: by files "
+        "where a worker shares that folder",
+        **_LOCAL,
+    )
+    lease_s: float = _setting(
+        10.0,
+        Number(2, 600, "a number of seconds"),
+        "Seconds after which a worker that is not heard of is given up",
+        **_LOCAL,
+    )
+    wait_s: float = _setting(
+        60.0,
+        Number(1, 3600, "a number of seconds"),
+        "Seconds that the scheduler, and then the first worker, is waited for",
+        **_LOCAL,
+    )
+    dashboard: str | None = _setting(
+        None,
+        Text("host_port", "an address such as 127.0.0.1:8787"),
+        "Address of Dask's dashboard for `processes`; it needs the package bokeh",
+        default_words="none",
+        example='"127.0.0.1:8787"',
+        **_LOCAL,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The value of every option, by section."""
@@ -699,6 +774,7 @@ class Settings:
     log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
     metrics: MetricsSettings = MetricsSettings()
+    dask: DaskSettings = DaskSettings()
 
     @property
     def qps(self) -> float:

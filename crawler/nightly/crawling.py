@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -13,19 +12,22 @@ from functools import partial
 from crawler.engine.gates import RequestCounts
 from crawler.engine.key_lane import KeyLane
 from crawler.engine.stop import Stop
-from crawler.models.errors import CrawlerError, ImplausibleError, InterruptedRunError, OutputError
+from crawler.models.errors import (
+    CrawlerError,
+    ImplausibleError,
+    InputError,
+    InterruptedRunError,
+    OutputError,
+)
 from crawler.nightly.choosing import Choice
 from crawler.nightly.dates import require_begun
-from crawler.nightly.engine import Engine
+from crawler.nightly.executors import Crawling, opened_executor
 from crawler.nightly.folders import check_room
-from crawler.nightly.keys import RunKeys
 from crawler.nightly.opening import Opened
 from crawler.nightly.serving_backups import BackupServer
-from crawler.ports import Api, TellsTime
 from crawler.report.progress import Progress
 from crawler.report.series import Series
 from crawler.rules.paging import ProbeCounts
-from crawler.store.group_commit import GroupCommit
 
 _TICK_S = 0.25
 _MIN_DATES = 3
@@ -64,7 +66,7 @@ def crawl(opened: Opened, choice: Choice) -> CrawlOutcome:
     session = _Session(opened, choice)
     try:
         opened.night.world.run(session.crawl())
-    except OutputError as error:
+    except (InputError, OutputError) as error:
         return session.outcome(error)
     return session.outcome(None)
 
@@ -76,12 +78,12 @@ class _Session:
         self._opened = opened
         self._choice = choice
         self._stop = Stop()
-        self._engine: Engine | None = None
+        self._engine: Crawling | None = None
         self._clock_offset: timedelta | None = None
         self._busy = 0.0
         self._lanes: Sequence[KeyLane] = ()
 
-    def outcome(self, error: OutputError | None) -> CrawlOutcome:
+    def outcome(self, error: CrawlerError | None) -> CrawlOutcome:
         """What came of the crawl, which has ended; `error` is what ended it from outside."""
         outcome = CrawlOutcome(
             busy=self._busy,
@@ -110,52 +112,41 @@ class _Session:
             stop.set(InterruptedRunError(night.signals.received))
         began = loop.time()
         with night.world.executor("journal") as writer, night.world.executor("ledger") as counter:
-            keys = RunKeys(self._opened, counter, stop)
-            self._lanes = keys.lanes
-            interval = night.settings.journal.commit_ms / 1000
             backups = BackupServer(self._opened, writer, counter)
-            journal = GroupCommit(self._opened.store.segments, self._opened.run_id, writer, interval)
             try:
-                async with night.world.api(night.settings, night.keys) as api:
-                    self._engine = engine = Engine(self._opened, api, keys, journal, stop)
-                    await self._crawl_choice(engine, api, backups)
+                async with opened_executor(self._opened, stop, writer, counter) as engine:
+                    self._engine, self._lanes = engine, engine.lanes
+                    await self._crawl_choice(engine, backups)
                     while self._choice.then is not None and stop.reason is None:
                         try:
                             self._choice = self._choice.then(engine.counts.sent)
                         except ImplausibleError as error:
                             stop.set(error)
                         else:
-                            await self._crawl_choice(engine, api, backups)
-            except Exception:
-                # A fault of the program: nobody sends any more, so that what was sent is known all the same.
-                with suppress(CrawlerError):
-                    await keys.return_unused_credits()
-                raise
+                            await self._crawl_choice(engine, backups)
             finally:
                 night.signals.on_stop = lambda _number: None
-                await journal.close()
                 self._busy = loop.time() - began
                 self._sample(is_last=True)
-            await keys.return_unused_credits()
 
-    async def _crawl_choice(self, engine: Engine, api: Api, backups: BackupServer) -> None:
+    async def _crawl_choice(self, engine: Crawling, backups: BackupServer) -> None:
         if self._choice.rules is None:
             return
-        crawl, log = engine.crawl_of(self._choice, self._choice.rules), self._opened.night.settings.log
+        log = self._opened.night.settings.log
         self._opened.night.observer.crawling(engine.figures)
         live = sys.stderr.isatty() and not (log.no_progress or log.quiet)
         try:
             with Progress(engine.figures, live=live) as progress:
                 async with asyncio.TaskGroup() as group:
-                    watcher = group.create_task(self._watch(progress, api, backups))
+                    watcher = group.create_task(self._watch(progress, engine, backups))
                     try:
-                        await crawl.run()
+                        await engine.crawl(self._choice, self._choice.rules)
                     finally:
                         watcher.cancel()
         finally:
-            self._read_clock(api)
+            self._read_clock(engine)
 
-    async def _watch(self, progress: Progress, api: Api, backups: BackupServer) -> None:
+    async def _watch(self, progress: Progress, engine: Crawling, backups: BackupServer) -> None:
         """Draw the display, answer backups, and stop where room, files or clock make the crawl useless."""
         night = self._opened.night
         while True:
@@ -165,10 +156,9 @@ class _Session:
             await backups.answer()
             try:
                 self._opened.account.guard()
-                if self._engine is not None:
-                    self._opened.progress.tick(self._engine.figures)
+                self._opened.progress.tick(engine.figures)
                 check_room(night.settings, night.world)
-                if self._read_clock(api) >= _MIN_DATES:
+                if self._read_clock(engine) >= _MIN_DATES:
                     require_begun(night.crawl_date, night.world.now(), self._clock_offset)
             except OutputError as error:
                 self._stop.set(error)
@@ -178,9 +168,9 @@ class _Session:
             now = asyncio.get_running_loop().time()
             self._engine.sampler.look(self._engine.figures, now, is_last=is_last)
 
-    def _read_clock(self, api: Api) -> int:
+    def _read_clock(self, engine: Crawling) -> int:
         """Note how far the API's clock is ahead of ours; returns from how many answers that is known."""
-        if not isinstance(api, TellsTime) or (clock := api.clock) is None:
+        if (clock := engine.clock) is None:
             return 0
         now, answers = clock
         self._clock_offset = now - self._opened.night.world.now()

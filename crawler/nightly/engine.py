@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 
 from crawler.engine.gates import Gates
+from crawler.engine.key_lane import KeyLane
 from crawler.engine.pool import Crawl
 from crawler.engine.stop import Stop
+from crawler.models.errors import CrawlerError
 from crawler.models.page import Page
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.keys import RunKeys
 from crawler.nightly.opening import Opened
-from crawler.ports import Api, CrawlFigures
+from crawler.ports import Api, CrawlFigures, TellsTime
 from crawler.report.series import Sampler
 from crawler.rules.outage import Breaker
 from crawler.rules.paging import PagingRule, ShortPageProbes
 from crawler.rules.recovery import RetryRule
 from crawler.rules.sizing import PoolSize
-from crawler.store.group_commit import GroupCommit
+from crawler.store.group_commit import GroupCommit, SegmentStore
 
 
 class Engine:
@@ -28,7 +34,8 @@ class Engine:
         credit, pace = keys.credits, keys.pace()
         breaker, retry = Breaker(run.patience), RetryRule(run.attempts, run.backoff)
         self._gates = Gates(api, credit, pace, breaker, retry, stop, run.patience, night.world.rng)
-        self._night, self._journal, self._stop = night, journal, stop
+        self._night, self._api, self._journal, self._stop = night, api, journal, stop
+        self.lanes: Sequence[KeyLane] = keys.lanes
         self.counts = self._gates.counts
         self.sampler = Sampler()
         self.probes = ShortPageProbes(run.probe, self._sent)
@@ -36,8 +43,16 @@ class Engine:
         counts, total = self.counts, len(night.listed)
         self.figures = CrawlFigures(total, 0, budget, spent, counts.by_status, counts.latencies, self._sent)
 
-    def crawl_of(self, choice: Choice, rules: Rules) -> Crawl:
-        """A crawl of what was chosen, ready to run."""
+    @property
+    def clock(self) -> tuple[datetime, int] | None:
+        """See `ports.TellsTime`."""
+        return self._api.clock if isinstance(self._api, TellsTime) else None
+
+    async def crawl(self, choice: Choice, rules: Rules) -> None:
+        """Crawl what was chosen."""
+        await self._crawl_of(choice, rules).run()
+
+    def _crawl_of(self, choice: Choice, rules: Rules) -> Crawl:
         run, figures = self._night.run, self.figures
         figures.ended = choice.ended
 
@@ -65,3 +80,25 @@ class Engine:
 
     def _sent(self) -> int:
         return self.counts.sent
+
+
+@asynccontextmanager
+async def engine_of(opened: Opened, stop: Stop, writer: Executor, counter: Executor) -> AsyncIterator[Engine]:
+    """The engine of this process; at its end every record is durable, and unused credits are returned.
+
+    The journal is written by `writer`, the ledger by `counter`.
+    """
+    night, keys = opened.night, RunKeys(opened, counter, stop)
+    store = SegmentStore(opened.store.segments, writer)
+    journal = GroupCommit(store, opened.run_id, night.settings.journal.commit_ms / 1000)
+    try:
+        async with night.world.api(night.settings, night.keys) as api:
+            yield Engine(opened, api, keys, journal, stop)
+    except Exception:
+        # A fault of the program: nobody sends any more, so that what was sent is known all the same.
+        with suppress(CrawlerError):
+            await keys.return_unused_credits()
+        raise
+    finally:
+        await journal.close()
+    await keys.return_unused_credits()

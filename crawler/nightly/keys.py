@@ -61,8 +61,13 @@ class RunKeys:
         for name, spent in self.credits.charged.items():
             await loop.run_in_executor(self._counter, ledger.return_unused_of_key, run_id, name, spent)
 
-    def _tell(self, lane: KeyLane, left: Sequence[KeyLane]) -> None:
-        self._opened.notes.add(_retired(lane, [other.limits.name for other in left]))
+    def _tell(self, lane: KeyLane, _left: Sequence[KeyLane]) -> None:
+        note_retired(self._opened, lane, self.lanes)
+
+
+def note_retired(opened: Opened, lane: KeyLane, lanes: Sequence[KeyLane]) -> None:
+    """Note that a key is not used any more, and which are left."""
+    opened.notes.add(_retired(lane, [other.limits.name for other in lanes if other.why is None]))
 
 
 def uses_of(opened: Opened, lanes: Sequence[KeyLane]) -> list[KeyUse]:

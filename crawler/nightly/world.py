@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -45,20 +46,10 @@ def _utc_now() -> datetime:
 
 
 def _api_client(now: Callable[[], datetime], settings: Settings, keys: Sequence[ApiKey]) -> ApiClient:
-    """The client of the real API, as the settings say; pages are received at `now`."""
-    from crawler.api.client import ApiClient  # noqa: PLC0415 - a run with nothing to ask for needs none
+    """The client of the real API; pages are received at `now`."""
+    from crawler.api.opening import open_client  # noqa: PLC0415 - a run with nothing to ask for needs none
 
-    api, run = settings.api, settings.run
-    return ApiClient(
-        api.url,
-        *(key.value for key in keys),
-        sort=run.sort,
-        order=run.order,
-        timeout=api.timeout,
-        connect_timeout=api.connect_timeout,
-        connections=MAX_WORKERS,
-        wall_clock=lambda: round(now().timestamp() * 1000),
-    )
+    return open_client(settings, keys, now, MAX_WORKERS)
 
 
 _REAL_API = partial(_api_client, _utc_now)
@@ -87,7 +78,7 @@ class World:
     `run` drives a coroutine to its end; `executor` gives one thread; `staging` gives what writes a journal's
     segments, and whether it keeps the raw pages; `publish` builds and exchanges a
     snapshot; `connections` is how many may be open at once; `uptime` says how long
-    the machine has been up.
+    the machine has been up; `sleep` lets so many seconds pass where no event loop runs.
     """
 
     now: Callable[[], datetime] = _utc_now
@@ -101,6 +92,7 @@ class World:
     publish: Callable[[SegmentWriter, SnapshotPlan], RowCounts] = _publish
     connections: int = MAX_WORKERS
     uptime: Callable[[], Uptime | None] = uptime
+    sleep: Callable[[float], None] = time.sleep
 
     def run_id(self, began: datetime, suffix: str = "") -> str:
         """A new run's ID; `suffix` tells what else than a crawl it is."""

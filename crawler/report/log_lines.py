@@ -9,7 +9,9 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -19,6 +21,8 @@ from crawler.models.encodings import as_text, printable, without_secret
 from crawler.options import LogSettings
 
 _LOG = logging.getLogger("crawler")
+_COLLECTED: ContextVar[list[list[Any]] | None] = ContextVar("collected", default=None)
+_MOST_COLLECTED = 200
 
 
 def set_up_logging(settings: LogSettings, warnings: Iterable[Sentence] = ()) -> None:
@@ -30,6 +34,29 @@ def set_up_logging(settings: LogSettings, warnings: Iterable[Sentence] = ()) -> 
     _LOG.setLevel(logging.WARNING if settings.quiet else logging.INFO)
     for warning in warnings:
         warning.log()
+
+
+def quiet_library(name: str) -> None:
+    """Let a library log errors only."""
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def collected_lines() -> Iterator[list[list[Any]]]:
+    """The lines that are logged within, by this task and those that it begins: event, sentence and fields.
+
+    Nothing is written; who draws from the list passes them on.
+    """
+    if not any(isinstance(handler, _Collector) for handler in _LOG.handlers):
+        _LOG.addHandler(_Collector())
+        _LOG.setLevel(logging.INFO)
+        _LOG.propagate = False
+    lines = list[list[Any]]()
+    mark = _COLLECTED.set(lines)
+    try:
+        yield lines
+    finally:
+        _COLLECTED.reset(mark)
 
 
 def is_set_up(form: str = "") -> bool:
@@ -46,6 +73,16 @@ def hide(secret: str) -> None:
 def draw_on(console: Any) -> None:
     """Write lines above the live display of this `rich` console; None: there is none."""
     _Lines.console = console
+
+
+class _Collector(logging.Handler):
+    """Keeps lines for `collected_lines`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        lines = _COLLECTED.get()
+        if lines is not None and isinstance(record.msg, Sentence) and len(lines) < _MOST_COLLECTED:
+            lines.append([record.msg.event.name, str(record.msg), record.msg.fields])
 
 
 class _Lines(logging.StreamHandler[Any]):

@@ -23,7 +23,8 @@ class Breaker:
     trial at a time is allowed, each `1.5` times later than the one before, and a last one when patience ends.
 
     `is_open`: the API counts as down. `is_shaky`: it may be down, after as many `failures_in_a_row` of
-    whatever sellers; `streak` numbers such rows. `trials_left`: how many trials may be sent, None for any.
+    whatever sellers; `streak` numbers such rows. `answers`: how many there were. `trials_left`: how many
+    trials may be sent, None for any.
     """
 
     def __init__(self, patience: float) -> None:
@@ -40,6 +41,7 @@ class Breaker:
         self.is_open = False
         self.is_shaky = False
         self.streak = 0
+        self.answers = 0
 
     @property
     def nobody_answered(self) -> bool:
@@ -48,6 +50,7 @@ class Breaker:
 
     def answered(self, seller_id: str, sent_at: float) -> None:
         """Any answer of the API, to a request sent at that time, ends the streak."""
+        self.answers += 1
         self.failures_in_a_row = 0
         self.is_open = self.is_shaky = False
         self._answered_sent = max(self._answered_sent, sent_at)

@@ -150,11 +150,12 @@ class Shares:
         self._planned_at = float("-inf")
         self._versions = 0
 
-    def join(self, fence: int, now: float) -> None:
-        """Begin to count an attempt in; its first renewal brings it slots, if some are free."""
+    def join(self, fence: int, now: float) -> Share:
+        """Begin to count an attempt in, with no slots; its first renewal brings some, if they are free."""
         none = Share(self._next_version(), (0,) * len(self._pool.of_key))
         self._held[fence] = _Holding(self._pool.size, now, now, [none])
         self._planned_at = float("-inf")
+        return none
 
     def renew(self, fence: int, applied: int, wants: int, now: float) -> Share:
         """The share of an attempt from now on. KeyError where it has not joined, or is over.
@@ -176,6 +177,11 @@ class Shares:
         if holding is not None:
             self._pool.give_back(holding.may_use(), now)
             self._planned_at = float("-inf")
+
+    def hand_over(self, fence: int, to: int) -> Share:
+        """Let an attempt have the share of an earlier one of the same process, which knows what that used."""
+        self._held[to] = self._held.pop(fence)
+        return self._held[to].newest
 
     def lapse(self, fence: int, now: float) -> None:
         """Note that an attempt's lease has ended: it may have sent until now."""

@@ -24,7 +24,7 @@ from crawler.models.errors import InputError
 from crawler.models.keys import KeySettings
 from crawler.models.seller import Strategy
 from crawler.models.storage import StorageAddress
-from crawler.options import OPTIONS, PREFIX, Choice, Kind, Number, Option, Settings, Switch
+from crawler.options import OPTIONS, PREFIX, Choice, Kind, Number, Option, RunSettings, Settings, Switch
 from crawler.settings.key import shown_key_file
 
 _FIRST_DATE = date(2000, 1, 1)
@@ -32,6 +32,8 @@ _YES = frozenset({"true", "1", "yes", "on", "t", "y"})
 _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9-]+")
+_NODE = re.compile(r"(?:tcp|tls)://(?:[\w.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}")
+_HOST_PORT = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\])?:\d{1,5}")
 _KEY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _VARIABLE = re.compile(rf"(?!{PREFIX})[A-Z_][A-Z0-9_]*")
 _KEY_WORDS = frozenset({"key", "api_key", "value", "token", "secret"})
@@ -84,6 +86,7 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
             "in the clear: use https, or set api.allow_http"
         )
     yield from _faults_of_tables(settings, origins["output.delta"])
+    yield from _faults_of_executor(settings.run, origins)
     if settings.run.resume and settings.run.fresh:
         yield (
             f"run.resume ({origins['run.resume']}) and run.fresh ({origins['run.fresh']}) contradict each "
@@ -94,6 +97,24 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
             f"run.resume ({origins['run.resume']}) and run.crawl_date ({origins['run.crawl_date']}) "
             "contradict each other: --crawl-date alone goes on with that date"
         )
+
+
+def _faults_of_executor(run: RunSettings, origins: Mapping[str, str]) -> Iterator[str]:
+    """Why a crawl cannot run where the settings say."""
+    executor = f"run.executor ({origins['run.executor']})"
+    if (run.executor == "dask") != (run.scheduler is not None):
+        yield (
+            f"{executor} and run.scheduler ({origins['run.scheduler']}) do not go together: "
+            "--executor dask needs the address of a scheduler, and nothing else takes one"
+        )
+    if run.executor == "local":
+        return
+    if find_spec("distributed") is None:
+        yield f"{executor} needs an extra: pip install 'shop-video-crawler[dask]', or use --executor local"
+    for name, why in _NEEDS_ONE_PROCESS.items():
+        value = getattr(run, name.removeprefix("run."))
+        if value == Strategy.BEST_FIRST if name == "run.strategy" else value:
+            yield f"{name} ({origins[name]}) needs --executor local: {why}"
 
 
 def _faults_of_tables(settings: Settings, origin: str) -> Iterator[str]:
@@ -142,6 +163,13 @@ def host_of(url: str) -> str:
     """The host that an address names, and its port where it has one: nothing else of it may be shown."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
+
+_NEEDS_ONE_PROCESS = {
+    "run.strategy": "best-first chooses each page by the pages of all sellers",
+    "run.top": "when it is over depends on the pages of all sellers",
+    "run.carry_forward": "first pages are compared with snapshots in one process",
+    "run.repair_drift": "pages are read again in one process",
+}
 
 _NOT_WITH_FRESHEST = {
     "run.top": "what is carried is not certain",
@@ -342,6 +370,14 @@ def _word(raw: Any) -> str | None:
     return raw if isinstance(raw, str) and _WORD.fullmatch(raw) else None
 
 
+def _node(raw: Any) -> str | None:
+    return raw if isinstance(raw, str) and _NODE.fullmatch(raw) else None
+
+
+def _host_port(raw: Any) -> str | None:
+    return raw if isinstance(raw, str) and _HOST_PORT.fullmatch(raw) else None
+
+
 def _file(raw: Any) -> Path | None:
     if not isinstance(raw, str):
         return raw if isinstance(raw, Path) else None
@@ -399,6 +435,8 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "bucket": _bucket,
     "tables": _tables,
     "word": _word,
+    "node": _node,
+    "host_port": _host_port,
     "file": _file,
     "folder": _folder,
     "column": _column,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from typing import Protocol
 
 from crawler.models.page import NO_NOTES, Gap, Page, PageNotes
 from crawler.models.seller import Ending
@@ -11,17 +12,43 @@ from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
 
 
+class RecordStore(Protocol):
+    """Where records become durable."""
+
+    async def write(self, records: list[Record]) -> None:
+        """Write a group of records: all are durable when this returns."""
+
+    async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
+        """See `ports.Journal`."""
+
+
+class SegmentStore:
+    """A `SegmentWriter` that one executor thread uses."""
+
+    def __init__(self, segments: SegmentWriter, executor: Executor) -> None:
+        self._segments = segments
+        self._executor = executor
+
+    async def write(self, records: list[Record]) -> None:
+        """See `RecordStore`."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._segments.write, records)
+
+    async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
+        """See `RecordStore`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._segments.journal.sellers.drifted, seller_id)
+
+
 class GroupCommit:
-    """The engine's journal port over a `SegmentWriter` that one executor thread uses.
+    """The engine's journal port over a store of records.
 
     Records that come within `interval` seconds share a commit. Once a write has failed, every later
     one fails with the same error: the disk is not tried again behind the run's back.
     """
 
-    def __init__(self, segments: SegmentWriter, run_id: str, executor: Executor, interval: float) -> None:
-        self._segments = segments
+    def __init__(self, store: RecordStore, run_id: str, interval: float) -> None:
+        self._store = store
         self._run_id = run_id
-        self._executor = executor
         self._interval = interval
         self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
@@ -39,8 +66,7 @@ class GroupCommit:
 
     async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
         """See the engine's port."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._segments.journal.sellers.drifted, seller_id)
+        return await self._store.drifted(seller_id)
 
     async def close(self) -> None:
         """Wait until nothing is left to write."""
@@ -67,9 +93,8 @@ class GroupCommit:
 
     async def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
         if self._broken is None:
-            records, loop = [record for record, _ in batch], asyncio.get_running_loop()
             try:
-                await loop.run_in_executor(self._executor, self._segments.write, records)
+                await self._store.write([record for record, _ in batch])
             except Exception as failure:  # noqa: BLE001 - whoever waits must learn of it, or would hang
                 self._broken = failure
         for done in (done for _, done in batch if not done.done()):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 from zlib import crc32
 
@@ -25,6 +26,7 @@ from crawler.store.sqlite import damaged
 _JOINED_BYTES = 1024 * 1024
 """Bodies of a commit that are compressed together: they are alike."""
 _CODEC = pa.Codec("lz4")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Journal(JournalDatabase):
@@ -51,8 +53,11 @@ class Journal(JournalDatabase):
     def __exit__(self, *_error: object) -> None:
         self.connection.close()
 
-    def write(self, records: Iterable[Record]) -> list[StoredPage]:
-        """Write a group of records: all are durable on return, or none is. Returns their pages as stored."""
+    def write(self, records: Iterable[Record], noted: Mapping[str, str] = NOTHING) -> list[StoredPage]:
+        """Write a group of records: all are durable on return, or none is. Returns their pages as stored.
+
+        Values are `noted` with them.
+        """
         records = list(records)
         pages = [(r, r.page) for r in records if r.page is not None]
         numbered = list(enumerate(pages, start=self.last_seq + 1))
@@ -64,15 +69,17 @@ class Journal(JournalDatabase):
         ]
         endings = [_ending_row(r, r.ending) for r in records if r.ending is not None]
         costs = [with_checksum((r.seller_id, r.credits)) for r in records if r.page is None and r.credits]
-        noted = [r for r in records if r.notes is not NO_NOTES]
+        with_notes = [r for r in records if r.notes is not NO_NOTES]
         reached("commit.begin")
         with self.changing() as db:
             db.executemany(sql.INSERT_PAGE, page_rows)
             db.executemany(sql.INSERT_BODY, bodies)
             db.executemany(sql.END_SELLER, endings)
             db.executemany(sql.ADD_COST, costs)
-            for record in noted:
+            for record in with_notes:
                 _write_notes(db, record.seller_id, record.notes)
+            if noted:
+                self.set_meta(noted)
             reached("commit.written")
         reached("commit.durable")
         self.last_seq += len(stored)

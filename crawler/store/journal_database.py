@@ -70,6 +70,11 @@ class JournalDatabase:
         """Note values in the transaction that is open."""
         self.connection.executemany(sql.SET_META, [with_checksum(item) for item in values.items()])
 
+    def forget(self, name: str) -> None:
+        """Remove a value that was noted."""
+        with self.changing() as db:
+            db.execute(sql.FORGET_META, (name,))
+
     def mark(self) -> str:
         """A text that differs where what is to be published differs: equal marks, equal snapshot."""
         last_seq = self.one(sql.LAST_SHOWN_SEQ) if self.one(sql.ANY_HIDDEN) else self.last_seq

@@ -227,6 +227,7 @@ PAGES_OF_BODY = """SELECT seq, seller_id, page_num, received_at, request_id, run
     WHERE seq > ? AND seq <= ? ORDER BY seq"""
 
 META = "SELECT name, value, checksum FROM meta WHERE name = ?"
+FORGET_META = "DELETE FROM meta WHERE name = ?"
 SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
 SET_GAP = "INSERT OR REPLACE INTO seam VALUES (?, ?, ?, ?, ?)"
 REPAIR_GAPS = """UPDATE seam SET mended = 1, checksum = row_checksum(seller_id, page_num, overlap, 1)

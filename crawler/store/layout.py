@@ -88,6 +88,7 @@ _PUBLISHED = re.compile(
 )
 _REQUEST = ".request"
 _PARQUET, _JOURNAL, _SEGMENTS, _CARRIED, _DIGESTS = ".parquet", ".sqlite", ".segments", ".carried", ".sha256"
+_ATTEMPTS, _LOG = ".attempts", ".log"
 
 
 class Layout:
@@ -225,6 +226,7 @@ class JournalFiles:
         self.crawl_date = journal.name.partition(".")[0]
         self.segments = journal.with_suffix(_SEGMENTS)
         self.carried = journal.with_suffix(_CARRIED)
+        self.attempts = journal.with_suffix(_ATTEMPTS)
         self.required_sellers = journal.with_name(f"{journal.name}.list")
         self.held_sellers = journal.with_name(f"{journal.name}.held.parquet")
         self.piped_list = journal.with_name(f"{journal.name}.stdin.parquet")
@@ -232,6 +234,21 @@ class JournalFiles:
     def pin(self, day: date) -> Path:
         """The pinned files of one earlier snapshot."""
         return self.carried / partition_of(day)
+
+    def attempt_log(self, fence: int) -> Path:
+        """The pages of a worker's attempt."""
+        return self.attempts / f"{fence:08}{_LOG}"
+
+    @property
+    def attempt_probe(self) -> Path:
+        """The file by which workers find out whether they share the data folder."""
+        return self.attempts / "probe"
+
+    def attempt_logs(self) -> dict[int, Path]:
+        """The log of each attempt that is not taken into the journal yet, by fence."""
+        return {
+            int(path.stem): path for path in sorted(self.attempts.glob(f"*{_LOG}")) if path.stem.isdigit()
+        }
 
     def databases(self) -> list[Path]:
         """The journal with its log and the files whose names begin with its own."""
@@ -244,8 +261,8 @@ def journals_below(folder: Path) -> list[Path]:
 
 
 def left_by_journals(folder: Path) -> Iterator[Path]:
-    """The folders of segments and pins in the folder of journals whose journal is gone."""
-    for ending in (_SEGMENTS, _CARRIED):
+    """The folders of segments, pins and attempts in the folder of journals whose journal is gone."""
+    for ending in (_SEGMENTS, _CARRIED, _ATTEMPTS):
         for beside in folder.glob(f"*{ending}"):
             if not beside.with_suffix(_JOURNAL).exists():
                 yield beside

@@ -60,7 +60,7 @@ def outworn(data: Path, keep_days: int, unfinished: Mapping[str, Collection[str]
         if files.crawl_date not in unfinished and journal.stat().st_mtime < oldest:
             # The journal first: one that had lost its segments could not be published, nor known to be
             # incomplete.
-            beside = (path for path in (files.segments, files.carried) if path.exists())
+            beside = (p for p in (files.segments, files.carried, files.attempts) if p.exists())
             yield Leftover("journal", (*files.databases(), *beside))
 
 

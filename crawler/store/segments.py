@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from functools import partial
 from operator import attrgetter
@@ -17,7 +17,7 @@ from crawler.models.errors import OutputError
 from crawler.models.page import Reject, RowBatch
 from crawler.store.failpoints import reached
 from crawler.store.files import fsync, make_private_folder, output_errors
-from crawler.store.journal import Journal
+from crawler.store.journal import NOTHING, Journal
 from crawler.store.layout import JournalFiles
 from crawler.store.raw_pages import write_pages
 from crawler.store.records import Record, Segment, StoredPage, blocks
@@ -64,9 +64,9 @@ class SegmentWriter:
         self.remove_strays()
         self._take(journal.waiting())
 
-    def write(self, records: Iterable[Record]) -> None:
-        """Write a group of records: all are durable when this returns, or none is there."""
-        self._take(self.journal.write(records))
+    def write(self, records: Iterable[Record], noted: Mapping[str, str] = NOTHING) -> None:
+        """Write records, and what is noted with them: all is durable when this returns, or none is there."""
+        self._take(self.journal.write(records, noted))
 
     def flush(self) -> None:
         """Move every page that waits into a segment. Raises `OutputError`; the bodies then stay."""

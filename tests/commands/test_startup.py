@@ -23,6 +23,8 @@ Begin = Callable[[SimulatorOptions], tuple[Night, Simulator]]
 # The attempt to import either is listed too.
 STRANGERS = {"numpy.linalg", "pandas.core"}
 ARROW = {"pyarrow", "pyarrow.lib"}
+WORKERS = {"dask", "distributed", "crawler.cluster"}
+"""One process needs none of these."""
 HEAVY = {"aiohttp", "asyncio", "orjson", "pydantic", "pydantic_settings", "rich", "sqlite3"}
 
 
@@ -71,7 +73,7 @@ def test_a_run_with_nothing_to_do_imports_no_client(night: Begin) -> None:
     job.run(source)
     modules = imported("run", str(source), "--crawl-date", DATE, environ={**os.environ, **job.environ()})
     assert "crawler.nightly.run" in modules
-    assert not modules & ({"aiohttp", "pyarrow.dataset", "crawler.copies", "rich"} | STRANGERS)
+    assert not modules & ({"aiohttp", "pyarrow.dataset", "crawler.copies", "rich"} | STRANGERS | WORKERS)
 
 
 def handles(pid: int, number: int) -> bool:

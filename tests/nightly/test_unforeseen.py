@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crawler.models.page import Page
-from crawler.store.group_commit import GroupCommit
+from crawler.store.group_commit import GroupCommit, SegmentStore
 
 
 class Broken:
@@ -28,7 +28,7 @@ def test_a_commit_that_fails_in_a_way_nobody_foresaw_fails_all_who_wait_for_it()
 
     async def main() -> None:
         with ThreadPoolExecutor(1) as executor:
-            journal = GroupCommit(staging, "run", executor, 0.01)
+            journal = GroupCommit(SegmentStore(staging, executor), "run", 0.01)
             pages = [Page("s", n, b"", 0, 0, 0, "") for n in range(3)]
             waiting = [asyncio.create_task(journal.append(page, 1, None)) for page in pages]
             done, hanging = await asyncio.wait(waiting, timeout=2)

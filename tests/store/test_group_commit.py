@@ -14,7 +14,7 @@ import pytest
 from crawler.models.errors import OutputError
 from crawler.models.page import Gap, Page, PageNotes
 from crawler.models.seller import Ending, SellerStatus, StopReason
-from crawler.store.group_commit import GroupCommit
+from crawler.store.group_commit import GroupCommit, SegmentStore
 from crawler.store.journal import Journal
 from crawler.store.records import Record
 
@@ -49,7 +49,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def group_commit(segments: Any, executor: ThreadPoolExecutor) -> GroupCommit:
-    return GroupCommit(segments, "run", executor, 0.001)
+    return GroupCommit(SegmentStore(segments, executor), "run", 0.001)
 
 
 async def test_a_commit_that_waits_behind_one_that_fails_fails_as_well(journal: Journal) -> None:

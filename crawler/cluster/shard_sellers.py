@@ -1,0 +1,51 @@
+"""Sellers of a shard as plain values: how far each has come, without the bodies of its pages."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from crawler.models.page import Page
+from crawler.models.seller import PageRange, SellerProgress
+
+_NAMES = tuple(
+    each.name
+    for each in fields(SellerProgress)
+    # Hashes of IDs are of one process; the hash that is stored serves in their place.
+    if each.name not in {"id_hashes", "fingerprints", "early_pages", "stretches"}
+)
+_PAGE_NAMES = (
+    "page_num",
+    "row_count",
+    "fingerprint",
+    "total",
+    "last_value",
+    "stored_last_id_hash",
+    "rejected",
+)
+
+
+def as_plain(seller: SellerProgress, depth: int) -> dict[str, Any]:
+    """A seller as it travels; `depth`: how many full pages it had, 0 where it is not read ahead."""
+    plain: dict[str, Any] = {name: getattr(seller, name) for name in _NAMES}
+    plain["fingerprints"] = sorted(seller.fingerprints)
+    early = (seller.early_pages or {}).values()
+    plain["early"] = [[getattr(page, name) for name in _PAGE_NAMES] for page in early]
+    plain["stretches"] = [[*pages] for pages in seller.stretches]
+    plain["depth"] = depth
+    return plain
+
+
+def of_plain(plain: dict[str, Any]) -> tuple[SellerProgress, int]:
+    """A seller as it came, and its depth."""
+    known = {name: plain[name] for name in _NAMES}
+    seller = SellerProgress(**known, fingerprints={*plain["fingerprints"]})
+    pages = (_page(seller.seller_id, values) for values in plain["early"])
+    seller.early_pages = {page.page_num: page for page in pages} or None
+    seller.stretches = tuple(PageRange(*pages) for pages in plain["stretches"])
+    return seller, plain["depth"]
+
+
+def _page(seller_id: str, values: list[Any]) -> Page:
+    known = dict(zip(_PAGE_NAMES, values, strict=True))
+    return Page(seller_id, body=b"", received_at=0, request_id="", **known)

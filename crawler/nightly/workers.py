@@ -1,0 +1,266 @@
+"""A crawl by workers in other processes: the driver's ledger and journal, and the tasks of the shards."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from distributed import Future
+
+import crawler
+from crawler import events
+from crawler.cluster.attempts import Terms
+from crawler.cluster.comms import listening
+from crawler.cluster.coordinator import TEND_S, Coordinator
+from crawler.cluster.dask_cluster import Cluster, cluster, security_of
+from crawler.cluster.figures import sum_up
+from crawler.cluster.lease import boot_time
+from crawler.cluster.task import Job
+from crawler.engine.gates import RequestCounts
+from crawler.engine.key_lane import KeyLane
+from crawler.engine.stop import Stop
+from crawler.events import Sentence
+from crawler.models.errors import CrawlerError
+from crawler.models.page import Page
+from crawler.models.seller import Ending
+from crawler.nightly.choosing import Choice, Rules
+from crawler.nightly.driver_books import DriverBooks
+from crawler.nightly.journal_opening import LEASE
+from crawler.nightly.opening import Opened
+from crawler.nightly.sharding import shards_of
+from crawler.options import Settings
+from crawler.ports import CrawlFigures
+from crawler.report.series import Sampler
+from crawler.rules.paging import ShortPageProbes
+from crawler.rules.shards import Shard
+from crawler.rules.shares import Shares
+from crawler.store.files import make_private_folder, output_errors, write_whole
+from crawler.store.layout import JournalFiles
+
+_AHEAD = 2
+"""Tasks for each worker that are handed out: the next one waits where the last one ends."""
+_MOST_FAULTS = 10
+"""Tasks of a shard in a row that ended without an attempt."""
+_POLL_S = 0.5
+
+
+@asynccontextmanager
+async def workers_of(
+    opened: Opened, stop: Stop, writer: Executor, counter: Executor
+) -> AsyncIterator[Workers]:
+    """Workers under the run's ledger and pace; at their end every record is durable, unused credits returned.
+
+    Raises `InputError` where there are no workers, or of another version.
+    """
+    loop, settings, journal = asyncio.get_running_loop(), opened.night.settings, opened.journal
+    dask, security = settings.dask, security_of(settings.dask)
+    books = DriverBooks(opened, writer, counter)
+    async with cluster(settings.run, dask) as found:
+        workers = Workers(opened, stop, found, books)
+        await loop.run_in_executor(writer, lambda: journal.note(**{LEASE: str(dask.lease_s)}))
+        is_over = False
+        try:
+            async with listening(_address(settings), workers.coordinator.handle, security) as contact:
+                workers.contact = contact
+                await asyncio.sleep(opened.initial_pause_s(settings.run.qps))
+                async with asyncio.TaskGroup() as group:
+                    tending = [
+                        group.create_task(work) for work in (workers.coordinator.tend(), workers.refresh_on())
+                    ]
+                    yield workers
+                    for task in tending:
+                        task.cancel()
+                is_over = True
+        finally:
+            workers.refresh()
+            if is_over:
+                await loop.run_in_executor(writer, journal.forget, LEASE)
+            with suppress(CrawlerError):
+                await books.return_unused(workers.coordinator.credits.charged)
+    coordinator = workers.coordinator
+    if coordinator.by_files or coordinator.by_driver:
+        shared = events.WORKERS_SHARED(by_files=coordinator.by_files, by_driver=coordinator.by_driver)
+        opened.notes.add(shared)
+
+
+class Workers:
+    """Crawls as `Crawling` says, by the workers of a cluster; `contact` is where they reach this process."""
+
+    contact = ""
+
+    def __init__(self, opened: Opened, stop: Stop, found: Cluster, books: DriverBooks) -> None:
+        settings, night = opened.night.settings, opened.night
+        self._opened, self._stop, self._cluster = opened, stop, found
+        self._token = secrets.token_hex(16)
+        self._probe = _write_probe(opened, self._token) if settings.dask.pages != "driver" else ""
+        keys = [key.qps for key in settings.api.keys or ()]
+        files, workers = JournalFiles(opened.journal.path), settings.run.workers
+        terms = Terms(
+            token=self._token,
+            version=crawler.__version__,
+            run_id=opened.run_id,
+            lease_s=settings.dask.lease_s,
+            keys=max(1, len(keys)),
+            log_of=lambda fence: str(files.attempt_log(fence).absolute()),
+            workers=None if workers == "auto" else max(1, workers // found.slots),
+            must_share=settings.dask.pages == "files",
+        )
+        self.lanes: Sequence[KeyLane] = books.lanes
+        self._free = asyncio.Event()
+        self.coordinator = Coordinator(
+            terms,
+            books,
+            Shares(settings.run.qps, keys),
+            stop,
+            boot_time,
+            on_page=self._on_page,
+            on_end=self._on_end,
+            on_retired=books.retire,
+            on_free=lambda _shard: self._wake(),
+            on_log=_log,
+        )
+        self.counts, self.probes, self.sampler = RequestCounts(), ShortPageProbes(), Sampler()
+        budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
+        counts, total = self.counts, len(night.listed)
+        self.figures = CrawlFigures(
+            total, 0, budget, spent, counts.by_status, counts.latencies, lambda: counts.sent
+        )
+        self._rules: Rules | None = None
+        self._job_settings = Settings(
+            api=settings.api, run=settings.run, journal=settings.journal, dask=settings.dask
+        )
+
+    @property
+    def clock(self) -> tuple[datetime, int] | None:
+        """See `Crawling`."""
+        if (found := self.coordinator.news.clock) is None:
+            return None
+        offset_s, answers = found
+        return self._opened.night.world.now() + timedelta(seconds=offset_s), answers
+
+    async def crawl(self, choice: Choice, rules: Rules) -> None:
+        """See `Crawling`."""
+        self._rules, self.figures.ended = rules, choice.ended
+        self.coordinator.news.is_address_proven |= choice.address.is_proven
+        sellers = len(self._opened.night.listed) - choice.ended
+        executor = self._opened.night.run.executor
+        events.WORKERS_STARTED(slots=self._cluster.slots, executor=executor, sellers=sellers).log()
+        shards = shards_of(self._opened, rules, self._cluster.slots)
+        places = asyncio.Semaphore(_AHEAD * self._cluster.slots)
+        async with asyncio.TaskGroup() as group:
+            for shard in shards:
+                await places.acquire()
+                if self._stop.reason is not None:
+                    break
+                task = group.create_task(self._see_through(shard))
+                task.add_done_callback(lambda _task: places.release())
+        self.refresh()
+
+    async def refresh_on(self) -> None:
+        """Keep the figures up to date."""
+        while True:
+            await asyncio.sleep(TEND_S)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Sum up what all attempts have sent."""
+        coordinator = self.coordinator
+        live = (attempt.figures for attempt in coordinator.attempts.values())
+        sum_up([*coordinator.past_figures, *live], self.counts, self.probes)
+
+    # --- Shards
+
+    async def _see_through(self, shard: Shard) -> None:
+        """Have a shard read, again and again until it is done or the run stops."""
+        self.coordinator.add(shard)
+        faults = tasks = 0
+        try:
+            while not shard.is_done and self._stop.reason is None:
+                tries, tasks = shard.tries, tasks + 1
+                error = await self._follow(shard, self._cluster.submit(self._job(shard), tasks))
+                faults = 0 if shard.tries > tries else faults + 1
+                if faults == _MOST_FAULTS:
+                    raise RuntimeError(f"shard {shard.number} cannot be begun: {error!r}") from error
+                if not shard.is_done:
+                    await asyncio.sleep(TEND_S)
+        finally:
+            self.coordinator.remove(shard)
+
+    async def _follow(self, shard: Shard, future: Future[Any]) -> BaseException | None:
+        """Wait until a task has ended or is given up; returns what it raised."""
+        result = asyncio.ensure_future(_result(future))
+        begun = shard.tries
+        try:
+            while not result.done():
+                self._free.clear()
+                waker = asyncio.ensure_future(self._free.wait())
+                await asyncio.wait((result, waker), timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+                waker.cancel()
+                is_idle = not any(a.shard is shard for a in self.coordinator.attempts.values())
+                is_lost = shard.tries > begun and is_idle and not shard.is_done
+                if not result.done() and is_idle and (is_lost or self._stop.reason is not None):
+                    await self._cluster.cancel(future)
+                    return None
+            return result.result()
+        finally:
+            result.cancel()
+
+    def _wake(self) -> None:
+        self._free.set()
+
+    def _job(self, shard: Shard) -> Job:
+        security = security_of(self._opened.night.settings.dask)
+        return Job(self.contact, self._token, shard.number, self._job_settings, security, self._probe)
+
+    # --- What comes
+
+    def _on_page(self, page: Page) -> None:
+        self.figures.count_page(page)
+        if self._rules is not None:
+            self._rules.watch.read(page, self._stop, lambda: self.counts.sent)
+
+    def _on_end(self, seller_id: str, ending: Ending | None) -> None:
+        if ending is None:
+            self.figures.ended += 1
+        else:
+            self.figures.count_end(seller_id, ending)
+
+
+async def _result(future: Future[Any]) -> BaseException | None:
+    """What a task raised; None where it returned, or was given up."""
+    try:
+        await future
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a worker met
+        return error
+    return None
+
+
+def _write_probe(opened: Opened, token: str) -> str:
+    path = JournalFiles(opened.journal.path).attempt_probe
+    with output_errors(str(path)):
+        make_private_folder(path.parent)
+        write_whole(path, token.encode(), private=True)
+    return str(path.absolute())
+
+
+def _address(settings: Settings) -> str:
+    """Where this process listens for its workers."""
+    dask = settings.dask
+    if dask.listen is not None:
+        return dask.listen
+    protocol = "tls" if dask.tls_cert_file is not None else "tcp"
+    return f"{protocol}://{'127.0.0.1' if settings.run.executor == 'processes' else '0.0.0.0'}:0"  # noqa: S104
+
+
+def _log(line: Sequence[Any]) -> None:
+    """Log what a worker logged."""
+    name, text, fields = line
+    if (sentence := Sentence.of(name, text, dict(fields))) is not None:
+        sentence.log()

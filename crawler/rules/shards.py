@@ -1,0 +1,113 @@
+"""Shards: how a list is cut into pieces of work, and what is left of a piece as pages come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import ceil
+
+from crawler.models.api import PAGE_SIZE
+from crawler.models.page import Page
+from crawler.models.seller import PageRange, SellerProgress
+
+SHARDS_A_WORKER = 16
+"""Many more shards than workers: the last ones to end leave little for the others to wait for."""
+_SHORTEST_S = 10.0
+"""Seconds that a shard is to last at least: its last seller keeps its worker from using its whole share."""
+_LOOKED_UP = 4096
+
+
+def pages_a_shard(pages: int, workers: int, qps: float) -> int:
+    """How many pages a shard is to have, of so many in all that are read at a rate."""
+    fewest = _SHORTEST_S * qps / workers
+    return ceil(min(pages / workers, max(fewest, pages / (SHARDS_A_WORKER * workers)))) or 1
+
+
+def cut(
+    sellers: Iterable[SellerProgress],
+    expected_pages: Callable[[Sequence[str]], Sequence[int]],
+    size: int,
+) -> Iterator[list[SellerProgress]]:
+    """Sellers in their order, in shards of about `size` expected pages; a deeper one has its own."""
+    rest, shard, pages = iter(sellers), list[SellerProgress](), 0
+    while some := list(islice(rest, _LOOKED_UP)):
+        counts = expected_pages([seller.seller_id for seller in some])
+        for seller, count in zip(some, counts, strict=True):
+            if shard and pages + count > size:
+                yield shard
+                shard, pages = [], 0
+            shard.append(seller)
+            pages += count
+    if shard:
+        yield shard
+
+
+def dealt(sellers: Iterable[SellerProgress], count: int) -> list[list[SellerProgress]]:
+    """Sellers dealt out to so many shards, one after the other: each gets of all parts of the list."""
+    shards: list[list[SellerProgress]] = [[] for _ in range(count)]
+    for number, seller in enumerate(sellers):
+        shards[number % count].append(seller)
+    return [shard for shard in shards if shard]
+
+
+@dataclass(slots=True)
+class Shard:
+    """Some sellers that one worker reads at a time; `sellers` are those that are not read to their end.
+
+    `depths`: how many full pages each had, of those that are read ahead. `tries`: attempts that were begun;
+    `unanswered`: of these, how many ended since nobody answered them.
+    """
+
+    number: int
+    sellers: dict[str, SellerProgress]
+    depths: dict[str, int] = field(default_factory=dict)
+    tries: int = 0
+    unanswered: int = 0
+    is_done: bool = False
+
+    def received(self, page: Page) -> bool:
+        """Note a page that is durable; True where its seller has no page left to read in a stretch."""
+        seller = self.sellers.get(page.seller_id)
+        if seller is None:
+            return False
+        if seller.stretches:
+            return self._received_of_stretch(seller, page)
+        if page.page_num != seller.next_page:
+            bare = replace(page, body=b"")
+            seller.early_pages = {**(seller.early_pages or {}), page.page_num: bare}
+            return False
+        seller.received(page)
+        while seller.early_pages and (early := seller.early_pages.pop(seller.next_page, None)):
+            seller.received(early)
+        return False
+
+    def ended(self, seller_id: str) -> None:
+        """Note that a seller needs no further page."""
+        self.sellers.pop(seller_id, None)
+
+    def _received_of_stretch(self, seller: SellerProgress, page: Page) -> bool:
+        is_last = page.listed < PAGE_SIZE
+        left = tuple(_left(seller.stretches, page.page_num, is_last=is_last))
+        if not left:
+            del self.sellers[seller.seller_id]
+            return True
+        if left != seller.stretches:
+            fresh = SellerProgress(seller.seller_id, next_page=left[0].first, stretches=left)
+            self.sellers[seller.seller_id] = fresh
+        return False
+
+
+def _left(stretches: Sequence[PageRange], page_num: int, *, is_last: bool) -> Iterator[PageRange]:
+    """What is left of some pages without one of them, and without all after it where it is the last."""
+    for first, last in stretches:
+        if page_num < first:
+            if not is_last:
+                yield PageRange(first, last)
+        elif last is not None and last < page_num:
+            yield PageRange(first, last)
+        else:
+            if first < page_num:
+                yield PageRange(first, page_num - 1)
+            if not is_last and (last is None or page_num < last):
+                yield PageRange(page_num + 1, last)

@@ -1,0 +1,74 @@
+"""The log of one worker's attempt: an append-only file of frames beside the date's journal.
+
+A worker writes it, and nothing else of the data folder; the driver reads it. What a killed worker wrote last
+may be cut off: reading ends at the first frame that is not whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+from zlib import crc32
+
+from crawler.store.failpoints import reached
+from crawler.store.files import make_private_folder, output_errors
+
+_HEAD = Struct("<II")
+"""The length of a frame, and its CRC-32."""
+
+
+class AttemptLog:
+    """Writes frames; a context manager. Raises `OutputError` where it cannot, or where the file is there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with output_errors(str(path)):
+            make_private_folder(path.parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._handle = os.open(path, flags, 0o600)
+        self._size = 0
+
+    def append(self, frame: bytes) -> int:
+        """Write a frame; it is durable when this returns the size of the file."""
+        content = _HEAD.pack(len(frame), crc32(frame)) + frame
+        reached("attempt.append")
+        with output_errors(str(self._path)):
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.write(self._handle, content[written:])
+                os.fsync(self._handle)
+            except OSError:
+                os.ftruncate(self._handle, self._size)
+                raise
+        reached("attempt.durable")
+        self._size += len(content)
+        return self._size
+
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._handle)
+
+
+def frames_from(path: Path, offset: int, up_to: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """Each whole frame from an offset on, with the offset after it; up to a size, where one is given.
+
+    Raises `OutputError` where the file cannot be read; one that is not there has no frames.
+    """
+    with output_errors(str(path)), suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(offset)
+        while up_to is None or offset < up_to:
+            head = file.read(_HEAD.size)
+            if len(head) < _HEAD.size:
+                return
+            length, checksum = _HEAD.unpack(head)
+            if length > os.fstat(file.fileno()).st_size - offset:
+                return
+            frame = file.read(length)
+            if len(frame) < length or crc32(frame) != checksum:
+                return
+            offset += _HEAD.size + length
+            yield frame, offset

@@ -1,0 +1,153 @@
+"""Crawls by real worker processes: the single process's rows, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import DATE, SMALL, Night, stand_in
+
+from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.store.layout import Layout
+
+PROCESSES = ("--executor", "processes", "--processes", "2")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Simulator]:
+    with stand_in(SimulatorOptions(catalogue=SMALL, latency=0.02)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def night(tmp_path: Path, shop: Simulator) -> Night:
+    return Night(tmp_path, shop.url)
+
+
+IDS = [str(7_000_000_000_000_000_001 + 37 * number) for number in range(60)]
+
+
+def rows(night: Night) -> list[tuple[object, ...]]:
+    """All that does not depend on when a page came, and by which run."""
+    changing = {"crawled_at", "run_id", "request_id"}
+    return sorted(tuple(str(v) for k, v in row.items() if k not in changing) for row in night.videos())
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes below a run, by their parents in /proc."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, below = [], children.get(pid, [])
+    while below:
+        one = below.pop()
+        below += children.get(one, [])
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes():
+                found.append(one)
+    return found
+
+
+def test_processes_publish_the_rows_of_one_process(night: Night, tmp_path: Path, shop: Simulator) -> None:
+    report = night.run(night.sellers(IDS), *PROCESSES, "--budget", "2000")
+    (tmp_path / "one").mkdir()
+    alone = Night(tmp_path / "one", shop.url)
+    expected = alone.run(alone.sellers(IDS))
+    assert rows(night) == rows(alone)
+    assert report["requests"]["sent"] == report["credits"]["spent_for_date"] == expected["requests"]["sent"]
+    assert report["stops"] == expected["stops"]
+    assert {s: row["status"] for s, row in night.seller_rows().items()} == dict.fromkeys(IDS, "complete")
+    left = [path.name for path in Layout(night.data).journals.glob("*.attempts/*.log")]
+    assert not left
+
+
+def test_a_budget_that_is_spent_is_a_three_and_a_run_alone_goes_on(night: Night) -> None:
+    source = night.sellers(IDS)
+    report = night.run(source, *PROCESSES, "--budget", "70", code=3)
+    assert report["requests"]["sent"] == report["credits"]["spent_for_date"] == 70
+    rest = night.run(source)
+    assert rest["sellers"]["complete"] == len(IDS)
+    assert rest["credits"]["spent_for_date"] == rest["requests"]["sent"] + 70
+
+
+@pytest.mark.long
+def test_killed_workers_and_a_killed_driver_cost_what_was_under_way(night: Night, shop: Simulator) -> None:
+    source, before = night.sellers(IDS), shop.stats.requests
+    job = night.start(source, *PROCESSES, "--qps", "60")
+    _wait_for(lambda: shop.stats.requests > before + 30)
+    os.kill(workers_of(job.pid)[0], signal.SIGKILL)
+    _wait_for(lambda: shop.stats.requests > before + 90)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    report = night.run(source, "--qps", "60")
+    assert report["sellers"]["complete"] == len(IDS)
+    assert any("workers" in note for note in report["notes"])
+    wanted = sum(row["pages"] for row in night.seller_rows().values())
+    assert wanted <= shop.stats.requests - before <= wanted + 40
+    assert report["credits"]["spent_for_date"] >= shop.stats.requests - before
+
+
+@pytest.mark.long
+def test_an_interruption_of_the_whole_group_stops_cleanly(night: Night, shop: Simulator) -> None:
+    source, before = night.sellers(IDS), shop.stats.requests
+    job = night.start(source, *PROCESSES, "--qps", "40")
+    _wait_for(lambda: shop.stats.requests > before + 20)
+    for pid in [*workers_of(job.pid), job.pid]:
+        os.kill(pid, signal.SIGINT)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 130, err
+    assert "Traceback" not in err
+    sent = shop.stats.requests - before
+    assert f"{sent} credits" in err or f'"sent":{sent}' in out.replace(" ", "")
+    night.run(source)
+    assert shop.stats.requests - before == sum(row["credits"] for row in night.seller_rows().values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--executor", "dask"), "--executor dask needs the address of a scheduler"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "nothing else takes one"),
+        (("--executor", "processes", "--top", "5"), "needs --executor local"),
+        (("--executor", "processes", "--strategy", "best-first"), "needs --executor local"),
+        (("--executor", "processes", "--carry-forward"), "needs --executor local"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused(night: Night, options: tuple[str, ...], words: str) -> None:
+    job = night.start(night.sellers(IDS[:1]), *options)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert words in err
+
+
+def test_a_scheduler_that_is_not_there_is_a_two(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRAWLER_DASK_WAIT_S", "1")
+    source = night.sellers(IDS[:1])
+    called = night.call(
+        "run",
+        str(source),
+        "--crawl-date",
+        DATE,
+        "--executor",
+        "dask",
+        "--scheduler",
+        "tcp://127.0.0.1:9",
+        CRAWLER_DASK_WAIT_S="1",
+    )
+    assert called.returncode == 2, called.stderr
+    assert "does not answer" in called.stderr
+    assert "Traceback" not in called.stderr
+
+
+def _wait_for(holds: object) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
