@@ -65,3 +65,11 @@ COMPACT_STEPS = (
     "compact.forgotten",
 )
 """The steps of making a month of nights."""
+ATTEMPT_STEPS = (
+    "attempt.append",
+    "attempt.written",
+    "attempt.durable",
+    "attempt.absorbed",
+    "attempt.removed",
+)
+"""The steps of a worker's log: written by the worker, and taken into the date's journal by its driver."""

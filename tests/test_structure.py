@@ -42,6 +42,7 @@ BEYOND_THE_LIMIT = {
     "nightly/journal_opening.py": WIRING,
     "nightly/publishing.py": WIRING,
     "nightly/rereading.py": WIRING,
+    "nightly/resumable.py": "knows all that earlier runs of a date may have left: journal, snapshot, logs",
     "nightly/workers.py": WIRING,
     "options.py RunSettings": "one field an option, and nothing else",
     "planning/inputs.py": WIRING,

@@ -17,6 +17,7 @@ from crawler.models.errors import InputError
 from crawler.models.seller import StopReason
 from crawler.nightly.dates import DateRule
 from crawler.nightly.folders import open_folder
+from crawler.nightly.left_by_workers import is_left, take_in
 from crawler.nightly.nights import write_nights_of
 from crawler.nightly.rebuilding import outdated_notes
 from crawler.nightly.replace_guard import ReplaceGuard, build, leave_out_lost
@@ -124,6 +125,14 @@ class _OpenDate:
             )
         write_nights_of(run, self.ledger, self.run_id, self.world.now())
 
+    def take_in(self) -> None:
+        """Take what workers of a killed run have left into the journal."""
+        if self.journal is not None and is_left(self.journal):
+            with closing(self.world.staging(self.journal, self.settings.output.keep_raw)) as segments:
+                day, qps = self.day.crawl_date, self.settings.run.qps
+                if recovered := take_in(segments, day, qps, self.world.sleep):
+                    self.notes.append(recovered)
+
     def publish(self, journal: Journal, unknown: pa.Array[Any], reason: StopReason | None) -> RowCounts:
         """Publish what the journal has; the `unknown` are listed sellers of which it has nothing."""
         day = self.day.crawl_date
@@ -151,7 +160,9 @@ def _open(settings: Settings, crawl_date: date, world: World, suffix: str, verb:
             journal = stack.enter_context(Journal(path))
             guard.watch(path)
             journal.guard = guard
-        yield _OpenDate(settings, world, run_id, began, ledger, day, journal)
+        opened = _OpenDate(settings, world, run_id, began, ledger, day, journal)
+        opened.take_in()
+        yield opened
 
 
 def _publish_the_rest(opened: _OpenDate, journal: Journal) -> int | None:

@@ -14,14 +14,12 @@ from crawler import events
 from crawler.history.takeover import require_not_archived
 from crawler.models.encodings import as_text
 from crawler.models.errors import InputError, InterruptedRunError
+from crawler.nightly.left_by_workers import take_in
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
 from crawler.nightly.resumable import has_begun, published_before, require_journal, usable_generation
 from crawler.nightly.shell import whole_path
 from crawler.nightly.suspicion import Suspicion
-from crawler.rules.shares import TRANSFER_MARGIN
-from crawler.rules.windows import window_of
-from crawler.store.absorbing import absorb_all
 from crawler.store.files import output_errors, write_whole
 from crawler.store.held import forget_accepted, release, to_recheck
 from crawler.store.journal import Journal
@@ -31,8 +29,6 @@ from crawler.store.lock import Guard
 from crawler.store.segments import SegmentWriter
 from crawler.store.sqlite import unread_commits
 
-LEASE = "workers_lease_s"
-"""The journal notes under it how long the leases of workers are, while a run has any."""
 _WAIT_STEP_S = 0.25
 
 
@@ -79,23 +75,9 @@ class JournalOpening:
         stack.callback(segments.close)
         if repaired := str(segments.repairs):
             self.notes.add(events.JOURNAL_REPAIRED(path=journal.path, repairs=repaired))
-        self._take_in_workers(journal, segments)
+        if recovered := take_in(segments, night.crawl_date, night.run.qps, self._wait):
+            self.notes.add(recovered)
         return self._begin(journal, segments)
-
-    def _take_in_workers(self, journal: Journal, segments: SegmentWriter) -> None:
-        """Take in what workers of a killed run have written, once none of them can write or send any more."""
-        day = self.night.crawl_date
-        if (lease_s := journal.meta(LEASE)) is not None:
-            wait_s = float(lease_s) + window_of(self.night.run.qps) + TRANSFER_MARGIN
-            events.WORKERS_AWAITED(crawl_date=day, wait_s=round(wait_s, 1)).log()
-            self._wait(wait_s)
-        found = absorb_all(segments)
-        if found.attempts:
-            self.notes.add(
-                events.WORKERS_RECOVERED(attempts=found.attempts, crawl_date=day, pages=found.pages)
-            )
-        if lease_s is not None:
-            journal.forget(LEASE)
 
     def _wait(self, seconds: float) -> None:
         """Let seconds pass. Raises `InterruptedRunError` where a signal comes."""

@@ -16,6 +16,7 @@ from crawler.history.review import plan_of
 from crawler.models.errors import CrawlerError, ImplausibleError, InputError, OutputError
 from crawler.nightly.dates import late_from_in
 from crawler.nightly.folders import check_room, open_folder
+from crawler.nightly.left_by_workers import take_in
 from crawler.nightly.nights import write_nights_of
 from crawler.nightly.rebuilding import outdated_notes
 from crawler.nightly.replace_guard import ReplaceGuard, build
@@ -118,6 +119,8 @@ class _Rebuild:
         stack.callback(writer.close)
         if repaired := str(writer.repairs):
             self.notes.append(events.JOURNAL_REPAIRED(path=path, repairs=repaired))
+        if recovered := take_in(writer, self.day, self.settings.run.qps, self.world.sleep):
+            self.notes.append(recovered)
         if reasons := why_held(journal):
             accept = Commands(self.settings.run.data, []).accept(self.day)
             raise InputError(

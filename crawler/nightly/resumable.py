@@ -9,6 +9,7 @@ from crawler.history.review import plan_of
 from crawler.history.takeover import PublishedDate
 from crawler.models.errors import CrawlerError, InputError
 from crawler.nightly.dates import late_from_in
+from crawler.nightly.left_by_workers import take_in
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, build, give_up_lost, slices
 from crawler.nightly.suspicion import why_held
@@ -90,9 +91,11 @@ def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> Non
         if reasons := why_held(journal):
             notes.add(events.EARLIER_IMPLAUSIBLE(reason=" ".join(reasons)))
             return
+        segments = night.world.staging(journal, night.settings.output.keep_raw)
+        if recovered := take_in(segments, night.crawl_date, night.run.qps, night.world.sleep):
+            notes.add(recovered)
         is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
-            segments = night.world.staging(journal, night.settings.output.keep_raw)
             late_from = late_from_in(night.run, night.crawl_date, night.world.now())
             plan = plan_of(night.settings, run_id, night.crawl_date, NOBODY, None, late_from)
             try:

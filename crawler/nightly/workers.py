@@ -30,7 +30,7 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.driver_books import DriverBooks
-from crawler.nightly.journal_opening import LEASE
+from crawler.nightly.left_by_workers import LEASE
 from crawler.nightly.opening import Opened
 from crawler.nightly.sharding import shards_of
 from crawler.options import Settings

@@ -26,8 +26,12 @@ class Recovered(NamedTuple):
 
 
 def next_fence(journal: Journal) -> int:
-    """A number that no attempt at the date had before; durably, and it only grows."""
-    fence = int(journal.meta("fence") or 0) + 1
+    """A number that no attempt at the date had before; durably, and it only grows.
+
+    Where damage took the number that was noted, it is beyond those of the logs that are there.
+    """
+    known = JournalFiles(journal.path).attempt_logs()
+    fence = max(int(journal.meta("fence") or 0), *known, 0) + 1
     journal.note(fence=str(fence))
     return fence
 
@@ -46,7 +50,10 @@ def absorb(segments: SegmentWriter, fence: int, up_to: int | None) -> Iterator[l
         try:
             records += decode(frame)
         except ValueError as error:
-            raise OutputError(f"{path} cannot be read at byte {offset}: {error}") from None
+            raise OutputError(
+                f"{path} cannot be read before byte {after}: {error}; another version of this program may "
+                "have written it: run that one, or move the file away, and what it holds is asked for again"
+            ) from None
         if len(records) >= _RECORDS_AT_ONCE:
             segments.write(records, {name: str(after)})
             reached("attempt.absorbed")

@@ -6,6 +6,7 @@ may be cut off: reading ends at the first frame that is not whole.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from struct import Struct
 from zlib import crc32
 
 from crawler.store.failpoints import reached
-from crawler.store.files import make_private_folder, output_errors
+from crawler.store.files import fsync, make_private_folder, output_errors
 
 _HEAD = Struct("<II")
 """The length of a frame, and its CRC-32."""
@@ -29,17 +30,27 @@ class AttemptLog:
             make_private_folder(path.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._handle = os.open(path, flags, 0o600)
+            # Else power loss could take the name of a file whose frames are durable.
+            fsync(path.parent)
+            fsync(path.parent.parent)
         self._size = 0
 
     def append(self, frame: bytes) -> int:
-        """Write a frame; it is durable when this returns the size of the file."""
+        """Write a frame; it is durable when this returns the size of the file.
+
+        Where that fails the file ends with its last whole frame, or takes no further one.
+        """
         content = _HEAD.pack(len(frame), crc32(frame)) + frame
         reached("attempt.append")
         with output_errors(str(self._path)):
+            # After what is no whole frame nothing would be read.
+            if os.fstat(self._handle).st_size != self._size:
+                raise OSError(errno.EIO, "it does not end where it was last written")
             try:
                 written = 0
                 while written < len(content):
                     written += os.write(self._handle, content[written:])
+                reached("attempt.written")
                 os.fsync(self._handle)
             except OSError:
                 os.ftruncate(self._handle, self._size)
@@ -65,7 +76,8 @@ def frames_from(path: Path, offset: int, up_to: int | None = None) -> Iterator[t
             if len(head) < _HEAD.size:
                 return
             length, checksum = _HEAD.unpack(head)
-            if length > os.fstat(file.fileno()).st_size - offset:
+            # Zeros, which power loss may leave for what was not written yet, have the right checksum.
+            if not length or length > os.fstat(file.fileno()).st_size - offset:
                 return
             frame = file.read(length)
             if len(frame) < length or crc32(frame) != checksum:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from crawler.store.files import fsync, make_private_file, make_private_folder
-from crawler.store.layout import DIGESTED_KINDS, Layout, files_of, is_passing
+from crawler.store.layout import DIGESTED_KINDS, JournalFiles, Layout, files_of, is_passing
 
 _FICLONE = 0x40049409
 _NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
@@ -34,14 +34,18 @@ def copy_database(connection: sqlite3.Connection, target: Path) -> None:
 def copy_folder(data: Path, target: Path, own: Mapping[Path, Path], left_out: Path | None) -> tuple[int, int]:
     """Copy a data folder without its lock and what is being built; returns how many files and bytes.
 
-    `own` are copies that a run made of its databases, by the path of each; `left_out` is a folder that a run
-    is writing. The ledger goes last: it is never older than a page in the copy. Raises `OSError` where the
-    copy cannot be written, `SourceChangedError` where a file went meanwhile.
+    `own` are copies that a run made of its databases, by the path of each: the logs of its workers are left
+    out. `left_out` is a folder that a run is writing. The ledger goes last: it is never older than a page in
+    the copy. Raises `OSError` where the copy cannot be written, `SourceChangedError` where a file went
+    meanwhile.
     """
     layout = Layout(data)
     skipped = {layout.lock, layout.compact_lock}
     skipped |= {layout.staging, layout.compacting, *filter(None, [left_out])}
     skipped |= {path for database in own for path in files_of(database)}
+    # A run takes such logs into its journal and removes them all the while: the copy of that has all but
+    # the last second of them.
+    skipped |= {JournalFiles(database).attempts for database in own}
     files = [path for path in _files(data, skipped, set()) if not is_passing(path)]
     files.sort(key=files_of(layout.ledger).__contains__)
     size, copies = 0, dict[tuple[int, int], Path]()

@@ -21,6 +21,7 @@
 | `state/ledger.sqlite` | credits, runs and dates | ever |
 | `state/journal/D.G.sqlite` | a date's pages, G being its generation | `run.keep_days`, once finished |
 | `state/journal/D.G.segments/` | the pages as rows, and as received if those are kept | as the journal |
+| `state/journal/D.G.attempts/N.log` | what a worker received that the journal lacks | as the journal |
 | `state/journal/D.G.carried/crawl_date=E/` | pinned files of an earlier snapshot | as long as the journal |
 | `state/journal/D.G.sqlite.list` | sellers to end before it replaces a snapshot | as the journal |
 | `state/journal/D.G.sqlite.held.parquet` | sellers to recheck of a night that is held back | as the journal |

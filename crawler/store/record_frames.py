@@ -43,6 +43,8 @@ def decode(frame: bytes) -> list[Record]:
         for plain in header:
             record, place = _record(plain, bodies, place)
             records.append(record)
+        if place != size:
+            raise ValueError(f"{size - place} bytes of bodies are of no page")  # noqa: TRY301 - as above
     except Exception as error:  # noqa: BLE001 - whatever damage does
         raise ValueError(f"no frame of records: {type(error).__name__}: {error}") from None
     return records

@@ -65,7 +65,7 @@ def outworn(data: Path, keep_days: int, unfinished: Mapping[str, Collection[str]
 
 
 def left_behind(data: Path) -> Iterator[Leftover]:
-    """Segments and pins whose journal is gone, and pins that were never finished."""
+    """Segments, logs of workers and pins whose journal is gone, and pins that were never finished."""
     folder = Layout(data).journals
     for path in sorted((*left_by_journals(folder), *half_made_pins(folder))):
         yield Leftover("segments or pins without a journal", (path,))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from steps import ATTEMPT_STEPS
 
 from crawler.api.columns import read_batch
 from crawler.models.errors import OutputError
@@ -21,8 +22,9 @@ from crawler.models.seller import Ending, SellerStatus, StopReason
 from crawler.store import failpoints
 from crawler.store.absorbing import absorb, absorb_all, next_fence
 from crawler.store.attempt_log import AttemptLog, frames_from
+from crawler.store.copying import copy_folder
 from crawler.store.journal import Journal
-from crawler.store.layout import JournalFiles
+from crawler.store.layout import JournalFiles, Layout, left_by_journals
 from crawler.store.record_frames import decode, encode
 from crawler.store.records import Record
 from crawler.store.segments import SegmentWriter
@@ -158,7 +160,7 @@ def test_logs_of_several_attempts_are_absorbed_in_their_order(segments: SegmentW
     assert not JournalFiles(segments.journal.path).attempt_logs()
 
 
-@pytest.mark.parametrize("step", ["commit.begin", "commit.written", "attempt.absorbed", "attempt.removed"])
+@pytest.mark.parametrize("step", ["commit.begin", "commit.written", "commit.durable", *ATTEMPT_STEPS[3:]])
 def test_a_kill_while_a_log_is_absorbed_loses_nothing_and_doubles_nothing(tmp_path: Path, step: str) -> None:
     path = tmp_path / "2026-11-23.1.sqlite"
     with Journal(path) as journal:
@@ -202,3 +204,109 @@ def test_fences_only_grow(tmp_path: Path) -> None:
         with Journal(path) as journal:
             found += [next_fence(journal), next_fence(journal)]
     assert found == [1, 2, 3, 4, 5, 6]
+
+
+def test_zeros_after_the_last_frame_are_no_frame(segments: SegmentWriter) -> None:
+    log = log_of(segments, 1)
+    log.append(encode([page("a", 1)]))
+    log.close()
+    with JournalFiles(segments.journal.path).attempt_log(1).open("ab") as file:
+        file.write(bytes(4096))
+    assert absorb_all(segments) == (1, 1)
+    assert pages_of(segments) == [("a", 1)]
+
+
+def test_nothing_is_read_after_a_damaged_frame(segments: SegmentWriter) -> None:
+    log = log_of(segments, 1)
+    ends = [log.append(encode([page("a", number)])) for number in (1, 2, 3)]
+    log.close()
+    path = JournalFiles(segments.journal.path).attempt_log(1)
+    content = bytearray(path.read_bytes())
+    content[ends[0] + 20] ^= 1
+    path.write_bytes(content)
+    assert absorb_all(segments) == (1, 1)
+    assert pages_of(segments) == [("a", 1)]
+
+
+def test_a_frame_of_another_version_is_named_and_stays(segments: SegmentWriter) -> None:
+    log = log_of(segments, 1)
+    end = log.append(encode([page("a", 1)]))
+    log.append(b"what is this")
+    log.close()
+    with pytest.raises(OutputError, match="move the file away"):
+        absorb_all(segments)
+    assert JournalFiles(segments.journal.path).attempt_log(1).stat().st_size > end
+
+
+def test_the_name_of_a_log_is_as_durable_as_its_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = [], os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    AttemptLog(tmp_path / "attempts" / "1.log").close()
+    assert {str(tmp_path / "attempts"), str(tmp_path)} <= {*synced}
+
+
+def test_a_log_that_somebody_else_has_written_to_takes_no_frame(tmp_path: Path) -> None:
+    path = tmp_path / "attempts" / "1.log"
+    log = AttemptLog(path)
+    log.append(encode([page("a", 1)]))
+    with path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(OutputError, match="does not end where"):
+        log.append(encode([page("a", 2)]))
+    log.close()
+
+
+def test_a_page_that_two_attempts_have_hides_none_that_is_missing(segments: SegmentWriter) -> None:
+    for fence, number in ((1, 2), (2, 4)):
+        log = log_of(segments, fence)
+        log.append(encode([page("a", 1), page("a", number)]))
+        log.close()
+    assert absorb_all(segments) == (2, 4)
+    (seller,) = segments.journal.reader.summaries()
+    assert (seller.credits, seller.missing) == (4, 3)
+
+
+def test_a_log_says_the_fence_where_damage_took_it(segments: SegmentWriter) -> None:
+    log_of(segments, 41).close()
+    assert next_fence(segments.journal) == 42
+
+
+def test_logs_go_with_their_journal_and_are_in_a_copy_of_a_folder_without_a_run(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    path = layout.journal(date(2026, 11, 23), 1)
+    with Journal(path) as journal:
+        log = log_of(SegmentWriter(journal, read_batch), 1)
+        log.append(encode([page("a", 1)]))
+        log.close()
+    inside = JournalFiles(path).attempt_log(1).relative_to(layout.data)
+    copy_folder(layout.data, tmp_path / "copy", {}, None)
+    assert (tmp_path / "copy" / inside).exists()
+    copy_folder(layout.data, tmp_path / "beside", {path: path}, None)
+    assert not (tmp_path / "beside" / inside).exists()
+    assert not [*left_by_journals(layout.journals)]
+    path.unlink()
+    assert JournalFiles(path).attempts in left_by_journals(layout.journals)
+
+
+@pytest.mark.parametrize("step", ATTEMPT_STEPS[:3])
+def test_a_kill_while_a_worker_writes_leaves_what_was_said_to_be_durable(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "2026-11-23.1.sqlite"
+    with Journal(path) as journal:
+        segments = SegmentWriter(journal, read_batch)
+        child = os.fork()
+        if child == 0:
+            log = log_of(segments, 1)
+            log.append(encode([page("a", 1)]))
+            failpoints.on_reach = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == step else None
+            log.append(encode([page("a", 2)]))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        absorb_all(segments)
+        assert pages_of(segments) == [("a", 1), ("a", 2)][: 1 if step == "attempt.append" else 2]
