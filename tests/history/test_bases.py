@@ -7,11 +7,15 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from snapshot_files import DAY, FIRST_DATE, START, Seller, Video, publish
 
+from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.options import RunSettings, Settings
 from crawler.planning.freshest_plan import tonight
-from crawler.store.layout import SELLERS, Layout
+from crawler.store.layout import SELLERS, VIDEOS, Layout
+from crawler.store.records import Base
 
 TONIGHT = FIRST_DATE + timedelta(2)
 LISTED = pa.array(["s"], pa.string())
@@ -27,6 +31,21 @@ def ages(data: Path) -> list[int]:
     return [stretch.age for stretch in found.listed.stretches if stretch.is_known]
 
 
+def known(data: Path) -> dict[str, Base]:
+    """What stands for each seller tonight."""
+    snapshots = (
+        KnownSnapshot(
+            day, SnapshotFiles.published(data, SELLERS, day), SnapshotFiles.published(data, VIDEOS, day)
+        )
+        for day in published_dates(data)
+    )
+    return dict(bases(snapshots, LISTED, TONIGHT, 7, "", unexpected))
+
+
+def unexpected(day: date, error: UnreadableError) -> None:
+    raise AssertionError(f"{day}: {error}")
+
+
 def sellers_file(data: Path, day: date) -> Path:
     (path,) = Layout(data).snapshot(SELLERS, day).glob("*.parquet")
     return path
@@ -36,6 +55,22 @@ def test_a_plan_takes_the_older_night_of_a_seller_that_was_cut_off_since(tmp_pat
     publish(tmp_path, FIRST_DATE, [seller(0, 5)])
     publish(tmp_path, FIRST_DATE + timedelta(1), [replace(seller(1, 2), status="partial")])
     assert ages(tmp_path) == [2]
+
+
+@pytest.mark.parametrize(("first", "second", "taken"), [(25, 12, 0), (12, 25, 1), (25, 25, 1)])
+def test_of_nights_that_all_cut_a_seller_off_the_one_with_most_videos_counts(
+    tmp_path: Path, first: int, second: int, taken: int
+) -> None:
+    for night, videos in enumerate((first, second)):
+        publish(tmp_path, FIRST_DATE + timedelta(night), [replace(seller(night, videos), status="partial")])
+    (base,) = known(tmp_path).values()
+    assert (base.source, base.videos) == (FIRST_DATE + timedelta(taken), 25)
+    assert base.last_read == [None]
+
+
+def test_a_seller_that_failed_anew_is_as_whole_as_what_is_kept_of_it(tmp_path: Path) -> None:
+    publish(tmp_path, FIRST_DATE, [replace(seller(0, 25), status="failed", kept_status="complete")])
+    assert known(tmp_path)["s"].last_read == [FIRST_DATE]
 
 
 def test_a_snapshot_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
