@@ -81,6 +81,13 @@ def test_rows_are_carried_on_and_on_until_they_are_too_old(tmp_path: Path, begun
     assert {row["carried_from"] for row in rows_of(tmp_path, 3)} == {None}
 
 
+def test_rows_are_carried_from_the_newest_snapshot_of_their_seller(tmp_path: Path, begun: list[str]) -> None:
+    ids = begun[:25]
+    crawl(tmp_path, ids, 1)
+    assert crawl(tmp_path, ids, 2, *ALL)["carry_forward"]["carried"] > 3
+    assert {row["carried_from"] for row in rows_of(tmp_path, 2)} == {None, date(2026, 11, 21)}
+
+
 def test_the_audit_shows_how_often_carrying_is_wrong(tmp_path: Path, begun: list[str]) -> None:
     """A seller whose first page stands still while another row changes is what the audit is for."""
     ids = begun

@@ -210,6 +210,20 @@ def test_a_folder_that_lost_its_state_keeps_every_row(nights: Nights) -> None:
     assert {key for key in before.keys() - nights.videos(2).keys() if key[0] not in read} == set()
 
 
+def test_a_damaged_snapshot_costs_no_row_that_an_older_one_has(nights: Nights) -> None:
+    nights.run(0)
+    before = nights.videos(0)
+    nights.run(1, "--budget", "50")
+    read = {seller_id for seller_id, row in nights.sellers(1).items() if row["stretches"] is None}
+    (path,) = Layout(nights.job.data).snapshot(VIDEOS, BEGIN + timedelta(1)).glob("*.parquet")
+    os.truncate(path, path.stat().st_size // 2)
+    report = nights.run(2, "--budget", "50")
+    assert any("damaged" in note for note in report["notes"])
+    read |= {seller_id for seller_id, row in nights.sellers(2).items() if row["stretches"] is None}
+    assert read != nights.sellers(0).keys()
+    assert {key for key in before.keys() - nights.videos(2).keys() if key[0] not in read} == set()
+
+
 def test_a_seller_that_another_strategy_cut_off_keeps_its_rows(nights: Nights) -> None:
     """That night has only the rows that it read: the night before has all."""
     nights.run(0)
