@@ -152,8 +152,13 @@ class _Publishing:
         return damage is None
 
     def _list_digest(self) -> str:
-        """Equal where `sellers/` would name the same sellers, and the same reason for what they lack."""
-        return f"{self._opened.night.listed.digest()} {stop_reason_of(self.stop_reason)}"
+        """Equal where `sellers/` would name the same sellers, and the same reason for what they lack.
+
+        By another `--max-age` others of the sellers that bases stand for are overdue.
+        """
+        night = self._opened.night
+        age = night.run.max_age if self._opened.journal.carried.has_bases else ""
+        return f"{night.listed.digest()} {stop_reason_of(self.stop_reason)} {age}".rstrip()
 
     def counted(self) -> tally.Tally:
         """The listed sellers as they have ended, by the stop reason so far."""

@@ -266,6 +266,18 @@ def test_a_budget_that_cannot_bear_the_duties_says_which_would(nights: Nights) -
     assert {key for key in before.keys() - after.keys() if key[0] not in read} == set()
 
 
+@pytest.mark.long
+def test_another_run_of_the_date_is_judged_by_its_own_max_age(nights: Nights) -> None:
+    """Though nothing is read, and nothing of the date has changed."""
+    nights.run(0)
+    for number in (1, 2, 3):
+        nights.run(number, "--budget", "12", "--max-age", "30")
+    for max_age, code in (("30", 0), ("2", 3), ("2", 3), ("30", 0)):
+        report = nights.run(3, "--budget", "12", "--max-age", max_age, code=code)
+        assert report["requests"]["sent"] == 0
+        assert (report["freshness"]["stale"] > 0) == (code == 3)
+
+
 def test_a_new_list_is_read_seller_by_seller(nights: Nights) -> None:
     """As many as the budget bears are read to their end, and no more are begun than must be."""
     complete: set[str] = set()
