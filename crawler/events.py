@@ -95,7 +95,7 @@ RUN_PROGRESS = LogEvent(
     "run.progress",
     INFO,
     "sellers {ended}/{sellers}{failed_words}, pages {pages}, rows {rows}, credits {credits_words}, "
-    "{qps:.2f} requests/s{left_words}",
+    "{qps:.2f} requests/s{left_words}{workers_words}",
     also=("failed", "credits", "budget", "left_s"),
     most=0,
 )

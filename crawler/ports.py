@@ -90,12 +90,24 @@ class KeyLedger(Protocol):
 
 
 @dataclass(slots=True)
+class WorkerFigures:
+    """How a crawl by workers stands: how many work at the moment, and how many shards are done and begun."""
+
+    working: int = 0
+    shards_done: int = 0
+    shards_begun: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.working} workers, shards {self.shards_done}/{self.shards_begun}"
+
+
+@dataclass(slots=True)
 class CrawlFigures:
     """What a crawl has done so far; read while it goes on, from any thread.
 
     Of the `total` listed sellers `ended` have ended, `failed` of them by a failure. Earlier runs have spent
     `spent_before` credits of the crawl date's `budget`. `by_status`: requests sent, by how they ended;
-    `latencies`: by how long they took.
+    `latencies`: by how long they took. `workers`: where others crawl for this process.
     """
 
     total: int
@@ -108,6 +120,7 @@ class CrawlFigures:
     failed: int = 0
     pages: int = 0
     rows: int = 0
+    workers: WorkerFigures | None = None
 
     @property
     def sent(self) -> int:

@@ -109,7 +109,7 @@ class Attempt:
             wants=engine.pace.wants(),
             charged=engine.charged,
             durable=self._line.durable,
-            figures=messages.as_plain(figures_of(engine.counts, engine.probes)),
+            figures=messages.as_plain(figures_of(engine.counts, engine.probes, engine.lanes)),
             has_answer=engine.breaker.answers > before,
             is_address_proven=engine.address.is_proven,
             slowed=slowed,
@@ -152,7 +152,7 @@ class Attempt:
             message=message,
             charged=engine.charged,
             durable=self._line.durable,
-            figures=messages.as_plain(figures_of(engine.counts, engine.probes)),
+            figures=messages.as_plain(figures_of(engine.counts, engine.probes, engine.lanes)),
             has_answer=engine.breaker.answers > self._answers_reported,
             logs=self._take_lines(),
         )

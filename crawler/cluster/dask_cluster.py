@@ -61,6 +61,11 @@ class Cluster:
         self.slots = slots
         """How many tasks run at once."""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the scheduler is connected."""
+        return bool(self._client.status == "running")
+
     def submit(self, job: Job, attempt: int) -> Future[Any]:
         """Begin a shard's task, which may run again by itself where its worker is lost."""
         key = f"{_TASK}-{job.shard:05}-try-{attempt}"
@@ -90,7 +95,7 @@ async def _processes(run: RunSettings, settings: DaskSettings) -> AsyncIterator[
             "n_workers": count,
             "threads_per_worker": 1,
             "processes": True,
-            "dashboard_address": settings.dashboard,
+            "dashboard_address": settings.dashboard or "127.0.0.1:0",
             "local_directory": folder,
             "asynchronous": True,
             "silence_logs": "ERROR",

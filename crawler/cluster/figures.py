@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from crawler.cluster.messages import Figures
 from crawler.engine.gates import RequestCounts
+from crawler.engine.key_lane import KeyLane
 from crawler.models.errors import LastError
 from crawler.rules.paging import ShortPageProbes
 
 
-def figures_of(counts: RequestCounts, probes: ShortPageProbes) -> Figures:
-    """The figures of one attempt."""
+def figures_of(counts: RequestCounts, probes: ShortPageProbes, lanes: Sequence[KeyLane]) -> Figures:
+    """The figures of one attempt, with those of each of several keys."""
     last, of_probes, after = counts.last_error, probes.probes, probes.after_rejects
     return Figures(
         sent=counts.sent,
@@ -24,11 +25,16 @@ def figures_of(counts: RequestCounts, probes: ShortPageProbes) -> Figures:
         latencies=[*counts.latencies.counts],
         latency_s=counts.latencies.seconds,
         probes=[of_probes.sent, of_probes.rows_found, after.sent, after.rows_found],
+        by_key=[dict(lane.sent) for lane in lanes],
     )
 
 
-def sum_up(figures: Sequence[Figures], counts: RequestCounts, probes: ShortPageProbes) -> None:
-    """Let counts and probes be the sums over all attempts."""
+def sum_up(
+    figures: Sequence[Figures], counts: RequestCounts, probes: ShortPageProbes, lanes: Sequence[KeyLane]
+) -> None:
+    """Let counts, probes and what was sent with each key be the sums over all attempts."""
+    for number, lane in enumerate(lanes):
+        _replace(lane.sent, [each.by_key[number] for each in figures if each.by_key])
     counts.sent = sum(each.sent for each in figures)
     counts.ok = sum(each.ok for each in figures)
     counts.retried = sum(each.retried for each in figures)

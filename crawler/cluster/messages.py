@@ -53,7 +53,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What an attempt has sent so far, and how it ended; see `RequestCounts`."""
+    """What an attempt has sent so far, and how it ended; see `RequestCounts`.
+
+    `by_key`: how requests ended with each of several keys.
+    """
 
     sent: int = 0
     ok: int = 0
@@ -64,6 +67,7 @@ class Figures:
     latencies: Sequence[int] = ()
     latency_s: float = 0.0
     probes: Sequence[int] = (0, 0, 0, 0)
+    by_key: Sequence[dict[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,12 +41,12 @@ class ShardEngine:
         self._assignment, self._settings, self._line, self._stop = assignment, settings, line, stop
         self.retired: list[list[Any]] = []
         self._slots = assignment.slots
-        self._lanes = [KeyLane(key, cap) for key in settings.api.keys or ()]
-        line.keys = [lane.limits.name for lane in self._lanes]
+        self.lanes = [KeyLane(key, cap) for key in settings.api.keys or ()]
+        line.keys = [lane.limits.name for lane in self.lanes]
         self.pace: UnderLease
         self._credits: Credits | KeyCredits
-        if self._lanes:
-            self._credits = of_keys = KeyCredits(self._lanes, line, stop, self._on_retirement)
+        if self.lanes:
+            self._credits = of_keys = KeyCredits(self.lanes, line, stop, self._on_retirement)
             self.pace = LeasedKeyRing(run.qps, cap, stop, of_keys)
         else:
             self._credits = Credits(line, stop)
@@ -66,7 +66,7 @@ class ShardEngine:
     def charged(self) -> list[int]:
         """Credits that have gone with requests, or are about to, by key."""
         if isinstance(self._credits, KeyCredits):
-            return [lane.taken for lane in self._lanes]
+            return [lane.taken for lane in self.lanes]
         return [self._credits.charged]
 
     async def crawl(self) -> None:
@@ -102,7 +102,7 @@ class ShardEngine:
         """Use keys no more that were refused here or elsewhere."""
         if isinstance(self._credits, KeyCredits):
             for key, why, detail in keys:
-                if (end := self._credits.retire(self._lanes[key], Retirement(why), detail)) is not None:
+                if (end := self._credits.retire(self.lanes[key], Retirement(why), detail)) is not None:
                     self._stop.set(end)
 
     def compare_with_others(self, before_s: float, *, is_address_proven: bool) -> None:
@@ -124,4 +124,4 @@ class ShardEngine:
 
     def _on_retirement(self, lane: KeyLane, _left: Sequence[KeyLane]) -> None:
         assert lane.why is not None, "a key that is used is not retired"  # noqa: S101 - an invariant
-        self.retired.append([self._lanes.index(lane), str(lane.why), lane.detail])
+        self.retired.append([self.lanes.index(lane), str(lane.why), lane.detail])

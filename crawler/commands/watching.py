@@ -16,6 +16,7 @@ import orjson
 
 from crawler.models.duration import shown_duration
 from crawler.nightly.past_nights import verdict_in_words
+from crawler.ports import WorkerFigures
 from crawler.store.files import output_errors
 from crawler.store.layout import Layout, RunFolder, require_data_folder
 from crawler.store.ledger import Ledger
@@ -69,6 +70,8 @@ def progress_in_words(progress: Mapping[str, Any]) -> str:
         ]
         if progress["requests_per_second"] is not None:
             words.append(f"{progress['requests_per_second']:.1f} requests/s")
+        if workers := progress.get("workers"):
+            words.append(str(WorkerFigures(**workers)))
         if progress["phase"] == "crawling" and progress["seconds_left"] is not None:
             words.append(f"about {shown_duration(timedelta(seconds=progress['seconds_left']))} left")
     return ", ".join(words)

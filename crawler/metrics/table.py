@@ -73,6 +73,8 @@ SECONDS = Metric(
     "Seconds from a request's departure to its answer, or to what came in its place, in this run",
     is_live=True,
 )
+WORKERS = _live("workers", "Workers that read a shard at the moment; only where several processes crawl")
+SHARDS_DONE = _live("shards_done", "Shards that are done; only where several processes crawl")
 RATE = _live("requests_per_second", "Requests a second of this run, over all of its crawl")
 RATE_LIMIT = _live("requests_per_second_limit", "The ceiling: run.qps, or what several keys allow")
 
@@ -80,6 +82,6 @@ METRICS = (
     *(INFO, WRITTEN, RUNNING, STARTED, ENDED, SUCCEEDED_AT, SUCCESS_ROWS, SUCCESS, EXIT_CODE, PLAUSIBILITY),
     *(ROWS, ROWS_RECEIVED, SELLERS, SELLERS_LISTED, SELLERS_ENDED, CREDITS_SPENT, DATE_SPENT, DATE_BUDGET),
     *(DATE_LEFT, MONTH_SPENT, MONTH_BUDGET, MONTH_LEFT, KEY_SPENT, KEY_MONTH_SPENT, KEY_RETIRED, REQUESTS),
-    *(SECONDS, RATE, RATE_LIMIT),
+    *(SECONDS, RATE, RATE_LIMIT, WORKERS, SHARDS_DONE),
 )
 """All metrics, in the order of the file."""

@@ -25,7 +25,7 @@ _ROWS = ("received", "carried", "duplicate", "rejected", "written")
 def while_running(figures: CrawlFigures, qps: float, began: float, now: float) -> Samples:
     """What is known of a run that crawls since `began`, which is in epoch seconds as `now` is."""
     spent = figures.spent_before + figures.sent
-    budget = figures.budget
+    budget, workers = figures.budget, figures.workers
     return _values(
         (table.RUNNING, 1),
         (table.STARTED, began),
@@ -39,6 +39,8 @@ def while_running(figures: CrawlFigures, qps: float, began: float, now: float) -
         (table.DATE_LEFT, None if budget is None else budget - spent),
         (table.RATE, figures.sent / max(now - began, 1e-3)),
         (table.RATE_LIMIT, qps),
+        (table.WORKERS, None if workers is None else workers.working),
+        (table.SHARDS_DONE, None if workers is None else workers.shards_done),
     ) | {
         table.REQUESTS.name: dict(figures.by_status),
         table.SECONDS.name: _histogram(figures.latencies),
@@ -86,6 +88,8 @@ def without_report(exit_code: int, *, is_ok: bool, ended: float, now: float) -> 
     """What is known of a run that ended before it had a report: all else stays as the run before left it."""
     ending = _values(
         (table.RUNNING, 0),
+        (table.WORKERS, None),
+        (table.SHARDS_DONE, None),
         (table.WRITTEN, now),
         (table.ENDED, ended),
         (table.SUCCESS, float(is_ok)),

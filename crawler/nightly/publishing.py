@@ -10,7 +10,7 @@ from crawler import events
 from crawler.engine.stop import stop_reason_of, weightiest
 from crawler.history.review import plan_of
 from crawler.models.api import SORT_COLUMNS
-from crawler.models.errors import BudgetSpentError, CrawlerError, ImplausibleError, OutputError
+from crawler.models.errors import BudgetSpentError, CrawlerError, ImplausibleError, InputError, OutputError
 from crawler.models.seller import Strategy
 from crawler.nightly import tally
 from crawler.nightly.crawling import CrawlOutcome
@@ -88,6 +88,9 @@ class _Publishing:
         """Publish, or find that it need not be, or must not be yet. Raises `OutputError`."""
         if isinstance(self.stop_reason, OutputError):
             raise self.stop_reason
+        if isinstance(self.stop_reason, InputError):
+            # Nothing was sent: what is published stays as it is.
+            return
         opened, night, journal = self._opened, self._opened.night, self._opened.journal
         opened.guard()
         if (reasons := self._why_held(outcome)) is not None:

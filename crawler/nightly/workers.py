@@ -25,7 +25,7 @@ from crawler.engine.gates import RequestCounts
 from crawler.engine.key_lane import KeyLane
 from crawler.engine.stop import Stop
 from crawler.events import Sentence
-from crawler.models.errors import CrawlerError
+from crawler.models.errors import CrawlerError, OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
@@ -34,7 +34,7 @@ from crawler.nightly.left_by_workers import LEASE
 from crawler.nightly.opening import Opened
 from crawler.nightly.sharding import shards_of
 from crawler.options import Settings
-from crawler.ports import CrawlFigures
+from crawler.ports import CrawlFigures, WorkerFigures
 from crawler.report.series import Sampler
 from crawler.rules.paging import ShortPageProbes
 from crawler.rules.shards import Shard
@@ -47,6 +47,10 @@ _AHEAD = 2
 _MOST_FAULTS = 10
 """Tasks of a shard in a row that ended without an attempt."""
 _POLL_S = 0.5
+_GONE = (
+    "the Dask scheduler is gone: start it and its workers, then run the same command again; "
+    "nothing that was paid for is lost"
+)
 
 
 @asynccontextmanager
@@ -130,6 +134,7 @@ class Workers:
         self.figures = CrawlFigures(
             total, 0, budget, spent, counts.by_status, counts.latencies, lambda: counts.sent
         )
+        self.figures.workers = self._standing = WorkerFigures()
         self._rules: Rules | None = None
         self._job_settings = Settings(
             api=settings.api, run=settings.run, journal=settings.journal, dask=settings.dask
@@ -170,25 +175,31 @@ class Workers:
     def refresh(self) -> None:
         """Sum up what all attempts have sent."""
         coordinator = self.coordinator
+        self._standing.working = len(coordinator.attempts)
         live = (attempt.figures for attempt in coordinator.attempts.values())
-        sum_up([*coordinator.past_figures, *live], self.counts, self.probes)
+        sum_up([*coordinator.past_figures, *live], self.counts, self.probes, self.lanes)
 
     # --- Shards
 
     async def _see_through(self, shard: Shard) -> None:
         """Have a shard read, again and again until it is done or the run stops."""
         self.coordinator.add(shard)
+        self._standing.shards_begun += 1
         faults = tasks = 0
         try:
             while not shard.is_done and self._stop.reason is None:
                 tries, tasks = shard.tries, tasks + 1
                 error = await self._follow(shard, self._cluster.submit(self._job(shard), tasks))
+                if not self._cluster.is_there and not shard.is_done:
+                    self._stop.set(OutputError(_GONE))
+                    return
                 faults = 0 if shard.tries > tries else faults + 1
                 if faults == _MOST_FAULTS:
                     raise RuntimeError(f"shard {shard.number} cannot be begun: {error!r}") from error
                 if not shard.is_done:
                     await asyncio.sleep(TEND_S)
         finally:
+            self._standing.shards_done += shard.is_done
             self.coordinator.remove(shard)
 
     async def _follow(self, shard: Shard, future: Future[Any]) -> BaseException | None:
@@ -232,11 +243,14 @@ class Workers:
 
 
 async def _result(future: Future[Any]) -> BaseException | None:
-    """What a task raised; None where it returned, or was given up."""
+    """What a task raised; None where it returned."""
     try:
         await future
-    except asyncio.CancelledError:
-        raise
+    except asyncio.CancelledError as error:
+        # Of Dask's too, which mean that the task was given up, or that its scheduler is gone.
+        if future.status not in {"cancelled", "lost"}:
+            raise
+        return error
     except Exception as error:  # noqa: BLE001 - whatever a worker met
         return error
     return None

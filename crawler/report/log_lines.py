@@ -37,8 +37,8 @@ def set_up_logging(settings: LogSettings, warnings: Iterable[Sentence] = ()) -> 
 
 
 def quiet_library(name: str) -> None:
-    """Let a library log errors only."""
-    logging.getLogger(name).setLevel(logging.ERROR)
+    """Let a library log nothing: whoever uses it says what its failures mean."""
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager

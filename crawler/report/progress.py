@@ -55,6 +55,7 @@ class Progress:
             "credits": f"{spent}" if figures.budget is None else f"{spent} of {figures.budget}",
             "spent": spent,
             "rate": figures.sent / self._elapsed(),
+            "workers": "" if figures.workers is None else f"{figures.workers}",
         }
 
     def _elapsed(self) -> float:
@@ -76,6 +77,7 @@ class Progress:
             qps=round(fields["rate"], 2),
             left_s=left,
             left_words="" if left is None else f", about {_duration(left)} left",
+            workers_words="" if f.workers is None else f"; {f.workers}",
         )
         progress.log()
 
@@ -103,6 +105,7 @@ def _live_display() -> Any:
     if console.width >= _WIDE:
         columns += [BarColumn(bar_width=None), text("{task.fields[rows]} rows")]
     columns += [text(f"{{task.fields[{spent}]}} credits"), text("{task.fields[rate]:.1f}/s")]
+    columns += [text("{task.fields[workers]}")] if console.width >= _WIDE else []
     columns += [TimeRemainingColumn(table_column=Column(no_wrap=True)), text("left")]
     return Display(*columns, console=console, expand=True, transient=True, redirect_stderr=False)
 

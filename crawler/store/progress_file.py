@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -93,6 +94,7 @@ def progress_of(data: Path, holder: Holder | None) -> dict[str, Any] | None:
 
 def _as_figures(figures: CrawlFigures, elapsed: float) -> dict[str, Any]:
     sent, ended, total = figures.sent, figures.ended, figures.total
+    workers = {} if figures.workers is None else {"workers": asdict(figures.workers)}
     return {
         "sellers": {"total": total, "ended": ended},
         "pages": figures.pages,
@@ -100,4 +102,5 @@ def _as_figures(figures: CrawlFigures, elapsed: float) -> dict[str, Any]:
         "credits": {"spent": sent, "spent_for_date": figures.spent_before + sent, "budget": figures.budget},
         "requests_per_second": round(sent / elapsed, 2) if elapsed else None,
         "seconds_left": round((total - ended) * elapsed / ended) if ended and elapsed else None,
+        **workers,
     }
