@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
 KILLS ?= 200
+CLUSTER_KILLS ?= 100
 TRIALS ?= 200
 MONTHS ?= 200
 FUZZ ?= 120
@@ -14,7 +15,7 @@ PODMAN ?= podman
 # The tests start the program hundreds of times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-cluster simulate-months simulate-nights simulate-outages fuzz crash damage cron two-weeks container readers bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-views clean
+.PHONY: help setup demo demo-cluster examples datacontract docs run test test-long coverage test-oldest test-newest check tables simulate-cluster simulate-months simulate-nights simulate-outages fuzz crash crash-cluster damage cron two-weeks container readers bench bench-changes bench-credits bench-growth bench-makespan bench-memory bench-peers bench-scale bench-views clean
 
 help: ## print these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -87,6 +88,9 @@ check: setup ## lint, types, import contracts, the container files, each path on
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec config/container/compose.yaml
 	$(BIN)/pytest -q tests/store/test_layout.py tests/test_structure.py tests/container
 
+demo-cluster: setup ## run the main job on a Dask cluster of two hosts made of network namespaces (root; CUT=1: one is cut off)
+	cd tests && ../$(BIN)/python -W ignore cluster_hosts.py $(if $(CUT),--cut)
+
 examples: setup ## run the notebook of examples/ on the demo's nights: installs marimo, 24 packages and 220 MB
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[examples]'
 	$(BIN)/pytest -q -rs -m long tests/views/test_notebook.py
@@ -116,6 +120,9 @@ fuzz: setup ## fuzz the reading of answers for FUZZ seconds
 
 crash: setup ## kill the real process KILLS times, and compare
 	cd tests && ../$(BIN)/python -W ignore crash.py --kills $(KILLS)
+
+crash-cluster: setup ## kill and stop workers, scheduler and driver of a real Dask cluster CLUSTER_KILLS times, and compare
+	cd tests && ../$(BIN)/python -W ignore crash_cluster.py --kills $(CLUSTER_KILLS)
 
 damage: setup ## damage state of runs that were cut off TRIALS times, and go on
 	cd tests && ../$(BIN)/python -W ignore damage.py --trials $(TRIALS)
@@ -162,6 +169,9 @@ bench-memory: setup ## peak memory of the crawler by scenario: takes ten minutes
 bench-peers: setup ## beside dlt and Scrapy: time, CPU, and what each pays again after a kill -9
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
 	$(BIN)/python bench/peers.py bench/results
+
+bench-scale: setup ## one process beside 1 and 2 workers, and what a driver answers a second (ROUNDS)
+	$(BIN)/python bench/scale.py bench/results
 
 clean: ## remove what was made here, but no data
 	rm -rf .coverage .coverage.* site .venv .venv-oldest .venv-newest .bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
