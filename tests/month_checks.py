@@ -259,7 +259,7 @@ def _is_outlived(published: Published, seller_id: str, day: date, last: date, ma
     What is read tonight counts from tomorrow on: the base is chosen before.
     """
     known = _base(published, seller_id, day)
-    is_read_again = len(known) > 1 and all(each is not None and each > last for each in known)
+    is_read_again = bool(known) and all(each is not None and each > last for each in known)
     return is_read_again and last < day - timedelta(max_age)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -63,10 +64,10 @@ def bases(
     left, cut_off = listed, dict[str, Base]()
     for snapshot in snapshots:
         try:
-            found, cut = _known_of(snapshot, left, max_age)
+            found, cut, carrying = _known_of(snapshot, left, max_age)
             if snapshot.sellers.sorting not in {"", sorting}:
                 found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
-            kept = [*_without_gone(found, snapshot, crawl_date - timedelta(max_age))]
+            kept = [*_without_gone(found, carrying, snapshot, crawl_date - timedelta(max_age))]
         except UnreadableError as error:
             leave_out(snapshot.day, error)
             continue
@@ -87,17 +88,20 @@ def bases(
 _Bases = list[tuple[str, Base]]
 
 
-def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], max_age: int) -> tuple[_Bases, _Bases]:
+def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], max_age: int) -> tuple[_Bases, _Bases, set[str]]:
     """What a snapshot says of some sellers: of those that stand by it, and of those that it cut off.
 
-    A night that carries by `--strategy freshest` has no seller cut off that an older snapshot has.
+    Beside them which sellers have rows that were carried, of which it is known how old their pages are. A
+    night that carries by `--strategy freshest` has no seller cut off that an older snapshot has.
     """
-    found, cut, carries = _Bases(), _Bases(), False
+    found, cut, carries, carrying = _Bases(), _Bases(), False, set[str]()
     for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS):
         carries |= table["stretches"].null_count < len(table)
         for row in table.filter(pc.is_in(table["seller_id"], value_set=left)).to_pylist():
             base = _base_of(row, snapshot.day, max_age)
             if base is not None:
+                if row["carried"] and row["stretches"] is not None:
+                    carrying.add(str(row["seller_id"]))
                 is_cut = row["stretches"] is None and base.status is not SellerStatus.COMPLETE
                 (cut if is_cut else found).append((str(row["seller_id"]), base))
     if carries:
@@ -106,7 +110,7 @@ def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], max_age: int) -> tup
         sellers = dict.fromkeys((seller_id for seller_id, _ in (*found, *cut)), date.min)
         there = _rows_since(snapshot, sellers)
         found, cut = ([each for each in some if there[each[0]] == each[1].videos] for some in (found, cut))
-    return found, cut
+    return found, cut, carrying
 
 
 def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:
@@ -133,7 +137,7 @@ def _of_any_stretch(base: Base) -> Base:
 
 
 def _without_gone(
-    found: Sequence[tuple[str, Base]], snapshot: KnownSnapshot, oldest: date
+    found: Sequence[tuple[str, Base]], carrying: AbstractSet[str], snapshot: KnownSnapshot, oldest: date
 ) -> Iterator[tuple[str, Base, int]]:
     """The bases without rows that nobody has seen for long, though every page was read since.
 
@@ -142,7 +146,7 @@ def _without_gone(
     since = {
         seller_id: min(oldest, base.oldest or oldest)
         for seller_id, base in found
-        if len(base.last_read) > 1 and None not in base.last_read
+        if seller_id in carrying and None not in base.last_read
     }
     kept = _rows_since(snapshot, since)
     for seller_id, base in found:

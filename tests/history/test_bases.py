@@ -68,6 +68,26 @@ def test_of_nights_that_all_cut_a_seller_off_the_one_with_most_videos_counts(
     assert base.last_read == [None]
 
 
+def test_rows_of_a_list_that_shrank_to_one_stretch_leave(tmp_path: Path) -> None:
+    """It was read from its first page to its end, but as one stretch of several: rows stay for a while."""
+    read, old = seller(1, 3), FIRST_DATE - timedelta(7)
+    videos = [replace(video, carried_from=old if n else None) for n, video in enumerate(read.videos)]
+    day = FIRST_DATE + timedelta(1)
+    publish(tmp_path, day, [replace(read, videos=videos, carried=2, stretches=f'["{day}"]')])
+    base = known(tmp_path)["s"]
+    assert (base.videos, base.last_read, base.since) == (1, [day], TONIGHT - timedelta(7))
+
+
+@pytest.mark.parametrize("videos", [3, 85])
+def test_rows_that_carry_forward_took_stay_until_their_pages_are_read(tmp_path: Path, videos: int) -> None:
+    """How old their pages are is not known, and they may be older than tonight's --max-age."""
+    read, old = seller(1, videos), FIRST_DATE - timedelta(20)
+    rows = [replace(video, carried_from=old if n else None) for n, video in enumerate(read.videos)]
+    publish(tmp_path, FIRST_DATE + timedelta(1), [replace(read, videos=rows, carried=videos - 1)])
+    base = known(tmp_path)["s"]
+    assert (base.videos, base.since) == (videos, None)
+
+
 def test_a_seller_that_failed_anew_is_as_whole_as_what_is_kept_of_it(tmp_path: Path) -> None:
     publish(tmp_path, FIRST_DATE, [replace(seller(0, 25), status="failed", kept_status="complete")])
     assert known(tmp_path)["s"].last_read == [FIRST_DATE]
