@@ -44,6 +44,7 @@ BEYOND_THE_LIMIT = {
     "nightly/rereading.py": WIRING,
     "nightly/resumable.py": "knows all that earlier runs of a date may have left: journal, snapshot, logs",
     "nightly/workers.py": WIRING,
+    "nightly/workers.py Workers": STATES,
     "options.py RunSettings": "one field an option, and nothing else",
     "planning/inputs.py": WIRING,
     "rules/address.py AddressCheck": STATES,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from crawler.cluster.comms import CommLink
 from crawler.cluster.lease import boot_time
 from crawler.cluster.messages import Assignment, Begin, LostError, as_plain, reply_of
 from crawler.cluster.surroundings import Surroundings
+from crawler.models.keys import ApiKey
 from crawler.options import Settings
 from crawler.report.log_lines import collected_lines
 from crawler.rules.sizing import MAX_WORKERS
@@ -53,12 +55,16 @@ class Job:
 
 
 def read_shard(job: Job) -> str:
-    """Read a shard's sellers; returns how that ended. Runs in a worker's thread."""
+    """Read a shard's sellers; returns how that ended. Runs in a worker's thread.
+
+    Raises `InputError` where this host has no key.
+    """
     pa.set_memory_pool(pa.system_memory_pool())
     return asyncio.run(_read(job))
 
 
 async def _read(job: Job) -> str:
+    keys = read_keys(job.settings, os.environ)
     link, pages = CommLink(job.contact, job.security), CommLink(job.contact, job.security)
     try:
         begin = Begin(
@@ -72,7 +78,7 @@ async def _read(job: Job) -> str:
         assignment = reply_of(Assignment, await link.call(as_plain(begin), wait_s))
         if assignment.nothing:
             return assignment.nothing
-        return await _attempt(job, assignment, link, pages)
+        return await _attempt(job, keys, assignment, link, pages)
     except LostError:
         return "lost"
     finally:
@@ -80,8 +86,10 @@ async def _read(job: Job) -> str:
         pages.close()
 
 
-async def _attempt(job: Job, assignment: Assignment, link: CommLink, pages: CommLink) -> str:
-    keys, now = read_keys(job.settings, os.environ), partial(datetime.now, UTC)
+async def _attempt(
+    job: Job, keys: Sequence[ApiKey], assignment: Assignment, link: CommLink, pages: CommLink
+) -> str:
+    now = partial(datetime.now, UTC)
     log = _Log(Path(assignment.log)) if assignment.log else None
     try:
         with collected_lines() as lines:

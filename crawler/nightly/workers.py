@@ -25,7 +25,7 @@ from crawler.engine.gates import RequestCounts
 from crawler.engine.key_lane import KeyLane
 from crawler.engine.stop import Stop
 from crawler.events import Sentence
-from crawler.models.errors import CrawlerError, OutputError
+from crawler.models.errors import CrawlerError, InputError, OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
@@ -44,8 +44,12 @@ from crawler.store.layout import JournalFiles
 
 _AHEAD = 2
 """Tasks for each worker that are handed out: the next one waits where the last one ends."""
-_MOST_FAULTS = 10
-"""Tasks of a shard in a row that ended without an attempt."""
+_MOST_IDLE = 10
+"""Tasks of a shard in a row that brought no page."""
+_NOTHING_CAME = (
+    "shard {} was begun {} times and brought nothing, the last error was: {}; look at the logs of the "
+    "workers, then run the same command again: nothing that was paid for is lost"
+)
 _POLL_S = 0.5
 _GONE = (
     "the Dask scheduler is gone: start it and its workers, then run the same command again; "
@@ -185,22 +189,31 @@ class Workers:
         """Have a shard read, again and again until it is done or the run stops."""
         self.coordinator.add(shard)
         self._standing.shards_begun += 1
-        faults = tasks = 0
+        idle = tasks = 0
         try:
             while not shard.is_done and self._stop.reason is None:
-                tries, tasks = shard.tries, tasks + 1
+                pages, tasks = shard.pages, tasks + 1
                 error = await self._follow(shard, self._cluster.submit(self._job(shard), tasks))
                 if not self._cluster.is_there and not shard.is_done:
                     self._stop.set(OutputError(_GONE))
                     return
-                faults = 0 if shard.tries > tries else faults + 1
-                if faults == _MOST_FAULTS:
-                    raise RuntimeError(f"shard {shard.number} cannot be begun: {error!r}") from error
+                if isinstance(error, InputError):
+                    self._stop.set(self._refused_by_worker(error))
+                    return
+                idle = 0 if shard.pages > pages else idle + 1
+                if idle == _MOST_IDLE and not shard.is_done:
+                    self._stop.set(OutputError(_NOTHING_CAME.format(shard.number, idle, error)))
+                    return
                 if not shard.is_done:
                     await asyncio.sleep(TEND_S)
         finally:
             self._standing.shards_done += shard.is_done
             self.coordinator.remove(shard)
+
+    def _refused_by_worker(self, error: InputError) -> CrawlerError:
+        """What a worker's settings end the run with: where something was sent it is not untouched."""
+        text = f"a worker cannot be used: {error}; each reads the key on its own host"
+        return OutputError(text) if self.counts.sent else InputError(text)
 
     async def _follow(self, shard: Shard, future: Future[Any]) -> BaseException | None:
         """Wait until a task has ended or is given up; returns what it raised."""

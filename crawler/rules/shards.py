@@ -56,7 +56,7 @@ class Shard:
     """Some sellers that one worker reads at a time; `sellers` are those that are not read to their end.
 
     `depths`: how many full pages each had, of those that are read ahead. `tries`: attempts that were begun;
-    `unanswered`: of these, how many ended since nobody answered them.
+    `unanswered`: of these, how many ended since nobody answered them. `pages`: how many came.
     """
 
     number: int
@@ -64,10 +64,12 @@ class Shard:
     depths: dict[str, int] = field(default_factory=dict)
     tries: int = 0
     unanswered: int = 0
+    pages: int = 0
     is_done: bool = False
 
     def received(self, page: Page) -> bool:
         """Note a page that is durable; True where its seller has no page left to read in a stretch."""
+        self.pages += 1
         seller = self.sellers.get(page.seller_id)
         if seller is None:
             return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import DATE, SMALL, Night, stand_in
 
-from crawler.simulator.server import Simulator, SimulatorOptions
+from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.layout import Layout
 
 PROCESSES = ("--executor", "processes", "--processes", "2")
@@ -125,6 +127,28 @@ def test_what_workers_cannot_do_is_refused(night: Night, options: tuple[str, ...
     _, err = job.communicate(timeout=60)
     assert job.returncode == 2
     assert words in err
+
+
+def test_a_worker_without_a_key_ends_the_run_before_anything_is_sent(
+    night: Night, shop: Simulator, tmp_path: Path
+) -> None:
+    """Each worker reads the key on its own host: here from a file that the run removes before they look."""
+    key, sent = tmp_path / "key", shop.stats.requests
+    os.mkfifo(key)
+    config = tmp_path / "crawler.toml"
+    config.write_text(f'[api]\nkey_file = "{key}"\n')
+    environ = {name: value for name, value in night.environ().items() if name != "KEYAPI_API_KEY"}
+    words = [sys.executable, "-m", "crawler", "run", str(night.sellers(IDS[:1])), "--config", str(config)]
+    job = subprocess.Popen(
+        [*words, "--crawl-date", DATE, *PROCESSES], env=environ, stderr=subprocess.PIPE, text=True
+    )
+    key.write_text(KEY)
+    key.unlink()
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 2, err
+    assert "a worker cannot be used" in err
+    assert KEY not in err
+    assert shop.stats.requests == sent
 
 
 def test_a_scheduler_that_is_not_there_is_a_two(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
