@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
+from zlib import crc32
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import PageRange
@@ -61,9 +62,8 @@ def visits(
         rates = [new.rate] if base is None or not base.rates else base.rates
         for stretch, pages, cost, age in _unread(base, received, crawl_date, new.pages):
             rate = rates[min(stretch, len(rates) - 1)]
-            # Rows of a stretch that was cut off grow old too: it is to be read to its end soon.
             is_cut_off = age is None and _has_rows(base, stretch)
-            nights = age or (max(1, max_age - 1) if is_cut_off else max_age)
+            nights = age or (_age_of_cut_off(seller_id, crawl_date, max_age) if is_cut_off else max_age)
             is_known = age is not None or is_cut_off
             found.stretches.append(Stretch(number, pages.first, cost, rate, nights, is_known))
             found.pages.append(pages)
@@ -91,6 +91,15 @@ def _unread(
         if base is None and not received:
             cost = min(new_pages, cost)
         yield stretch, PageRange(first, pages.last), cost, None if day is None else (crawl_date - day).days
+
+
+def _age_of_cut_off(seller_id: str, crawl_date: date, max_age: int) -> int:
+    """The age that counts for a stretch that was cut off: when is not known, and its rows grow old too.
+
+    It grows from night to night, so that the stretch is due once in `max_age` nights, each seller's on a
+    night of its own.
+    """
+    return 1 + (crawl_date.toordinal() + crc32(seller_id.encode())) % max_age
 
 
 def _has_rows(base: Base | None, stretch: int) -> bool:
