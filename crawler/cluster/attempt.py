@@ -88,7 +88,9 @@ class Attempt:
                 self._around.logs[:0] = lines
                 await asyncio.sleep(RENEW_S / 2)
             except messages.LostError:
+                # Also where no renewal before it was answered.
                 self._lease.give_up()
+                self._has_lease.set()
             else:
                 self._unreported = []
                 self._lease.renewed(sent_at)

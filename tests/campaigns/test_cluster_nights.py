@@ -21,3 +21,8 @@ def test_a_seed_replays_exactly() -> None:
     once, again = (play("--replay", "9").stdout for _ in range(2))
     assert once == again
     assert "None" in once
+
+
+def test_an_attempt_whose_first_renewal_was_never_answered_ends() -> None:
+    """Its driver gave it up meanwhile; it asked on for ever."""
+    assert "None" in play("--replay", "11538").stdout
