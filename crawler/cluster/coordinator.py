@@ -44,6 +44,7 @@ class Coordinator:
 
     `on_page` and `on_end` are informed of what is durable in the date's journal, `on_retired` of a key that
     is used no more, `on_free` of a shard whose attempt is over, `on_log` of a line of a worker's log.
+    `note` takes what the report is to say.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Coordinator:
         on_retired: OnRetired = lambda _key, _why, _detail: None,
         on_free: Callable[[Shard], None] = lambda _shard: None,
         on_log: Callable[[Sequence[Any]], None] = lambda _line: None,
+        note: Callable[[events.Sentence], None] = events.Sentence.log,
     ) -> None:
         self._terms, self._books, self._shares, self._stop, self._clock = terms, books, shares, stop, clock
-        self._on_free, self._on_log = on_free, on_log
+        self._on_free, self._on_log, self._note_down = on_free, on_log, note
         self._shards: dict[int, tuple[Shard, asyncio.Lock]] = {}
         self._shares_kept: dict[str, tuple[int, float]] = {}
         self._fault: WorkerFaultError | None = None
@@ -227,7 +229,7 @@ class Coordinator:
             shard=attempt.shard.number,
             credits=sum(attempt.leased) - sum(attempt.charged),
         )
-        lost.log()
+        self._note_down(lost)
         self.credits.lose(attempt)
         self._shares.lapse(attempt.fence, self._clock())
         self._on_free(attempt.shard)
@@ -247,7 +249,7 @@ class Coordinator:
         elif outcome is Outcome.UNANSWERED:
             shard.unanswered += 1
             number = shard.number
-            events.WORKER_UNANSWERED(worker=attempt.worker, reason=message, shard=number).log()
+            self._note_down(events.WORKER_UNANSWERED(worker=attempt.worker, reason=message, shard=number))
             if shard.unanswered > _MOST_UNANSWERED:
                 self._stop.set(ApiDownError(message))
         elif (error := error_of(outcome, message)) is not None:

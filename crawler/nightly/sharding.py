@@ -15,22 +15,25 @@ from crawler.nightly.choosing import Rules
 from crawler.nightly.opening import Opened
 from crawler.rules.shards import Shard, cut, dealt, pages_a_shard
 
+_LOOKED_UP = 100_000
 _UNKNOWN_PAGES = 3
 """Pages that a seller without a history is expected to have."""
 
 
-def shards_of(opened: Opened, rules: Rules, slots: int) -> Iterator[Shard]:
+def shards_of(opened: Opened, rules: Rules, slots: int, numbers: Iterator[int]) -> Iterator[Shard]:
     """The sellers of a frontier, in its order, for so many workers: made as they are asked for."""
     sellers, run = _drained(rules), opened.night.run
     if run.strategy is Strategy.BREADTH_FIRST:
         pieces: Iterable[list[SellerProgress]] = dealt(sellers, slots)
     else:
         expected = partial(_expected_pages, opened)
-        pages = sum(expected(opened.night.listed.ids))
+        ids = opened.night.listed.ids
+        parts = (ids.slice(start, _LOOKED_UP) for start in range(0, len(ids), _LOOKED_UP))
+        pages = sum(sum(expected(part)) for part in parts)
         size = pages_a_shard(pages, slots, opened.night.settings.qps)
         pieces = cut(sellers, lambda ids: expected(pa.array(ids, pa.string())), size)
     depths = rules.policies.lookahead.depths
-    for number, piece in enumerate(pieces, 1):
+    for number, piece in zip(numbers, pieces, strict=False):
         known = {s.seller_id: depths[s.seller_id] for s in piece if s.seller_id in depths}
         yield Shard(number, {seller.seller_id: seller for seller in piece}, known)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from distributed import Future
@@ -119,6 +120,8 @@ class Workers:
             must_share=settings.dask.pages == "files",
         )
         self.lanes: Sequence[KeyLane] = books.lanes
+        # A task of the same name would not be run again.
+        self._numbers = count(1)
         self._free = asyncio.Event()
         self.coordinator = Coordinator(
             terms,
@@ -131,6 +134,7 @@ class Workers:
             on_retired=books.retire,
             on_free=lambda _shard: self._wake(),
             on_log=_log,
+            note=opened.notes.add,
         )
         self.counts, self.probes, self.sampler = RequestCounts(), ShortPageProbes(), Sampler()
         budget, spent = opened.account.budget, opened.ledger.spent_for(night.crawl_date)
@@ -159,7 +163,7 @@ class Workers:
         sellers = len(self._opened.night.listed) - choice.ended
         executor = self._opened.night.run.executor
         events.WORKERS_STARTED(slots=self._cluster.slots, executor=executor, sellers=sellers).log()
-        shards = shards_of(self._opened, rules, self._cluster.slots)
+        shards = shards_of(self._opened, rules, self._cluster.slots, self._numbers)
         places = asyncio.Semaphore(_AHEAD * self._cluster.slots)
         async with asyncio.TaskGroup() as group:
             for shard in shards:

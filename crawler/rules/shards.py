@@ -15,13 +15,16 @@ SHARDS_A_WORKER = 16
 """Many more shards than workers: the last ones to end leave little for the others to wait for."""
 _SHORTEST_S = 10.0
 """Seconds that a shard is to last at least: its last seller keeps its worker from using its whole share."""
+_MOST_PAGES = 10_000
+"""So that what the driver knows of the shards under way stays small, however long the list is."""
 _LOOKED_UP = 4096
 
 
 def pages_a_shard(pages: int, workers: int, qps: float) -> int:
     """How many pages a shard is to have, of so many in all that are read at a rate."""
     fewest = _SHORTEST_S * qps / workers
-    return ceil(min(pages / workers, max(fewest, pages / (SHARDS_A_WORKER * workers)))) or 1
+    wanted = max(fewest, pages / (SHARDS_A_WORKER * workers))
+    return ceil(min(pages / workers, wanted, _MOST_PAGES)) or 1
 
 
 def cut(

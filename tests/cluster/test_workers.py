@@ -80,6 +80,18 @@ def test_a_budget_that_is_spent_is_a_three_and_a_run_alone_goes_on(night: Night)
 
 
 @pytest.mark.long
+def test_a_budget_is_spent_by_freshest_over_several_choices(night: Night) -> None:
+    source = night.sellers(IDS)
+    night.run(source, "--crawl-date", "2026-11-22", "--strategy", "freshest")
+    before = len(night.videos())
+    report = night.run(source, *PROCESSES, "--strategy", "freshest", "--budget", "60")
+    assert report["requests"]["sent"] == report["credits"]["spent_for_date"]
+    assert 50 <= report["requests"]["sent"] <= 60
+    assert report["sellers"]["complete"] == len(IDS)
+    assert len(night.videos()) >= 2 * before - 20
+
+
+@pytest.mark.long
 def test_killed_workers_and_a_killed_driver_cost_what_was_under_way(night: Night, shop: Simulator) -> None:
     source, before = night.sellers(IDS), shop.stats.requests
     job = night.start(source, *PROCESSES, "--qps", "60")
