@@ -141,8 +141,11 @@ async def _given(run: RunSettings, settings: DaskSettings) -> AsyncIterator[Clie
 
 async def _require_version(client: Client, settings: DaskSettings) -> None:
     """Raise `InputError` where a worker has another version of this package, or none."""
-    async with asyncio.timeout(settings.wait_s):
-        found: dict[str, Any] = await client.run(_version, on_error="return")
+    try:
+        async with asyncio.timeout(settings.wait_s):
+            found: dict[str, Any] = await client.run(_version, on_error="return")
+    except TimeoutError:
+        raise InputError("the workers of the Dask cluster do not answer; nothing was sent") from None
     wanted = crawler.__version__
     wrong = {name: version for name, version in found.items() if version != wanted}
     if wrong:

@@ -65,7 +65,8 @@ def read_shard(job: Job) -> str:
 
 async def _read(job: Job) -> str:
     keys = read_keys(job.settings, os.environ)
-    link, pages = CommLink(job.contact, job.security), CommLink(job.contact, job.security)
+    way = job.contact, job.token, job.security
+    link, pages = CommLink(*way), CommLink(*way)
     try:
         begin = Begin(
             token=job.token,

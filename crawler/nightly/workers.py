@@ -16,7 +16,7 @@ from distributed import Future
 import crawler
 from crawler import events
 from crawler.cluster.attempts import Terms
-from crawler.cluster.comms import listening
+from crawler.cluster.comms import listening, parts_of
 from crawler.cluster.coordinator import TEND_S, Coordinator
 from crawler.cluster.dask_cluster import Cluster, cluster, security_of
 from crawler.cluster.figures import sum_up
@@ -74,7 +74,9 @@ async def workers_of(
         await loop.run_in_executor(writer, lambda: journal.note(**{LEASE: str(dask.lease_s)}))
         is_over = False
         try:
-            async with listening(_address(settings), workers.coordinator.handle, security) as contact:
+            address, handle = _address(settings), workers.coordinator.handle
+            way = address, workers.token, handle, security, _scheduler_host(settings)
+            async with listening(*way) as contact:
                 workers.contact = contact
                 await asyncio.sleep(opened.initial_pause_s(settings.run.qps))
                 async with asyncio.TaskGroup() as group:
@@ -105,12 +107,12 @@ class Workers:
     def __init__(self, opened: Opened, stop: Stop, found: Cluster, books: DriverBooks) -> None:
         settings, night = opened.night.settings, opened.night
         self._opened, self._stop, self._cluster = opened, stop, found
-        self._token = secrets.token_hex(16)
-        self._probe = _write_probe(opened, self._token) if settings.dask.pages != "driver" else ""
+        self.token = secrets.token_hex(16)
+        self._probe = _write_probe(opened, self.token) if settings.dask.pages != "driver" else ""
         keys = [key.qps for key in settings.api.keys or ()]
         files, workers = JournalFiles(opened.journal.path), settings.run.workers
         terms = Terms(
-            token=self._token,
+            token=self.token,
             version=crawler.__version__,
             run_id=opened.run_id,
             lease_s=settings.dask.lease_s,
@@ -243,7 +245,7 @@ class Workers:
 
     def _job(self, shard: Shard) -> Job:
         security = security_of(self._opened.night.settings.dask)
-        return Job(self.contact, self._token, shard.number, self._job_settings, security, self._probe)
+        return Job(self.contact, self.token, shard.number, self._job_settings, security, self._probe)
 
     # --- What comes
 
@@ -279,6 +281,11 @@ def _write_probe(opened: Opened, token: str) -> str:
         make_private_folder(path.parent)
         write_whole(path, token.encode(), private=True)
     return str(path.absolute())
+
+
+def _scheduler_host(settings: Settings) -> str:
+    """The host that workers are near to; empty for processes of this one."""
+    return "" if settings.run.scheduler is None else parts_of(settings.run.scheduler)[1]
 
 
 def _address(settings: Settings) -> str:

@@ -24,7 +24,18 @@ from crawler.models.errors import InputError
 from crawler.models.keys import KeySettings
 from crawler.models.seller import Strategy
 from crawler.models.storage import StorageAddress
-from crawler.options import OPTIONS, PREFIX, Choice, Kind, Number, Option, RunSettings, Settings, Switch
+from crawler.options import (
+    OPTIONS,
+    PREFIX,
+    Choice,
+    DaskSettings,
+    Kind,
+    Number,
+    Option,
+    RunSettings,
+    Settings,
+    Switch,
+)
 from crawler.settings.key import shown_key_file
 
 _FIRST_DATE = date(2000, 1, 1)
@@ -86,7 +97,7 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
             "in the clear: use https, or set api.allow_http"
         )
     yield from _faults_of_tables(settings, origins["output.delta"])
-    yield from _faults_of_executor(settings.run, origins)
+    yield from _faults_of_executor(settings.run, settings.dask, origins)
     if settings.run.resume and settings.run.fresh:
         yield (
             f"run.resume ({origins['run.resume']}) and run.fresh ({origins['run.fresh']}) contradict each "
@@ -99,7 +110,7 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
         )
 
 
-def _faults_of_executor(run: RunSettings, origins: Mapping[str, str]) -> Iterator[str]:
+def _faults_of_executor(run: RunSettings, dask: DaskSettings, origins: Mapping[str, str]) -> Iterator[str]:
     """Why a crawl cannot run where the settings say."""
     executor = f"run.executor ({origins['run.executor']})"
     if (run.executor == "dask") != (run.scheduler is not None):
@@ -111,6 +122,12 @@ def _faults_of_executor(run: RunSettings, origins: Mapping[str, str]) -> Iterato
         return
     if find_spec("distributed") is None:
         yield f"{executor} needs an extra: pip install 'shop-video-crawler[dask]', or use --executor local"
+    given = [dask.tls_ca_file, dask.tls_cert_file, dask.tls_key_file]
+    if any(given) and not all(given):
+        yield "dask.tls_ca_file, dask.tls_cert_file and dask.tls_key_file go together: give all or none"
+    for address in (run.scheduler, dask.listen):
+        if address is not None and address.startswith("tls://") != all(given):
+            yield f"{address} and the certificates of [dask] do not go together: only tls:// takes them"
     for name, why in _NEEDS_ONE_PROCESS.items():
         value = getattr(run, name.removeprefix("run."))
         if value == Strategy.BEST_FIRST if name == "run.strategy" else value:
