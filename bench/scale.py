@@ -21,7 +21,7 @@ import orjson
 from pages import Served, served
 from place import new_folder
 from spread import in_words, keep, spread
-from throughput import Cost, Rate, crawler, crawler_command, environ, machine, measured, rate
+from throughput import Cost, Rate, crawler_command, environ, machine, measured, rate
 
 from crawler.cluster.attempts import Terms
 from crawler.cluster.coordinator import Coordinator
@@ -34,16 +34,18 @@ from crawler.rules.shares import Shares
 from crawler.store.ledger import Ledger
 from crawler.store.records import Record
 
-REQUESTS = 20_000
+REQUESTS = 60_000
+WORKERS = "1024"
+"""Requests in flight: so many that no side waits for its disk."""
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SIDES = ("one process", "1 worker", "2 workers")
 ATTEMPTS = 100
 MESSAGES = 4_000
 
 
-def by_workers(count: int, pages: Served, sellers: Path, folder: Path) -> Cost:
-    """The command with `--executor processes`."""
-    command = [*crawler_command(pages, sellers, folder), "--executor", "processes", "--processes", str(count)]
+def by(flags: Sequence[str], pages: Served, sellers: Path, folder: Path) -> Cost:
+    """The nightly command with further flags."""
+    command = [*crawler_command(pages, sellers, folder), "--workers", WORKERS, *flags]
     return measured(command, environ(pages), lambda out: orjson.loads(out)["requests"]["sent"])
 
 
@@ -102,7 +104,8 @@ async def messages_a_second(folder: Path) -> tuple[float, float]:
 def main() -> None:
     """All rounds, and the driver alone."""
     with new_folder() as name, served(Path(name), REQUESTS) as pages:
-        ways = (crawler, partial(by_workers, 1), partial(by_workers, 2))
+        executor = ("--executor", "processes", "--processes")
+        ways = (partial(by, ()), partial(by, (*executor, "1")), partial(by, (*executor, "2")))
         rounds: list[list[Rate]] = []
         for number in range(ROUNDS):
             rounds.append([rate(way, pages, Path(name)) for way in ways])
