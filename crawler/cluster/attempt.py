@@ -65,7 +65,7 @@ class Attempt:
             raise
         except CrawlerError as error:
             self._stop.set(error)
-        except Exception:  # noqa: BLE001 - the driver is told of it, and ends the run
+        except Exception:  # noqa: BLE001 - the driver ends the run for it
             return Outcome.FAULT, traceback.format_exc()
         reason = self._stop.reason
         if isinstance(reason, LeaseLostError):

@@ -13,7 +13,7 @@ OnRetired = Callable[[int, str, str], None]
 
 
 class News:
-    """Collects what attempts report; `on_retired` is told of each key once."""
+    """Collects what attempts report; `on_retired` gets each key once."""
 
     def __init__(self, on_retired: OnRetired) -> None:
         self._on_retired = on_retired
@@ -51,7 +51,7 @@ class News:
                 self._on_retired(key, why, detail)
 
     def bursts_for(self, attempt: Attempt) -> list[Sequence[Any]]:
-        """Bursts that others have met since an attempt was last told of them, see `Slowdown`."""
+        """Bursts that others have met since an attempt last got them, see `Slowdown`."""
         bursts = [slowed for fence, slowed in self._bursts[attempt.seen :] if fence != attempt.fence]
         attempt.seen = len(self._bursts)
         return bursts

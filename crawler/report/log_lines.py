@@ -37,7 +37,7 @@ def set_up_logging(settings: LogSettings, warnings: Iterable[Sentence] = ()) -> 
 
 
 def quiet_library(name: str) -> None:
-    """Let a library log nothing: whoever uses it says what its failures mean."""
+    """Let a library log nothing: the code that uses it reports its failures."""
     logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
