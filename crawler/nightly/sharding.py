@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE
@@ -15,23 +16,23 @@ from crawler.nightly.choosing import Rules
 from crawler.nightly.opening import Opened
 from crawler.rules.shards import Shard, cut, dealt, pages_a_shard
 
-_LOOKED_UP = 100_000
 _UNKNOWN_PAGES = 3
 """Pages that a seller without a history is expected to have."""
 
 
 def shards_of(opened: Opened, rules: Rules, slots: int, numbers: Iterator[int]) -> Iterator[Shard]:
-    """The sellers of a frontier, in its order, for so many workers: made as they are asked for."""
+    """The sellers of a frontier, in its order, for so many workers.
+
+    A shard is made when it is asked for; that may read snapshots, so not on the event loop.
+    """
     sellers, run = _drained(rules), opened.night.run
     if run.strategy is Strategy.BREADTH_FIRST:
         pieces: Iterable[list[SellerProgress]] = dealt(sellers, slots)
     else:
-        expected = partial(_expected_pages, opened)
-        ids = opened.night.listed.ids
-        parts = (ids.slice(start, _LOOKED_UP) for start in range(0, len(ids), _LOOKED_UP))
-        pages = sum(sum(expected(part)) for part in parts)
+        expected = partial(_expected_pages, History(run.data, opened.night.crawl_date))
+        pages = pc.sum(expected(opened.night.listed.ids)).as_py() or 0
         size = pages_a_shard(pages, slots, opened.night.settings.qps)
-        pieces = cut(sellers, lambda ids: expected(pa.array(ids, pa.string())), size)
+        pieces = cut(sellers, lambda ids: expected(pa.array(ids, pa.string())).to_pylist(), size)
     depths = rules.policies.lookahead.depths
     for number, piece in zip(numbers, pieces, strict=False):
         known = {s.seller_id: depths[s.seller_id] for s in piece if s.seller_id in depths}
@@ -43,10 +44,12 @@ def _drained(rules: Rules) -> Iterator[SellerProgress]:
         yield seller
 
 
-def _expected_pages(opened: Opened, ids: pa.Array[Any]) -> list[int]:
-    """How many pages each seller is expected to have, as the last snapshot that knows it says."""
+def _expected_pages(history: History, ids: pa.Array[Any]) -> Any:
+    """An Arrow array: how many pages each seller had in the last snapshot that knows it, or may have."""
     try:
-        videos = History(opened.night.data, opened.night.crawl_date).videos(ids).to_pylist()
+        videos = history.videos(ids)
     except Exception:  # noqa: BLE001 - no night depends on statistics
-        videos = [None] * len(ids)
-    return [_UNKNOWN_PAGES if count is None else count // PAGE_SIZE + 1 for count in videos]
+        videos = pa.nulls(len(ids), pa.int64())
+    size, one, unknown = (pa.scalar(value, pa.int64()) for value in (PAGE_SIZE, 1, _UNKNOWN_PAGES))
+    pages: Any = pc.add(pc.divide(videos, size), one)
+    return pc.fill_null(pages, unknown)

@@ -67,15 +67,14 @@ async def workers_of(
     Raises `InputError` where there are no workers, or of another version.
     """
     loop, settings, journal = asyncio.get_running_loop(), opened.night.settings, opened.journal
-    dask, security = settings.dask, security_of(settings.dask)
     books = DriverBooks(opened, writer, counter)
-    async with cluster(settings.run, dask) as found:
+    async with cluster(settings.run, settings.dask) as found:
         workers = Workers(opened, stop, found, books)
-        await loop.run_in_executor(writer, lambda: journal.note(**{LEASE: str(dask.lease_s)}))
+        await loop.run_in_executor(writer, lambda: journal.note(**{LEASE: str(settings.dask.lease_s)}))
         is_over = False
         try:
             address, handle = _address(settings), workers.coordinator.handle
-            way = address, workers.token, handle, security, _scheduler_host(settings)
+            way = address, workers.token, handle, workers.security, _scheduler_host(settings)
             async with listening(*way) as contact:
                 workers.contact = contact
                 await asyncio.sleep(opened.initial_pause_s(settings.run.qps))
@@ -107,7 +106,7 @@ class Workers:
     def __init__(self, opened: Opened, stop: Stop, found: Cluster, books: DriverBooks) -> None:
         settings, night = opened.night.settings, opened.night
         self._opened, self._stop, self._cluster = opened, stop, found
-        self.token = secrets.token_hex(16)
+        self.token, self.security = secrets.token_hex(16), security_of(settings.dask)
         self._probe = _write_probe(opened, self.token) if settings.dask.pages != "driver" else ""
         keys = [key.qps for key in settings.api.keys or ()]
         files, workers = JournalFiles(opened.journal.path), settings.run.workers
@@ -168,7 +167,7 @@ class Workers:
         shards = shards_of(self._opened, rules, self._cluster.slots, self._numbers)
         places = asyncio.Semaphore(_AHEAD * self._cluster.slots)
         async with asyncio.TaskGroup() as group:
-            for shard in shards:
+            while (shard := await asyncio.to_thread(next, shards, None)) is not None:
                 await places.acquire()
                 if self._stop.reason is not None:
                     break
@@ -244,8 +243,7 @@ class Workers:
         self._free.set()
 
     def _job(self, shard: Shard) -> Job:
-        security = security_of(self._opened.night.settings.dask)
-        return Job(self.contact, self.token, shard.number, self._job_settings, security, self._probe)
+        return Job(self.contact, self.token, shard.number, self._job_settings, self.security, self._probe)
 
     # --- What comes
 

@@ -17,7 +17,8 @@ _SHORTEST_S = 10.0
 """Seconds that a shard is to last at least: its last seller keeps its worker from using its whole share."""
 _MOST_PAGES = 10_000
 """So that what the driver knows of the shards under way stays small, however long the list is."""
-_LOOKED_UP = 4096
+_LOOKED_UP = 65_536
+"""Sellers that are looked up together: each time the snapshots are read."""
 
 
 def pages_a_shard(pages: int, workers: int, qps: float) -> int:
