@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from crawler.engine.key_lane import KeyLane
 from crawler.models.keys import Retirement
 from crawler.nightly.account import LedgerPort
-from crawler.nightly.keys import note_retired
+from crawler.nightly.keys import note_retired, return_unused
 from crawler.nightly.opening import Opened
 from crawler.store.absorbing import absorb, next_fence
 from crawler.store.record_frames import decode
@@ -47,14 +47,10 @@ class DriverBooks:
 
     async def return_unused(self, charged: Sequence[int]) -> None:
         """Return to the ledger what no worker has spent, or may have."""
-        loop, ledger, run_id = asyncio.get_running_loop(), self._opened.ledger, self._opened.run_id
-        if not self.lanes:
-            await loop.run_in_executor(self._counter, ledger.return_unused_credits, run_id, charged[0])
-            return
-        for lane, spent in zip(self.lanes, charged, strict=True):
+        for lane, spent in zip(self.lanes, charged, strict=False):
             lane.taken = spent
-            name = lane.limits.name
-            await loop.run_in_executor(self._counter, ledger.return_unused_of_key, run_id, name, spent)
+        by_key = {lane.limits.name: lane.taken for lane in self.lanes}
+        await return_unused(self._opened, self._counter, by_key or charged[0])
 
     def retire(self, key: int, why: str, detail: str) -> None:
         """Note that a key is used no more."""

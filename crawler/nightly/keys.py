@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from crawler import events
@@ -52,17 +52,22 @@ class RunKeys:
 
     async def return_unused_credits(self) -> None:
         """Return to the ledger what no request has taken; nobody sends any more."""
-        loop, ledger, run_id = asyncio.get_running_loop(), self._opened.ledger, self._opened.run_id
-        if isinstance(self.credits, Credits):
-            spent = self.credits.charged
-            await loop.run_in_executor(self._counter, ledger.return_unused_credits, run_id, spent)
-            return
-        await self.credits.settle()
-        for name, spent in self.credits.charged.items():
-            await loop.run_in_executor(self._counter, ledger.return_unused_of_key, run_id, name, spent)
+        if isinstance(self.credits, KeyCredits):
+            await self.credits.settle()
+        await return_unused(self._opened, self._counter, self.credits.charged)
 
     def _tell(self, lane: KeyLane, _left: Sequence[KeyLane]) -> None:
         note_retired(self._opened, lane, self.lanes)
+
+
+async def return_unused(opened: Opened, counter: Executor, charged: int | Mapping[str, int]) -> None:
+    """Return to the ledger what a run has reserved beyond what is charged, in sum or by several keys."""
+    loop, ledger, run_id = asyncio.get_running_loop(), opened.ledger, opened.run_id
+    if isinstance(charged, int):
+        await loop.run_in_executor(counter, ledger.return_unused_credits, run_id, charged)
+        return
+    for name, spent in charged.items():
+        await loop.run_in_executor(counter, ledger.return_unused_of_key, run_id, name, spent)
 
 
 def note_retired(opened: Opened, lane: KeyLane, lanes: Sequence[KeyLane]) -> None:
