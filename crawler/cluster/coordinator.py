@@ -64,13 +64,14 @@ class Coordinator:
     ) -> None:
         self._terms, self._books, self._shares, self._stop, self._clock = terms, books, shares, stop, clock
         self._on_free, self._on_log, self._note_down = on_free, on_log, note
+        self._on_retired = on_retired
         self._shards: dict[int, tuple[Shard, asyncio.Lock]] = {}
         self._shares_kept: dict[str, tuple[int, float]] = {}
         self._fault: WorkerFaultError | None = None
         self.attempts: dict[int, Attempt] = {}
         self.past_figures: list[messages.Figures] = []
         self.credits = SharedCredits(books, terms.keys, self.attempts)
-        self.news = News(on_retired)
+        self.news = News(self._retire)
         self._intake = Intake(books, self.attempts, stop, on_page, on_end)
         self.by_files = self.by_driver = 0
         """Attempts by the way that their pages come."""
@@ -186,8 +187,6 @@ class Coordinator:
         attempt.expires_at = now + self._terms.lease_s
         have_others_answer = self.news.have_others_answer(attempt)
         self._note(attempt, message)
-        for key, _, _ in self.news.retired:
-            self._shares.retire(key)
         share = self._shares.renew(attempt.fence, message.applied, message.wants, now)
         reason = self._stop.reason
         is_urgent = isinstance(reason, InterruptedRunError)
@@ -200,6 +199,10 @@ class Coordinator:
             others_have_answer=have_others_answer,
             is_address_proven=self.news.is_address_proven,
         )
+
+    def _retire(self, key: int, why: str, detail: str) -> None:
+        self._shares.retire(key)
+        self._on_retired(key, why, detail)
 
     def _note(self, attempt: Attempt, message: messages.Renew | messages.End) -> None:
         attempt.charged = [*message.charged]

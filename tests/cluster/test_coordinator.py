@@ -242,9 +242,9 @@ def test_what_one_met_all_are_told_once() -> None:
         one, two = (await driver.begin(0)).fence, (await driver.begin(1)).fence
         met = await driver.renew(one, slowed=[[0, 1.0, 50.0]], is_address_proven=True)
         assert met.slowed == []
-        told = await driver.renew(two)
-        assert told.slowed == [[0, 1.0, 50.0]]
-        assert told.is_address_proven
+        granted = await driver.renew(two)
+        assert granted.slowed == [[0, 1.0, 50.0]]
+        assert granted.is_address_proven
         assert (await driver.renew(two)).slowed == []
 
     tended(test, shards=2)
