@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 from crawler import events
-from crawler.engine.ceiling import LEAD
 from crawler.engine.key_credits import KeyCredits
 from crawler.engine.key_lane import KeyLane
 from crawler.engine.pace import Pace
@@ -96,9 +95,6 @@ class KeyRing(Pace):
                 lane.delay(now) if lane.may_be_used else max(_LOOK_S, lane.delay(now)) for lane in used
             )
         return max(super().delay(now), free)
-
-    def _far(self, now: float) -> float:
-        return self.delay(now) + self._coming / (self._rate(now) or 1.0) - LEAD
 
     def _ceiling_of(self, key: int) -> KeyLane:
         return self._lanes[key]

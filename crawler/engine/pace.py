@@ -57,7 +57,7 @@ class Pace(Ceiling):
     wait. `key` is the number of the key that the place given last is for; only `KeyRing` has several.
 
     It has all slots of the ceiling until `set_slots` gives it a share. What a driver asks of a share:
-    `wants`, `take_slowdowns` and `echo`.
+    `wants`, `take_slowdowns` and `echo_slowdown`.
     """
 
     def __init__(self, qps: float, retry_after_cap: float, stop: Stop) -> None:
@@ -208,7 +208,7 @@ class Pace(Ceiling):
 
     def _far(self, now: float) -> float:
         """Seconds until the next place is near, behind all who have come near it."""
-        return self.delay(now) + self._coming / (self.recovery.rate(now) * self._part or 1.0) - LEAD
+        return self.delay(now) + self._coming / (self._rate(now) or 1.0) - LEAD
 
     def _ceiling_of(self, _key: int) -> Ceiling:
         """What slows down after a 429 of a key."""
