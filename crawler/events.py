@@ -368,7 +368,7 @@ CARRY_UNVERIFIABLE = LogEvent(
 CARRY_UNVERIFIED = LogEvent(
     "carry.unverified",
     WARNING,
-    "no digests of the files of {crawl_date} are kept under {folder} (they come from an earlier version, or "
+    "no digests of the files of {crawl_dates} are kept under {folder} (they come from an earlier version, or "
     "from a copy without it), so that damage need not be noticed",
     "their rows are carried as they are, since they would be lost otherwise; the next snapshot has digests",
 )

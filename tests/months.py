@@ -31,6 +31,7 @@ from seeds import Played, own_folder, play_all, quiet_down
 from steps import STEPS
 from virtual_process import Crash, CrashingLoop, Evening, SlowExecutor, expect
 
+from crawler.history.reader import published_dates
 from crawler.models.keys import ApiKey
 from crawler.models.stretches import STRETCH_PAGES
 from crawler.nightly import showing
@@ -43,8 +44,9 @@ from crawler.report.run_report import RunReport
 from crawler.sellers.listing import SellerList
 from crawler.settings.load import load
 from crawler.store import failpoints
+from crawler.store.digests import published_digests, verified
 from crawler.store.journal import Journal
-from crawler.store.layout import Layout
+from crawler.store.layout import Layout, published_file
 from crawler.store.ledger import Ledger
 
 BEGIN = date(2026, 3, 1)
@@ -286,6 +288,7 @@ def _harm(month: Month, number: int, backup: Path) -> None:
         published.restore()
         month.tell("the data folder is restored")
     if rng.random() < 0.02:
+        _remove_damaged(month)
         shutil.rmtree(Layout(month.folder).state, ignore_errors=True)
         month.state_lost = True
         published.gains = None
@@ -296,6 +299,16 @@ def _harm(month: Month, number: int, backup: Path) -> None:
         if _damage(month, Layout(month.folder).snapshot(kind, day)):
             published.damaged(day, kind)
             month.tell(f"{kind}/ of {day} is damaged")
+
+
+def _remove_damaged(month: Month) -> None:
+    """Remove files in which a bit has flipped: once no digests are left, nobody can see that."""
+    for day in published_dates(month.folder):
+        digests = published_digests(month.folder, day)
+        whole, _ = verified(digests, partial(published_file, month.folder))
+        for path in (published_file(month.folder, name) for name in digests):
+            if path not in whole:
+                path.unlink(missing_ok=True)
 
 
 def _damage(month: Month, folder: Path) -> bool:

@@ -146,6 +146,7 @@ class ComparedParts:
             if len(needed):
                 search.compare(_of_sellers(before, needed, readings.ids), number)
         found = search.found
+        compared.add_seen(found)
         changes = changes_of(rows, place, readings, baselines, found, self._rules)
         sources = [found.sources, baselines.sources, *(one_chunk(rows["source"]) for rows in found.gone)]
         return changes, pc.unique(pa.concat_arrays(sources))

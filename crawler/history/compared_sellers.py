@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from crawler.history.earlier import EarlierSnapshot
 from crawler.history.measuring import Figures
 from crawler.history.seller_sums import summed_figures, sums_by_seller
-from crawler.history.yardsticks import Baselines, Chosen, EarlierReadings, Readings
+from crawler.history.yardsticks import Baselines, Chosen, EarlierReadings, Readings, Yardsticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class ComparedSellers:
     sellers: pa.Table
     now: list[pa.Table] = field(default_factory=list)
     before: dict[int, list[pa.Table]] = field(default_factory=dict)
+    zero_before: int = 0
 
     @classmethod
     def of(
@@ -74,6 +75,11 @@ class ComparedSellers:
         if self.judged is not None:
             self.now.append(summed_figures(rows))
 
+    def add_seen(self, yardsticks: Yardsticks) -> None:
+        """Add what received rows of tonight were when they were last seen."""
+        if self.judged is not None:
+            self.zero_before += yardsticks.zeros
+
     def add_before(self, number: int, rows: pa.Table) -> None:
         """Add rows of the snapshot of a number, of sellers that are judged beside it."""
         self.before.setdefault(number, []).append(summed_figures(rows))
@@ -84,4 +90,6 @@ class ComparedSellers:
         if self.judged is None:
             return None
         before = [sums_by_seller(tables) for tables in self.before.values()]
-        return Figures(self.sellers, self.readings, self.judged, sums_by_seller(self.now), before)
+        return Figures(
+            self.sellers, self.readings, self.judged, sums_by_seller(self.now), before, self.zero_before
+        )

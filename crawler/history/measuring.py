@@ -38,7 +38,7 @@ class Figures:
     """Some sellers as they are judged: their readings, and the last whole ones before these.
 
     `now`, `before`: what `sums_by_seller` has of their received rows; `before` has a table for each snapshot
-    that has some of the earlier readings.
+    that has some of the earlier readings. `zero_before`: rows of which all counters were 0 when last seen.
     """
 
     sellers: pa.Table
@@ -46,6 +46,7 @@ class Figures:
     baselines: Baselines
     now: pa.Table
     before: list[pa.Table]
+    zero_before: int
 
 
 class _Pair(NamedTuple):
@@ -69,6 +70,7 @@ class Measuring:
     read: int = 0
     empty: int = 0
     rows: int = 0
+    zero_before: int = 0
     with_pages: int = 0
     repeated: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0] * len(COUNT_COLUMNS))
@@ -103,6 +105,7 @@ class Measuring:
         for at, name in enumerate(COUNT_COLUMNS):
             self.totals[at] += pc.sum(now[name]).as_py() or 0
         self.rows += int(pc.sum(now[ROWS]).as_py() or 0)
+        self.zero_before += figures.zero_before
         for before in figures.before:
             self._compare(_pair(figures, before))
 
@@ -116,6 +119,7 @@ class Measuring:
             rejected=rejected,
             nulls=nulls,
             totals=dict(zip(COUNT_COLUMNS, self.totals, strict=True)) if self.rows else {},
+            zero_before=self.zero_before,
             unknown_fields=extra.unknown,
             misfits=extra.misfits,
             missing_fields=frozenset(name for name, share in nulls.items() if share.part == share.whole > 0),

@@ -167,6 +167,15 @@ class Yardsticks:
         counters = [pa.nulls(len(rows), rows.schema.field(name).type) for name in COUNT_COLUMNS]
         return cls(pa.nulls(len(rows), pa.int64()), counters, pa.nulls(len(rows), pa.int32()))
 
+    @property
+    def zeros(self) -> int:
+        """How many of the observations found have no counter above 0."""
+        zero: Any = pa.scalar(0)
+        is_zero: Any = pc.is_valid(self.times)
+        for values in self.counters:
+            is_zero = pc.and_(is_zero, pc.equal(pc.coalesce(values, zero), zero))
+        return int(pc.sum(is_zero).as_py() or 0)
+
     def take(self, rows: pa.Table, times: Any, place: Any, number: int) -> None:
         """Take over the `rows` of a snapshot that are at `place`, where that is not null."""
         then = [one_chunk(rows[name]).take(place) for name in COUNT_COLUMNS]

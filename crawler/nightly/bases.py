@@ -34,8 +34,12 @@ def stand_on_bases(opened: Opened) -> None:
     max_age = night.run.max_age
     gone = Counter[str]()
     leave_out = partial(_note_unreadable, opened)
-    snapshots = _snapshots(opened)
+    unverified: list[date] = []
+    snapshots = _snapshots(opened, unverified)
     found = dict(bases(snapshots, left, night.crawl_date, max_age, night.sorting, leave_out, gone))
+    if unverified:
+        days = [day.isoformat() for day in unverified]
+        opened.notes.add(events.CARRY_UNVERIFIED(crawl_dates=days, folder=night.layout.state))
     if gone:
         opened.notes.add(events.ROWS_GONE(rows=gone.total(), sellers=len(gone), days=max_age))
     learnt = learnt_rates(night.data, night.crawl_date, found, night.run.value)
@@ -48,18 +52,21 @@ def stand_on_bases(opened: Opened) -> None:
         journal.note(new_seller=orjson.dumps([*learnt.new]).decode())
 
 
-def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
-    """The snapshots before the crawl date that rows can be taken from, newest first; each is pinned."""
+def _snapshots(opened: Opened, unverified: list[date]) -> Iterator[KnownSnapshot]:
+    """The snapshots before the crawl date that rows can be taken from, newest first; each is pinned.
+
+    `unverified` learns of which there are no digests.
+    """
     night, oldest = opened.night, opened.night.crawl_date - timedelta(opened.night.settings.history.window)
     for day in published_dates(night.data):
         if not oldest <= day < night.crawl_date:
             continue
-        is_verified = True
         try:
             try:
                 pin = pinned(opened.journal, night.data, day)
             except NoDigestsError:
-                is_verified, pin = False, _pinned_as_they_are(opened, day)
+                pin = _pinned_as_they_are(opened, day)
+                unverified.append(day)
         except UnreadableError as error:
             _note_unreadable(opened, day, error)
             continue
@@ -70,7 +77,7 @@ def _snapshots(opened: Opened) -> Iterator[KnownSnapshot]:
         for damage in (*damaged_sellers, *damages):
             opened.notes.add(events.CARRY_DAMAGED(damage=damage))
         files = (SnapshotFiles(tuple(good)) for good in (sellers, videos))
-        yield KnownSnapshot(day, next(files), next(files), bool(damages) or not is_verified)
+        yield KnownSnapshot(day, next(files), next(files), bool(damages) or day in unverified)
 
 
 def _note_unreadable(opened: Opened, day: date, error: UnreadableError) -> None:
@@ -86,7 +93,6 @@ def _pinned_as_they_are(opened: Opened, day: date) -> Pin | None:
     with reading(f"the snapshot of {day}"):
         found = digests_of(night.data, day)
     whole = {name: digest for name, digest in found.items() if _has_footer(published_file(night.data, name))}
-    opened.notes.add(events.CARRY_UNVERIFIED(crawl_date=day, folder=night.layout.state))
     try:
         return pinned(opened.journal, night.data, day, whole)
     except NoDigestsError:

@@ -105,6 +105,7 @@ class Measures:
     rejected: Share = _NONE
     nulls: Mapping[str, Share] = field(default_factory=dict)
     totals: Mapping[str, float] = field(default_factory=dict)
+    zero_before: int = 0
     unknown_fields: frozenset[str] = frozenset()
     missing_fields: frozenset[str] = frozenset()
     misfits: Mapping[str, int] = field(default_factory=dict)
@@ -431,9 +432,13 @@ def _judged_emptiness(measures: Measures, past: Sequence[Measures]) -> list[_Fin
 
 
 def _judged_totals(measures: Measures, past: Sequence[Measures]) -> Iterator[_Finding]:
-    """All counts 0: implausible, unless nights before were so as well; odd on a first night."""
+    """All counts 0: implausible, unless nights before were so as well; odd on a first night.
+
+    Videos that nobody watches say nothing: a small budget may buy no others.
+    """
     usual = any(night.totals and not any(night.totals.values()) for night in past)
-    if measures.totals and measures.rows >= _FEW_ROWS and not usual and not any(measures.totals.values()):
+    telling = measures.rows - measures.zero_before
+    if measures.totals and telling >= _FEW_ROWS and not usual and not any(measures.totals.values()):
         yield _Finding(
             Plausibility.IMPLAUSIBLE if past else Plausibility.ODD,
             f"All {len(measures.totals)} counts are 0 in all {measures.rows:,} rows.",

@@ -97,6 +97,17 @@ def test_only_sellers_that_were_read_whole_on_both_nights_are_compared(tmp_path:
     assert (found.measures.empty, found.measures.rows) == (Share(2, 5), 5)
 
 
+def test_videos_that_nobody_had_watched_when_they_were_last_seen_are_counted(tmp_path: Path) -> None:
+    unseen = Seller("001", [Video(f"1-{n}", 0, START) for n in range(30)], START, "partial")
+    first = measured(tmp_path, 0, [unseen, shop(2, 9, START)]).measures
+    assert first.zero_before == 0
+    later = START + DAY
+    again = [Video(f"1-{n}", 0, later) for n in range(33)]
+    found = measured(tmp_path, 1, [Seller("001", again, later, "partial")]).measures
+    assert (found.rows, found.zero_before) == (33, 30)
+    assert judge(found, [first]).kind is Plausibility.PLAUSIBLE
+
+
 def test_a_seller_is_compared_with_its_last_whole_reading(tmp_path: Path) -> None:
     measured(tmp_path, 0, [shop(1, 1000, START)])
     measured(tmp_path, 1, [shop(1, 9, START + DAY, status="partial")])

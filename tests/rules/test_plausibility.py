@@ -209,6 +209,8 @@ def test_all_counts_zero() -> None:
     reason(zero, ODD, [])
     assert judge(zero, [zero]).kind is PLAUSIBLE
     assert judge(replace(zero, rows=3), []).kind is PLAUSIBLE
+    assert judge(replace(zero, zero_before=zero.rows - 19), [alone()]).kind is PLAUSIBLE
+    assert judge(replace(zero, zero_before=zero.rows - 20), [alone()]).kind is IMPLAUSIBLE
 
 
 def test_short_first_pages_that_go_on() -> None:
