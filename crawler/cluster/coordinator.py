@@ -17,7 +17,7 @@ from crawler.cluster.attempts import Attempt, Terms
 from crawler.cluster.intake import DateJournal, Intake, OnEnd, OnPage
 from crawler.cluster.news import News, OnRetired
 from crawler.cluster.outcomes import Outcome, WorkerFaultError, error_of
-from crawler.cluster.shard_sellers import as_plain
+from crawler.cluster.shard_sellers import as_plain, plain_first_pages
 from crawler.cluster.shared_credits import Leases, SharedCredits
 from crawler.engine.stop import Stop
 from crawler.models.errors import ApiDownError, InterruptedRunError, OutputError
@@ -168,6 +168,7 @@ class Coordinator:
             run_id=terms.run_id,
             lease_s=terms.lease_s,
             sellers=[as_plain(s, shard.depths.get(s.seller_id, 0)) for s in shard.sellers.values()],
+            first_pages=plain_first_pages(shard),
             log=terms.log_of(fence) if message.can_share else "",
             workers=terms.workers,
             version=share.version,

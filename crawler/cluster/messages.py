@@ -33,15 +33,16 @@ class Begin:
 class Assignment:
     """An attempt, or why there is `nothing` to do.
 
-    `sellers` are as `shard_sellers.as_plain` makes them. Pages go to the file `log`, or to the driver where
-    it is empty. `slots` are the share that the same worker had in its last attempt. `trusts_others`: an
-    answer that others had speaks against a seller that has none here.
+    `sellers` and `first_pages` are as `shard_sellers` makes them. Pages go to the file `log`, or to the
+    driver where it is empty. `slots` are the share that the same worker had in its last attempt.
+    `trusts_others`: an answer that others had speaks against a seller that has none here.
     """
 
     fence: int = 0
     run_id: str = ""
     lease_s: float = 0.0
     sellers: Sequence[dict[str, Any]] = ()
+    first_pages: Sequence[Sequence[Any]] = ()
     log: str = ""
     workers: int | None = None
     version: int = 0

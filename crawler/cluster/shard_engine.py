@@ -10,7 +10,7 @@ from crawler.cluster.driver_line import DriverLine
 from crawler.cluster.lease import LeasedKeyRing, LeasedPace, UnderLease
 from crawler.cluster.messages import Assignment
 from crawler.cluster.outcomes import UnansweredError
-from crawler.cluster.shard_sellers import of_plain
+from crawler.cluster.shard_sellers import first_pages_of, of_plain
 from crawler.cluster.surroundings import Surroundings
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
@@ -19,6 +19,7 @@ from crawler.engine.key_lane import KeyLane
 from crawler.engine.pool import Crawl
 from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
+from crawler.history.carrying import digest_of
 from crawler.models.keys import Retirement
 from crawler.models.seller import Strategy
 from crawler.rules.address import AddressCheck
@@ -78,6 +79,8 @@ class ShardEngine:
             paging=PagingRule(run.stop, run.max_pages, run.min_value),
             lookahead=LookaheadRule(run.lookahead, run.lookahead_pages, run.max_pages, depths),
             probes=self.probes,
+            known_first_page=first_pages_of(self._assignment.first_pages).get,
+            digest_of=digest_of,
         )
         is_broad = run.strategy is Strategy.BREADTH_FIRST
         frontier = Frontier(

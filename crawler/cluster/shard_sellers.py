@@ -1,12 +1,15 @@
-"""Sellers of a shard as plain values: how far each has come, without the bodies of its pages."""
+"""A shard as plain values: how far each of its sellers has come, without the bodies of its pages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from datetime import date
 from typing import Any
 
-from crawler.models.page import Page
+from crawler.models.page import KnownFirstPage, Match, Page
 from crawler.models.seller import PageRange, SellerProgress
+from crawler.rules.shards import Shard
 
 _NAMES = tuple(
     each.name
@@ -44,6 +47,21 @@ def of_plain(plain: dict[str, Any]) -> tuple[SellerProgress, int]:
     seller.early_pages = {page.page_num: page for page in pages} or None
     seller.stretches = tuple(PageRange(*pages) for pages in plain["stretches"])
     return seller, plain["depth"]
+
+
+def plain_first_pages(shard: Shard) -> list[list[Any]]:
+    """What earlier snapshots have of first pages that are still to be read."""
+    unread = (i for i, seller in shard.sellers.items() if seller.next_page == 1 and i in shard.first_pages)
+    found = ((seller_id, *shard.first_pages[seller_id]) for seller_id in unread)
+    return [[i, digest, match.source.isoformat(), match.rows, match.carried] for i, digest, match in found]
+
+
+def first_pages_of(plain: Iterable[Sequence[Any]]) -> dict[str, KnownFirstPage]:
+    """The same as it came, by seller."""
+    return {
+        seller_id: KnownFirstPage(digest, Match(date.fromisoformat(source), rows, carried))
+        for seller_id, digest, source, rows, carried in plain
+    }
 
 
 def _page(seller_id: str, values: list[Any]) -> Page:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from crawler.models.page import NO_NOTES, Gap, Match, Page, PageNotes
+from crawler.models.page import NO_NOTES, Gap, KnownFirstPage, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.best_first import Top
 from crawler.rules.drift import Repair, gap_before
@@ -168,19 +168,28 @@ class UnknownEventError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What decides over pages, the same for all sellers; `match` compares first pages with a snapshot."""
+    """What decides over pages, the same for all sellers.
+
+    `known_first_page` is what an earlier snapshot has of a seller, `digest_of` makes the same of a page.
+    """
 
     paging: PagingRule = field(default_factory=PagingRule)
     lookahead: LookaheadRule = field(default_factory=LookaheadRule)
     probes: ShortPageProbes = field(default_factory=ShortPageProbes)
     top: Top | None = None
-    match: Callable[[Page], Match | None] = lambda _page: None
+    known_first_page: Callable[[str], KnownFirstPage | None] = lambda _seller: None
+    digest_of: Callable[[Page], int | None] = lambda _page: None
 
     def ending_without_asking(self, progress: SellerProgress) -> Ending | None:
         """How a seller ends whose next page is not wanted; None where it goes on."""
         if self.top is not None and progress.max_remaining_value <= self.top.threshold:
             return Ending(SellerStatus.PARTIAL, StopReason.TOP)
         return self.paging.ended(progress)
+
+    def match(self, first: Page) -> Match | None:
+        """Compare a seller's first page with its last snapshot; None where they differ, or it has none."""
+        known = self.known_first_page(first.seller_id)
+        return known.match if known is not None and self.digest_of(first) == known.digest else None
 
 
 _NO_REPAIR = Repair((), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler import events
+from crawler.api.rows import read_rows
 from crawler.history.figures import DEEP, READ
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of, reading
 from crawler.models.api import COUNT_COLUMNS
-from crawler.models.page import Match, Page, PageRows
+from crawler.models.page import KnownFirstPage, Match, Page
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 from crawler.store.parts import rows_by_seller
@@ -68,16 +69,8 @@ class CarryMatcher:
     what is damaged, and nothing is carried from it. Raises `OutputError` where it cannot be pinned.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        data: Path,
-        rule: CarryRule,
-        sorting: str,
-        read_rows: Callable[[str, bytes], PageRows],
-    ) -> None:
+    def __init__(self, journal: Journal, data: Path, rule: CarryRule, sorting: str) -> None:
         self._rule = rule
-        self._read_rows = read_rows
         self._known: dict[str, _FirstPage] = {}
         self.warnings: list[events.Sentence] = []
         unverifiable: list[str] = []
@@ -98,14 +91,13 @@ class CarryMatcher:
             state = Layout(data).state
             self.warnings.append(events.CARRY_UNVERIFIABLE(crawl_dates=unverifiable, folder=state))
 
-    def match(self, page: Page) -> Match | None:
-        """Compare a seller's first page with its last snapshot; None where they differ, or it has none."""
-        known = self._known.get(page.seller_id)
+    def known_first_page(self, seller_id: str) -> KnownFirstPage | None:
+        """What a seller's last snapshot has of its first page; None where it has nothing to carry."""
+        known = self._known.get(seller_id)
         if known is None:
             return None
-        if page_digest(page.seller_id, self._read_rows(page.seller_id, page.body)) != known.digest:
-            return None
-        return Match(known.day, known.videos, not self._rule.audits(page.seller_id))
+        match = Match(known.day, known.videos, not self._rule.audits(seller_id))
+        return KnownFirstPage(known.digest, match)
 
     def _learn(self, pin: Pin, seen: pa.Array[Any], sorting: str) -> pa.Array[Any]:
         """Learn the sellers of one snapshot that no newer one has; returns all that are known now."""
@@ -150,8 +142,14 @@ def _counting(
         yield rows.select(FIRST_PAGE_SCHEMA.names)
 
 
-def page_digest(seller_id: str, rows: PageRows) -> int | None:
+def digest_of(page: Page) -> int | None:
     """The digest of a seller's first page as it was received; None where it has no rows."""
+    return page_digest(page.seller_id, page.body)
+
+
+def page_digest(seller_id: str, body: bytes) -> int | None:
+    """See `digest_of`."""
+    rows = read_rows(seller_id, body)
     columns = {name: pa.array(rows.values[name], VIDEO_SCHEMA.field(name).type) for name in COMPARED}
     seller = pa.array([seller_id] * len(rows.places), pa.string())
     return first_page_digests(pa.table({"seller_id": seller, **columns})).get(seller_id)

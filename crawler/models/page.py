@@ -70,6 +70,13 @@ class Match(NamedTuple):
     carried: bool
 
 
+class KnownFirstPage(NamedTuple):
+    """The digest of a seller's first page in an earlier snapshot, and what follows where it is the same."""
+
+    digest: int
+    match: Match
+
+
 @dataclass(frozen=True, slots=True)
 class PageNotes:
     """What a page showed beyond its rows; `repaired_beyond`: all gaps after this page are repaired."""

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler import events
-from crawler.api.rows import read_rows
-from crawler.history.carrying import CarryMatcher, CarryRule
+from crawler.engine.seller import Policies
+from crawler.history.carrying import CarryMatcher, CarryRule, digest_of
 from crawler.history.snapshots import History
 from crawler.models.api import PAGE_SIZE, SORT_COLUMNS
-from crawler.models.page import Match, Page
 from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
 from crawler.rules.best_first import Top
@@ -26,16 +25,16 @@ from crawler.store.parts import deduplicated
 _T = TypeVar("_T")
 
 
-def matcher(opened: Opened) -> Callable[[Page], Match | None]:
-    """What compares first pages with the last snapshot; with nothing where no seller may be carried."""
+def policies_of(opened: Opened) -> Policies:
+    """Policies that compare first pages with the last snapshot, where sellers may be carried."""
     night, run = opened.night, opened.night.run
     if not run.carry_forward or run.top is not None:
-        return lambda _page: None
+        return Policies()
     rule = CarryRule(night.crawl_date, run.max_age, run.audit)
-    found = CarryMatcher(opened.journal, night.data, rule, night.sorting, read_rows)
+    found = CarryMatcher(opened.journal, night.data, rule, night.sorting)
     for warning in found.warnings:
         opened.notes.add(warning)
-    return found.match
+    return Policies(known_first_page=found.known_first_page, digest_of=digest_of)
 
 
 def best_so_far(opened: Opened, size: int) -> Top:

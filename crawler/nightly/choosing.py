@@ -148,7 +148,7 @@ def is_address_proven(journal: Journal, url: str) -> bool:
 def _rules(opened: Opened, fresh: SellerList, begun: list[SellerProgress]) -> Rules:
     run = opened.night.run
     spread = fresh.ids.take(pa.array(spread_places(len(fresh), MOST_ASKED), pa.int64())).to_pylist()
-    policies = Policies(match=advice.matcher(opened))
+    policies = advice.policies_of(opened)
     if run.top is not None:
         frontier = BestFirst(fresh, begun, by_max_remaining_value=True, spread=spread)
         return Rules(frontier, replace(policies, top=advice.best_so_far(opened, run.top)))

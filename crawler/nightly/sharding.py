@@ -33,10 +33,13 @@ def shards_of(opened: Opened, rules: Rules, slots: int, numbers: Iterator[int]) 
         pages = pc.sum(expected(opened.night.listed.ids)).as_py() or 0
         size = pages_a_shard(pages, slots, opened.night.settings.qps)
         pieces = cut(sellers, lambda ids: expected(pa.array(ids, pa.string())).to_pylist(), size)
-    depths = rules.policies.lookahead.depths
+    depths, known_first_page = rules.policies.lookahead.depths, rules.policies.known_first_page
     for number, piece in zip(numbers, pieces, strict=False):
         known = {s.seller_id: depths[s.seller_id] for s in piece if s.seller_id in depths}
-        yield Shard(number, {seller.seller_id: seller for seller in piece}, known)
+        # Of those that are begun the first page is compared already.
+        unread = (s.seller_id for s in piece if s.next_page == 1)
+        first = {i: found for i in unread if (found := known_first_page(i)) is not None}
+        yield Shard(number, {seller.seller_id: seller for seller in piece}, known, first)
 
 
 def _drained(rules: Rules) -> Iterator[SellerProgress]:

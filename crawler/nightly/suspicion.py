@@ -13,7 +13,6 @@ from typing import Self
 import orjson
 import pyarrow as pa
 
-from crawler.api.rows import read_rows
 from crawler.history.carrying import page_digest
 from crawler.rules.canaries import Canaries, Canary, Decision, FirstPage, Rates
 from crawler.store.held import CANARIES, Held
@@ -130,4 +129,4 @@ def _take_answers(journal: Journal, after: int, canaries: Canaries, compares: bo
 
 def figures_of(seller_id: str, body: bytes) -> int:
     """The digest of a first page's figures, as history has them; 0 where it has no rows."""
-    return page_digest(seller_id, read_rows(seller_id, body)) or 0
+    return page_digest(seller_id, body) or 0

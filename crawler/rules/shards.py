@@ -8,7 +8,7 @@ from itertools import islice
 from math import ceil
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import Page
+from crawler.models.page import KnownFirstPage, Page
 from crawler.models.seller import PageRange, SellerProgress
 
 SHARDS_A_WORKER = 16
@@ -59,13 +59,15 @@ def dealt(sellers: Iterable[SellerProgress], count: int) -> list[list[SellerProg
 class Shard:
     """Some sellers that one worker reads at a time; `sellers` are those that are not read to their end.
 
-    `depths`: how many full pages each had, of those that are read ahead. `tries`: attempts that were begun;
+    `depths`: how many full pages each had, of those that are read ahead. `first_pages`: what an earlier
+    snapshot has of those that may be carried. `tries`: attempts that were begun;
     `unanswered`: of these, how many ended since nobody answered them. `pages`: how many came.
     """
 
     number: int
     sellers: dict[str, SellerProgress]
     depths: dict[str, int] = field(default_factory=dict)
+    first_pages: dict[str, KnownFirstPage] = field(default_factory=dict)
     tries: int = 0
     unanswered: int = 0
     pages: int = 0

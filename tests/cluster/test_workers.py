@@ -131,7 +131,7 @@ def test_an_interruption_of_the_whole_group_stops_cleanly(night: Night, shop: Si
         (("--scheduler", "tcp://127.0.0.1:1"), "nothing else takes one"),
         (("--executor", "processes", "--top", "5"), "needs --executor local"),
         (("--executor", "processes", "--strategy", "best-first"), "needs --executor local"),
-        (("--executor", "processes", "--carry-forward"), "needs --executor local"),
+        (("--executor", "processes", "--repair-drift"), "needs --executor local"),
     ],
 )
 def test_what_workers_cannot_do_is_refused(night: Night, options: tuple[str, ...], words: str) -> None:

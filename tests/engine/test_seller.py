@@ -24,7 +24,7 @@ from crawler.engine.seller import (
     UnknownEventError,
 )
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import NO_NOTES, Match, Page, PageNotes
+from crawler.models.page import NO_NOTES, KnownFirstPage, Match, Page, PageNotes
 from crawler.models.seller import Ending, PageRequest, SellerProgress, SellerStatus, StopReason
 from crawler.rules.best_first import Top
 from crawler.rules.lookahead import LookaheadRule
@@ -178,7 +178,9 @@ def test_a_page_that_repeats_an_earlier_one_is_kept_as_the_last() -> None:
 
 def test_a_seller_whose_rest_is_carried_ends_with_its_first_page() -> None:
     match = Match(date(2026, 11, 22), 40, carried=True)
-    it, page = Seller(SellerProgress("s"), Policies(match=lambda _page: match)), full_page(1, 7)
+    known = KnownFirstPage(5, match)
+    policies = Policies(known_first_page=lambda _seller: known, digest_of=lambda _page: 5)
+    it, page = Seller(SellerProgress("s"), policies), full_page(1, 7)
     it.on(Event.TURN)
     ending = Ending(SellerStatus.COMPLETE, StopReason.CARRIED)
     assert it.on(Event.PAGE_CAME, page) == (Keep(page, PageNotes(match=match), ending),)

@@ -30,9 +30,9 @@ from evenings import (
     values,
 )
 
-from crawler.api.rows import read_rows
+from crawler.engine.seller import Policies
 from crawler.history.carried import PinnedRows
-from crawler.history.carrying import CarryMatcher, CarryRule
+from crawler.history.carrying import CarryMatcher, CarryRule, digest_of
 from crawler.history.pins import Pin
 from crawler.history.snapshots import History
 from crawler.history.unchanged import UnchangedSellers
@@ -82,7 +82,12 @@ def first_page(seller_id: str) -> Page:
 
 
 def matcher_of(journal: Journal, data: Path) -> CarryMatcher:
-    return CarryMatcher(journal, data, RULE, "views desc", read_rows)
+    return CarryMatcher(journal, data, RULE, "views desc")
+
+
+def match_of(matcher: CarryMatcher, seller_id: str) -> Match | None:
+    policies = Policies(known_first_page=matcher.known_first_page, digest_of=digest_of)
+    return policies.match(first_page(seller_id))
 
 
 @pytest.mark.long
@@ -124,7 +129,7 @@ def test_no_flipped_bit_of_a_published_file_changes_a_row_that_is_carried(base: 
                 assert matcher.warnings, (path, at)
                 own: Any = pc.field("seller_id").isin(pa.array(lost, pa.string()))
                 assert rows.equals(whole.filter(~own)), (path, at)
-                matches = [matcher.match(first_page(seller_id)) for seller_id in deep]
+                matches = [match_of(matcher, seller_id) for seller_id in deep]
                 assert {m.rows for m in matches if m} <= {
                     sizes[s] for s, m in zip(deep, matches, strict=True) if m
                 }
@@ -164,7 +169,7 @@ def test_whatever_is_at_a_published_file_s_place_costs_its_rows_only(
     HARMS[harm](path)
     with Journal(tmp_path / "j.sqlite") as journal:
         matcher = matcher_of(journal, data)
-        matched = {seller_id for seller_id in ids if matcher.match(first_page(seller_id)) is not None}
+        matched = {seller_id for seller_id in ids if match_of(matcher, seller_id) is not None}
     assert not matched & hit
     assert any(f"{path.parent.name}/{path.name}" in warning for warning in matcher.warnings)
     if kind == "videos":
@@ -183,7 +188,7 @@ def test_a_snapshot_without_digests_is_not_carried_and_said_so(base: Path, tmp_p
     shutil.rmtree(data / "state")
     with Journal(tmp_path / "j.sqlite") as journal:
         matcher = matcher_of(journal, data)
-        assert all(matcher.match(first_page(seller_id)) is None for seller_id in ids_of(60))
+        assert all(match_of(matcher, seller_id) is None for seller_id in ids_of(60))
     (warning,) = matcher.warnings
     assert on(0) in warning
     assert "no digests" in warning
