@@ -296,7 +296,7 @@ def _address(settings: Settings) -> str:
 
 
 def _log(line: Sequence[Any]) -> None:
-    """Log what a worker logged."""
+    """Log what a worker logged, but for what the run says itself."""
     name, text, fields = line
-    if (sentence := Sentence.of(name, text, dict(fields))) is not None:
+    if name != events.RUN_STOPPING.name and (sentence := Sentence.of(name, text, dict(fields))) is not None:
         sentence.log()
