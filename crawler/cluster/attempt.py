@@ -70,7 +70,8 @@ class Attempt:
         reason = self._stop.reason
         if isinstance(reason, LeaseLostError):
             raise reason
-        return outcome_of(reason), "" if reason is None else str(reason)
+        outcome = Outcome.IN_DOUBT if self._engine.address.doubt else outcome_of(reason)
+        return outcome, "" if reason is None else str(reason)
 
     async def _renew_on(self) -> None:
         """Renew the lease, again and again. Raises `LeaseLostError` once it is over."""
@@ -139,8 +140,10 @@ class Attempt:
         if granted.stop:
             is_urgent = granted.stop == messages.STOP_AT_ONCE
             self._stop.set(InterruptedRunError(SIGTERM) if is_urgent else StoppedError(granted.stop))
+        if granted.is_address_proven:
+            self._engine.address.prove()
         if granted.others_have_answer:
-            self._engine.compare_with_others(2 * RENEW_S, is_address_proven=granted.is_address_proven)
+            self._engine.compare_with_others(2 * RENEW_S)
 
     def _take_lines(self) -> list[list[Any]]:
         lines, self._around.logs[:] = self._around.logs[:], []
@@ -156,6 +159,8 @@ class Attempt:
             durable=self._line.durable,
             figures=messages.as_plain(figures_of(engine.counts, engine.probes, engine.lanes)),
             has_answer=engine.breaker.answers > self._answers_reported,
+            is_address_proven=engine.address.is_proven,
+            refused=engine.refused if outcome is Outcome.IN_DOUBT else (),
             logs=self._take_lines(),
         )
         while not self._lease.is_over:

@@ -35,7 +35,7 @@ class Attempt:
     `expires_at`: its lease, unless it is renewed. `leased` and `charged` are credits by key, as given and as
     gone with requests. `seen`: bursts of 429s that it knows of. `durable` bytes of its log are on disk,
     `absorbed` of them in the date's journal. `kept` is the number of the frame kept last, `reserved` has the
-    credits given last, by key: number and reply.
+    credits given last, by key: number and reply. `trusts_others`: see `Assignment`.
     """
 
     fence: int
@@ -50,7 +50,13 @@ class Attempt:
     durable: int = 0
     absorbed: int = 0
     kept: int = 0
+    trusts_others: bool = False
     answered_at: float | None = None
     reserved: dict[int, tuple[int, Reserved]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     credit_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def host(self) -> str:
+        """The host that it sends from."""
+        return self.worker.partition(":")[0]

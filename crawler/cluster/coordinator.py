@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from crawler import events
 from crawler.cluster import messages
 from crawler.cluster.attempts import Attempt, Terms
+from crawler.cluster.doubts import Doubts
 from crawler.cluster.intake import DateJournal, Intake, OnEnd, OnPage
 from crawler.cluster.news import News, OnRetired
 from crawler.cluster.outcomes import Outcome, WorkerFaultError, error_of
@@ -73,6 +74,7 @@ class Coordinator:
         self.credits = SharedCredits(books, terms.keys, self.attempts)
         self.news = News(self._retire)
         self._intake = Intake(books, self.attempts, stop, on_page, on_end)
+        self.doubts = Doubts(books, terms.run_id, on_end)
         self.by_files = self.by_driver = 0
         """Attempts by the way that their pages come."""
 
@@ -95,6 +97,7 @@ class Coordinator:
                 await asyncio.sleep(TEND_S)
                 if self._fault is not None:
                     raise self._fault
+                await self.settle_doubts()
                 now = self._clock()
                 for attempt in [a for a in self.attempts.values() if a.expires_at <= now]:
                     await self._lose(attempt)
@@ -102,6 +105,15 @@ class Coordinator:
                     if until <= now:
                         del self._shares_kept[worker]
                         self._shares.leave(fence, now)
+
+    async def settle_doubts(self) -> None:
+        """End refused sellers where any attempt has shown that the address is right."""
+        if self.news.is_address_proven:
+            self.doubts.address.prove()
+        try:
+            await self.doubts.settle()
+        except OutputError as error:
+            self._stop.set(error)
 
     async def handle(self, plain: dict[str, Any]) -> dict[str, Any]:
         """Answer a message. Raises `MessageError` where it is none."""
@@ -158,7 +170,10 @@ class Coordinator:
         terms, fence = self._terms, await self._books.next_fence()
         now, none = self._clock(), [0] * terms.keys
         of_worker = message.worker, now + terms.lease_s, message.can_share
-        self.attempts[fence] = Attempt(fence, shard, *of_worker, [*none], [*none], self.news.bursts)
+        trusts_others = shard.unanswered >= _TRUSTED_AFTER
+        self.attempts[fence] = attempt = Attempt(
+            fence, shard, *of_worker, [*none], [*none], self.news.bursts, trusts_others=trusts_others
+        )
         shard.tries += 1
         self.by_files += message.can_share
         self.by_driver += not message.can_share
@@ -173,8 +188,8 @@ class Coordinator:
             workers=terms.workers,
             version=share.version,
             slots=share.slots,
-            trusts_others=shard.unanswered >= _TRUSTED_AFTER,
-            is_address_proven=self.news.is_address_proven,
+            trusts_others=trusts_others,
+            is_address_proven=self.news.proves_address(attempt),
         )
 
     def _share_of(self, worker: str, fence: int, now: float) -> Share:
@@ -198,7 +213,7 @@ class Coordinator:
             slowed=self.news.bursts_for(attempt),
             retired=self.news.retired,
             others_have_answer=have_others_answer,
-            is_address_proven=self.news.is_address_proven,
+            is_address_proven=self.news.proves_address(attempt),
         )
 
     def _retire(self, key: int, why: str, detail: str) -> None:
@@ -221,7 +236,9 @@ class Coordinator:
         self._close(attempt)
         self.credits.settle(attempt)
         self._shares_kept[attempt.worker] = attempt.fence, self._clock() + _HAND_OVER_S
-        self._conclude(attempt, Outcome(message.outcome), message.message)
+        self._conclude(attempt, Outcome(message.outcome), message)
+        await self.settle_doubts()
+        self._on_free(attempt.shard)
 
     async def _lose(self, attempt: Attempt) -> None:
         """End an attempt whose lease is over: what it leased stays charged."""
@@ -242,12 +259,16 @@ class Coordinator:
         del self.attempts[attempt.fence]
         self.past_figures.append(attempt.figures)
 
-    def _conclude(self, attempt: Attempt, outcome: Outcome, message: str) -> None:
-        shard = attempt.shard
+    def _conclude(self, attempt: Attempt, outcome: Outcome, end: messages.End) -> None:
+        shard, message = attempt.shard, end.message
         if outcome is Outcome.DOWN and self.news.have_others_answer(attempt):
+            outcome = Outcome.UNANSWERED
+        if outcome is Outcome.IN_DOUBT and self.doubts.is_of_host(attempt.host, end.refused, self.news):
             outcome = Outcome.UNANSWERED
         if outcome is Outcome.DONE:
             shard.is_done = True
+        elif outcome is Outcome.IN_DOUBT:
+            self.doubts.take(shard, attempt.host, end.refused)
         elif outcome is Outcome.FAULT:
             self._fault = WorkerFaultError(message)
         elif outcome is Outcome.UNANSWERED:
@@ -258,4 +279,3 @@ class Coordinator:
                 self._stop.set(ApiDownError(message))
         elif (error := error_of(outcome, message)) is not None:
             self._stop.set(error)
-        self._on_free(shard)

@@ -145,7 +145,10 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """An attempt is over; nobody sends by it any more. See `Outcome` for the words."""
+    """An attempt is over; nobody sends by it any more. See `Outcome` for the words.
+
+    `refused` are requests in doubt, one a seller: seller, page, what the API said, and its kind.
+    """
 
     fence: int
     outcome: str
@@ -154,6 +157,8 @@ class End:
     durable: int
     figures: dict[str, Any]
     has_answer: bool = False
+    is_address_proven: bool = False
+    refused: Sequence[Sequence[Any]] = ()
     logs: Sequence[Sequence[Any]] = ()
 
 

@@ -21,6 +21,8 @@ class News:
         self._retired: dict[int, tuple[str, str]] = {}
         self._answered_at: float | None = None
         self.is_address_proven = False
+        self.proven_hosts = set[str]()
+        """Those from which the address was answered as only the right one is."""
         self.clock: tuple[float, int] | None = None
         """Seconds that the API's clock is ahead, and from how many answers that is known."""
 
@@ -38,9 +40,13 @@ class News:
         """Note what an attempt reports."""
         if message.has_answer:
             self._answered_at = attempt.answered_at = now
+        if message.is_address_proven:
+            self.is_address_proven = True
+            # One that trusts others would say so of a way that fails.
+            if not attempt.trusts_others:
+                self.proven_hosts.add(attempt.host)
         if isinstance(message, End):
             return
-        self.is_address_proven |= message.is_address_proven
         if message.clock is not None:
             ahead_s, answers = message.clock
             self.clock = ahead_s, int(answers)
@@ -55,6 +61,10 @@ class News:
         bursts = [slowed for fence, slowed in self._bursts[attempt.seen :] if fence != attempt.fence]
         attempt.seen = len(self._bursts)
         return bursts
+
+    def proves_address(self, attempt: Attempt) -> bool:
+        """Whether an attempt may take the address for right, by what its host or others were answered."""
+        return attempt.host in self.proven_hosts or (attempt.trusts_others and self.is_address_proven)
 
     def have_others_answer(self, attempt: Attempt) -> bool:
         """Whether others were answered since this one was."""

@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     """Nobody answered this worker, while others were answered."""
     DOWN = "down"
     """The API is down, as far as this worker can see."""
+    IN_DOUBT = "in_doubt"
+    """Some of its sellers were refused as by a wrong address: whether it is one, only all sellers show."""
     BUDGET = "budget"
     REFUSED = "refused"
     USED_UP = "used_up"

@@ -53,8 +53,8 @@ class ShardEngine:
             self._credits = Credits(line, stop)
             self.pace = LeasedPace(run.qps, cap, stop)
         self.breaker = Breaker(run.patience)
-        is_proven = assignment.is_address_proven and assignment.trusts_others
-        self.address = AddressCheck(settings.api.url, is_proven=is_proven)
+        is_proven = assignment.is_address_proven
+        self.address = AddressCheck(settings.api.url, is_proven=is_proven, is_part=True)
         retry = RetryRule(run.attempts, run.backoff)
         parts = self._credits, self.pace, self.breaker, retry, stop, run.patience
         self._gates = Gates(around.api, *parts, around.rng)
@@ -108,15 +108,19 @@ class ShardEngine:
                 if (end := self._credits.retire(self.lanes[key], Retirement(why), detail)) is not None:
                     self._stop.set(end)
 
-    def compare_with_others(self, before_s: float, *, is_address_proven: bool) -> None:
+    @property
+    def refused(self) -> list[list[Any]]:
+        """Requests that leave the address in doubt, see `End`: of each seller that of its next page."""
+        firsts = [min(some, key=lambda each: each.page_num) for some in self.address.in_doubt.values()]
+        return [[each.seller.seller_id, each.page_num, each.reason, each.kind] for each in firsts]
+
+    def compare_with_others(self, before_s: float) -> None:
         """Where others are answered and this worker is not: the way from here fails, or its sellers do.
 
         Others were answered `before_s` seconds ago, or later.
         """
         if self._assignment.trusts_others:
             self.breaker.answered("", asyncio.get_running_loop().time() - before_s)
-            if is_address_proven:
-                self.address.prove()
         elif self.breaker.is_open or self.address.is_doubtful:
             self._stop.set(
                 UnansweredError(

@@ -170,16 +170,7 @@ class Reader:
         if self.repairs and progress.drifted and ending.status is SellerStatus.COMPLETE:
             self.work.to_repair.append(progress.seller_id)
         if ending.status is SellerStatus.FAILED:
-            then = "the next run of this date" if ending.retriable else "only a run with --retry-failed"
-            failed = events.SELLER_FAILED(
-                seller=progress.seller_id,
-                page=progress.next_page,
-                reason=ending.error,
-                kind=ending.kind,
-                is_final=not ending.retriable,
-                then_words=then,
-            )
-            failed.log()
+            log_failure(progress, ending)
         self.on_end(progress.seller_id, ending)
 
     async def _repair(self, seller_id: str) -> None:
@@ -187,6 +178,19 @@ class Reader:
         progress, repair = SellerProgress(seller_id), Repair(*await self.journal.drifted(seller_id))
         self.work.sellers[seller_id] = Seller(progress, self.policies, repair)
         await ended(self._take_turn(progress))
+
+
+def log_failure(progress: SellerProgress, ending: Ending) -> None:
+    """Log that a seller has failed, and which run asks for it again."""
+    failed = events.SELLER_FAILED(
+        seller=progress.seller_id,
+        page=progress.next_page,
+        reason=ending.error,
+        kind=ending.kind,
+        is_final=not ending.retriable,
+        then_words="the next run of this date" if ending.retriable else "only a run with --retry-failed",
+    )
+    failed.log()
 
 
 async def ended(following: Pending) -> None:

@@ -292,7 +292,7 @@ class Seller:
         return self.state, (request,)
 
     def _fail(self, request: PageRequest) -> Decision:
-        return ENDED, (_failed(request),)
+        return ENDED, (failed(request),)
 
     # --- ahead
 
@@ -358,7 +358,7 @@ class Seller:
 
     def _fail_ahead(self, request: PageRequest) -> Decision:
         """End as failed where the page is next; before its turn, wait whether it is wanted."""
-        ahead, ending = self._reads_ahead, _failed(request)
+        ahead, ending = self._reads_ahead, failed(request)
         ahead.landed(request.page_num)
         ahead.failed_early(request.page_num, ending)
         step = ending if request.page_num == self.progress.next_page else Step.NEXT_PAGE
@@ -456,7 +456,8 @@ class Seller:
         return ENDED, (self._ending if page is None else Keep(page, notes, self._ending),)
 
 
-def _failed(request: PageRequest) -> Ending:
+def failed(request: PageRequest) -> Ending:
+    """How a seller ends whose page cannot be had."""
     return Ending(SellerStatus.FAILED, StopReason.ERROR, request.reason, request.retriable, request.kind)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from distributed import Future
@@ -26,7 +26,7 @@ from crawler.engine.gates import RequestCounts
 from crawler.engine.key_lane import KeyLane
 from crawler.engine.stop import Stop
 from crawler.events import Sentence
-from crawler.models.errors import CrawlerError, InputError, OutputError
+from crawler.models.errors import ApiDownError, CrawlerError, InputError, OutputError
 from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
@@ -160,20 +160,35 @@ class Workers:
     async def crawl(self, choice: Choice, rules: Rules) -> None:
         """See `Crawling`."""
         self._rules, self.figures.ended = rules, choice.ended
-        self.coordinator.news.is_address_proven |= choice.address.is_proven
+        self.coordinator.doubts.address = address = choice.address
+        self.coordinator.news.is_address_proven |= address.is_proven
         sellers = len(self._opened.night.listed) - choice.ended
         executor = self._opened.night.run.executor
         events.WORKERS_STARTED(slots=self._cluster.slots, executor=executor, sellers=sellers).log()
-        shards = shards_of(self._opened, rules, self._cluster.slots, self._numbers)
-        places = asyncio.Semaphore(_AHEAD * self._cluster.slots)
+        left = shards = shards_of(self._opened, rules, self._cluster.slots, self._numbers)
+        while await self._read(left):
+            await self.coordinator.settle_doubts()
+            if address.in_doubt and address.conclude():
+                self._stop.set(ApiDownError(address.doubt))
+            await self.coordinator.settle_doubts()
+            left = chain(self.coordinator.doubts.take_waiting(), shards)
+        self.refresh()
+
+    async def _read(self, shards: Iterator[Shard]) -> bool:
+        """Have shards read, as long as the address is not in doubt; False where there was nothing to do."""
+        places, doubts, is_any = (
+            asyncio.Semaphore(_AHEAD * self._cluster.slots),
+            self.coordinator.doubts,
+            False,
+        )
         async with asyncio.TaskGroup() as group:
-            while (shard := await asyncio.to_thread(next, shards, None)) is not None:
-                await places.acquire()
-                if self._stop.reason is not None:
+            while await places.acquire() and self._stop.reason is None and not doubts.address.is_doubtful:
+                if (shard := await asyncio.to_thread(next, shards, None)) is None:
                     break
+                is_any = True
                 task = group.create_task(self._see_through(shard))
                 task.add_done_callback(lambda _task: places.release())
-        self.refresh()
+        return is_any and self._stop.reason is None
 
     async def refresh_on(self) -> None:
         """Keep the figures up to date."""
@@ -193,10 +208,10 @@ class Workers:
     async def _see_through(self, shard: Shard) -> None:
         """Have a shard read, again and again until it is done or the run stops."""
         self.coordinator.add(shard)
-        self._standing.shards_begun += 1
+        self._standing.shards_begun += not shard.tries
         idle = tasks = 0
         try:
-            while not shard.is_done and self._stop.reason is None:
+            while not (shard.is_done or self.coordinator.doubts.defers(shard)) and self._stop.reason is None:
                 pages, tasks = shard.pages, tasks + 1
                 error = await self._follow(shard, self._cluster.submit(self._job(shard), tasks))
                 if not self._cluster.is_there and not shard.is_done:

@@ -39,9 +39,10 @@ from crawler.models.errors import (
     OutputError,
     QuotaUsedUpError,
 )
-from crawler.models.seller import SellerProgress
+from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
 from crawler.rules.shards import Shard
 from crawler.rules.shares import Shares
+from crawler.store.record_frames import decode
 from crawler.store.records import Record
 
 LEASE_S = 10.0
@@ -112,9 +113,16 @@ class Driver:
     async def reserve(self, fence: int, number: int, in_use: int = 5) -> Reserved:
         return reply_of(Reserved, await self.ask(Reserve(fence=fence, number=number, key=0, in_use=in_use)))
 
-    async def end(self, fence: int, outcome: Outcome, *, charged: int = 0) -> None:
+    async def end(self, fence: int, outcome: Outcome, *, charged: int = 0, **more: Any) -> None:
         figures = as_plain(Figures(sent=charged))
-        end = End(fence=fence, outcome=outcome, message="why", charged=[charged], durable=0, figures=figures)
+        said: dict[str, Any] = {
+            "outcome": outcome,
+            "message": "why",
+            "charged": [charged],
+            "durable": 0,
+            "figures": figures,
+        }
+        end = End(fence=fence, **said, **more)
         reply_of(Reserved, await self.ask(end))
 
 
@@ -237,6 +245,46 @@ def test_a_worker_that_nobody_answers_gives_its_shard_to_others_and_the_third_tr
     tended(test, shards=2)
 
 
+def refusals(*sellers: int) -> list[list[Any]]:
+    return [[str(seller), 1, "not found", "404"] for seller in sellers]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_sellers_refused_as_by_a_wrong_address_end_once_any_worker_was_answered_otherwise(
+    is_first: bool,
+) -> None:
+    async def test(driver: Driver) -> None:
+        other = (await driver.begin(1)).fence
+        if is_first:
+            await driver.renew(other, has_answer=True, is_address_proven=True)
+        attempt = (await driver.begin(0)).fence
+        await driver.end(attempt, Outcome.IN_DOUBT, refused=refusals(0))
+        if not is_first:
+            assert driver.shards[0].is_done
+            assert not driver.books.frames
+            await driver.end(other, Outcome.DONE, is_address_proven=True)
+        (record,) = decode(driver.books.frames[0])
+        assert record.ending == Ending(
+            SellerStatus.FAILED, StopReason.ERROR, "not found", retriable=False, kind="404"
+        )
+        assert not driver.shards[0].sellers
+        assert driver.stop.reason is None
+
+    tended(test, shards=2)
+
+
+def test_a_host_that_is_refused_often_while_another_is_not_fails_nobody() -> None:
+    async def test(driver: Driver) -> None:
+        await driver.renew((await driver.begin(9)).fence, has_answer=True, is_address_proven=True)
+        for number in range(5):
+            fence = (await driver.begin(number, worker="bad:1")).fence
+            await driver.end(fence, Outcome.IN_DOUBT, refused=refusals(number))
+        assert [shard.is_done for shard in driver.shards[:5]] == [True] * 4 + [False]
+        assert driver.shards[4].unanswered == 1
+
+    tended(test, shards=10)
+
+
 def test_what_one_met_all_are_told_once() -> None:
     async def test(driver: Driver) -> None:
         one, two = (await driver.begin(0)).fence, (await driver.begin(1)).fence
@@ -244,10 +292,11 @@ def test_what_one_met_all_are_told_once() -> None:
         assert met.slowed == []
         granted = await driver.renew(two)
         assert granted.slowed == [[0, 1.0, 50.0]]
-        assert granted.is_address_proven
+        assert not granted.is_address_proven, "the way from its own host may be wrong"
+        assert (await driver.renew((await driver.begin(2, worker="w0:9")).fence)).is_address_proven
         assert (await driver.renew(two)).slowed == []
 
-    tended(test, shards=2)
+    tended(test, shards=3)
 
 
 def test_a_stop_reaches_every_worker_and_nothing_is_begun_after_it() -> None:

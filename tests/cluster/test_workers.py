@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp import web
 from conftest import DATE, SMALL, Night, stand_in
 
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
@@ -128,6 +129,42 @@ def test_an_interruption_of_the_whole_group_stops_cleanly(night: Night, shop: Si
     assert f"{sent} credits" in err or f'"sent":{sent}' in out.replace(" ", "")
     night.run(source)
     assert shop.stats.requests - before == sum(row["credits"] for row in night.seller_rows().values())
+
+
+@pytest.mark.parametrize(
+    ("listed", "gone", "code"),
+    [(6, 3, 4), (4, 4, 4), (6, 6, 9), pytest.param(24, 12, 4, marks=pytest.mark.long)],
+)
+def test_sellers_that_are_not_there_end_as_in_one_process(
+    night: Night,
+    tmp_path: Path,
+    shop: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: int,
+    gone: int,
+    code: int,
+) -> None:
+    """Each worker gets half of the list: where half of it is gone, that is all that one of them sees."""
+    videos = Simulator._videos
+
+    async def without_gone(self: Simulator, request: web.BaseRequest) -> web.StreamResponse:
+        return (
+            web.Response(status=404)
+            if request.query["seller_id"] in IDS[:gone]
+            else await videos(self, request)
+        )
+
+    monkeypatch.setattr(Simulator, "_videos", without_gone)
+    (tmp_path / "one").mkdir()
+    alone, found = Night(tmp_path / "one", shop.url), []
+    for each, options in ((alone, ()), (night, PROCESSES)):
+        report = each.run(each.sellers(IDS[:listed]), *options, code=code)
+        notes = [note for note in report["notes"] if "attempts" not in note]
+        state = orjson.loads(each.call("status", "--json").stdout)
+        day = [state["unfinished"], *(date["refused"] for date in state["dates"])]
+        said = [report[key] for key in ("sellers", "message", "stops", "failures", "exit_code", "status")]
+        found.append([*said, report["errors"]["by_kind"] if listed < 20 else None, notes, day])
+    assert found[1] == found[0]
 
 
 @pytest.mark.parametrize(
