@@ -248,10 +248,9 @@ class Coordinator:
             worker=attempt.worker,
             lease_s=self._terms.lease_s,
             shard=attempt.shard.number,
-            credits=sum(attempt.leased) - sum(attempt.charged),
+            credits=self.credits.lose(attempt),
         )
         self._note_down(lost)
-        self.credits.lose(attempt)
         self._shares.lapse(attempt.fence, self._clock())
         self._on_free(attempt.shard)
 

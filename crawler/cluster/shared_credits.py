@@ -23,6 +23,8 @@ class SharedCredits:
     def __init__(self, leases: Leases, keys: int, live: Mapping[int, Attempt]) -> None:
         self._leases, self._live = leases, live
         self._spare, self._charged = [0] * keys, [0] * keys
+        self.unaccounted = 0
+        """Credits that lost attempts may have spent after they were last heard of."""
 
     @property
     def charged(self) -> list[int]:
@@ -49,10 +51,13 @@ class SharedCredits:
             self._charged[key] += attempt.charged[key]
             self._spare[key] += leased - attempt.charged[key]
 
-    def lose(self, attempt: Attempt) -> None:
-        """Count all that a lost attempt had leased as spent: it may have been sent."""
+    def lose(self, attempt: Attempt) -> int:
+        """Count all that a lost attempt had leased as spent; returns how much of that it had not reported."""
+        unaccounted = sum(attempt.leased) - attempt.figures.sent
+        self.unaccounted += unaccounted
         for key, leased in enumerate(attempt.leased):
             self._charged[key] += leased
+        return unaccounted
 
     async def _lease(self, attempt: Attempt, message: Reserve) -> Reserved:
         key = message.key

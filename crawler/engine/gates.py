@@ -40,12 +40,13 @@ class RequestCounts:
     """What was sent and how it ended; `by_status` also holds words where no status came.
 
     `retried`: requests for a page that an earlier one had not brought. `errors`: attempts that brought no
-    page, by kind; those that got no connection cost nothing.
+    page, by kind; those that got no connection cost nothing. `unaccounted`: see `run_report.Requests`.
     """
 
     sent: int = 0
     ok: int = 0
     retried: int = 0
+    unaccounted: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     last_error: LastError | None = None

@@ -110,7 +110,7 @@ def _credits(opened: Opened, report: RunReport) -> Credits:
     account, ledger = opened.account, opened.ledger
     return Credits(
         budget=account.limits.budget,
-        spent=report.requests.sent,
+        spent=report.requests.sent + report.requests.unaccounted,
         spent_for_date=ledger.spent_for(account.crawl_date),
         monthly_budget=account.limits.monthly_budget,
         spent_for_month=ledger.spent_since(account.month.began, account.month.lease_day),

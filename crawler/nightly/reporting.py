@@ -48,7 +48,9 @@ def draft(
         published=published.is_published,
         late=has_late_pages(opened.journal, opened.late_from),
         sellers=counts.sellers,
-        requests=Requests(crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status)),
+        requests=Requests(
+            crawled.sent, crawled.ok, crawled.retried, dict(crawled.by_status), crawled.unaccounted
+        ),
         errors=Errors(dict(crawled.errors.most_common()), crawled.last_error),
         rows=dict.fromkeys(_ROWS, 0) if rows is None else {n: getattr(rows, n) for n in (*_ROWS, "carried")},
         fields={} if rows is None else rows.fields,

@@ -202,6 +202,7 @@ class Workers:
         self._standing.working = len(coordinator.attempts)
         live = (attempt.figures for attempt in coordinator.attempts.values())
         sum_up([*coordinator.past_figures, *live], self.counts, self.probes, self.lanes)
+        self.counts.unaccounted = coordinator.credits.unaccounted
 
     # --- Shards
 

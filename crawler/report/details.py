@@ -48,7 +48,12 @@ _ROWS = {
     "rejected": "rejected, kept in rejects.jsonl",
     "written": "written",
 }
-_REQUESTS = {"sent": "sent", "ok": "answered with a page", "retried": "asked again"}
+_REQUESTS = {
+    "sent": "sent",
+    "ok": "answered with a page",
+    "retried": "asked again",
+    "unaccounted": "more may have been sent by lost workers",
+}
 _ASIDES = {
     "drift": {
         "sellers": "sellers whose list changed while it was read",
@@ -158,7 +163,9 @@ def _named(counts: Mapping[str, Any], words: Mapping[str, str], total: float = 0
 
 
 def _requests(counts: Mapping[str, Any], pace: Mapping[str, Any]) -> Iterator[Markup]:
-    yield from _named(counts, _REQUESTS)
+    yield from _named(
+        {key: count for key, count in counts.items() if count or key != "unaccounted"}, _REQUESTS
+    )
     if pace:
         achieved, limit = pace.get("achieved"), pace.get("limit")
         yield from figures([("sent a second, of the limit", _of(achieved, limit), bar(achieved, limit))])

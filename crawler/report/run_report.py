@@ -53,12 +53,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests that were sent, by how they ended."""
+    """Requests that were sent, by how they ended.
+
+    `unaccounted` more may have been, by workers that were lost: their credits count as spent.
+    """
 
     sent: int = 0
     ok: int = 0
     retried: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
+    unaccounted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ def test_what_comes_late_with_an_old_number_is_refused_and_its_shard_is_another_
         assert driver.books.frames == []
         assert not driver.shards[0].is_done
         assert driver.coordinator.credits.charged == [5], "what it held may have been sent"
+        assert driver.coordinator.credits.unaccounted == 3, "it had told of two"
 
     tended(test)
 

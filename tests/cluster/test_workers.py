@@ -115,6 +115,24 @@ def test_killed_workers_and_a_killed_driver_cost_what_was_under_way(night: Night
     assert report["credits"]["spent_for_date"] >= shop.stats.requests - before
 
 
+def test_what_a_killed_worker_may_have_sent_is_in_report_ledger_and_status(
+    night: Night, shop: Simulator
+) -> None:
+    source, before = night.sellers(IDS[:20]), shop.stats.requests
+    job = night.start(source, *PROCESSES, "--qps", "30", "--budget", "500", "--patience", "60")
+    _wait_for(lambda: shop.stats.requests > before + 20)
+    os.kill(workers_of(job.pid)[0], signal.SIGKILL)
+    out, err = job.communicate(timeout=90)
+    assert job.returncode == 0, err
+    report, status = orjson.loads(out), orjson.loads(night.call("status", "--json").stdout)
+    requests, spent = report["requests"], report["credits"]["spent"]
+    assert requests["sent"] == sum(requests["by_status"].values()) <= shop.stats.requests - before <= spent
+    assert spent == requests["sent"] + requests["unaccounted"]
+    assert spent == report["credits"]["spent_for_date"] == status["nights"][0]["credits"]
+    assert any(f"{requests['unaccounted']} credits that it held" in note for note in report["notes"])
+    assert requests["unaccounted"] > 0
+
+
 @pytest.mark.long
 def test_an_interruption_of_the_whole_group_stops_cleanly(night: Night, shop: Simulator) -> None:
     source, before = night.sellers(IDS), shop.stats.requests
