@@ -80,7 +80,7 @@ def _opened(job: Job) -> Bucket | DeltaTables:
         return _bucket_of(job)
     from crawler.copies.delta_tables import DeltaTables  # noqa: PLC0415 - an extra
 
-    return DeltaTables(job.place)
+    return DeltaTables(job.place, job.known)
 
 
 def _bucket_of(job: Job) -> Bucket:

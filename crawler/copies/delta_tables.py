@@ -6,8 +6,9 @@ dataset's `videos/`: its log would break those who scan that folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,9 +32,13 @@ _RUN, _DAY, _CONTENT = "crawler.run_id", "crawler.crawl_date", "crawler.content"
 
 
 class DeltaTables:
-    """The tables below an address. Whatever is done raises what deltalake raises where the storage fails."""
+    """The tables below an address. Whatever is done raises what deltalake raises where the storage fails.
 
-    def __init__(self, place: Place) -> None:
+    `known` names the parts that were sent before as they are: of these it is only asked if they are there.
+    """
+
+    def __init__(self, place: Place, known: Collection[str] = ()) -> None:
+        self._known = frozenset(known)
         self._root = place.address
         self._options = _options_of(place)
 
@@ -42,6 +47,8 @@ class DeltaTables:
 
         Raises `DamagedFileError` where a file here is damaged: then the tables stay as they were.
         """
+        if part.name in self._known & self._there:
+            return None
         if damage := damage_in(data, part):
             raise DamagedFileError(damage)
         kinds = (part.name,) if part.crawl_date is None else _ORDER
@@ -51,6 +58,18 @@ class DeltaTables:
     def tidy(self, _grace_s: float) -> int:
         """Remove files that no version of the last week needs; returns how many."""
         return sum(len(self._vacuumed(kind)) for kind in (*_ORDER, *UNDATED_KINDS))
+
+    @cached_property
+    def _there(self) -> frozenset[str]:
+        """The parts that the tables had before this copy, whatever their content.
+
+        The history of a table is no help there: it forgets commits, and older nights are many commits ago.
+        """
+        dated = [self._table(kind) for kind in _ORDER]
+        undated = [kind for kind in UNDATED_KINDS if self._table(kind) is not None]
+        if dated[-1] is None or None in dated:
+            return frozenset(undated)
+        return frozenset(undated) | {partition[_DATE] for partition in dated[-1].partitions()}
 
     def _replace(self, data: Path, part: Part, kind: str) -> int | None:
         files = [file for file in part.files if file.kind == kind]

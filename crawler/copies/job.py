@@ -15,7 +15,10 @@ from crawler.copies.places import Place
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Copy `parts` of the folder `data` to a place; or, with `probe`, only find out if it can be written."""
+    """Copy `parts` of the folder `data` to a place; or, with `probe`, only find out if it can be written.
+
+    `known` names the parts that were copied there as they are, as far as is known here.
+    """
 
     task: Literal["copy", "probe"]
     place: Place
@@ -24,6 +27,7 @@ class Job:
     run_id: str
     grace_s: float
     parts: Sequence[Part] = ()
+    known: Sequence[str] = ()
 
     def as_line(self) -> bytes:
         """The job as `read` takes it."""

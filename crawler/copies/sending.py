@@ -105,6 +105,7 @@ class Sending:
         """Let a process copy; returns whether it has come to its end."""
         # The place must know this folder again, whatever happens meanwhile.
         self._remembered.keep()
+        left = {part.name for part in self._left()}
         job = Job(
             "copy",
             self._place,
@@ -113,6 +114,7 @@ class Sending:
             self._run_id,
             self._limits.grace,
             self._parts,
+            [part.name for part in self._parts if part.name not in left],
         )
         self._fault = Message(fault="the copying process was ended")
         with _process(job) as process:

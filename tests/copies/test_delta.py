@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def test_tables_have_what_is_published_and_a_night_is_replaced(job: Night, simul
     (job.data / "state" / "copies.json").unlink()
     assert job.call("upload").returncode == 0
     assert {kind: table(job, kind).version() for kind in KINDS} == {k: v + 1 for k, v in versions.items()}
+
+
+def test_nights_that_are_there_are_not_sent_again_however_many(job: Night, simulator: Simulator) -> None:
+    """Of a table's commits only the last few are looked at: older nights are known by their partitions."""
+    source = job.sellers(simulator.catalogue.seller_ids(2))
+    for day in range(10, 17):
+        copied = job.run(source, "--crawl-date", f"2026-11-{day}")["copies"]
+        assert [place["copied"] for place in copied] == [[f"2026-11-{day}"]]
+    assert {kind: table(job, kind).version() for kind in KINDS} == dict.fromkeys(KINDS, 6)
+    assert job.call("upload").returncode == 0
+    assert {kind: table(job, kind).version() for kind in KINDS} == dict.fromkeys(KINDS, 6)
+    shutil.rmtree(job.folder / "tables" / "changes")
+    assert job.call("upload").returncode == 0
+    assert rows_of(table(job, "changes").to_pyarrow_table()) == published(job, "changes")
 
 
 def test_what_was_cut_off_goes_on_where_it_was(
