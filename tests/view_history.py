@@ -130,6 +130,6 @@ def play(folder: Path) -> History:
     history.next_day()
     history.night()
     history.night(code=4, refused=(1, 4), carry_forward=True)
-    for _ in range(3):
-        history.night(budget=30, strategy="freshest", max_age=5)
+    for budget in (30, 30, 30, 60):
+        history.night(budget=budget, strategy="freshest", max_age=5)
     return history

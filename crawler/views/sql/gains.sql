@@ -13,13 +13,13 @@ WITH readings AS MATERIALIZED (
         last_crawled_at AS ended,
         coalesce(carried, 0) > 0 AND stretches IS NULL AS is_carried,
         min(epoch_ms(first_crawled_at)) OVER (PARTITION BY crawl_date) AS night_began,
+        coalesce(carried, 0) > 0 OR stretches IS NOT NULL AS has_older_rows,
         count(changed) OVER (PARTITION BY crawl_date) > 0 AS has_changes
     FROM sellers
-    WHERE first_crawled_at IS NOT NULL
 ),
 counted AS MATERIALIZED (
     SELECT * FROM readings
-    WHERE night_began > (SELECT max(night_began) FROM readings) - {reach} * 86400000
+    WHERE ended IS NOT NULL AND night_began > (SELECT max(night_began) FROM readings) - {reach} * 86400000
 ),
 nights AS MATERIALIZED (
     SELECT DISTINCT crawl_date FROM counted
@@ -33,6 +33,21 @@ read_before AS (
     ANTI JOIN nights USING (crawl_date)
     WHERE NOT is_carried
     GROUP BY seller_id
+),
+-- Not all rows of a reading that carried some are as old as it: each says when it was received.
+carried_before AS (
+    SELECT seller_id, video_id, crawled_at
+    FROM videos
+    JOIN (
+        SELECT
+            seller_id,
+            max_by(crawl_date, night_began) AS crawl_date,
+            max_by(has_older_rows, night_began) AS has_older
+        FROM readings
+        ANTI JOIN nights USING (crawl_date)
+        GROUP BY seller_id
+    ) USING (seller_id, crawl_date)
+    WHERE has_older
 ),
 seen AS (
     SELECT
@@ -80,7 +95,7 @@ gained AS (
         CASE m.first_kind
             WHEN 'published' THEN s.newest.create_time
             WHEN 'discovered' THEN m.first_until
-            ELSE least(m.first_since, b.ended)
+            ELSE least(m.first_since, coalesce(p.crawled_at, b.ended))
         END AS since,
         s.until,
         (epoch_ms(s.until) - epoch_ms(since)) / 86400000.0 AS days,
@@ -94,6 +109,7 @@ gained AS (
         coalesce(m.total_video_sale_gmv_amt_gain, unmoved) AS total_video_sale_gmv_amt_gain
     FROM seen s
     LEFT JOIN moved m USING (seller_id, video_id)
+    LEFT JOIN carried_before p USING (seller_id, video_id)
     LEFT JOIN read_before b USING (seller_id)
     LEFT JOIN compared c USING (seller_id)
 )
