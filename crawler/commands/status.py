@@ -24,7 +24,7 @@ from crawler.rules.nights import Gap, gaps
 from crawler.settings.load import Loaded
 from crawler.settings.resume import flags_of
 from crawler.store.files import output_errors
-from crawler.store.layout import Layout, require_data_folder
+from crawler.store.layout import JournalFiles, Layout, require_data_folder
 from crawler.store.ledger import Ledger
 from crawler.store.ledger_records import DateRecord, RunRecord
 from crawler.store.lock import Holder, holder_of
@@ -69,7 +69,7 @@ def status_command(loaded: Loaded, *, as_json: bool, limit: int, now: datetime |
         runs, days = ledger.runs(), ledger.dates()
         month = month_of(ledger, settings.credits, now)
         rule = DateRule.of(settings.run, now)
-        listed = [day for day in days if day.leaves_work or day.refused or day.closed_at][:limit]
+        listed = [d for d in days if d.leaves_work or d.refused or d.closed_at or _logs(data, d)][:limit]
         commands = Commands(data, flags_of(loaded, ["run.data"]), key_variables(settings.api.key_file))
         keys = _keys(ledger, settings, now)
         dates = [_date_line(ledger, rule, day, holder, commands) for day in listed]
@@ -143,13 +143,17 @@ def _run_line(run: RunRecord, holder: Holder | None, now: datetime) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _DateLine:
-    """A crawl date with `--json`'s keys; `go_on`, `close` and `accept` are commands."""
+    """A crawl date with `--json`'s keys; `go_on`, `close` and `accept` are commands.
+
+    `worker_logs`: what workers of a killed run have left, which each of these commands takes in.
+    """
 
     crawl_date: str
     state: str
     reason: str
     failed: int | None
     refused: int | None
+    worker_logs: int
     go_on: str | None
     close: str | None
     accept: str | None
@@ -170,14 +174,20 @@ def _date_line(
     if reasons:
         state, reason = "held", f"{IMPLAUSIBLE.verdict}: {' '.join(reasons)}"
         accept = commands.accept(day.crawl_date)
-    if state != "running" and (day.leaves_work or day.refused):
+    logs = 0 if state == "running" else _logs(commands.data, day)
+    if state != "running" and (day.leaves_work or day.refused or logs):
         extra = ["--late"] if is_closed else []
         extra += ["--retry-failed"] if day.refused and not day.retriable else []
         go_on = commands.run(ledger, day.crawl_date, extra=extra)
     if state in {"unfinished", "held"}:
         close = commands.close(day.crawl_date)
     failed, refused = day.latest.failed, day.latest.refused
-    return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, go_on, close, accept)
+    return _DateLine(day.crawl_date.isoformat(), state, reason, failed, refused, logs, go_on, close, accept)
+
+
+def _logs(data: Path, day: DateRecord) -> int:
+    """How many logs of workers the journal of a date lacks."""
+    return len(JournalFiles(Layout(data).latest_journal(day.crawl_date)).attempt_logs())
 
 
 def _held_for(data: Path, day: DateRecord) -> list[str]:
@@ -264,6 +274,7 @@ def _print_dates(lines: Sequence[_DateLine]) -> None:
     for line in (*unfinished, *closed[:1], *finished[:1]):
         text = f"{line.crawl_date} {line.state}"
         text += f" ({line.reason})" if line.reason else ""
+        text += f"; {line.worker_logs} logs of workers wait to be taken in" if line.worker_logs else ""
         text += f"; publish it as it is by: {line.accept}" if line.accept else ""
         text += f"; end it as it is by: {line.close}" if line.close else ""
         text += f"; go on with it by: {line.go_on}" if line.go_on else ""

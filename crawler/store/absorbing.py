@@ -36,6 +36,15 @@ def next_fence(journal: Journal) -> int:
     return fence
 
 
+def absorbed_of(journal: Journal, fence: int) -> int:
+    """How far an attempt's log is in the journal, in bytes."""
+    return int(journal.meta(_name_of(fence)) or 0)
+
+
+def _name_of(fence: int) -> str:
+    return f"absorbed {fence}"
+
+
 def absorb(segments: SegmentWriter, fence: int, up_to: int | None) -> Iterator[list[Record]]:
     """Take an attempt's frames into the journal, from where that ended before; yields what is durable there.
 
@@ -43,8 +52,8 @@ def absorb(segments: SegmentWriter, fence: int, up_to: int | None) -> Iterator[l
     written to it later is never read. Raises `OutputError`.
     """
     journal = segments.journal
-    path, name = JournalFiles(journal.path).attempt_log(fence), f"absorbed {fence}"
-    offset, records = int(journal.meta(name) or 0), list[Record]()
+    path, name = JournalFiles(journal.path).attempt_log(fence), _name_of(fence)
+    offset, records = absorbed_of(journal, fence), list[Record]()
     after = offset
     for frame, after in frames_from(path, offset, up_to):
         try:

@@ -84,3 +84,32 @@ def frames_from(path: Path, offset: int, up_to: int | None = None) -> Iterator[t
                 return
             offset += _HEAD.size + length
             yield frame, offset
+
+
+def damage_after(path: Path, offset: int) -> str:
+    """What is wrong after the last whole frame, in words; empty where a kill or power loss leaves it so.
+
+    These cut off the end alone: what is followed by a whole frame, or is as long as it says, was changed.
+    """
+    with output_errors(str(path)), path.open("rb") as file:
+        file.seek(offset)
+        rest = file.read()
+    is_whole = _length_at(rest, 0) is not None
+    if is_whole or any(_is_frame(rest, place) for place in range(1, len(rest) - _HEAD.size)):
+        return f"from byte {offset} on {len(rest)} bytes have changed: their pages are asked for again"
+    return ""
+
+
+def _length_at(content: bytes, place: int) -> int | None:
+    """How long a frame says that it is; None where its end is not there."""
+    if place + _HEAD.size > len(content):
+        return None
+    length: int = _HEAD.unpack_from(content, place)[0]
+    return length if 0 < length <= len(content) - place - _HEAD.size else None
+
+
+def _is_frame(content: bytes, place: int) -> bool:
+    if (length := _length_at(content, place)) is None:
+        return False
+    begin = place + _HEAD.size
+    return bool(crc32(content[begin : begin + length]) == _HEAD.unpack_from(content, place)[1])

@@ -10,8 +10,12 @@ from zlib import crc32
 
 from crawler.models.errors import CrawlerError
 from crawler.store import ledger_sql
+from crawler.store.absorbing import absorbed_of
+from crawler.store.attempt_log import damage_after, frames_from
 from crawler.store.checksums import row_checksum
 from crawler.store.journal import Journal
+from crawler.store.layout import JournalFiles
+from crawler.store.record_frames import decode
 from crawler.store.repair import CHECKED_TABLES
 from crawler.store.segment_file import damage_of
 from crawler.store.sqlite import read_database, unread_commits
@@ -38,6 +42,26 @@ def journal_damages(path: Path) -> list[str]:
         return [str(error)]
     found += [] if segments is None else [segments]
     return [*found, f"{cut} commits of its log cannot be read"] if cut else found
+
+
+def left_logs(path: Path) -> tuple[int, dict[Path, list[str]]]:
+    """What workers left beside a journal: how many pages wait to be taken in, and by log what is wrong.
+
+    No run may be writing it, and no worker.
+    """
+    pages, damages = 0, dict[Path, list[str]]()
+    for fence, log in JournalFiles(path).attempt_logs().items():
+        damages[log] = wrong = list[str]()
+        try:
+            with Journal(path, only_read=True) as journal:
+                after = offset = absorbed_of(journal, fence)
+            for frame, end in frames_from(log, offset):
+                after = end
+                pages += sum(record.page is not None for record in decode(frame))
+            wrong += filter(None, [damage_after(log, after)])
+        except (CrawlerError, sqlite3.Error, OSError, ValueError) as error:
+            wrong.append(str(error))
+    return pages, damages
 
 
 def _structure(db: sqlite3.Connection) -> Iterator[str]:

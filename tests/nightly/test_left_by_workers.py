@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 from conftest import DATE, SMALL, Night
 from launcher import LAUNCHER
@@ -92,6 +93,41 @@ def test_a_run_takes_in_what_workers_left_and_asks_for_none_of_it(night: Begin) 
     with Journal(files.journal, only_read=True) as journal:
         assert journal.meta(LEASE) is None
     assert "workers" not in " ".join(here.run(source)["notes"])
+
+
+def test_status_and_verify_say_what_waits_and_what_takes_it_in(night: Begin) -> None:
+    here, simulator = night(SimulatorOptions(SMALL))
+    source = here.sellers(simulator.catalogue.seller_ids(4))
+    pages = killed_driver(here, source, 0.1)
+    (line,) = orjson.loads(here.call("status", "--json").stdout)["dates"]
+    assert line["worker_logs"] == 2
+    assert "2 logs of workers wait to be taken in" in here.call("status").stdout
+    done = here.call("verify")
+    assert done.returncode == 0, done.stdout
+    assert f"{pages} pages in 2 logs of workers wait for {DATE}" in done.stderr
+    assert line["go_on"].split(" run ")[1] in done.stderr
+    here.run(source)
+    assert orjson.loads(here.call("status", "--json").stdout)["dates"] == []
+    assert "logs of workers" not in here.call("verify").stderr
+
+
+@pytest.mark.parametrize("place", [0, 4, 30], ids=["length", "checksum", "content"])
+def test_verify_tells_damaged_logs_from_those_that_a_kill_cut_off(night: Begin, place: int) -> None:
+    here, simulator = night(SimulatorOptions(SMALL))
+    pages = killed_driver(here, here.sellers(simulator.catalogue.seller_ids(4)), 0.1)
+    log = JournalFiles(journal_of(here)).attempt_logs()[1]
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-1])
+    done = here.call("verify")
+    assert done.returncode == 0, done.stdout
+    assert f"{pages - 1} pages in 2 logs" in done.stderr
+    log.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+    done = here.call("verify")
+    assert done.returncode == 8
+    assert (
+        f"damaged   {log.relative_to(here.data)}: from byte 0 on {len(whole)} bytes have changed"
+        in done.stdout
+    )
 
 
 def test_closing_a_date_publishes_what_workers_left(night: Begin) -> None:
