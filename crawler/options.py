@@ -284,7 +284,7 @@ class RunSettings:
     qps: float = _flag(
         _PACE,
         5.0,
-        Number(0.1, 10_000),
+        Number(0.1, 100_000),
         "Requests a second, a ceiling in every sliding second",
         more="of a fractional rate above 1 only the whole part fits in a second",
     )

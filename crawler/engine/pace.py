@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from aiolimiter import AsyncLimiter
 
@@ -97,7 +98,8 @@ class Pace(Ceiling):
         now = asyncio.get_running_loop().time()
         if now < self.paused_until:
             return self._wanted
-        used = sum(place > now - self._window for place in self.places)
+        # Not over all of them: of a small share of a large ceiling they reach back a long time.
+        used = sum(1 for _ in takewhile((now - self._window).__lt__, reversed(self.places)))
         limit = min(self._count, self._rate(now))
         has_waited, self._has_waited = self._has_waited, False
         is_full = has_waited and used + 1 >= limit * _NEARLY_ALL

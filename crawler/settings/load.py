@@ -25,7 +25,7 @@ VARIABLES = {variable: option.name for option in OPTIONS.values() for variable i
 """Every environment variable that is read, with the section.name it sets; `CRAWLER_CONFIG` apart."""
 _CONFIG_VARIABLE = "CRAWLER_CONFIG"
 _NEAR = 0.65
-_MOST_QPS = 10_000.0
+_MOST_QPS = 100_000.0
 _KEYS = {option.key: option.name for option in OPTIONS.values()}
 _KEY_HINT = f"the key is never kept here: set {KEY_VARIABLE}, or name its file in api.key_file"
 _KEY_NAMES = {"KEY", "API_KEY", "API_API_KEY", "TOKEN", "API_TOKEN", "KEYAPI_API_KEY"}

@@ -226,6 +226,21 @@ def test_forfeited_places_are_used_again(qps: float, forfeits: float) -> None:
     assert share_used(load, qps, max(5.0, 100 / qps)) >= 0.97
 
 
+@pytest.mark.parametrize(("qps", "slots", "latency"), [(100_000, 1000, 0.1), (20_000, 20_000, 0.02)])
+def test_the_largest_ceilings_are_used(qps: float, slots: int, latency: float) -> None:
+    """One worker of a hundred, and all that one process is given."""
+
+    async def main() -> tuple[list[float], int]:
+        load = Load(Pace(qps, CAP, Stop()), latency=latency)
+        load.pace.set_slots([slots])
+        return await load.run(PoolSize(slots).target, 1.5), load.pace.wants()
+
+    used, wants = run_virtual(main())
+    assert_ceiling(used, slots)
+    assert len(used) >= 0.97 * slots * 1.5
+    assert wants >= slots
+
+
 @pytest.mark.parametrize("qps", [5, 100, 1000])
 def test_stalls_of_a_millisecond_cost_nothing(qps: float) -> None:
     async def stutter() -> list[float]:

@@ -67,7 +67,7 @@ def test_a_key_that_ends_like_an_assignment_is_no_assignment(tmp_path: Path) -> 
         ((20, 30), "35", 35, 35),
         ((20, 30), "80", 80, 50),
         ((0.5, 0.5, 0.5), None, 3, 1.5),
-        ((9000, 9000), None, 10_000, 10_000),
+        ((90_000, 90_000), None, 100_000, 100_000),
     ],
 )
 def test_the_ceiling_over_all_is_what_the_keys_allow_or_less(
@@ -93,7 +93,7 @@ def test_the_ceiling_over_all_is_what_the_keys_allow_or_less(
         ('name = "a"\nvariable = "CRAWLER_A"', "does not begin with CRAWLER_"),
         (f'name = "a"\nkey = "{KEY}"', "key a has key: the key itself is never kept here"),
         (f'name = "a"\nvariable = "A"\n{KEY} = 1', "1 settings that no key has"),
-        ('name = "a"\nvariable = "A"\nqps = 0', "key a: qps must be a number from 0.1 to 10000"),
+        ('name = "a"\nvariable = "A"\nqps = 0', "key a: qps must be a number from 0.1 to 100000"),
         (f'name = "a"\nvariable = "A"\nqps = "{KEY}"', "key a: qps must be"),
         ('name = "a"\nvariable = "A"\ndaily_budget = 1.5', "key a: daily_budget must be a whole number"),
         ('name = "a"\nvariable = "A"\nmonthly_budget = true', "key a: monthly_budget must be"),

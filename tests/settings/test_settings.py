@@ -134,7 +134,7 @@ def test_the_file_says_each_range() -> None:
     text = (ROOT / "config" / "crawler.toml").read_text()
     shown = dict(re.findall(r"^(?:# )?(\w+) = .*# .*?\b([\d.]+ to \d+)", text, re.MULTILINE))
     assert len(shown) > 5
-    assert shown["qps"] == "0.1 to 10000"
+    assert shown["qps"] == "0.1 to 100000"
 
 
 def test_every_flag_is_documented() -> None:
@@ -294,7 +294,7 @@ def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytes
         ("[run", "line 1"),
         ('[api]\nkey = "sk_live_0123456789"', "set KEYAPI_API_KEY"),
         (f"[run]\nmax_pages = {'9' * 5000}", "cannot be read"),
-        (f"[run]\nqps = {'9' * 400}", "a number from 0.1 to 10000 is wanted"),
+        (f"[run]\nqps = {'9' * 400}", "a number from 0.1 to 100000 is wanted"),
         ("[run]\ncrawl_date = 2026-11-23T00:00:00Z", "a date such as 2026-11-23 is wanted"),
         ("[run]\ncrawl_date = 0", "a date such as 2026-11-23 is wanted"),
         ('[run]\ncolumn = ""', "the name of a column is wanted"),
@@ -556,9 +556,9 @@ def test_a_number_is_taken_exactly_within_its_bounds(raw: float | str) -> None:
     qps, message = taken("run.qps", raw)
     if qps is None:
         assert "run.qps (flag --qps)" in message
-        assert isinstance(raw, (bool, str)) or not 0.1 <= raw <= 10_000
+        assert isinstance(raw, (bool, str)) or not 0.1 <= raw <= 100_000
     else:
-        assert 0.1 <= qps <= 10_000
+        assert 0.1 <= qps <= 100_000
         assert not isinstance(raw, bool)
         assert qps == float(raw)
 
