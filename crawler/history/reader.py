@@ -113,10 +113,11 @@ class SnapshotFiles:
         use_threads: bool = True,
     ) -> Iterator[pa.Table]:
         """All rows with the columns of a schema; `optional` ones may be missing, and are null then."""
+        few = [field.name for field in schema if field.type == FEW_TEXTS]
         for path in self.paths:
             require_file(path)
             with reading(path):
-                file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
+                file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, read_dictionary=few)
                 there = columns_to_read(file, schema, optional)
                 # Asked for all row groups at once, Arrow keeps what it needs to read each until the end.
                 for number in range(file.num_row_groups):

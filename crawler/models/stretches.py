@@ -35,9 +35,14 @@ def pages_expected(videos: int) -> int:
     return videos // PAGE_SIZE + 1
 
 
+def stretches_of(videos: int) -> int:
+    """Stretches that a seller of so many videos has."""
+    return -(-pages_expected(videos) // STRETCH_PAGES)
+
+
 def read_whole(videos: int, day: date) -> list[date | None]:
     """What is known of a seller that was read to its end."""
-    return [day] * -(-pages_expected(videos) // STRETCH_PAGES)
+    return [day] * stretches_of(videos)
 
 
 def read_in_part(pages: int, day: date) -> list[date | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice, pairwise
@@ -13,12 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from crawler import events
-from crawler.history.gains import NIGHTS, GainHistory
+from crawler.history.gains import NIGHTS, GainHistory, Reading
 from crawler.history.reader import published_dates
 from crawler.models.api import PAGE_SIZE, Value
 from crawler.models.stretches import STRETCH_PAGES, pages_expected
 from crawler.planning.visits import NewSeller
-from crawler.rules.gain_forecast import Past, Pool, rate
+from crawler.rules.gain_forecast import Past, Pasts, Pool, rate
 from crawler.store.records import Base
 
 _UNTAUGHT = 1e-6
@@ -36,18 +36,18 @@ class Learnt:
 
 def learnt_rates(data: Path, crawl_date: date, bases: Mapping[str, Base], value: Value) -> Learnt:
     """Learn from the newest nights before a date; a night that cannot be read is left out with a warning."""
-    history = GainHistory(data, value)
+    history = GainHistory(data, value, pa.array([*bases], pa.string()))
     days = [*islice((day for day in published_dates(data) if day < crawl_date), NIGHTS)]
-    pasts: defaultdict[tuple[int, int], Past] = defaultdict(Past)
-    for reading in history.readings(days, pa.array([*bases], pa.string())):
-        pasts[reading.seller, reading.stretch].observed(reading.gain, reading.nights)
-    sizes = [_sizes(base, history.totals.get(number, 0.0)) for number, base in enumerate(bases.values())]
+    past = _PastGains(len(bases))
+    for reading in history.readings(days):
+        past.observed(reading)
+    sizes = [_sizes(base, total) for base, total in zip(bases.values(), history.totals, strict=True)]
     pool = Pool()
-    for (number, stretch), past in pasts.items():
-        if stretch < len(sizes[number]):
-            pool.add(past, sizes[number][stretch])
+    for seller, stretch, of_stretch in past:
+        if stretch < len(sizes[seller]):
+            pool.add(of_stretch, sizes[seller][stretch])
     rates = {
-        seller_id: [*_rates(pasts, pool, number, sizes[number], base, crawl_date)]
+        seller_id: [*_rates(past, pool, number, sizes[number], base, crawl_date)]
         for number, (seller_id, base) in enumerate(bases.items())
     }
     pages = [min(STRETCH_PAGES, pages_expected(base.videos)) for base in bases.values()]
@@ -55,20 +55,52 @@ def learnt_rates(data: Path, crawl_date: date, bases: Mapping[str, Base], value:
     return Learnt(rates, new, [*_warnings(history)])
 
 
+class _PastGains:
+    """What is learnt of each stretch of so many sellers."""
+
+    def __init__(self, sellers: int) -> None:
+        self._pasts = Pasts()
+        self._sellers, self._stretches = array("I"), array("I")
+        # Most sellers have one stretch.
+        self._first = array("i", [-1]) * sellers
+        self._later: dict[tuple[int, int], int] = {}
+
+    def __iter__(self) -> Iterator[tuple[int, int, Past]]:
+        """Each seller and stretch with a reading, in the order of their first ones."""
+        for number, (seller, stretch) in enumerate(zip(self._sellers, self._stretches, strict=True)):
+            yield seller, stretch, self._pasts[number]
+
+    def observed(self, reading: Reading) -> None:
+        """Learn from a reading."""
+        seller, stretch, gain, nights = reading
+        number = self._number(seller, stretch)
+        if number < 0:
+            number = len(self._pasts)
+            self._sellers.append(seller)
+            self._stretches.append(stretch)
+            if stretch:
+                self._later[seller, stretch] = number
+            else:
+                self._first[seller] = number
+        self._pasts.observed(number, gain, nights)
+
+    def of(self, seller: int, stretch: int) -> Past:
+        """The past of a stretch; an empty one where it has none."""
+        number = self._number(seller, stretch)
+        return Past() if number < 0 else self._pasts[number]
+
+    def _number(self, seller: int, stretch: int) -> int:
+        return self._later.get((seller, stretch), -1) if stretch else self._first[seller]
+
+
 def _rates(
-    pasts: Mapping[tuple[int, int], Past],
-    pool: Pool,
-    number: int,
-    sizes: list[float],
-    base: Base,
-    crawl_date: date,
+    past: _PastGains, pool: Pool, number: int, sizes: Sequence[float], base: Base, crawl_date: date
 ) -> Iterator[float]:
     """The rate of each stretch of a seller, as of a date."""
-    unread = Past()
     for stretch, (size, day) in enumerate(zip(sizes, base.last_read, strict=True)):
         age = 1 if day is None else (crawl_date - day).days
         prior = pool.prior(size) or size * _UNTAUGHT
-        yield rate(pasts.get((number, stretch), unread), prior, age)
+        yield rate(past.of(number, stretch), prior, age)
 
 
 def _sizes(base: Base, total: float) -> list[float]:

@@ -15,6 +15,7 @@ and how much less they count in the usual gain: these numbers are the best of a 
 
 from __future__ import annotations
 
+from array import array
 from functools import cache
 from math import floor, log2
 
@@ -49,12 +50,41 @@ class Past:
         rate = max(0.0, gain) / nights
         if not self.nights:
             self.usual = self.level = rate
-        kept, fresh = self.nights * REMEMBERED**nights, (1 - REMEMBERED**nights) / (1 - REMEMBERED)
+        remembered = REMEMBERED**nights
+        kept, fresh = self.nights * remembered, (1 - remembered) / (1 - REMEMBERED)
         expected = self.usual + (self.level - self.usual) * FADING**nights
         counted = min(rate, max(USUAL_RISE * self.usual, COUNTED_OF_RISE * rate))
         self.nights = kept + fresh
         self.usual = (kept * self.usual + fresh * counted) / self.nights
         self.level = rate + (expected - rate) * OLD_LEVEL**nights
+
+
+class Pasts:
+    """The pasts of many stretches, each by its number from 0, in a few bytes each."""
+
+    def __init__(self) -> None:
+        self._usual, self._level, self._nights = array("d"), array("d"), array("d")
+
+    def __len__(self) -> int:
+        return len(self._usual)
+
+    def __getitem__(self, number: int) -> Past:
+        past = Past()
+        past.usual, past.level = self._usual[number], self._level[number]
+        past.nights = self._nights[number]
+        return past
+
+    def observed(self, number: int, gain: float, nights: int) -> None:
+        """See `Past`; the stretch after the last one is new."""
+        if number == len(self):
+            past = Past()
+            for column in (self._usual, self._level, self._nights):
+                column.append(0.0)
+        else:
+            past = self[number]
+        past.observed(gain, nights)
+        self._usual[number], self._level[number] = past.usual, past.level
+        self._nights[number] = past.nights
 
 
 class Pool:

@@ -359,7 +359,7 @@ def test_what_each_reading_brought_is_learnt_from_what_is_published(nights: Nigh
         nights.run(number, "--budget", "60", "--max-age", "6")
     ids = pa.array(sorted(nights.sellers(0)), pa.string())
     days = [BEGIN + timedelta(number) for number in range(4)]
-    found = [*GainHistory(nights.job.data, value).readings(days, ids)]
+    found = [*GainHistory(nights.job.data, value, ids).readings(days)]
     column = "published" if value is Value.ROWS else f"{value}_gain"
     for number, seller_id in enumerate(sorted(nights.sellers(0))):
         rows = [nights.sellers(night)[seller_id] for night in range(1, 4)]
@@ -383,7 +383,7 @@ def test_a_gain_found_by_a_reading_that_was_cut_off_counts_at_the_next(nights: N
     assert total
     ids = pa.array([*nights.sellers(3)], pa.string())
     days = [BEGIN + timedelta(number) for number in range(4)]
-    found = GainHistory(nights.job.data, Value.VIEWS).readings(days, ids)
+    found = GainHistory(nights.job.data, Value.VIEWS, ids).readings(days)
     assert sum(reading.gain for reading in found) == total
 
 

@@ -27,7 +27,8 @@ def learnt(
     """What is learnt where the published nights have these readings."""
 
     def known(history: GainHistory, *_: object) -> list[Reading]:
-        history.totals |= totals
+        for number, total in totals.items():
+            history.totals[number] = total
         return readings
 
     monkeypatch.setattr(GainHistory, "readings", known)
