@@ -99,7 +99,10 @@ class SellerStates:
             yield progress
 
     def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
-        """The gaps of a seller that are not repaired, and the fingerprint of each of its pages."""
+        """The gaps of a seller that are not repaired, and the fingerprint of each of its pages.
+
+        As first read: a repair that was broken off begins again.
+        """
         self._database.sort_pages()
         db = self._database.connection
         gaps = [Gap(*row) for row in db.execute(sql.GAPS_OF_SELLER, (seller_id,))]

@@ -236,7 +236,7 @@ GAPS_OF_SELLER = "SELECT page_num, overlap FROM seam WHERE seller_id = ? AND NOT
 SELLERS_WITH_GAPS = "SELECT seller_id FROM seam WHERE NOT mended"
 COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (seller_id)
     WHERE status = 'complete' AND NOT mended"""
-FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq"
+FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq DESC"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
 HAS_ENDED = "SELECT EXISTS (SELECT 1 FROM seller WHERE seller_id = ?)"
 PAGE_NUMBERS = tuple(f"SELECT seq FROM {table} WHERE seller_id = ?" for table in ("page", "former_page"))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import Page
+from crawler.models.page import Gap, Page, PageNotes
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason, StopRule
-from crawler.rules.drift import gap_before
+from crawler.rules.drift import Repair, gap_before
 from crawler.rules.paging import PagingRule
 from crawler.store.journal import Journal
 from crawler.store.records import Record
+
+COMPLETE = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
 
 
 def page(page_num: int, last_value: float | None = 50.0, rows: int = PAGE_SIZE) -> Page:
@@ -94,3 +97,16 @@ def test_pages_whose_last_row_is_not_known_tell_of_no_drift(journal: Journal) ->
     assert not seller.id_hashes
     assert not seller.stored_last_id_hash
     assert gap_before(seller, page(3)) is None
+
+
+def test_a_repair_that_was_broken_off_goes_on_with_what_it_had_not_reached(journal: Journal) -> None:
+    """The page that it had read again is no proof that nothing has moved before it."""
+    write(journal, map(page, (1, 2)))
+    gap = PageNotes((Gap(3, 1),))
+    journal.write([Record("s", "r", 1, page(3), COMPLETE, gap)])
+    moved = replace(page(2), fingerprint=20)
+    journal.write([Record("s", "r", 1, moved, None, PageNotes(repaired_beyond=None))])
+    repair = Repair(*journal.sellers.drifted("s"))
+    assert repair.page_num == 2
+    assert repair.after(moved) is None
+    assert repair.page_num == 1
