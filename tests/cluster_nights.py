@@ -14,19 +14,21 @@ import argparse
 import asyncio
 import os
 import sys
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from hashlib import blake2b
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgpack
 import orjson
 from seeds import Played, own_folder, play_all
-from virtual_process import WirelessApi, expect
+from virtual_process import SlowExecutor, WirelessApi, expect
 from virtual_time import run_virtual
 
 from crawler.api.columns import read_batch
@@ -35,20 +37,31 @@ from crawler.cluster.attempts import Terms
 from crawler.cluster.coordinator import TEND_S, Coordinator
 from crawler.cluster.link import LinkError
 from crawler.cluster.messages import Assignment, Begin, LostError, as_plain, reply_of
+from crawler.cluster.shard_sellers import Readings
 from crawler.cluster.surroundings import Surroundings
+from crawler.engine.credits import Credits
+from crawler.engine.gates import Gates
+from crawler.engine.pace import Pace
+from crawler.engine.pool import Crawl
+from crawler.engine.seller import Policies
 from crawler.engine.stop import Stop
+from crawler.history.carrying import digest_of, page_digest
 from crawler.models.errors import BudgetSpentError, RefusedError, ThrottledError, UnavailableError
-from crawler.models.page import Page
+from crawler.models.page import KnownFirstPage, Match, Page
 from crawler.models.seller import SellerProgress, Strategy
 from crawler.options import Settings
 from crawler.ports import Departure
 from crawler.rules.budget import lease_size
 from crawler.rules.order import Frontier
-from crawler.rules.shards import Shard, cut
+from crawler.rules.outage import Breaker
+from crawler.rules.recovery import RetryRule
+from crawler.rules.shards import Shard, cut, shard_of, shards_to_repair
 from crawler.rules.shares import TRANSFER_MARGIN, Shares
+from crawler.rules.sizing import PoolSize
 from crawler.rules.windows import window_of
 from crawler.store.absorbing import absorb, absorb_all, next_fence
 from crawler.store.attempt_log import AttemptLog
+from crawler.store.group_commit import GroupCommit, SegmentStore
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles
 from crawler.store.record_frames import decode, encode
@@ -90,11 +103,26 @@ class Shop:
     failing: float
     bad: set[str]
     requests: list[Request] = field(default_factory=list)
+    drift: int = 0
+    """After so many requests of a seller one more video comes in; 0 for never."""
+    asked: Counter[str] = field(default_factory=Counter)
 
     def ids(self, seller_id: str, page_num: int) -> list[str]:
-        """A page's videos."""
-        size = self.sizes[seller_id]
-        return [f"{seller_id}{k:05}" for k in range((page_num - 1) * 10, min(page_num * 10, size))]
+        """A page's videos, as the list is now."""
+        new = self.asked[seller_id] // self.drift if self.drift else 0
+        places = range((page_num - 1) * 10 - new, min(page_num * 10 - new, self.sizes[seller_id]))
+        return [f"{seller_id}{place + 500:05}" for place in places]
+
+    def page(self, seller_id: str, page_num: int) -> Page:
+        """A page as it arrives now."""
+        ids = self.ids(seller_id, page_num)
+        fingerprint = int.from_bytes(blake2b(repr(ids).encode(), digest_size=7).digest())
+        return Page(seller_id, page_num, body_of(ids), len(ids), fingerprint, int(now() * 1000), "r", ids=ids)
+
+
+def body_of(ids: Sequence[str]) -> bytes:
+    """The answer with these videos."""
+    return orjson.dumps({"code": 0, "data": [{"video_id": i} for i in ids]})
 
 
 class Api(WirelessApi):
@@ -116,6 +144,7 @@ class Api(WirelessApi):
         )
         place = len(shop.requests)
         shop.requests.append(sent)
+        shop.asked[seller_id] += 1
         await asyncio.sleep(shop.latency * (0.5 + rng.random()))
         await self._worker.require_alive()
         if rng.random() < shop.throttling:
@@ -129,10 +158,7 @@ class Api(WirelessApi):
             raise RefusedError("400", "400")
         departure.label = "200"
         shop.requests[place] = replace(sent, got=True)
-        ids = shop.ids(seller_id, page_num)
-        fingerprint = int.from_bytes(blake2b(repr(ids).encode(), digest_size=7).digest())
-        body = orjson.dumps({"code": 0, "data": [{"video_id": i} for i in ids]})
-        return Page(seller_id, page_num, body, len(ids), fingerprint, int(now() * 1000), "r", ids=ids)
+        return shop.page(seller_id, page_num)
 
 
 class Books:
@@ -146,6 +172,11 @@ class Books:
         """See the coordinator's port."""
         await self._write()
         return next_fence(self._night.segments.journal)
+
+    async def drifted(self, sellers: Sequence[str]) -> dict[str, Readings]:
+        """See the coordinator's port."""
+        await self._write()
+        return {each: self._night.segments.journal.sellers.drifted(each) for each in sellers}
 
     async def reserve(self, _key: int, in_use: int) -> int:
         """See the coordinator's port."""
@@ -201,9 +232,9 @@ class Link:
         await self._require_way()
         if driver is not night.coordinator:
             raise LinkError("the driver is gone")
-        answering = asyncio.ensure_future(driver.handle(message))
+        answering = asyncio.ensure_future(driver.handle(_sent(message)))
         night.dangling.append(answering)
-        reply = await asyncio.shield(answering)
+        reply = _sent(await asyncio.shield(answering))
         await asyncio.sleep(rng.choice((0.001, 0.01, 0.1)) * rng.random())
         await self._worker.require_alive()
         await self._require_way()
@@ -268,6 +299,7 @@ class Night:
         cost = sum(size // 10 + 1 for size in sizes.values())
         self.budget = rng.choice((None, None, cost + 30, cost // 2 + 1))
         self.is_calm = rng.random() < 0.2
+        self._move_lists(Random(f"{seed} moves"))
         self.segments = SegmentWriter(Journal(folder / "2026-11-23.1.sqlite"), read_batch)
         self.settings = _settings(self.qps)
         self.accidents: list[float] = []
@@ -276,6 +308,21 @@ class Night:
         self.leased_until: dict[int, float] = {}
         self.dangling: list[asyncio.Future[Any]] = []
         self.seen_fences: dict[int, tuple[int, int]] = {}
+
+    def _move_lists(self, rng: Random) -> None:
+        """Let lists drift while they are read, and some be known from a night before."""
+        self.known: dict[str, KnownFirstPage] = {}
+        self.repairs = False
+        if rng.random() < 0.4:
+            self.shop.drift, self.repairs = rng.choice((2, 5, 9)), rng.random() < 0.8
+            if rng.random() < 0.4:
+                self.is_calm, self.loss, self.shop.throttling, self.shop.failing = True, 0.0, 0.0, 0.0
+        if rng.random() < 0.4:
+            for seller, size in self.shop.sizes.items():
+                digest = page_digest(seller, body_of(self.shop.ids(seller, 1)))
+                if size > 10 and digest is not None and rng.random() < 0.7:
+                    match = Match(date(2026, 11, 22), size, carried=rng.random() < 0.8)
+                    self.known[seller] = KnownFirstPage(digest ^ (rng.random() < 0.3), match)
 
     async def play(self) -> None:
         """Play it to its end."""
@@ -299,6 +346,8 @@ class Night:
             terms, books, Shares(self.qps), stop, now, on_free=lost.append
         )
         self.shards = self._shards()
+        to_repair = self.segments.journal.sellers.to_repair() if self.repairs else []
+        is_repairing = not self.repairs
         queue = deque(self.shards)
         for shard in queue:
             coordinator.add(shard)
@@ -310,6 +359,9 @@ class Night:
             _raise_errors(tasks)
             self._note_given_up(coordinator)
             is_over = all(shard.is_done for shard in self.shards) or stop.reason is not None
+            if is_over and stop.reason is None and not is_repairing:
+                is_repairing, is_over = True, False
+                self._begin_repair(to_repair, queue)
             if is_over and not coordinator.attempts:
                 expect(
                     self.budget is None or self.reserved <= self.budget, f"{self.reserved} of {self.budget}"
@@ -330,6 +382,17 @@ class Night:
         self.accidents.append(now())
         tasks[0].cancel()
         return False
+
+    def _begin_repair(self, to_repair: list[str], queue: deque[Shard]) -> None:
+        """Let what drifted be repaired, as `nightly/workers.py` does when all else is read."""
+        found = dict.fromkeys([*to_repair, *(i for shard in self.shards for i in shard.drifted)])
+        expect({*found} == {*self.segments.journal.sellers.to_repair()}, f"the driver knows of {[*found]}")
+        numbers = count(len(self.shards) + 1)
+        self.shards = [*self.shards, *shards_to_repair([*found], self.workers, self.qps, numbers)]
+        for shard in self.shards:
+            if shard.is_repair and self.coordinator is not None:
+                self.coordinator.add(shard)
+                queue.append(shard)
 
     def _begin(self, coordinator: Coordinator, queue: deque[Shard]) -> list[asyncio.Future[Any]]:
         works = [coordinator.tend(), *(self._work(n, coordinator, queue) for n in range(self.workers))]
@@ -357,7 +420,7 @@ class Night:
         while (seller := frontier.take()) is not None:
             sellers.append(seller)
         pieces = cut(sellers, lambda ids: [3] * len(ids), self.rng.choice((3, 9, 30)))
-        return [Shard(number, {s.seller_id: s for s in piece}) for number, piece in enumerate(pieces, 1)]
+        return [shard_of(number, piece, {}, self.known.get) for number, piece in enumerate(pieces, 1)]
 
     def _note_given_up(self, coordinator: Coordinator) -> None:
         for fence, (driver, _) in self.seen_fences.items():
@@ -464,10 +527,9 @@ class Night:
             if request.got:
                 got[request.page].append(request.at)
         for page, times in got.items():
-            for at in times[:-1]:
-                is_excused = any(at - 0.5 <= moment <= at + UNDER_WAY_S for moment in self.accidents)
-                is_excused |= self.loss > 0 or (bool(self.accidents) and self._was_cut(at))
-                expect(is_excused, f"{page} was paid for at {times}, accidents {self.accidents}")
+            vain = [pair for pair in pairwise(times) if not self._is_excused(*pair)]
+            # Of a list that drifted a page is read again once.
+            expect(len(vain) <= self.repairs, f"{page} was paid for at {times}, accidents {self.accidents}")
         journal = self.segments.journal
         pages = set(journal.connection.execute("SELECT seller_id, page_num FROM page").fetchall())
         twice = journal.connection.execute(
@@ -475,12 +537,24 @@ class Night:
         ).fetchall()
         expect(not twice, f"{twice} were received once, and are in the journal twice")
         ended = {i for ids in journal.sellers.ended() for i in ids.to_pylist()}
+        found = journal.connection.execute("SELECT seller_id FROM seller WHERE stop_reason = 'carried'")
+        carried = {row[0] for row in found}
         if self.stop_reason is None:
             expect(ended == set(self.shop.sizes), f"{set(self.shop.sizes) - ended} have not ended")
         for seller, size in self.shop.sizes.items():
-            if seller in ended and seller not in self.shop.bad and not self.shop.failing:
+            if seller in ended - carried and seller not in self.shop.bad and not self.shop.failing:
                 wanted = {(seller, n) for n in range(1, size // 10 + 2)}
                 expect(wanted <= pages, f"{seller} ended without {wanted - pages}")
+        if self.stop_reason is None and self.repairs and not self.shop.failing:
+            gaps = journal.sellers.to_repair()
+            expect(not gaps, f"gaps of {gaps} are not repaired")
+
+    def _is_excused(self, at: float, then: float) -> bool:
+        """Whether a page that came may be asked for again: it was lost, or its repair was broken off."""
+        if self.loss > 0 or any(at - 0.5 <= moment <= at + UNDER_WAY_S for moment in self.accidents):
+            return True
+        is_broken_off = self.repairs and any(at <= moment <= then for moment in self.accidents)
+        return is_broken_off or (bool(self.accidents) and self._was_cut(at))
 
     def _was_cut(self, at: float) -> bool:
         """Whether a worker may have been cut off then: what it reads until its lease ends is lost."""
@@ -493,10 +567,85 @@ def _raise_errors(tasks: Sequence[asyncio.Future[Any]]) -> None:
             raise error
 
 
+def _sent(plain: dict[str, Any]) -> dict[str, Any]:
+    """A message as it arrives."""
+    arrived: dict[str, Any] = msgpack.unpackb(msgpack.packb(plain))
+    return arrived
+
+
 def _settings(qps: float) -> Settings:
     base = Settings()
     run = replace(base.run, qps=qps, patience=60.0)
     return replace(base, run=run, journal=replace(base.journal, commit_ms=int(COMMIT_S * 1000)))
+
+
+class PlainApi(WirelessApi):
+    """The same shop on a day without accidents, as one process reaches it."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = replace(shop, asked=Counter())
+
+    async def fetch(self, seller_id: str, page_num: int, departure: Departure) -> Page:
+        """See the engine's port."""
+        await departure.leave(lambda: True)
+        self._shop.asked[seller_id] += 1
+        await asyncio.sleep(self._shop.latency)
+        if seller_id in self._shop.bad:
+            departure.label = "400"
+            raise RefusedError("400", "400")
+        departure.label = "200"
+        return self._shop.page(seller_id, page_num)
+
+
+class Credit:
+    """A ledger without a limit."""
+
+    async def reserve(self, in_use: int) -> int:
+        """See the engine's port."""
+        return in_use
+
+
+async def crawl_by_one_process(night: Night, segments: SegmentWriter) -> None:
+    """Crawl the list of a night as `--executor local` does."""
+    stop, run = Stop(), night.settings.run
+    breaker, retry = Breaker(60.0), RetryRule(run.attempts, run.backoff)
+    parts = Credits(Credit(), stop), Pace(1000.0, 60.0, stop), breaker, retry
+    gates = Gates(PlainApi(night.shop), *parts, stop, 60.0, Random(0))
+    journal = GroupCommit(SegmentStore(segments, SlowExecutor(lambda: 0.002)), "one", COMMIT_S)
+    policies = Policies(known_first_page=night.known.get, digest_of=digest_of)
+    frontier = Frontier([*night.shop.sizes], (), Strategy.DEPTH_FIRST)
+    to_repair: list[str] | None = [] if night.repairs else None
+    parts_of_crawl = frontier, gates, journal, PoolSize(1000.0, None, 50), 1.0, policies
+    await Crawl(*parts_of_crawl, to_repair=to_repair).run()
+    await journal.close()
+
+
+def check_against_one_process(night: Night, folder: Path) -> None:
+    """Raise `BrokenPromiseError` where the journal is another than that of one process.
+
+    A list that drifts with each request is the same only where nothing was asked for again.
+    """
+    if night.stop_reason is not None or night.shop.failing:
+        return
+    if night.shop.drift and (not night.is_calm or night.loss or night.shop.throttling):
+        return
+    (folder / "one").mkdir()
+    segments = SegmentWriter(Journal(folder / "one" / "2026-11-23.1.sqlite"), read_batch)
+    run_virtual(crawl_by_one_process(night, segments))
+    for table, columns in _COMPARED.items():
+        ours, theirs = (
+            {*journal.connection.execute(f"SELECT {columns} FROM {table}")}
+            for journal in (night.segments.journal, segments.journal)
+        )
+        expect(ours == theirs, f"{table}: {ours - theirs} here, {theirs - ours} in one process")
+
+
+_COMPARED = {
+    "page": "seller_id, page_num, fingerprint, row_count",
+    "seller": "seller_id, status, stop_reason",
+    "seam": "seller_id, page_num, overlap, mended",
+    "matched": "seller_id, source, videos",
+}
 
 
 def play(seed: int, folder: Path) -> Night:
@@ -512,6 +661,7 @@ def play(seed: int, folder: Path) -> Night:
 
     run_virtual(main())
     night.check()
+    check_against_one_process(night, folder)
     return night
 
 

@@ -18,7 +18,7 @@ from crawler.cluster.doubts import Doubts
 from crawler.cluster.intake import DateJournal, Intake, OnEnd, OnPage
 from crawler.cluster.news import News, OnRetired
 from crawler.cluster.outcomes import Outcome, WorkerFaultError, error_of
-from crawler.cluster.shard_sellers import as_plain, plain_first_pages
+from crawler.cluster.shard_sellers import Readings, as_plain, plain_first_pages, plain_repair
 from crawler.cluster.shared_credits import Leases, SharedCredits
 from crawler.engine.stop import Stop
 from crawler.models.errors import ApiDownError, InterruptedRunError, OutputError
@@ -38,6 +38,9 @@ class Books(Leases, DateJournal, Protocol):
 
     async def next_fence(self) -> int:
         """A number that no attempt at this date had before."""
+
+    async def drifted(self, sellers: Sequence[str]) -> dict[str, Readings]:
+        """What there is to repair of some sellers; see `ports.Journal`."""
 
 
 class Coordinator:
@@ -167,6 +170,8 @@ class Coordinator:
             return await self._assign(shard, message)
 
     async def _assign(self, shard: Shard, message: messages.Begin) -> messages.Assignment:
+        to_repair = await self._books.drifted([*shard.sellers]) if shard.is_repair else {}
+        sellers = [] if shard.is_repair else shard.sellers.values()
         terms, fence = self._terms, await self._books.next_fence()
         now, none = self._clock(), [0] * terms.keys
         of_worker = message.worker, now + terms.lease_s, message.can_share
@@ -182,8 +187,9 @@ class Coordinator:
             fence=fence,
             run_id=terms.run_id,
             lease_s=terms.lease_s,
-            sellers=[as_plain(s, shard.depths.get(s.seller_id, 0)) for s in shard.sellers.values()],
+            sellers=[as_plain(s, shard.depths.get(s.seller_id, 0)) for s in sellers],
             first_pages=plain_first_pages(shard),
+            to_repair=[plain_repair(i, readings) for i, readings in to_repair.items() if readings[0]],
             log=terms.log_of(fence) if message.can_share else "",
             workers=terms.workers,
             version=share.version,

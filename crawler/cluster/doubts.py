@@ -65,7 +65,7 @@ class Doubts:
     async def settle(self) -> None:
         """End the sellers at fault; returns when that is durable. Raises `OutputError`."""
         async with self._turn:
-            requests = [*self.address.at_fault]
+            requests = [request for request in self.address.at_fault if not self._leaves_gaps(request)]
             self.address.at_fault.clear()
             if not requests:
                 return
@@ -75,7 +75,15 @@ class Doubts:
             for seller, ending in endings:
                 self._ended(seller, ending)
 
+    def _leaves_gaps(self, request: PageRequest) -> bool:
+        """Whether a seller was only to be repaired: it has ended before, and is no failure."""
+        seller_id = request.seller.seller_id
+        shard = self._shards[seller_id]
+        if shard.is_repair:
+            del self._shards[seller_id], shard.sellers[seller_id]
+        return shard.is_repair
+
     def _ended(self, seller: SellerProgress, ending: Ending) -> None:
-        self._shards.pop(seller.seller_id).ended(seller.seller_id)
+        self._shards.pop(seller.seller_id).ended(seller.seller_id, ending)
         log_failure(seller, ending)
         self._on_end(seller.seller_id, ending)

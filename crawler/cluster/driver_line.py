@@ -8,11 +8,11 @@ from itertools import count
 from crawler.cluster.lease import Lease
 from crawler.cluster.link import Link, LinkError
 from crawler.cluster.messages import Keep, LostError, Reserve, Reserved, as_plain, reply_of
+from crawler.cluster.shard_sellers import Readings
 from crawler.cluster.surroundings import Surroundings
 from crawler.engine.stop import Stop
 from crawler.models.errors import BudgetSpentError, KeySpentError
 from crawler.models.keys import KeySettings
-from crawler.models.page import Gap
 from crawler.store.record_frames import encode
 from crawler.store.records import Record
 
@@ -33,6 +33,7 @@ class DriverLine:
         self._link, self._pages, self._log = around.link, around.pages, around.log
         self._numbers = count(1)
         self.keys: list[str] = []
+        self.to_repair: dict[str, Readings] = {}
         self.durable = 0
         """Bytes of the log that are on disk."""
 
@@ -65,9 +66,9 @@ class DriverLine:
                 Keep(fence=self._fence, number=next(self._numbers), frame=encode(records)), self._pages
             )
 
-    async def drifted(self, seller_id: str) -> tuple[list[Gap], dict[int, int]]:
-        """See `RecordStore`: gaps are repaired in one process."""
-        raise NotImplementedError(seller_id)
+    async def drifted(self, seller_id: str) -> Readings:
+        """See `RecordStore`: the driver gave it with the shard."""
+        return self.to_repair[seller_id]
 
     async def _reserve(self, key: int, in_use: int) -> Reserved:
         """Lease credits; waits where others may return some."""

@@ -92,10 +92,10 @@ class Intake:
         shard = attempt.shard
         for record in records:
             if record.page is not None:
-                has_read_stretches = shard.received(record.page)
+                has_read_stretches = shard.received(record.page, record.notes)
                 self._on_page(record.page)
                 if has_read_stretches and record.ending is None:
                     self._on_end(record.seller_id, None)
             if record.ending is not None:
-                shard.ended(record.seller_id)
+                shard.ended(record.seller_id, record.ending)
                 self._on_end(record.seller_id, record.ending)

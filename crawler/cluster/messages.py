@@ -33,8 +33,8 @@ class Begin:
 class Assignment:
     """An attempt, or why there is `nothing` to do.
 
-    `sellers` and `first_pages` are as `shard_sellers` makes them. Pages go to the file `log`, or to the
-    driver where it is empty. `slots` are the share that the same worker had in its last attempt.
+    `sellers`, `first_pages` and `to_repair` are as `shard_sellers` makes them. Pages go to the file `log`, or
+    to the driver where it is empty. `slots` are the share that the same worker had in its last attempt.
     `trusts_others`: an answer that others had speaks against a seller that has none here.
     """
 
@@ -43,6 +43,7 @@ class Assignment:
     lease_s: float = 0.0
     sellers: Sequence[dict[str, Any]] = ()
     first_pages: Sequence[Sequence[Any]] = ()
+    to_repair: Sequence[Sequence[Any]] = ()
     log: str = ""
     workers: int | None = None
     version: int = 0

@@ -10,7 +10,7 @@ from crawler.cluster.driver_line import DriverLine
 from crawler.cluster.lease import LeasedKeyRing, LeasedPace, UnderLease
 from crawler.cluster.messages import Assignment
 from crawler.cluster.outcomes import UnansweredError
-from crawler.cluster.shard_sellers import first_pages_of, of_plain
+from crawler.cluster.shard_sellers import first_pages_of, of_plain, repairs_of
 from crawler.cluster.surroundings import Surroundings
 from crawler.engine.credits import Credits
 from crawler.engine.gates import Gates
@@ -44,6 +44,7 @@ class ShardEngine:
         self._slots = assignment.slots
         self.lanes = [KeyLane(key, cap) for key in settings.api.keys or ()]
         line.keys = [lane.limits.name for lane in self.lanes]
+        line.to_repair = repairs_of(assignment.to_repair)
         self.pace: UnderLease
         self._credits: Credits | KeyCredits
         if self.lanes:
@@ -89,7 +90,8 @@ class ShardEngine:
         journal = GroupCommit(self._line, self._assignment.run_id, self._settings.journal.commit_ms / 1000)
         parts = frontier, self._gates, journal, self._size, run.grace, policies
         try:
-            await Crawl(*parts, address=self.address).run()
+            # Gaps that are found now are repaired when all else is read: the driver makes shards of them.
+            await Crawl(*parts, to_repair=[*self._line.to_repair] or None, address=self.address).run()
         finally:
             await journal.close()
 

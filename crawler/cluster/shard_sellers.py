@@ -7,9 +7,12 @@ from dataclasses import fields
 from datetime import date
 from typing import Any
 
-from crawler.models.page import KnownFirstPage, Match, Page
+from crawler.models.page import Gap, KnownFirstPage, Match, Page
 from crawler.models.seller import PageRange, SellerProgress
 from crawler.rules.shards import Shard
+
+Readings = tuple[list[Gap], dict[int, int]]
+"""The gaps of a seller that are not repaired, and the fingerprints of pages."""
 
 _NAMES = tuple(
     each.name
@@ -62,6 +65,19 @@ def first_pages_of(plain: Iterable[Sequence[Any]]) -> dict[str, KnownFirstPage]:
         seller_id: KnownFirstPage(digest, Match(date.fromisoformat(source), rows, carried))
         for seller_id, digest, source, rows, carried in plain
     }
+
+
+def plain_repair(seller_id: str, readings: Readings) -> list[Any]:
+    """What a seller's gaps are repaired by; only pages before the last gap are compared."""
+    gaps, fingerprints = readings
+    last = max(gap.page_num for gap in gaps)
+    before = [[page_num, value] for page_num, value in fingerprints.items() if page_num < last]
+    return [seller_id, [[*gap] for gap in gaps], before]
+
+
+def repairs_of(plain: Iterable[Sequence[Any]]) -> dict[str, Readings]:
+    """The same as it came, by seller."""
+    return {i: ([Gap(*gap) for gap in gaps], dict(fingerprints)) for i, gaps, fingerprints in plain}
 
 
 def _page(seller_id: str, values: list[Any]) -> Page:

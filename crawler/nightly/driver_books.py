@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
+from crawler.cluster.shard_sellers import Readings
 from crawler.engine.key_lane import KeyLane
 from crawler.models.keys import Retirement
 from crawler.nightly.account import LedgerPort
@@ -30,6 +31,10 @@ class DriverBooks:
         """See `Books`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, next_fence, self._opened.journal)
+
+    async def drifted(self, sellers: Sequence[str]) -> dict[str, Readings]:
+        """See `Books`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._drifted, sellers)
 
     async def reserve(self, key: int, in_use: int) -> int:
         """See `Books`."""
@@ -56,6 +61,9 @@ class DriverBooks:
         """Note that a key is used no more."""
         self.lanes[key].retire(Retirement(why), detail)
         note_retired(self._opened, self.lanes[key], self.lanes)
+
+    def _drifted(self, sellers: Sequence[str]) -> dict[str, Readings]:
+        return {seller_id: self._opened.journal.sellers.drifted(seller_id) for seller_id in sellers}
 
     def _keep(self, frame: bytes) -> Sequence[Record]:
         records = decode(frame)

@@ -14,7 +14,7 @@ from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import SellerProgress, Strategy
 from crawler.nightly.choosing import Rules
 from crawler.nightly.opening import Opened
-from crawler.rules.shards import Shard, cut, dealt, pages_a_shard
+from crawler.rules.shards import Shard, cut, dealt, pages_a_shard, shard_of
 
 _UNKNOWN_PAGES = 3
 """Pages that a seller without a history is expected to have."""
@@ -35,11 +35,7 @@ def shards_of(opened: Opened, rules: Rules, slots: int, numbers: Iterator[int]) 
         pieces = cut(sellers, lambda ids: expected(pa.array(ids, pa.string())).to_pylist(), size)
     depths, known_first_page = rules.policies.lookahead.depths, rules.policies.known_first_page
     for number, piece in zip(numbers, pieces, strict=False):
-        known = {s.seller_id: depths[s.seller_id] for s in piece if s.seller_id in depths}
-        # Of those that are begun the first page is compared already.
-        unread = (s.seller_id for s in piece if s.next_page == 1)
-        first = {i: found for i in unread if (found := known_first_page(i)) is not None}
-        yield Shard(number, {seller.seller_id: seller for seller in piece}, known, first)
+        yield shard_of(number, piece, depths, known_first_page)
 
 
 def _drained(rules: Rules) -> Iterator[SellerProgress]:

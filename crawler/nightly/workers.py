@@ -38,7 +38,7 @@ from crawler.options import Settings
 from crawler.ports import CrawlFigures, WorkerFigures
 from crawler.report.series import Sampler
 from crawler.rules.paging import ShortPageProbes
-from crawler.rules.shards import Shard
+from crawler.rules.shards import Shard, shards_to_repair
 from crawler.rules.shares import Shares
 from crawler.store.files import make_private_folder, output_errors, write_whole
 from crawler.store.layout import JournalFiles
@@ -145,6 +145,8 @@ class Workers:
         )
         self.figures.workers = self._standing = WorkerFigures()
         self._rules: Rules | None = None
+        self._to_repair: dict[str, None] | None = None
+        """Ended sellers with gaps, in their order; None where gaps are left."""
         self._job_settings = Settings(
             api=settings.api, run=settings.run, journal=settings.journal, dask=settings.dask
         )
@@ -160,35 +162,18 @@ class Workers:
     async def crawl(self, choice: Choice, rules: Rules) -> None:
         """See `Crawling`."""
         self._rules, self.figures.ended = rules, choice.ended
-        self.coordinator.doubts.address = address = choice.address
-        self.coordinator.news.is_address_proven |= address.is_proven
+        self.coordinator.doubts.address = choice.address
+        self.coordinator.news.is_address_proven |= choice.address.is_proven
         sellers = len(self._opened.night.listed) - choice.ended
         executor = self._opened.night.run.executor
         events.WORKERS_STARTED(slots=self._cluster.slots, executor=executor, sellers=sellers).log()
-        left = shards = shards_of(self._opened, rules, self._cluster.slots, self._numbers)
-        while await self._read(left):
-            await self.coordinator.settle_doubts()
-            if address.in_doubt and address.conclude():
-                self._stop.set(ApiDownError(address.doubt))
-            await self.coordinator.settle_doubts()
-            left = chain(self.coordinator.doubts.take_waiting(), shards)
+        slots, qps = self._cluster.slots, self._opened.night.settings.qps
+        self._to_repair = None if choice.to_repair is None else dict.fromkeys(choice.to_repair)
+        await self._read_all(shards_of(self._opened, rules, slots, self._numbers))
+        # After all else, so that no unread page goes without its credit.
+        to_repair, self._to_repair = self._to_repair or {}, None
+        await self._read_all(shards_to_repair([*to_repair], slots, qps, self._numbers))
         self.refresh()
-
-    async def _read(self, shards: Iterator[Shard]) -> bool:
-        """Have shards read, as long as the address is not in doubt; False where there was nothing to do."""
-        places, doubts, is_any = (
-            asyncio.Semaphore(_AHEAD * self._cluster.slots),
-            self.coordinator.doubts,
-            False,
-        )
-        async with asyncio.TaskGroup() as group:
-            while await places.acquire() and self._stop.reason is None and not doubts.address.is_doubtful:
-                if (shard := await asyncio.to_thread(next, shards, None)) is None:
-                    break
-                is_any = True
-                task = group.create_task(self._see_through(shard))
-                task.add_done_callback(lambda _task: places.release())
-        return is_any and self._stop.reason is None
 
     async def refresh_on(self) -> None:
         """Keep the figures up to date."""
@@ -205,6 +190,32 @@ class Workers:
         self.counts.unaccounted = coordinator.credits.unaccounted
 
     # --- Shards
+
+    async def _read_all(self, shards: Iterator[Shard]) -> None:
+        """Have shards read until all are done or the run stops."""
+        left, doubts = shards, self.coordinator.doubts
+        while await self._read(left):
+            await self.coordinator.settle_doubts()
+            if doubts.address.in_doubt and doubts.address.conclude():
+                self._stop.set(ApiDownError(doubts.address.doubt))
+            await self.coordinator.settle_doubts()
+            left = chain(doubts.take_waiting(), shards)
+
+    async def _read(self, shards: Iterator[Shard]) -> bool:
+        """Have shards read, as long as the address is not in doubt; False where there was nothing to do."""
+        places, doubts, is_any = (
+            asyncio.Semaphore(_AHEAD * self._cluster.slots),
+            self.coordinator.doubts,
+            False,
+        )
+        async with asyncio.TaskGroup() as group:
+            while await places.acquire() and self._stop.reason is None and not doubts.address.is_doubtful:
+                if (shard := await asyncio.to_thread(next, shards, None)) is None:
+                    break
+                is_any = True
+                task = group.create_task(self._see_through(shard))
+                task.add_done_callback(lambda _task: places.release())
+        return is_any and self._stop.reason is None
 
     async def _see_through(self, shard: Shard) -> None:
         """Have a shard read, again and again until it is done or the run stops."""
@@ -229,6 +240,8 @@ class Workers:
                     await asyncio.sleep(TEND_S)
         finally:
             self._standing.shards_done += shard.is_done
+            if self._to_repair is not None:
+                self._to_repair.update(dict.fromkeys(shard.drifted))
             self.coordinator.remove(shard)
 
     def _refused_by_worker(self, error: InputError) -> CrawlerError:

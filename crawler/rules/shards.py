@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil
 
 from crawler.models.api import PAGE_SIZE
-from crawler.models.page import KnownFirstPage, Page
-from crawler.models.seller import PageRange, SellerProgress
+from crawler.models.page import NO_NOTES, KnownFirstPage, Page, PageNotes
+from crawler.models.seller import Ending, PageRange, SellerProgress, SellerStatus
 
 SHARDS_A_WORKER = 16
 """Many more shards than workers: the last ones to end leave little for the others to wait for."""
@@ -17,6 +17,8 @@ _SHORTEST_S = 10.0
 """Seconds that a shard is to last at least: its last seller keeps its worker from using its whole share."""
 _MOST_PAGES = 10_000
 """So that what the driver knows of the shards under way stays small, however long the list is."""
+_REPAIR_PAGES = 4
+"""Pages of a seller with gaps that are expected to be read again."""
 _LOOKED_UP = 65_536
 """Sellers that are looked up together: each time the snapshots are read."""
 
@@ -55,13 +57,41 @@ def dealt(sellers: Iterable[SellerProgress], count: int) -> list[list[SellerProg
     return [shard for shard in shards if shard]
 
 
+def shard_of(
+    number: int,
+    sellers: Iterable[SellerProgress],
+    depths: Mapping[str, int],
+    known_first_page: Callable[[str], KnownFirstPage | None],
+) -> Shard:
+    """A shard of sellers, with what is known of these alone."""
+    by_id = {seller.seller_id: seller for seller in sellers}
+    known = {seller_id: depths[seller_id] for seller_id in by_id if seller_id in depths}
+    # Of those that are begun it is compared already.
+    unread = (seller_id for seller_id, seller in by_id.items() if seller.next_page == 1)
+    first_pages = {i: first for i in unread if (first := known_first_page(i)) is not None}
+    return Shard(number, by_id, known, first_pages)
+
+
+def shards_to_repair(
+    sellers: Sequence[str], workers: int, qps: float, numbers: Iterable[int]
+) -> Iterator[Shard]:
+    """Ended sellers with gaps, in shards for so many workers."""
+    size = pages_a_shard(_REPAIR_PAGES * len(sellers), workers, qps)
+    pieces = cut(map(SellerProgress, sellers), lambda ids: [_REPAIR_PAGES] * len(ids), size)
+    for number, piece in zip(numbers, pieces, strict=False):
+        yield Shard(number, {seller.seller_id: seller for seller in piece}, is_repair=True)
+
+
 @dataclass(slots=True)
 class Shard:
     """Some sellers that one worker reads at a time; `sellers` are those that are not read to their end.
 
+    Where it `is_repair`, all of them are, and pages around their gaps are read again.
+
     `depths`: how many full pages each had, of those that are read ahead. `first_pages`: what an earlier
     snapshot has of those that may be carried. `tries`: attempts that were begun;
-    `unanswered`: of these, how many ended since nobody answered them. `pages`: how many came.
+    `unanswered`: of these, how many ended since nobody answered them. `pages`: how many came. `drifted`:
+    sellers that are complete, but for gaps.
     """
 
     number: int
@@ -72,13 +102,16 @@ class Shard:
     unanswered: int = 0
     pages: int = 0
     is_done: bool = False
+    is_repair: bool = False
+    drifted: list[str] = field(default_factory=list)
 
-    def received(self, page: Page) -> bool:
+    def received(self, page: Page, notes: PageNotes = NO_NOTES) -> bool:
         """Note a page that is durable; True where its seller has no page left to read in a stretch."""
         self.pages += 1
         seller = self.sellers.get(page.seller_id)
-        if seller is None:
+        if seller is None or self.is_repair:
             return False
+        seller.drifted |= bool(notes.gaps)
         if seller.stretches:
             return self._received_of_stretch(seller, page)
         if page.page_num != seller.next_page:
@@ -90,9 +123,11 @@ class Shard:
             seller.received(early)
         return False
 
-    def ended(self, seller_id: str) -> None:
+    def ended(self, seller_id: str, ending: Ending) -> None:
         """Note that a seller needs no further page."""
-        self.sellers.pop(seller_id, None)
+        seller = self.sellers.pop(seller_id, None)
+        if seller is not None and seller.drifted and ending.status is SellerStatus.COMPLETE:
+            self.drifted.append(seller_id)
 
     def _received_of_stretch(self, seller: SellerProgress, page: Page) -> bool:
         is_last = page.listed < PAGE_SIZE

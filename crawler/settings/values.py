@@ -184,7 +184,6 @@ def host_of(url: str) -> str:
 _NEEDS_ONE_PROCESS = {
     "run.strategy": "best-first chooses each page by the pages of all sellers",
     "run.top": "when it is over depends on the pages of all sellers",
-    "run.repair_drift": "pages are read again in one process",
 }
 
 _NOT_WITH_FRESHEST = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import date
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from crawler.cluster.messages import (
     reply_of,
 )
 from crawler.cluster.outcomes import Outcome, WorkerFaultError
+from crawler.cluster.shard_sellers import Readings, first_pages_of, repairs_of
 from crawler.engine.stop import Stop
 from crawler.models.errors import (
     ApiDownError,
@@ -39,8 +41,9 @@ from crawler.models.errors import (
     OutputError,
     QuotaUsedUpError,
 )
+from crawler.models.page import Gap, KnownFirstPage, Match
 from crawler.models.seller import Ending, SellerProgress, SellerStatus, StopReason
-from crawler.rules.shards import Shard
+from crawler.rules.shards import Shard, shard_of, shards_to_repair
 from crawler.rules.shares import Shares
 from crawler.store.record_frames import decode
 from crawler.store.records import Record
@@ -57,10 +60,14 @@ class Books:
         self.frames: list[bytes] = []
         self.sealed: list[int] = []
         self.error: Exception | None = None
+        self.readings: dict[str, Readings] = {}
 
     async def next_fence(self) -> int:
         self.fence += 1
         return self.fence
+
+    async def drifted(self, sellers: Sequence[str]) -> dict[str, Readings]:
+        return {each: self.readings[each] for each in sellers}
 
     async def reserve(self, _key: int, in_use: int) -> int:
         size = min(self.left, in_use)
@@ -356,3 +363,55 @@ def test_a_fault_of_a_worker_is_the_runs() -> None:
             await tending
 
     run_virtual(main())
+
+
+def test_an_attempt_at_a_repair_is_given_the_gaps_that_are_left() -> None:
+    async def test(driver: Driver) -> None:
+        (repair,) = shards_to_repair(["a", "b"], 1, 100.0, [7])
+        driver.books.readings = {
+            "a": ([Gap(3, 2), Gap(6, 1)], {page: 10 * page for page in range(1, 10)}),
+            "b": ([], {1: 10}),
+        }
+        driver.coordinator.add(repair)
+        begun = await driver.begin(7)
+        assert not begun.sellers
+        before_the_last = {page: 10 * page for page in range(1, 6)}
+        assert repairs_of(begun.to_repair) == {"a": ([Gap(3, 2), Gap(6, 1)], before_the_last)}
+        await driver.end(begun.fence, Outcome.DONE)
+        assert repair.is_done
+
+    tended(test)
+
+
+def test_an_attempt_is_given_what_the_first_pages_are_compared_with_that_are_still_to_be_read() -> None:
+    async def test(driver: Driver) -> None:
+        match = Match(date(2026, 11, 22), 40, carried=True)
+        known = {name: KnownFirstPage(2**64 - 1, match) for name in ("a", "begun", "elsewhere")}
+        sellers = SellerProgress("a"), SellerProgress("begun", next_page=2), SellerProgress("b")
+        shard = shard_of(7, sellers, {"a": 9, "elsewhere": 9}, known.get)
+        assert shard.depths == {"a": 9}
+        driver.coordinator.add(shard)
+        begun = await driver.begin(7)
+        assert first_pages_of(begun.first_pages) == {"a": known["a"]}
+        await driver.end(begun.fence, Outcome.STOPPED)
+        shard.sellers["a"].next_page = 2
+        assert not (await driver.begin(7)).first_pages
+
+    tended(test)
+
+
+def test_a_seller_whose_repair_is_refused_has_ended_before_and_keeps_its_gaps() -> None:
+    async def test(driver: Driver) -> None:
+        other = (await driver.begin(0)).fence
+        (repair,) = shards_to_repair(["7", "8"], 1, 100.0, [7])
+        driver.books.readings = {each: ([Gap(2, 1)], {1: 10}) for each in repair.sellers}
+        driver.coordinator.add(repair)
+        attempt = (await driver.begin(7)).fence
+        await driver.end(attempt, Outcome.IN_DOUBT, refused=refusals(7))
+        await driver.renew(other, has_answer=True, is_address_proven=True)
+        await asyncio.sleep(1)
+        assert not driver.books.frames
+        assert [*repair.sellers] == ["8"]
+        assert [seller for seller, _, _ in (await driver.begin(7)).to_repair] == ["8"]
+
+    tended(test)

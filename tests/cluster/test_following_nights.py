@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow.parquet as pq
 import pytest
 from conftest import Night, stand_in
@@ -20,6 +21,8 @@ from crawler.simulator.server import Simulator, SimulatorOptions
 IDS = ids_of(60)
 DAYS = 3
 CARRIED = ("--carry-forward", "--audit", "0.2")
+REPAIRED = ("--repair-drift", "--lookahead", "off")
+"""In this order of pages a list drifts by the same videos in each crawl."""
 OF_A_RUN = {"crawled_at", "run_id", "first_crawled_at", "last_crawled_at", "since", "until", "days"}
 """Columns of when a page came, and by which run."""
 OF_REQUESTS = {*OF_A_RUN, "request_id", "credits"}
@@ -28,24 +31,27 @@ COUNTS = ("sellers", "stops", "rows", "carry_forward", "drift", "certain_above",
 
 
 def night_of(folder: Path, day: int, *options: str, **more: Any) -> dict[str, Any]:
-    """Crawl one day; `sent` in the report is the stand-in's own count."""
+    """Crawl one day; the stand-in counts what was `sent`, and which of it `again`."""
     folder.mkdir(exist_ok=True)
     with stand_in(SimulatorOptions(STILL, day=day, **more)) as shop:
         night = Night(folder, shop.url)
         report = night.run(night.sellers(IDS), "--crawl-date", on(day), *options)
-        return {**report, "sent": shop.stats.requests}
+        again = sum(times - 1 for times in shop.stats.pages.values())
+        return {**report, "sent": shop.stats.requests, "again": again}
 
 
-def night_with_a_kill(folder: Path, day: int, *options: str, **more: Any) -> None:
+def night_with_a_kill(folder: Path, day: int, *options: str, **more: Any) -> dict[str, Any]:
     """The same by workers, of which one is killed in its midst."""
     with stand_in(SimulatorOptions(STILL, day=day, **more)) as shop:
         night = Night(folder, shop.url)
         words = ("--crawl-date", on(day), "--qps", "60", *PROCESSES, *options)
         job = night.start(night.sellers(IDS), *words)
         _kill_one(job.pid, shop)
-        _, err = job.communicate(timeout=120)
+        out, err = job.communicate(timeout=120)
         assert job.returncode == 0, err
         assert "Traceback" not in err
+        report: dict[str, Any] = orjson.loads(out)
+        return report
 
 
 def _kill_one(pid: int, shop: Simulator) -> None:
@@ -85,6 +91,22 @@ def test_nights_that_carry_are_those_of_one_process(tmp_path: Path) -> None:
     assert audited > 3
 
 
+def test_gaps_of_nights_are_repaired_as_by_one_process(tmp_path: Path) -> None:
+    repaired = overlap = 0
+    for day in range(DAYS):
+        options = (*REPAIRED, *CARRIED)
+        here = night_of(tmp_path / "workers", day, *options, *PROCESSES, drift=5)
+        alone = night_of(tmp_path / "one", day, *options, drift=5)
+        assert published(tmp_path / "workers", day) == published(tmp_path / "one", day)
+        assert counts(here) == counts(alone)
+        assert here["requests"]["sent"] == here["credits"]["spent_for_date"] == here["sent"]
+        overlap += here["drift"]["overlap"]
+        assert here["drift"]["gaps"] == 0
+        repaired += here["again"]
+    assert repaired > 10
+    assert overlap > 10
+
+
 @pytest.mark.long
 def test_a_worker_that_is_lost_while_sellers_are_carried_changes_no_row(tmp_path: Path) -> None:
     for folder in (tmp_path / "workers", tmp_path / "one"):
@@ -94,3 +116,11 @@ def test_a_worker_that_is_lost_while_sellers_are_carried_changes_no_row(tmp_path
     assert report["carry_forward"]["carried"] > 10
     rows = [published(tmp_path / folder, 1, OF_REQUESTS) for folder in ("workers", "one")]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.long
+def test_a_worker_that_is_lost_leaves_no_gap(tmp_path: Path) -> None:
+    report = night_with_a_kill(tmp_path, 0, *REPAIRED, drift=5)
+    assert report["drift"]["overlap"] > 10
+    assert report["drift"]["gaps"] == 0
+    assert report["sellers"]["complete"] == len(IDS)

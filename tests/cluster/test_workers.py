@@ -194,7 +194,6 @@ def test_sellers_that_are_not_there_end_as_in_one_process(
         (("--scheduler", "tcp://127.0.0.1:1"), "nothing else takes one"),
         (("--executor", "processes", "--top", "5"), "needs --executor local"),
         (("--executor", "processes", "--strategy", "best-first"), "needs --executor local"),
-        (("--executor", "processes", "--repair-drift"), "needs --executor local"),
     ],
 )
 def test_what_workers_cannot_do_is_refused(night: Night, options: tuple[str, ...], words: str) -> None:

@@ -5,10 +5,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.models.page import Page
-from crawler.models.seller import PageRange, SellerProgress
-from crawler.rules.shards import SHARDS_A_WORKER, Shard, cut, dealt, pages_a_shard
+from crawler.models.page import Gap, Page, PageNotes
+from crawler.models.seller import Ending, PageRange, SellerProgress, SellerStatus, StopReason
+from crawler.rules.shards import SHARDS_A_WORKER, Shard, cut, dealt, pages_a_shard, shards_to_repair
 
+COMPLETE = Ending(SellerStatus.COMPLETE, StopReason.SHORT_PAGE)
 COUNTS = st.lists(st.integers(1, 400), max_size=60)
 
 
@@ -59,8 +60,26 @@ def test_a_shard_knows_which_page_of_a_seller_is_next(order: list[int]) -> None:
         first_missing = next(n for n in range(1, 9) if n not in came)
         assert seller.next_page == first_missing
         assert {*(seller.early_pages or {})} == {n for n in came if n > first_missing}
-    shard.ended("s")
+    shard.ended("s", COMPLETE)
     assert not shard.sellers
+    assert not shard.drifted
+
+
+def test_a_shard_knows_the_sellers_that_are_complete_but_for_gaps() -> None:
+    shard = Shard(1, {each: SellerProgress(each, drifted=each == "begun") for each in ("s", "cut", "begun")})
+    for each in ("s", "cut"):
+        shard.received(page(each, 1))
+        shard.received(page(each, 2), PageNotes((Gap(2, 3),)))
+        shard.received(page(each, 3))
+    shard.ended("cut", Ending(SellerStatus.PARTIAL, StopReason.MAX_PAGES))
+    shard.ended("s", COMPLETE)
+    shard.ended("begun", COMPLETE)
+    assert shard.drifted == ["s", "begun"]
+    (repair,) = shards_to_repair(shard.drifted, 1, 100.0, [7])
+    assert [repair.number, *repair.sellers] == [7, "s", "begun"]
+    repair.received(page("s", 1), PageNotes(repaired_beyond=1))
+    assert repair.pages == 1
+    assert repair.sellers["s"] == SellerProgress("s")
 
 
 RANGES = st.sampled_from(
