@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -25,6 +26,7 @@ from pathlib import Path
 from random import Random
 
 from conftest import DATE, Night, stand_in
+from process_tree import workers_of
 
 from crawler.simulator.catalogue import CatalogueOptions
 from crawler.simulator.server import Simulator, SimulatorOptions
@@ -42,26 +44,28 @@ BIN = Path(sys.executable).parent
 
 @dataclass
 class Cluster:
-    """A scheduler and workers as processes; `is_shared`: pages come by files."""
+    """A scheduler and workers as processes; they get further `words`, and some only the workers do."""
 
     folder: Path
-    url: str
     port: int
+    protocol: str = "tcp"
+    words: Sequence[str] = ()
+    of_worker: Sequence[str] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"{self.protocol}://127.0.0.1:{self.port}"
 
     def begin(self) -> None:
         """Start what is not there."""
-        where = ("--host", "127.0.0.1", "--port", str(self.port))
-        self._start("scheduler", "scheduler", *where, "--no-dashboard")
+        where = ("--host", f"{self.protocol}://127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        self._start("scheduler", "scheduler", *where, *self.words)
         for number in range(WORKERS):
             name = f"host-{number}"
             folder = str(self.folder / name)
             words = ("worker", self.address, "--nthreads", "1", "--no-dashboard", "--local-directory", folder)
-            self._start(name, *words)
+            self._start(name, *words, *self.words, *self.of_worker)
 
     def _start(self, name: str, *words: str) -> None:
         process = self.processes.get(name)
@@ -85,7 +89,7 @@ class Cluster:
         found = []
         for name, process in self.processes.items():
             if name.startswith("host"):
-                found += [pid for pid in _below(process.pid) if b"spawn_main" in _command(pid)]
+                found += workers_of(process.pid)
         return found
 
     def end(self) -> None:
@@ -112,7 +116,7 @@ class Trial:
             night = Night(Path(folder), simulator.url)
             ids = simulator.catalogue.seller_ids(40)
             source = night.sellers(ids)
-            cluster = Cluster(Path(folder), simulator.url, 20_000 + os.getpid() % 20_000)
+            cluster = Cluster(Path(folder), 20_000 + os.getpid() % 20_000)
             stack.callback(cluster.end)
             pages = self.rng.choice(("auto", "driver"))
             fewest = sum(simulator.catalogue.size(i) // 10 + 1 for i in ids)
@@ -217,23 +221,6 @@ class Trial:
         arrivals = stats.arrivals
         for first, beyond in zip(arrivals, arrivals[QPS:], strict=False):
             assert beyond - first > 0.98, f"{QPS + 1} requests in {beyond - first:.3f} s"
-
-
-def _below(pid: int) -> list[int]:
-    found, waiting = list[int](), [pid]
-    while waiting:
-        one = waiting.pop()
-        with suppress(OSError):
-            children = Path(f"/proc/{one}/task/{one}/children").read_text().split()
-            found += map(int, children)
-            waiting += map(int, children)
-    return found
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
 
 
 def main() -> int:

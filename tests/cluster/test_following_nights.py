@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Night, stand_in
 from evenings import STILL, ids_of, on
-from test_workers import PROCESSES, workers_of
+from process_tree import workers_of
+from test_workers import PROCESSES
 
 from crawler.simulator.server import Simulator, SimulatorOptions
 

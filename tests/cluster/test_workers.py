@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import pytest
 from aiohttp import web
 from conftest import DATE, SMALL, Night, stand_in
+from process_tree import workers_of
 
 from crawler.simulator.server import KEY, Simulator, SimulatorOptions
 from crawler.store.layout import Layout
@@ -40,23 +40,6 @@ def rows(night: Night) -> list[tuple[object, ...]]:
     """All that does not depend on when a page came, and by which run."""
     changing = {"crawled_at", "run_id", "request_id"}
     return sorted(tuple(str(v) for k, v in row.items() if k not in changing) for row in night.videos())
-
-
-def workers_of(pid: int) -> list[int]:
-    """The worker processes below a run, by their parents in /proc."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, below = [], children.get(pid, [])
-    while below:
-        one = below.pop()
-        below += children.get(one, [])
-        with suppress(OSError):
-            if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes():
-                found.append(one)
-    return found
 
 
 def test_processes_publish_the_rows_of_one_process(night: Night, tmp_path: Path, shop: Simulator) -> None:
