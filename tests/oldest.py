@@ -1,4 +1,6 @@
-"""Print constraints that pin each runtime dependency to the lowest version that pyproject.toml allows.
+"""Print constraints that pin each dependency of the program and its extras to the lowest version allowed.
+
+Of the extras these are the ones that the tests use: those whose packages `dev` has as well.
 
 The test tools stay as `constraints.txt` pins them; what either needs in turn is for pip to find. Used by
 `make test-oldest`.
@@ -24,8 +26,12 @@ def main() -> None:
     """Write the constraints to standard output."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lowest = floors([*project["dependencies"], *extras["duckdb"]])
-    tools = {name.lower() for name in floors(extras["dev"])} - lowest.keys()
+    dev = floors(extras.pop("dev"))
+    used = [names for each in extras.values() if (names := floors(each)).keys() <= dev.keys()]
+    lowest = floors(project["dependencies"])
+    for of_extra in used:
+        lowest |= of_extra
+    tools = {name.lower() for name in dev} - lowest.keys()
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if line.partition("==")[0].lower() in tools:
             print(line)
