@@ -79,11 +79,11 @@ class Books:
 
 async def messages_a_second(folder: Path) -> tuple[float, float]:
     """Renewals and leases of credits that a driver answers in a second, of a hundred attempts."""
-    terms = Terms("t", "1", "run", 600.0, 1, lambda _fence: "")
+    terms = Terms("1", "run", 600.0, 1, lambda _fence: "")
     coordinator = Coordinator(terms, Books(folder), Shares(20_000), Stop(), time.monotonic)
     for number in range(ATTEMPTS):
         coordinator.add(Shard(number, {str(number): SellerProgress(str(number))}))
-        await coordinator.handle(as_plain(Begin(token="t", shard=number, worker=str(number), version="1")))
+        await coordinator.handle(as_plain(Begin(shard=number, worker=str(number), version="1")))
     figures, found = as_plain(Figures(by_status={"200": 9}, latencies=[0] * 10)), []
     renewals = [
         as_plain(Renew(fence=f, applied=0, wants=200, charged=[9], durable=0, figures=figures, logs=()))

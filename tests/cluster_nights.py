@@ -340,7 +340,7 @@ class Night:
             absorb_all(self.segments)
         stop, books = Stop(), Books(self)
         files = JournalFiles(self.segments.journal.path)
-        terms = Terms("token", "1", f"run-{self.drivers}", LEASE_S, 1, lambda f: str(files.attempt_log(f)))
+        terms = Terms("1", f"run-{self.drivers}", LEASE_S, 1, lambda f: str(files.attempt_log(f)))
         lost: list[Shard] = []
         self.coordinator = coordinator = Coordinator(
             terms, books, Shares(self.qps), stop, now, on_free=lost.append
@@ -459,9 +459,7 @@ class Night:
         """Try a shard; False where no attempt began."""
         link, api, logs = Link(self, worker), Api(self, worker), list[list[Any]]()
         name = f"{worker.driver}:{worker.number}"
-        begin = Begin(
-            token="token", shard=shard.number, worker=name, version="1", can_share=worker.shares_folder
-        )
+        begin = Begin(shard=shard.number, worker=name, version="1", can_share=worker.shares_folder)
         try:
             assignment = reply_of(Assignment, await link.call(as_plain(begin), 10 * LEASE_S))
         except (LinkError, LostError):

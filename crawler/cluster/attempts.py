@@ -18,7 +18,6 @@ class Terms:
     `must_share`: workers that do not share the data folder are refused.
     """
 
-    token: str
     version: str
     run_id: str
     lease_s: float

@@ -146,8 +146,6 @@ class Coordinator:
         return messages.Reserved()
 
     async def _begin(self, message: messages.Begin) -> messages.Assignment:
-        if message.token != self._terms.token:
-            return messages.Assignment(nothing="the driver is another one")
         if message.version != self._terms.version:
             text = f"the worker has version {message.version}, the driver {self._terms.version}"
             raise messages.MessageError(text)

@@ -34,6 +34,9 @@ _LOCAL = {
 }
 _TASK = "crawl-shard"
 
+Task = Future[Any]
+"""A shard's task."""
+
 
 def security_of(settings: DaskSettings) -> Security:
     """How connections are encrypted: not at all without certificates."""
@@ -66,14 +69,27 @@ class Cluster:
         """Whether the scheduler is connected."""
         return bool(self._client.status == "running")
 
-    def submit(self, job: Job, attempt: int) -> Future[Any]:
+    def submit(self, job: Job, attempt: int) -> Task:
         """Begin a shard's task, which may run again by itself where its worker is lost."""
         key = f"{_TASK}-{job.shard:05}-try-{attempt}"
         return self._client.submit(read_shard, job, key=key, pure=False, priority=-job.shard)
 
-    async def cancel(self, future: Future[Any]) -> None:
+    async def cancel(self, task: Task) -> None:
         """Give a task up: its result is not wanted any more."""
-        await self._client.cancel([future], force=True)
+        await self._client.cancel([task], force=True)
+
+    async def error_of(self, task: Task) -> BaseException | None:
+        """Wait until a task has ended; what it raised, None where it returned."""
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            # Of Dask's too, which mean that the task was given up, or that its scheduler is gone.
+            if task.status not in {"cancelled", "lost"}:
+                raise
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever a worker met
+            return error
+        return None
 
 
 @asynccontextmanager

@@ -19,10 +19,9 @@ class LostError(Exception):
 class Begin:
     """A worker asks for an attempt at a shard.
 
-    `token` proves that the driver started it; `can_share`: it reads and writes the driver's data folder.
+    `can_share`: it reads and writes the driver's data folder.
     """
 
-    token: str
     shard: int
     worker: str
     version: str

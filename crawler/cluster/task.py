@@ -69,7 +69,6 @@ async def _read(job: Job) -> str:
     link, pages = CommLink(*way), CommLink(*way)
     try:
         begin = Begin(
-            token=job.token,
             shard=job.shard,
             worker=f"{os.uname().nodename}:{os.getpid()}:{threading.get_native_id()}",
             version=crawler.__version__,

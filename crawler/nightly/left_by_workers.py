@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 
 from crawler import events
@@ -17,6 +18,15 @@ LEASE = "workers_lease_s"
 """The journal notes under it how long the leases of workers are, while a run has any."""
 _UNKNOWN_LEASE_S = 10.0
 """Seconds of a lease where only logs say that there were workers."""
+
+
+def remove_probe(journal: Journal) -> None:
+    """Remove the file that shows workers whether they share the data folder, and the folder around it."""
+    files = JournalFiles(journal.path)
+    # What cannot be removed lies there until the date's journal goes.
+    with suppress(OSError):
+        files.attempt_probe.unlink(missing_ok=True)
+        files.attempts.rmdir()
 
 
 def is_left(journal: Journal) -> bool:
@@ -40,6 +50,7 @@ def take_in(
     events.WORKERS_AWAITED(crawl_date=day, wait_s=round(wait_s, 1)).log()
     wait(wait_s)
     found = absorb_all(segments)
+    remove_probe(journal)
     if lease_s is not None:
         journal.forget(LEASE)
     if not found.attempts:

@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 from itertools import chain, count
 from typing import Any
 
-from distributed import Future
-
 import crawler
 from crawler import events
 from crawler.cluster.attempts import Terms
 from crawler.cluster.comms import listening, parts_of
 from crawler.cluster.coordinator import TEND_S, Coordinator
-from crawler.cluster.dask_cluster import Cluster, cluster, security_of
+from crawler.cluster.dask_cluster import Cluster, Task, cluster, security_of
 from crawler.cluster.figures import sum_up
 from crawler.cluster.lease import boot_time
 from crawler.cluster.task import Job
@@ -31,7 +29,7 @@ from crawler.models.page import Page
 from crawler.models.seller import Ending
 from crawler.nightly.choosing import Choice, Rules
 from crawler.nightly.driver_books import DriverBooks
-from crawler.nightly.left_by_workers import LEASE
+from crawler.nightly.left_by_workers import LEASE, remove_probe
 from crawler.nightly.opening import Opened
 from crawler.nightly.sharding import shards_of
 from crawler.options import Settings
@@ -88,6 +86,7 @@ async def workers_of(
                 is_over = True
         finally:
             workers.refresh()
+            remove_probe(journal)
             if is_over:
                 await loop.run_in_executor(writer, journal.forget, LEASE)
             with suppress(CrawlerError):
@@ -111,7 +110,6 @@ class Workers:
         keys = [key.qps for key in settings.api.keys or ()]
         files, workers = JournalFiles(opened.journal.path), settings.run.workers
         terms = Terms(
-            token=self.token,
             version=crawler.__version__,
             run_id=opened.run_id,
             lease_s=settings.dask.lease_s,
@@ -249,9 +247,9 @@ class Workers:
         text = f"a worker cannot be used: {error}; each reads the key on its own host"
         return OutputError(text) if self.counts.sent else InputError(text)
 
-    async def _follow(self, shard: Shard, future: Future[Any]) -> BaseException | None:
+    async def _follow(self, shard: Shard, task: Task) -> BaseException | None:
         """Wait until a task has ended or is given up; returns what it raised."""
-        result = asyncio.ensure_future(_result(future))
+        result = asyncio.ensure_future(self._cluster.error_of(task))
         begun = shard.tries
         try:
             while not result.done():
@@ -262,7 +260,7 @@ class Workers:
                 is_idle = not any(a.shard is shard for a in self.coordinator.attempts.values())
                 is_lost = shard.tries > begun and is_idle and not shard.is_done
                 if not result.done() and is_idle and (is_lost or self._stop.reason is not None):
-                    await self._cluster.cancel(future)
+                    await self._cluster.cancel(task)
                     return None
             return result.result()
         finally:
@@ -286,20 +284,6 @@ class Workers:
             self.figures.ended += 1
         else:
             self.figures.count_end(seller_id, ending)
-
-
-async def _result(future: Future[Any]) -> BaseException | None:
-    """What a task raised; None where it returned."""
-    try:
-        await future
-    except asyncio.CancelledError as error:
-        # Of Dask's too, which mean that the task was given up, or that its scheduler is gone.
-        if future.status not in {"cancelled", "lost"}:
-            raise
-        return error
-    except Exception as error:  # noqa: BLE001 - whatever a worker met
-        return error
-    return None
 
 
 def _write_probe(opened: Opened, token: str) -> str:

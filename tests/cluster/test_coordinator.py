@@ -93,7 +93,7 @@ class Driver:
 
     def __init__(self, shards: int = 1, budget: int = 10**6, *, must_share: bool = False) -> None:
         self.books, self.stop = Books(budget), Stop()
-        terms = Terms("token", "1", "run", LEASE_S, 1, lambda fence: f"/{fence}", must_share=must_share)
+        terms = Terms("1", "run", LEASE_S, 1, lambda fence: f"/{fence}", must_share=must_share)
         loop = asyncio.get_running_loop()
         self.free: list[Shard] = []
         self.coordinator = Coordinator(
@@ -107,7 +107,7 @@ class Driver:
         return await self.coordinator.handle(as_plain(message))
 
     async def begin(self, shard: int = 0, **more: Any) -> Assignment:
-        asked = {"token": "token", "version": "1", "worker": f"w{shard}", "can_share": True, **more}
+        asked = {"version": "1", "worker": f"w{shard}", "can_share": True, **more}
         return reply_of(Assignment, await self.ask(Begin(shard=shard, **asked)))
 
     async def renew(self, fence: int, *, sent: int = 0, charged: int = 0, **more: Any) -> Granted:
@@ -321,7 +321,6 @@ def test_a_stop_reaches_every_worker_and_nothing_is_begun_after_it() -> None:
 
 def test_strangers_get_nothing() -> None:
     async def test(driver: Driver) -> None:
-        assert (await driver.begin(token="another")).nothing
         with pytest.raises(MessageError, match="version"):
             await driver.begin(version="2")
         with pytest.raises(MessageError):
@@ -335,9 +334,7 @@ def test_strangers_get_nothing() -> None:
 
 def test_a_worker_that_must_share_the_folder_and_does_not_ends_the_run() -> None:
     async def test(driver: Driver) -> None:
-        assert await driver.ask(
-            Begin(token="token", shard=0, worker="far", version="1", can_share=False)
-        ) == {"lost": True}
+        assert await driver.ask(Begin(shard=0, worker="far", version="1", can_share=False)) == {"lost": True}
         assert isinstance(driver.stop.reason, OutputError)
         assert "far does not share" in str(driver.stop.reason)
 

@@ -107,7 +107,7 @@ def test_what_workers_of_a_killed_night_left_is_taken_in(
     kill_amid(night, shop, source, *options)
     words = go_on(night, source)
     assert f"of an earlier run of {DATE} left " in words
-    assert not JournalFiles(journal_of(night)).attempt_logs()
+    assert not JournalFiles(journal_of(night)).attempts.exists(), "neither logs nor the probe"
     assert pages_in(journal_of(night)) >= before + 30 - 2
     with Journal(journal_of(night), only_read=True) as journal:
         assert journal.meta(LEASE) is None

@@ -51,8 +51,7 @@ def test_processes_publish_the_rows_of_one_process(night: Night, tmp_path: Path,
     assert report["requests"]["sent"] == report["credits"]["spent_for_date"] == expected["requests"]["sent"]
     assert report["stops"] == expected["stops"]
     assert {s: row["status"] for s, row in night.seller_rows().items()} == dict.fromkeys(IDS, "complete")
-    left = [path.name for path in Layout(night.data).journals.glob("*.attempts/*.log")]
-    assert not left
+    assert not [*Layout(night.data).journals.glob("*.attempts")], "neither logs nor the probe"
 
 
 def test_a_budget_that_is_spent_is_a_three_and_a_run_alone_goes_on(night: Night) -> None:
