@@ -648,7 +648,8 @@ def test_hostile_bodies_take_linear_time(start: str, unit: str) -> None:
     begun = time.process_time()
     check_answer(200, None, body)
     check_answer(500, None, body)
-    assert time.process_time() - begun < 1
+    # Of seconds quadratic work takes hours.
+    assert time.process_time() - begun < 20
 
 
 @pytest.mark.parametrize(
@@ -669,7 +670,7 @@ def test_the_largest_hostile_bodies_are_bounded_in_time_and_memory(body: bytes) 
     gc.collect()
     begun = time.process_time()
     check_answer(200, None, body)
-    assert time.process_time() - begun < 4
+    assert time.process_time() - begun < 60
     if b'":' in body[:9] and b"data" not in body[:9]:
         return  # its many small steps are slow to trace
     tracemalloc.start()

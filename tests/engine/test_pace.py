@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
@@ -155,13 +154,11 @@ def test_virtual_loop_tells_a_deadlock() -> None:
         run_virtual(main())
 
 
-def test_virtual_nights_are_equal_and_fast() -> None:
+def test_virtual_nights_are_equal() -> None:
     async def night() -> list[float]:
         return await Load(Pace(100, CAP, Stop()), Random(7), 0.1, 0.3, 0.1, 0.5).run(60, 3600 / 100)
 
-    began = time.perf_counter()
     assert run_virtual(night()) == run_virtual(night())
-    assert time.perf_counter() - began < 10
 
 
 # --- the ceiling
