@@ -31,7 +31,9 @@ def draft(
     """The report of a night, but for its notes, its credits and the command that goes on with it."""
     night, crawled, counts, rows = opened.night, outcome.counts, published.counts, published.rows
     exit_code = SELLERS_FAILED.number if counts.sellers["failed"] else 0
-    if stop_reason is not None and not _is_as_meant(opened, published, stop_reason):
+    if stop_reason is not None and _is_as_meant(opened, published, stop_reason):
+        stop_reason = None
+    if stop_reason is not None:
         exit_code = stop_reason.exit_code
     return RunReport(
         run_id=opened.run_id,

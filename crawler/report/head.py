@@ -71,7 +71,7 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"sellers: {', '.join(counted) or 'none'}, of {shown(sellers.get('total'))}"
     if rows:
         unpublished = ", not published by this run" if report.get("published") is False else ""
-        yield f"rows: {shown(rows.get('written'))}{unpublished}"
+        yield f"rows: {shown(rows.get('written'))}{_carried(report)}{unpublished}"
     if credit:
         yield "credits: " + ", ".join(_spent(credit))
     if pace := part(report, "qps"):
@@ -80,6 +80,15 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
     # A message names the cause already; that some sellers failed has none.
     if number(sellers.get("failed")) and not report.get("message") and (causes := _causes(report)):
         yield f"requests without a page: {causes}"
+
+
+def _carried(report: Mapping[str, Any]) -> str:
+    """How many rows are of earlier nights, and how old pages are."""
+    carried, oldest = part(report, "rows").get("carried"), part(report, "freshness").get("oldest_days")
+    if not number(carried):
+        return ""
+    age = "" if oldest is None else f"; age of the oldest page: {shown(oldest)} d"
+    return f", {shown(carried)} of them carried{age}"
 
 
 def _causes(report: Mapping[str, Any]) -> str:

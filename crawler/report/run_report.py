@@ -164,7 +164,8 @@ class RunReport:
         budget = "" if credit.budget is None else f" of {credit.budget}"
         reasons = self.plausibility.get("reasons")
         words = f"{self.plausibility['verdict']}: {reasons[0]} " if reasons else ""
-        words += f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows"
+        carried = f", {self.rows['carried']} carried" if self.rows.get("carried") else ""
+        words += f"{self.status}: sellers {counted or 'none'}; {self.rows['written']} rows{carried}"
         words += f"; {credit.spent} credits ({credit.spent_for_date}{budget} for the date)"
         words += f"; {proved_of(self.top_movers)} top movers proved" if self.top_movers else ""
         return words + (f"; {self.message}" if self.message else "")

@@ -11,6 +11,7 @@ from test_freshest_nights import BEGIN, Nights
 
 from crawler.history.bases import KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError
+from crawler.report.head import as_head
 from crawler.store.layout import SELLERS, VIDEOS
 
 
@@ -66,6 +67,16 @@ def test_a_night_without_a_credit_says_so(nights: Nights) -> None:
     assert (report["charged"], report["published"]) == (0, False)
     nights.run(2, "--budget", "30")
     assert nights.run(2, "--budget", "30")["charged"] == 0
+
+
+def test_a_budget_spent_as_meant_is_no_message_and_carried_rows_are_told(nights: Nights) -> None:
+    nights.run(0, sellers=30)
+    for number in (1, 2):
+        report = nights.run(number, "--budget", "60", "--max-age", "6", sellers=30)
+        # On the second night a seller has a page more than was expected: it is cut off.
+        assert (report["exit_code"], report["message"], report["charged"]) == (0, "", 60)
+        carried, age = report["rows"]["carried"], report["freshness"]["oldest_days"]
+        assert f", {carried:,} of them carried; age of the oldest page: {age} d" in as_head(report)
 
 
 def unexpected(day: date, error: UnreadableError) -> None:
