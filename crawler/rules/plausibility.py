@@ -89,9 +89,9 @@ class Measures:
     """One night in numbers: by itself, and beside the newest comparable snapshot (None without one).
 
     `empty`: sellers without a row, of the sellers that were read. `rejected`: rows, of the rows received.
-    `nulls`: by column, rows in which it is null, of the rows kept. `totals`: sums of the six counters over
-    all rows received tonight. `unknown_fields`: fields that the schema does not know. `missing_fields`:
-    columns of the schema that no row had. `misfits`: rows by the column that a value did not fit.
+    `nulls`: by column, rows in which it is null, of those received tonight and kept. `totals`: sums of the
+    six counters over these. `unknown_fields`: fields that the schema does not know. `missing_fields`:
+    columns of the schema that none of these rows had. `misfits`: rows by the column that a value did not fit.
     `short_first_pages`: first pages of 1 to 9 rows whose next page has rows too, of the first pages whose
     next page has rows. `repeated`: sellers that ended by a repeated page, of those of which more than one
     page was read. `shared`: sellers of which a page has the same video IDs as a page of another seller, and

@@ -13,6 +13,7 @@ from snapshot_files import DAY, FIRST_DATE, HOUR, START, Seller, Video, publish
 
 from crawler.history import compared_parts
 from crawler.history.changes import compare
+from crawler.history.fields import sellers_with_nulls
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
 from crawler.models.api import COUNT_COLUMNS
@@ -95,6 +96,22 @@ def test_only_sellers_that_were_read_whole_on_both_nights_are_compared(tmp_path:
     assert found.measures.compared.regions == {"MY": Share(1, 1)}
     assert [ids.to_pylist() for ids in found.hits["emptied"]] == [["001"]]
     assert (found.measures.empty, found.measures.rows) == (Share(2, 5), 5)
+
+
+def test_rows_that_were_carried_hide_no_column_that_is_missing(tmp_path: Path) -> None:
+    """Of six videos tonight's answers have no creation time; the ten that are carried have one."""
+    measured(tmp_path, 0, [shop(n, 9, START) for n in range(8)])
+    later = START + DAY
+    read = [Video(f"{n}", 9, later, created=None, region=None) for n in range(6)]
+    kept = [Video(f"0{n}", 9, START, created=n % 3 or None, carried_from=FIRST_DATE) for n in range(10)]
+    measures = measured(tmp_path, 1, [Seller("001", [*read, *kept], later, stretches="[]")]).measures
+    assert measures.nulls["create_time"] == measures.nulls["region"] == Share(6, 6)
+    assert measures.nulls["total_views_cnt"] == Share(0, 6)
+    assert {"create_time", "region"} <= measures.missing_fields
+    carried = [Video("0", 9, START, created=None, carried_from=FIRST_DATE)]
+    measured(tmp_path, 2, [Seller("001", read, later), Seller("002", carried)])
+    videos = SnapshotFiles.published(tmp_path, VIDEOS, FIRST_DATE + timedelta(days=2))
+    assert {id_ for ids in sellers_with_nulls(videos, {"create_time"}) for id_ in ids.to_pylist()} == {"001"}
 
 
 def test_videos_that_nobody_had_watched_when_they_were_last_seen_are_counted(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_a_night_without_a_credit_says_so(nights: Nights) -> None:
     assert nights.run(2, "--budget", "30")["charged"] == 0
 
 
+def test_rows_that_are_carried_hide_no_outage_of_a_column(nights: Nights) -> None:
+    nights.run(0)
+    nights.run(1, "--budget", "40")
+    report = nights.run(2, "--budget", "40", outage="no-region", code=10)
+    assert "1 field is missing in all" in " ".join(report["plausibility"]["reasons"])
+    assert report["fields"]["missing"] == ["region"]
+
+
 def test_a_budget_spent_as_meant_is_no_message_and_carried_rows_are_told(nights: Nights) -> None:
     nights.run(0, sellers=30)
     for number in (1, 2):
