@@ -478,6 +478,13 @@ LISTS_DRIFTED = LogEvent(
     "slipped through there",
     "what was read is published; --repair-drift reads such pages again",
 )
+LISTS_DRIFTED_IN_STRETCHES = LogEvent(
+    "lists.drifted.stretches",
+    INFO,
+    LISTS_DRIFTED.what,
+    "what was read is published; the next reading of these pages shows such rows: --repair-drift repairs "
+    "nothing where freshest has a budget",
+)
 SELLERS_NOT_LISTED = LogEvent(
     "sellers.not_listed",
     INFO,

@@ -39,7 +39,7 @@ def conclude(opened: Opened, outcome: CrawlOutcome, published: Published, amende
     if night.signals.received is not None and not isinstance(stop_reason, OutputError):
         stop_reason = InterruptedRunError(night.signals.received)
     report = draft(opened, outcome, published, stop_reason)
-    note_findings(notes, report, outcome.address_doubt, stop_reason)
+    note_findings(opened, report, outcome.address_doubt, stop_reason)
     variables = _more_of_the_month(opened, stop_reason)
     if night.run.fresh and not report.published:
         go_on = night.command(opened.ledger, opened.dates, variables=variables)

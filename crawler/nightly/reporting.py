@@ -13,7 +13,6 @@ from crawler.models.seller import Strategy
 from crawler.nightly.crawling import CrawlOutcome
 from crawler.nightly.keys import uses_of
 from crawler.nightly.most_moved import top_movers_of
-from crawler.nightly.night import Notes
 from crawler.nightly.opening import Opened
 from crawler.nightly.publishing import Published
 from crawler.nightly.run_facts import has_late_pages
@@ -102,16 +101,20 @@ def _status(exit_code: int, live: Path) -> str:
 
 
 def note_findings(
-    notes: Notes, report: RunReport, address_doubt: str, stop_reason: CrawlerError | None
+    opened: Opened, report: RunReport, address_doubt: str, stop_reason: CrawlerError | None
 ) -> None:
     """Note what a reader of the figures should know, and what can be done about it."""
-    probes, beyond, drift = report.probes, report.after_rejects, report.drift
+    notes, probes, beyond, drift = opened.notes, report.probes, report.after_rejects, report.drift
     if probes["rows_found"]:
         notes.add(events.SHORT_PAGES_DOUBTED(pages=probes["sent"], rows=probes["rows_found"]))
     if beyond["pages"]:
         notes.add(events.REJECTS_FOLLOWED(pages=beyond["pages"], rows=beyond["rows_found"]))
     if drift["gaps"]:
-        notes.add(events.LISTS_DRIFTED(sellers=drift["sellers"], gaps=drift["gaps"]))
+        sellers, gaps = drift["sellers"], drift["gaps"]
+        if opened.night.run.strategy is Strategy.FRESHEST and opened.account.left is not None:
+            notes.add(events.LISTS_DRIFTED_IN_STRETCHES(sellers=sellers, gaps=gaps))
+        else:
+            notes.add(events.LISTS_DRIFTED(sellers=sellers, gaps=gaps))
     if address_doubt and not isinstance(stop_reason, ApiDownError):
         notes.add(events.ADDRESS_DOUBTED(reason=address_doubt))
     others, failed = report.sellers["not_listed"], report.sellers["kept"]

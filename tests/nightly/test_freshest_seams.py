@@ -77,6 +77,16 @@ def test_rows_that_are_carried_hide_no_outage_of_a_column(nights: Nights) -> Non
     assert report["fields"]["missing"] == ["region"]
 
 
+def test_repair_is_not_advised_where_it_repairs_nothing(nights: Nights) -> None:
+    nights.run(0)
+    report = nights.run(1, "--budget", "100", "--lookahead", "off", "--repair-drift", drift=4)
+    assert (report["charged"], report["drift"]["gaps"]) == (100, 2)
+    (note,) = [note for note in report["notes"] if "--repair-drift" in note]
+    assert "the next reading of these pages shows such rows" in note
+    nights.run(2, "--budget", "30")
+    assert all(row["drift"] == 0 for row in nights.sellers(2).values())
+
+
 def test_a_budget_spent_as_meant_is_no_message_and_carried_rows_are_told(nights: Nights) -> None:
     nights.run(0, sellers=30)
     for number in (1, 2):
