@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.carried import Since
 from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
 from crawler.models.seller import SellerStatus
-from crawler.models.stretches import read_in_part, read_whole
-from crawler.store.parts import rows_by_seller
-from crawler.store.records import Base, last_read_of
+from crawler.models.stretches import LastRead, oldest, read_in_part, read_whole
+from crawler.store.bases import Bases
+from crawler.store.parts import counted, rows_by_seller
+from crawler.store.records import last_read_of, text_of
 from crawler.store.schema import SUMMED_SELLER_SCHEMA, VIDEO_SCHEMA
 
 KNOWN_SCHEMA = columns_of(
@@ -51,7 +50,7 @@ def bases(
     sorting: str,
     leave_out: Callable[[date, UnreadableError], object],
     gone: Counter[str] | None = None,
-) -> Iterator[tuple[str, Base]]:
+) -> Bases:
     """What stands for each seller of a list: of the first snapshot that has pages of it.
 
     The snapshots come newest first; no more are asked for than are needed. The rates are not known yet.
@@ -61,106 +60,144 @@ def bases(
     and `leave_out` gets the reason. `gone` learns how many rows each seller loses, since no page showed them
     again for long.
     """
-    left, cut_off = listed, dict[str, Base]()
+    kept, left, cut_off = Bases(), listed, dict[str, _CutOff]()
     for snapshot in snapshots:
         try:
-            found, cut, carrying = _known_of(snapshot, left, max_age)
-            if snapshot.sellers.sorting not in {"", sorting}:
-                found, cut = ([(name, _of_any_stretch(base)) for name, base in some] for some in (found, cut))
-            kept = [*_without_gone(found, carrying, snapshot, crawl_date - timedelta(max_age))]
+            known = _known_of(snapshot, left, sorting, max_age)
+            lost = _lose_gone(known, snapshot, crawl_date - timedelta(max_age))
         except UnreadableError as error:
             leave_out(snapshot.day, error)
             continue
-        for seller_id, base, lost in kept:
-            yield seller_id, base
-            if gone is not None and lost:
-                gone[seller_id] += lost
-        known = pa.array([seller_id for seller_id, _ in found], pa.string())
-        left = left.filter(pc.invert(pc.is_in(left, value_set=known)))
-        for seller_id, base in cut:
-            if seller_id not in cut_off or base.videos > cut_off[seller_id].videos:
-                cut_off[seller_id] = base
+        kept.extend(known.found)
+        if gone is not None:
+            gone.update(lost)
+        left = left.filter(pc.invert(pc.is_in(left, value_set=known.found.ids)))
+        for seller_id, videos, text in known.cut:
+            if seller_id not in cut_off or videos > cut_off[seller_id].videos:
+                cut_off[seller_id] = _CutOff(snapshot.day, videos, text)
         if not len(left):
-            return
-    yield from ((seller_id, cut_off[seller_id]) for seller_id in left.to_pylist() if seller_id in cut_off)
-
-
-_Bases = list[tuple[str, Base]]
-
-
-def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], max_age: int) -> tuple[_Bases, _Bases, set[str]]:
-    """What a snapshot says of some sellers: of those that stand by it, and of those that it cut off.
-
-    Beside them which sellers have rows that were carried, of which it is known how old their pages are. A
-    night that carries by `--strategy freshest` has no seller cut off that an older snapshot has.
-    """
-    found, cut, carries, carrying = _Bases(), _Bases(), False, set[str]()
-    for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS):
-        carries |= table["stretches"].null_count < len(table)
-        for row in table.filter(pc.is_in(table["seller_id"], value_set=left)).to_pylist():
-            base = _base_of(row, snapshot.day, max_age)
-            if base is not None:
-                if row["carried"] and row["stretches"] is not None:
-                    carrying.add(str(row["seller_id"]))
-                is_cut = row["stretches"] is None and base.status is not SellerStatus.COMPLETE
-                (cut if is_cut else found).append((str(row["seller_id"]), base))
-    if carries:
-        found, cut = [*found, *cut], []
-    if snapshot.is_damaged:
-        sellers = dict.fromkeys((seller_id for seller_id, _ in (*found, *cut)), date.min)
-        there = _rows_since(snapshot, sellers)
-        found, cut = ([each for each in some if there[each[0]] == each[1].videos] for some in (found, cut))
-    return found, cut, carrying
-
-
-def _base_of(row: Mapping[str, Any], day: date, max_age: int) -> Base | None:
-    """What a row of `sellers/` says; None where no page of its seller is published."""
-    videos, pages, status = row["videos"] or 0, row["pages"] or 0, row["kept_status"] or row["status"]
-    if row["stretches"] is not None:
-        last_read = last_read_of(row["stretches"])
-    elif row["carried"]:
-        # By --carry-forward: how old the rows are is not known of each.
-        last_read = read_whole(videos, day - timedelta(max_age))
-    elif status == SellerStatus.COMPLETE:
-        last_read = read_whole(videos, day)
-    elif pages:
-        last_read = read_in_part(pages, day)
-    else:
-        return None
-    return Base(day, videos, last_read, ())
-
-
-def _of_any_stretch(base: Base) -> Base:
-    """The base where any row may be in any stretch."""
-    before = base.oldest
-    return base._replace(last_read=[day and before for day in base.last_read])
-
-
-def _without_gone(
-    found: Sequence[tuple[str, Base]], carrying: AbstractSet[str], snapshot: KnownSnapshot, oldest: date
-) -> Iterator[tuple[str, Base, int]]:
-    """The bases without rows that nobody has seen for long, though every page was read since.
-
-    Each with the number of these.
-    """
-    since = {
-        seller_id: min(oldest, base.oldest or oldest)
-        for seller_id, base in found
-        if seller_id in carrying and None not in base.last_read
-    }
-    kept = _rows_since(snapshot, since)
-    for seller_id, base in found:
-        if seller_id in since and kept[seller_id] < base.videos:
-            lost = base.videos - kept[seller_id]
-            yield seller_id, base._replace(videos=kept[seller_id], since=since[seller_id]), lost
-        else:
-            yield seller_id, base, 0
-
-
-def _rows_since(snapshot: KnownSnapshot, since: Mapping[str, date]) -> Counter[str]:
-    """How many rows each seller has that were crawled for a date, or a later one."""
-    kept = Counter[str]()
-    wanted = Since.of(dict(sorted(since.items())))
-    for rows in snapshot.videos.rows_of(wanted.ids, _SOURCES):
-        kept.update(rows_by_seller(wanted.kept(rows, snapshot.day)))
+            return kept
+    for seller_id in map(str, left.to_pylist()) if cut_off else ():
+        if seller_id in cut_off:
+            kept.add(seller_id, *cut_off[seller_id])
     return kept
+
+
+class _CutOff(NamedTuple):
+    """A seller that another strategy cut off; see `Base`."""
+
+    source: date
+    videos: int
+    stretches: str
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a snapshot says of sellers: of those that stand by it, and of those that it cut off.
+
+    `carries` tells of each found one whether it has rows that were carried, of which it is known how old
+    their pages are. Of one that was cut off there are the videos, and the text of its stretches.
+    """
+
+    found: Bases = field(default_factory=Bases)
+    carries: bytearray = field(default_factory=bytearray)
+    cut: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def only(self, videos: Mapping[str, int], day: date) -> _Known:
+        """Those of which a snapshot of `day` has all videos, if it has so many of each."""
+        there = _Known(cut=[each for each in self.cut if videos[each[0]] == each[1]])
+        for (seller_id, base), carries in zip(self.found.items(), self.carries, strict=True):
+            if videos[seller_id] == base.videos:
+                there.found.add(seller_id, day, base.videos, text_of(base.last_read))
+                there.carries.append(carries)
+        return there
+
+
+def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], sorting: str, max_age: int) -> _Known:
+    """What a snapshot says of some sellers.
+
+    A night that carries by `--strategy freshest` has no seller cut off that an older snapshot has.
+    """
+    known, night_carries = _Known(), False
+    is_sorted = snapshot.sellers.sorting in {"", sorting}
+    for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS):
+        night_carries |= table["stretches"].null_count < len(table)
+        rows = table.filter(pc.is_in(table["seller_id"], value_set=left))
+        columns = [column.to_pylist() for column in rows.select(KNOWN_SCHEMA.names).columns]
+        for seller_id, status, kept_status, pages, videos, carried, stretches in zip(*columns, strict=True):
+            row = _Row(kept_status or status, pages or 0, videos or 0, carried, stretches)
+            last_read = row.last_read(snapshot.day, max_age)
+            if last_read is None:
+                continue
+            if not is_sorted:
+                last_read = _of_any_stretch(last_read)
+            text = text_of(last_read)
+            if stretches is None and None in last_read:
+                known.cut.append((seller_id, row.videos, text))
+            else:
+                known.found.add(seller_id, snapshot.day, row.videos, text)
+                known.carries.append(bool(carried and stretches is not None))
+    if night_carries:
+        for seller_id, videos, text in known.cut:
+            known.found.add(seller_id, snapshot.day, videos, text)
+            known.carries.append(False)
+        known.cut = []
+    if snapshot.is_damaged:
+        listed = [*map(str, known.found.ids.to_pylist()), *(each[0] for each in known.cut)]
+        known = known.only(_rows_there(snapshot, listed), snapshot.day)
+    return known
+
+
+class _Row(NamedTuple):
+    """What a row of `sellers/` says."""
+
+    status: str
+    pages: int
+    videos: int
+    carried: int | None
+    stretches: str | None
+
+    def last_read(self, day: date, max_age: int) -> LastRead | None:
+        """When each stretch was last read; None where no page of its seller is published."""
+        if self.stretches is not None:
+            return last_read_of(self.stretches)
+        if self.carried:
+            # By --carry-forward: how old the rows are is not known of each.
+            return read_whole(self.videos, day - timedelta(max_age))
+        if self.status == SellerStatus.COMPLETE:
+            return read_whole(self.videos, day)
+        return read_in_part(self.pages, day) if self.pages else None
+
+
+def _of_any_stretch(last_read: LastRead) -> LastRead:
+    """The same where any row may be in any stretch."""
+    before = oldest(last_read)
+    return [day and before for day in last_read]
+
+
+def _lose_gone(known: _Known, snapshot: KnownSnapshot, before: date) -> Counter[str]:
+    """Let rows go that nobody has seen for long, though every page was read since.
+
+    Returns how many each seller loses.
+    """
+    found, places, since = known.found, list[int](), list[date]()
+    for place, (base, carries) in enumerate(zip(found, known.carries, strict=True)):
+        if carries and None not in base.last_read:
+            places.append(place)
+            since.append(min(before, base.oldest or before))
+    ids, dates = found.ids.take(pa.array(places, pa.int64())), pa.array(since, pa.date32())
+    lost = Counter[int]()
+    for rows in snapshot.videos.rows_of(ids, _SOURCES, carried_before=before):
+        at = pc.index_in(rows["seller_id"], value_set=ids)
+        lost.update(counted(at.filter(pc.less(rows["carried_from"], dates.take(at)))))
+    for number, count in lost.items():
+        found.without_rows(places[number], count, since[number])
+    return Counter({str(ids[number].as_py()): count for number, count in lost.items()})
+
+
+def _rows_there(snapshot: KnownSnapshot, sellers: Sequence[str]) -> Counter[str]:
+    """How many rows each seller has."""
+    there = Counter[str]()
+    for rows in snapshot.videos.rows_of(pa.array(sellers, pa.string()), _SOURCES):
+        there.update(rows_by_seller(rows))
+    return there

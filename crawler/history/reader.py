@@ -129,9 +129,17 @@ class SnapshotFiles:
         return pa.concat_tables([schema.empty_table(), *self.batches(schema, optional)])
 
     def rows_of(
-        self, sellers: pa.Array[Any], schema: pa.Schema = VIDEO_SCHEMA, *, use_threads: bool = False
+        self,
+        sellers: pa.Array[Any],
+        schema: pa.Schema = VIDEO_SCHEMA,
+        *,
+        use_threads: bool = False,
+        carried_before: date | None = None,
     ) -> Iterator[pa.Table]:
-        """Rows of some sellers. Little is read of other sellers but those between the first and the last."""
+        """Rows of some sellers. Little is read of other sellers but those between the first and the last.
+
+        With `carried_before` only rows that were carried from an earlier date, and little of all others.
+        """
         import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
 
         if not len(sellers):
@@ -142,6 +150,8 @@ class SnapshotFiles:
         scan = ds.ParquetFragmentScanOptions(pre_buffer=False)
         in_pieces = ds.ParquetFileFormat(default_fragment_scan_options=scan)
         inside: Any = (seller_id >= ends["min"]) & (seller_id <= ends["max"]) & seller_id.isin(sellers)
+        if carried_before is not None:
+            inside = (pc.field("carried_from") < pa.scalar(carried_before, pa.date32())) & inside
         for path in self.paths:
             require_file(path)
             with reading(path):

@@ -17,7 +17,7 @@ from crawler.history.footers import footer_of
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading
 from crawler.nightly.opening import Opened
-from crawler.planning.rates import learnt_rates
+from crawler.planning.rates import learn_rates
 from crawler.store.digests import digests_of
 from crawler.store.layout import SELLERS, VIDEOS, published_file
 
@@ -36,19 +36,17 @@ def stand_on_bases(opened: Opened) -> None:
     leave_out = partial(_note_unreadable, opened)
     unverified: list[date] = []
     snapshots = _snapshots(opened, unverified)
-    found = dict(bases(snapshots, left, night.crawl_date, max_age, night.sorting, leave_out, gone))
+    found = bases(snapshots, left, night.crawl_date, max_age, night.sorting, leave_out, gone)
     if unverified:
         days = [day.isoformat() for day in unverified]
         opened.notes.add(events.CARRY_UNVERIFIED(crawl_dates=days, folder=night.layout.state))
     if gone:
         opened.notes.add(events.ROWS_GONE(rows=gone.total(), sellers=len(gone), days=max_age))
-    learnt = learnt_rates(night.data, night.crawl_date, found, night.run.value)
+    learnt = learn_rates(night.data, night.crawl_date, found, night.run.value)
     for warning in learnt.warnings:
         opened.notes.add(warning)
-    journal.carried.stand_on(
-        (seller_id, base._replace(rates=learnt.rates[seller_id])) for seller_id, base in found.items()
-    )
-    if found:
+    journal.carried.stand_on(found)
+    if len(found):
         journal.note(new_seller=orjson.dumps([*learnt.new]).decode())
 
 

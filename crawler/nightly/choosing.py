@@ -22,6 +22,7 @@ from crawler.rules.best_first import BestFirst
 from crawler.rules.lookahead import LookaheadRule
 from crawler.rules.order import Frontier, spread_places
 from crawler.sellers.listing import SellerList
+from crawler.store.bases import Bases
 from crawler.store.journal import Journal
 
 
@@ -97,18 +98,20 @@ def _choose_to_read(opened: Opened, budget: int) -> Choice:
     first = [seller.seller_id for group in chosen.groups for seller in group if seller.next_page == 1]
     watched = replace(night.listed, ids=pa.array(first, pa.string()))
     watch = Watch.choose(opened, Frontier((), (), Strategy.DEPTH_FIRST), watched)
-    return _choose_groups(opened, chosen, watch, partial(_choose_rest, opened, budget, watch, 0))
+    return _choose_groups(
+        opened, chosen, watch, partial(_choose_rest, opened, budget, watch, chosen.known, 0)
+    )
 
 
-def _choose_rest(opened: Opened, budget: int, watch: Watch, before: int, sent: int) -> Choice:
+def _choose_rest(opened: Opened, budget: int, watch: Watch, known: Bases, before: int, sent: int) -> Choice:
     """Choose what the credits buy that are left of a budget: it cost less than expected what was chosen.
 
     `sent` requests were sent by now, `before` of them when it was chosen.
     """
     if sent == before or sent >= budget:
         return Choice(_address(opened))
-    chosen = freshest.choose_to_read(opened, budget - sent, is_rest=True)
-    return _choose_groups(opened, chosen, watch, partial(_choose_rest, opened, budget, watch, sent))
+    chosen = freshest.choose_to_read(opened, budget - sent, known)
+    return _choose_groups(opened, chosen, watch, partial(_choose_rest, opened, budget, watch, known, sent))
 
 
 def _choose_groups(

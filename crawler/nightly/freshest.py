@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.page import Page
@@ -15,6 +17,8 @@ from crawler.models.stretches import STRETCH_PAGES
 from crawler.nightly.opening import Opened
 from crawler.planning.visits import NewSeller, Visits, joined, visits
 from crawler.rules.freshness import choose
+from crawler.sellers.listing import texts_of
+from crawler.store.bases import Bases
 from crawler.store.journal import Journal
 
 
@@ -26,23 +30,29 @@ class Chosen:
     read as far as the credits go is chosen only where nothing else is.
 
     `depths`: how many full pages those have that are read whole. `overdue` stretches stay older than
-    `--max-age`; `bearable_budget` is the smallest budget with which none would.
+    `--max-age`; `bearable_budget` is the smallest budget with which none would. `known` is what stands for
+    sellers, for what is chosen next.
     """
 
     groups: list[list[SellerProgress]]
     depths: Mapping[str, int]
     overdue: int
     bearable_budget: int
+    known: Bases
 
 
-def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Chosen:
-    """Choose what a budget, or the rest of one, buys tonight of the sellers that were not read whole."""
+def choose_to_read(opened: Opened, budget: int, known: Bases | None = None) -> Chosen:
+    """Choose what a budget buys tonight of the sellers that were not read whole.
+
+    `known` is what stands for sellers, from an earlier choice of this night: the budget is what it has left.
+    """
     night, journal = opened.night, opened.journal
-    ids = [*night.listed.without(journal.carried.read_whole())]
+    ids = night.listed.without(journal.carried.read_whole()).ids
     received = {
         seller_id: {p.page_num: p for p in pages} for seller_id, pages in journal.carried.unfinished()
     }
-    known = journal.carried.bases()
+    is_rest = known is not None
+    known = journal.carried.bases() if known is None else known
     found = visits(
         ids,
         known,
@@ -55,13 +65,18 @@ def choose_to_read(opened: Opened, budget: int, *, is_rest: bool = False) -> Cho
     # Without a credit nothing is chosen: the first is then, so that the run ends by its budget.
     chosen = [*range(len(found.stretches))][:1] if budget <= 0 else choice.chosen
     must, may = _progress_of(chosen, found, ids, received, night.run.max_age)
-    is_more = sum(found.stretches[number].cost for number in chosen) > budget
+    is_more = sum(map(found.stretches.costs.__getitem__, chosen)) > budget
     if is_more and may and len(must) + len(may) > 1:
         may.pop()
-    whole = (s.seller_id for s in (*must, *may) if not s.stretches and s.seller_id in known)
-    depths = {seller_id: known[seller_id].videos // PAGE_SIZE for seller_id in whole}
+    depths = _depths([s.seller_id for s in (*must, *may) if not s.stretches], known)
     groups = [group for group in (must, may) if group]
-    return Chosen(groups, depths, len(choice.overdue), choice.bearable_budget)
+    return Chosen(groups, depths, len(choice.overdue), choice.bearable_budget, known)
+
+
+def _depths(whole: Sequence[str], known: Bases) -> dict[str, int]:
+    """How many full pages some sellers have, of those that are known."""
+    places = zip(whole, known.places_of(pa.array(whole, pa.string())), strict=True)
+    return {seller_id: known.videos[place] // PAGE_SIZE for seller_id, place in places if place is not None}
 
 
 def new_seller(journal: Journal) -> NewSeller:
@@ -75,20 +90,21 @@ def new_seller(journal: Journal) -> NewSeller:
 def _progress_of(
     chosen: Sequence[int],
     found: Visits,
-    ids: Sequence[str],
+    ids: pa.Array[Any],
     received: Mapping[str, Mapping[int, Page]],
     max_age: int,
 ) -> tuple[list[SellerProgress], list[SellerProgress]]:
     """The sellers of chosen stretches, at the first page to be read: those that must be, and the others."""
+    stretches = found.stretches
     by_seller: dict[int, list[int]] = {}
     for number in chosen:
-        by_seller.setdefault(found.stretches[number].seller, []).append(number)
+        by_seller.setdefault(stretches.sellers[number], []).append(number)
     must, may = list[SellerProgress](), list[SellerProgress]()
-    for seller, numbers in by_seller.items():
-        stretches = [found.stretches[number] for number in numbers]
-        pages = joined([found.pages[number] for number in numbers])
-        is_due = any(stretch.is_known and stretch.age >= max_age for stretch in stretches)
-        (must if is_due else may).append(_progress(ids[seller], pages, received.get(ids[seller], {})))
+    chosen_ids = texts_of(ids.take(pa.array([*by_seller], pa.int64())))
+    for seller_id, numbers in zip(chosen_ids, by_seller.values(), strict=True):
+        pages = joined([found.pages(number) for number in numbers])
+        is_due = any(stretches.are_known[number] and stretches.ages[number] >= max_age for number in numbers)
+        (must if is_due else may).append(_progress(seller_id, pages, received.get(seller_id, {})))
     return must, may
 
 

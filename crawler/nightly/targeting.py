@@ -40,8 +40,8 @@ def _budget(opened: Opened, share: float) -> str:
     """The budget as the journal notes it; empty where nothing is known of any listed seller."""
     night, journal = opened.night, opened.journal
     known = journal.carried.bases()
-    if not known:
+    if not len(known):
         return ""
     new = new_seller(journal)
-    listed = visits([*night.listed], known, {}, new, night.crawl_date, night.run.max_age)
+    listed = visits(night.listed.ids, known, {}, new, night.crawl_date, night.run.max_age)
     return str(World(listed.stretches, night.run.max_age).target(share))

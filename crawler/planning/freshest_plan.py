@@ -19,10 +19,11 @@ from crawler.history.bases import KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.models.seller import PageRange
 from crawler.options import Settings
-from crawler.planning.rates import learnt_rates
+from crawler.planning.rates import learn_rates
 from crawler.planning.trade import World
 from crawler.planning.visits import Visits, visits
 from crawler.rules.freshness import choose
+from crawler.sellers.listing import missing, texts_of
 from crawler.store.journal import Journal
 from crawler.store.layout import SELLERS, VIDEOS, Layout
 
@@ -43,10 +44,9 @@ class Received:
 class Tonight:
     """The stretches of all listed sellers as the night began, and those that are left to read.
 
-    A stretch's `seller` is a number in `ids`, or in `ids_left`. `is_known`: any of them was ever read.
+    A stretch's `seller` is a number in the list, or in `ids_left`. `is_known`: any of them was ever read.
     """
 
-    ids: list[str]
     listed: Visits
     ids_left: list[str]
     left: Visits
@@ -75,20 +75,16 @@ def tonight(settings: Settings, ids: pa.Array[Any], crawl_date: date) -> Tonight
         warnings.append(events.SNAPSHOT_LEFT_OUT(kind="files", crawl_date=day, reason=error))
 
     snapshots = _snapshots(run.data, oldest, crawl_date)
-    found = dict(bases(snapshots, ids, crawl_date, run.max_age, f"{run.sort} {run.order}", leave_out))
-    learnt = learnt_rates(run.data, crawl_date, found, run.value)
-    known = {seller_id: base._replace(rates=learnt.rates[seller_id]) for seller_id, base in found.items()}
+    known = bases(snapshots, ids, crawl_date, run.max_age, f"{run.sort} {run.order}", leave_out)
+    learnt = learn_rates(run.data, crawl_date, known, run.value)
     received = _received(Layout(run.data).latest_journal(crawl_date))
-    listed = [*map(str, ids.to_pylist())]
-    left = [seller_id for seller_id in listed if seller_id not in received.whole]
+    listed = visits(ids, known, {}, learnt.new, crawl_date, run.max_age)
+    left, ids_left = listed, ids
+    if received.whole or received.rows:
+        ids_left = missing(ids, [pa.array(received.whole, pa.string())])
+        left = visits(ids_left, known, received.rows, learnt.new, crawl_date, run.max_age)
     return Tonight(
-        listed,
-        visits(listed, known, {}, learnt.new, crawl_date, run.max_age),
-        left,
-        visits(left, known, received.rows, learnt.new, crawl_date, run.max_age),
-        received,
-        bool(known),
-        [*warnings, *learnt.warnings],
+        listed, [*texts_of(ids_left)], left, received, len(known) > 0, [*warnings, *learnt.warnings]
     )
 
 
@@ -141,10 +137,10 @@ def bought(found: Tonight, budget: int | None, max_age: int) -> Bought:
         seller_id: [PageRange(page_num, page_num) for page_num in rows]
         for seller_id, rows in found.received.rows.items()
     }
-    unread = Counter(stretch.seller for stretch in left.stretches)
+    unread = Counter(left.stretches.sellers)
     credits_left = left.cost if budget is None else budget
     for number in choice.chosen:
-        stretch, (first, last) = left.stretches[number], left.pages[number]
+        stretch, (first, last) = left.stretches[number], left.pages(number)
         if stretch.cost <= credits_left:
             unread[stretch.seller] -= 1
         else:

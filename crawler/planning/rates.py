@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice, pairwise
 from math import log
 from pathlib import Path
-
-import pyarrow as pa
 
 from crawler import events
 from crawler.history.gains import NIGHTS, GainHistory, Reading
@@ -19,6 +17,7 @@ from crawler.models.api import PAGE_SIZE, Value
 from crawler.models.stretches import STRETCH_PAGES, pages_expected
 from crawler.planning.visits import NewSeller
 from crawler.rules.gain_forecast import Past, Pasts, Pool, rate
+from crawler.store.bases import Bases
 from crawler.store.records import Base
 
 _UNTAUGHT = 1e-6
@@ -27,32 +26,33 @@ _UNTAUGHT = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """The rate of each stretch, by seller, and what is expected of a new seller."""
+    """What is expected of a new seller, and which nights could not be learnt from."""
 
-    rates: Mapping[str, list[float]]
     new: NewSeller
     warnings: list[events.Sentence] = field(default_factory=list)
 
 
-def learnt_rates(data: Path, crawl_date: date, bases: Mapping[str, Base], value: Value) -> Learnt:
-    """Learn from the newest nights before a date; a night that cannot be read is left out with a warning."""
-    history = GainHistory(data, value, pa.array([*bases], pa.string()))
+def learn_rates(data: Path, crawl_date: date, bases: Bases, value: Value) -> Learnt:
+    """Give bases their rates, learnt from the newest nights before a date.
+
+    A night that cannot be read is left out with a warning.
+    """
+    history = GainHistory(data, value, bases.ids)
     days = [*islice((day for day in published_dates(data) if day < crawl_date), NIGHTS)]
     past = _PastGains(len(bases))
     for reading in history.readings(days):
         past.observed(reading)
-    sizes = [_sizes(base, total) for base, total in zip(bases.values(), history.totals, strict=True)]
     pool = Pool()
     for seller, stretch, of_stretch in past:
-        if stretch < len(sizes[seller]):
-            pool.add(of_stretch, sizes[seller][stretch])
-    rates = {
-        seller_id: [*_rates(past, pool, number, sizes[number], base, crawl_date)]
-        for number, (seller_id, base) in enumerate(bases.items())
-    }
-    pages = [min(STRETCH_PAGES, pages_expected(base.videos)) for base in bases.values()]
-    new = NewSeller(max(1, round(sum(pages) / len(pages))), pool.prior(None)) if pages else NewSeller()
-    return Learnt(rates, new, [*_warnings(history)])
+        sizes = _sizes(bases[seller], history.totals[seller])
+        if stretch < len(sizes):
+            pool.add(of_stretch, sizes[stretch])
+    for number, base in enumerate(bases):
+        sizes = _sizes(base, history.totals[number])
+        bases.add_rates(_rates(past, pool, number, sizes, base, crawl_date))
+    pages = sum(min(STRETCH_PAGES, pages_expected(videos)) for videos in bases.videos)
+    new = NewSeller(max(1, round(pages / len(bases))), pool.prior(None)) if len(bases) else NewSeller()
+    return Learnt(new, [*_warnings(history)])
 
 
 class _PastGains:

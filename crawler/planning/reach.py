@@ -70,25 +70,29 @@ def reaches(
     if tonight is not None:
         credits_ = _spent_at_most(total, left)
         budget = None if left is None else round(left / inputs.forecaster.cost_per_page.mean)
-        reach = _freshest(tonight, values, budget, run.max_age)
+        reach = _freshest(tonight, inputs.ids, values, budget, run.max_age)
         found[Strategy.FRESHEST.value] = replace(reach, credits=credits_)
     return found
 
 
 def _freshest(
-    tonight: Tonight, values: Mapping[SortField, list[Sequence[float]]], pages: int | None, max_age: int
+    tonight: Tonight,
+    ids: Sequence[str],
+    values: Mapping[SortField, list[Sequence[float]]],
+    pages: int | None,
+    max_age: int,
 ) -> Reach:
-    """What `freshest` reaches with so many pages; `credits` is left out."""
+    """What `freshest` reaches of listed sellers with so many pages; `credits` is left out."""
     read = bought(tonight, pages, max_age)
 
     def shown(sort: SortField) -> float | None:
         total = sum(map(sum, values[sort]))
         if not 0 < total < inf:
             return None
-        return sum(map(read.value, tonight.ids, values[sort])) / total
+        return sum(map(read.value, ids, values[sort])) / total
 
-    complete = sum(seller_id in read.complete for seller_id in tonight.ids)
-    seen = sum(seller_id in read.whole or seller_id in read.pages for seller_id in tonight.ids)
+    complete = sum(seller_id in read.complete for seller_id in ids)
+    seen = sum(seller_id in read.whole or seller_id in read.pages for seller_id in ids)
     return Reach(None, complete, seen, *map(shown, _SHARED))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
+
+import pyarrow as pa
 
 from crawler.models.api import PAGE_SIZE
 from crawler.models.seller import PageRange
@@ -19,7 +22,9 @@ from crawler.models.stretches import (
     read_in_part,
     read_since,
 )
-from crawler.rules.freshness import Stretch
+from crawler.rules.freshness import Stretches
+from crawler.sellers.listing import texts_of
+from crawler.store.bases import Bases
 from crawler.store.records import Base
 
 
@@ -34,18 +39,23 @@ class NewSeller(NamedTuple):
 class Visits:
     """The stretches that may be read tonight, and the pages of each."""
 
-    stretches: list[Stretch] = field(default_factory=list)
-    pages: list[PageRange] = field(default_factory=list)
+    stretches: Stretches = field(default_factory=Stretches)
+    last_pages: array[int] = field(default_factory=lambda: array("I"))
+    """The last page of each stretch; 0 where it goes on to the list's end."""
 
     @property
     def cost(self) -> int:
         """Credits that all of them are expected to take."""
-        return sum(stretch.cost for stretch in self.stretches)
+        return sum(self.stretches.costs)
+
+    def pages(self, number: int) -> PageRange:
+        """The pages of a stretch."""
+        return PageRange(self.stretches.first_pages[number], self.last_pages[number] or None)
 
 
 def visits(
-    ids: Sequence[str],
-    bases: Mapping[str, Base],
+    ids: pa.Array[Any],
+    bases: Bases,
     rows: Mapping[str, Mapping[int, int]],
     new: NewSeller,
     crawl_date: date,
@@ -57,16 +67,16 @@ def visits(
     that were never read no more than one stretch is.
     """
     found = Visits()
-    for number, seller_id in enumerate(ids):
-        base, received = bases.get(seller_id), rows.get(seller_id, {})
+    for number, (seller_id, place) in enumerate(zip(texts_of(ids), bases.places_of(ids), strict=True)):
+        base, received = None if place is None else bases[place], rows.get(seller_id, {})
         rates = [new.rate] if base is None or not base.rates else base.rates
         for stretch, pages, cost, age in _unread(base, received, crawl_date, new.pages):
             rate = rates[min(stretch, len(rates) - 1)]
             is_cut_off = age is None and _has_rows(base, stretch)
             nights = age or (_age_of_cut_off(seller_id, crawl_date, max_age) if is_cut_off else max_age)
             is_known = age is not None or is_cut_off
-            found.stretches.append(Stretch(number, pages.first, cost, rate, nights, is_known))
-            found.pages.append(pages)
+            found.stretches.append(number, pages.first, cost, rate, nights, is_known)
+            found.last_pages.append(pages.last or 0)
     return found
 
 

@@ -23,11 +23,12 @@ and change, duties, and the share for stretches never read are heuristics on top
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 from math import ceil, inf, log2
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 _MOST_EXPLORED = 0.5
 """Share of what duties leave that stretches never read get at most, while others want it."""
@@ -54,6 +55,46 @@ class Stretch(NamedTuple):
     """Nights since it was last read: 1 for last night, 0 for tonight; of one never read, `max_age`."""
     is_known: bool
     """Whether it was ever read. A new seller, or the unread rest of one, has no duty."""
+
+
+class Stretches(Sequence[Stretch]):
+    """Many stretches, in a few bytes each; `Stretch` tells what each column is."""
+
+    def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
+        self.sellers, self.first_pages, self.costs = array("I"), array("I"), array("I")
+        self.rates, self.ages, self.are_known = array("d"), array("i"), bytearray()
+        for stretch in stretches:
+            self.append(*stretch)
+
+    def __len__(self) -> int:
+        return len(self.costs)
+
+    @overload
+    def __getitem__(self, number: int) -> Stretch: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Stretch]: ...
+
+    def __getitem__(self, number: int | slice) -> Stretch | list[Stretch]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        return Stretch(
+            self.sellers[number],
+            self.first_pages[number],
+            self.costs[number],
+            self.rates[number],
+            self.ages[number],
+            bool(self.are_known[number]),
+        )
+
+    def append(self, seller: int, first_page: int, cost: int, rate: float, age: int, is_known: bool) -> None:
+        """Add a stretch."""
+        self.sellers.append(seller)
+        self.first_pages.append(first_page)
+        self.costs.append(cost)
+        self.rates.append(rate)
+        self.ages.append(age)
+        self.are_known.append(is_known)
 
 
 class Choice(NamedTuple):
@@ -88,26 +129,28 @@ def choose(
     A stretch that was read tonight is not chosen. One that costs more than the budget is never read as a
     whole: it becomes overdue, and `bearable_budget` allows for it. Ties keep the order of the list.
     """
-    waiting = [number for number, stretch in enumerate(stretches) if stretch.age > 0]
-    bearable = bearable_budget(stretches, max_age)
-    if budget is None or budget >= sum(stretches[number].cost for number in waiting):
+    columns = stretches if isinstance(stretches, Stretches) else Stretches(stretches)
+    waiting = [number for number, age in enumerate(columns.ages) if age > 0]
+    bearable = bearable_budget(columns, max_age)
+    if budget is None or budget >= sum(map(columns.costs.__getitem__, waiting)):
         return Choice(waiting, [], bearable)
-    night = _Night(stretches, waiting, budget, max_age)
-    known = [number for number in night.ranking if stretches[number].is_known]
-    unknown = [number for number in night.ranking if not stretches[number].is_known]
+    night = _Night(columns, waiting, budget, max_age)
+    are_known = columns.are_known
+    known = [number for number in night.ranking if are_known[number]]
+    unknown = [number for number in night.ranking if not are_known[number]]
     kept = (
         min(budget // 2, ceil(budget * _EXPLORED_UNDER_NEED))
         if unknown and budget < bearable and not is_rest
         else 0
     )
     if not is_rest:
-        night.buy_duties([number for number in known if stretches[number].cost <= budget], kept)
+        night.buy_duties([number for number in known if columns.costs[number] <= budget], kept)
     held = night.explore(unknown, kept)
     night.buy(night.ranking)
     whole = frozenset(night.chosen)
-    begun = {stretches[number].seller for number in night.chosen}
-    night.begin_one_more((n for n in chain(unknown, known) if stretches[n].seller not in begun), held)
-    overdue = [n for n in waiting if _is_due(stretches[n], max_age) and n not in whole]
+    begun = {columns.sellers[number] for number in night.chosen}
+    night.begin_one_more((n for n in chain(unknown, known) if columns.sellers[n] not in begun), held)
+    overdue = [n for n in waiting if are_known[n] and columns.ages[n] >= max_age and n not in whole]
     return Choice(night.chosen, overdue, bearable)
 
 
@@ -118,8 +161,9 @@ def bearable_budget(stretches: Sequence[Stretch], max_age: int) -> int:
     With this budget nothing becomes overdue; of what is overdue already, all is read within `max_age` nights.
     Stretches never read count, since each will be known.
     """
-    total = sum(stretch.cost for stretch in stretches)
-    largest = max((stretch.cost for stretch in stretches if stretch.is_known), default=1)
+    columns = stretches if isinstance(stretches, Stretches) else Stretches(stretches)
+    total = sum(columns.costs)
+    largest = max(compress(columns.costs, columns.are_known), default=1)
     return min(total, ceil(total / max_age) + largest - 1)
 
 
@@ -155,25 +199,18 @@ def price(densities: Iterable[float], costs: Iterable[int], budget: float, max_a
     return float(2 ** (high / _STEPS_AN_OCTAVE))
 
 
-def _is_due(stretch: Stretch, max_age: int) -> bool:
-    return stretch.is_known and stretch.age >= max_age
-
-
 class _Night:
     """What is chosen so far, and the credits that are left."""
 
-    def __init__(
-        self, stretches: Sequence[Stretch], waiting: Sequence[int], budget: int, max_age: int
-    ) -> None:
+    def __init__(self, stretches: Stretches, waiting: Sequence[int], budget: int, max_age: int) -> None:
         self._budget = budget
         self._max_age = max_age
-        self._ages = [stretch.age for stretch in stretches]
-        self._costs = [stretch.cost for stretch in stretches]
+        self._ages, self._costs = stretches.ages, stretches.costs
         # Written so that a rate that is no number counts as 0.
-        self._densities = [stretch.rate / stretch.cost if stretch.rate > 0 else 0.0 for stretch in stretches]
-        indices = [
-            density * age * (age + 1) for density, age in zip(self._densities, self._ages, strict=True)
-        ]
+        rates = zip(stretches.rates, self._costs, strict=True)
+        self._densities = array("d", (rate / cost if rate > 0 else 0.0 for rate, cost in rates))
+        ages = zip(self._densities, self._ages, strict=True)
+        indices = array("d", (density * age * (age + 1) for density, age in ages))
         self.ranking = sorted(waiting, key=indices.__getitem__, reverse=True)
         self.chosen: list[int] = []
         self._is_chosen = bytearray(len(stretches))

@@ -33,8 +33,7 @@ class SellerList:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self.ids), SLICE):
-            yield from self.ids.slice(start, SLICE).to_pylist()
+        return texts_of(self.ids)
 
     def without(self, known: Iterable[Any]) -> SellerList:
         """The sellers that are in none of some Arrow string arrays."""
@@ -56,6 +55,12 @@ class SellerList:
         wanted = pa.array(ids, pa.string())
         found = self.ids.filter(pc.is_in(self.ids, value_set=wanted))
         return [bool(inside) for inside in pc.is_in(wanted, value_set=found).to_pylist()]
+
+
+def texts_of(ids: Any) -> Iterator[str]:
+    """The texts of an Arrow string array, of which few are there at a time."""
+    for start in range(0, len(ids), SLICE):
+        yield from ids.slice(start, SLICE).to_pylist()
 
 
 def missing(ids: Any, known: Iterable[Any]) -> Any:

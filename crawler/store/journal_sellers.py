@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
-from itertools import compress, groupby
+from itertools import compress, groupby, starmap
 from math import inf
 from operator import itemgetter
 from typing import Any
@@ -17,6 +17,7 @@ from crawler.models.page import Gap, Page
 from crawler.models.seller import SellerProgress, StopRule
 from crawler.models.stretches import read_since
 from crawler.store import journal_sql as sql
+from crawler.store.bases import Bases
 from crawler.store.journal_database import JournalDatabase
 from crawler.store.layout import JournalFiles
 from crawler.store.previous_crawls import PreviousCrawls
@@ -135,10 +136,10 @@ class CarriedSellers:
         found = self._database.connection.execute(sql.CARRIED_OF_DAY, {"day": day.isoformat()})
         return dict(found.fetchall())
 
-    def stand_on(self, bases: Iterable[tuple[str, Base]]) -> None:
+    def stand_on(self, bases: Bases) -> None:
         """Note what stands for sellers, in one transaction; of a seller that has a base the first counts."""
         with self._database.changing() as db:
-            db.executemany(sql.ADD_BASE, (base_row(*each) for each in bases))
+            db.executemany(sql.ADD_BASE, starmap(base_row, bases.items()))
 
     def mean_pages(self, most: int) -> float | None:
         """Pages of the sellers whose first page was received, on average, at most so many each."""
@@ -149,13 +150,13 @@ class CarriedSellers:
         """IDs of the sellers that something stands for."""
         return self._database.ids(sql.WITH_BASE)
 
-    def bases(self) -> dict[str, Base]:
+    def bases(self) -> Bases:
         """What stands for each seller."""
-        found = self._database.connection.execute(sql.BASES)
-        return {
-            seller_id: _base(source, videos, stretches, rates)
-            for seller_id, source, videos, stretches, rates in found
-        }
+        found = Bases()
+        for seller_id, source, videos, stretches, rates in self._database.connection.execute(sql.BASES):
+            found.add(seller_id, date.fromisoformat(source), videos, stretches)
+            found.add_rates(orjson.loads(rates))
+        return found
 
     def unfinished(self) -> Iterator[tuple[str, list[Page]]]:
         """The pages of each seller that has some and has not ended; of a page's readings the last counts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from crawler.store.checksums import with_checksum
 
 FAILED_BATCH, TAKEN_BATCH = 0, -1
 """See `PreviousCrawl`; numbers from 1 are those of `--fresh` crawls that have not ended."""
+
+_TEXTS_KEPT = 4096
+"""Most sellers have one stretch, and so one of as many texts as there were nights."""
 
 
 class Record(NamedTuple):
@@ -90,17 +94,22 @@ class Base(NamedTuple):
         return SellerStatus.PARTIAL if None in self.last_read else SellerStatus.COMPLETE
 
 
+@lru_cache(_TEXTS_KEPT)
 def last_read_of(stretches: str) -> LastRead:
     """When each stretch was last read, by the text that the journal and `sellers/` have of it."""
     return [day and date.fromisoformat(day) for day in orjson.loads(stretches)]
 
 
+def text_of(last_read: LastRead) -> str:
+    """The text that `last_read_of` reads."""
+    return orjson.dumps([day and day.isoformat() for day in last_read]).decode()
+
+
 def base_row(seller_id: str, base: Base) -> tuple[Any, ...]:
     """A base as the journal keeps it."""
-    read = [day and day.isoformat() for day in base.last_read]
-    since = base.since and base.since.isoformat()
-    texts = (orjson.dumps(each).decode() for each in (read, [*base.rates]))
-    return with_checksum((seller_id, base.source.isoformat(), base.videos, since, *texts))
+    since, rates = base.since and base.since.isoformat(), orjson.dumps([*base.rates]).decode()
+    values = (seller_id, base.source.isoformat(), base.videos, since, text_of(base.last_read), rates)
+    return with_checksum(values)
 
 
 class SellerSummary(NamedTuple):

@@ -39,7 +39,7 @@ def known(data: Path) -> dict[str, Base]:
         )
         for day in published_dates(data)
     )
-    return dict(bases(snapshots, LISTED, TONIGHT, 7, "", unexpected))
+    return dict(bases(snapshots, LISTED, TONIGHT, 7, "", unexpected).items())
 
 
 def unexpected(day: date, error: UnreadableError) -> None:

@@ -108,7 +108,7 @@ def test_in_another_sorting_no_row_counts_as_younger_than_it_is(nights: Nights) 
     files, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
     snapshot, listed = KnownSnapshot(day, files, videos), pa.array([*nights.sellers(1)], pa.string())
     views, sales = (
-        dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting, unexpected))
+        dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting, unexpected).items())
         for sorting in ("views desc", "sales desc")
     )
     mixed = {name for name, base in views.items() if {BEGIN, day} <= {*base.last_read}}

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from crawler.history.gains import GainHistory, Reading
 from crawler.models.api import Value
 from crawler.planning import rates as module
-from crawler.planning.rates import Learnt, learnt_rates
+from crawler.planning.rates import learn_rates
 from crawler.planning.visits import NewSeller
-from crawler.store.records import Base
+from crawler.store.bases import Bases
+from crawler.store.records import text_of
 
 DAY = date(2026, 11, 23)
 BEFORE = DAY - timedelta(1)
 
 
+class Learnt(NamedTuple):
+    rates: dict[str, Sequence[float]]
+    new: NewSeller
+
+
 def learnt(
     monkeypatch: pytest.MonkeyPatch,
-    bases: dict[str, Base],
+    stretches: dict[str, int],
     readings: list[Reading],
     totals: dict[int, float],
 ) -> Learnt:
-    """What is learnt where the published nights have these readings."""
+    """What is learnt of sellers of so many stretches where the published nights have these readings."""
 
     def known(history: GainHistory, *_: object) -> list[Reading]:
         for number, total in totals.items():
@@ -33,22 +41,22 @@ def learnt(
 
     monkeypatch.setattr(GainHistory, "readings", known)
     monkeypatch.setattr(module, "published_dates", lambda _data: [BEFORE])
-    return learnt_rates(Path("nowhere"), DAY, bases, Value.VIEWS)
-
-
-def base(videos: int = 9, stretches: int = 1) -> Base:
-    return Base(BEFORE, videos, [BEFORE] * stretches, ())
+    bases = Bases()
+    for seller_id, count in stretches.items():
+        bases.add(seller_id, BEFORE, 80 * count - 1, text_of([BEFORE] * count))
+    found = learn_rates(Path("nowhere"), DAY, bases, Value.VIEWS)
+    return Learnt({seller_id: base.rates for seller_id, base in bases.items()}, found.new)
 
 
 def test_a_seller_is_expected_to_gain_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = [Reading(0, 0, 700.0, 1), Reading(1, 0, 7.0, 1)] * 5
-    found = learnt(monkeypatch, {"a": base(), "b": base()}, readings, {0: 100.0, 1: 100.0})
+    found = learnt(monkeypatch, {"a": 1, "b": 1}, readings, {0: 100.0, 1: 100.0})
     assert found.rates["a"][0] > 50 * found.rates["b"][0] > 0
     assert found.new.rate > 0
 
 
 def test_one_without_a_past_gains_what_those_of_its_size_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    bases = {name: base() for name in "abcd"}
+    bases = dict.fromkeys("abcd", 1)
     readings = [Reading(0, 0, 100.0, 1), Reading(1, 0, 1.0, 1)] * 5
     found = learnt(monkeypatch, bases, readings, {0: 10_000.0, 1: 100.0, 2: 10_000.0, 3: 100.0})
     assert found.rates["c"][0] == pytest.approx(found.rates["a"][0], rel=0.3)
@@ -58,7 +66,7 @@ def test_one_without_a_past_gains_what_those_of_its_size_do(monkeypatch: pytest.
 def test_before_any_gain_is_known_the_large_and_the_first_pages_go_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = learnt(monkeypatch, {"a": base(240, 3), "b": base()}, [], {0: 1000.0, 1: 10.0})
+    found = learnt(monkeypatch, {"a": 3, "b": 1}, [], {0: 1000.0, 1: 10.0})
     first, second, third = found.rates["a"]
     assert first > second > third > 0
     assert first > found.rates["b"][0]
