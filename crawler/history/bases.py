@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.reader import SnapshotFiles, UnreadableError, columns_of
+from crawler.history.reader import SnapshotFiles, UnreadableError, carried_before, columns_of
 from crawler.models.seller import SellerStatus
 from crawler.models.stretches import LastRead, oldest, read_in_part, read_whole
 from crawler.store.bases import Bases
@@ -27,6 +27,7 @@ KNOWN_SCHEMA = columns_of(
 )
 OPTIONAL_COLUMNS = frozenset({"carried", "kept_status"})
 _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
+_ROWS_AT_A_TIME = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], sorting: str, max_ag
     """
     known, night_carries = _Known(), False
     is_sorted = snapshot.sellers.sorting in {"", sorting}
-    for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS):
+    for table in snapshot.sellers.batches(KNOWN_SCHEMA, OPTIONAL_COLUMNS, _ROWS_AT_A_TIME):
         night_carries |= table["stretches"].null_count < len(table)
         rows = table.filter(pc.is_in(table["seller_id"], value_set=left))
         columns = [column.to_pylist() for column in rows.select(KNOWN_SCHEMA.names).columns]
@@ -187,7 +188,7 @@ def _lose_gone(known: _Known, snapshot: KnownSnapshot, before: date) -> Counter[
             since.append(min(before, base.oldest or before))
     ids, dates = found.ids.take(pa.array(places, pa.int64())), pa.array(since, pa.date32())
     lost = Counter[int]()
-    for rows in snapshot.videos.rows_of(ids, _SOURCES, carried_before=before):
+    for rows in carried_before(snapshot.videos, before, _SOURCES) if places else ():
         at = pc.index_in(rows["seller_id"], value_set=ids)
         lost.update(counted(at.filter(pc.less(rows["carried_from"], dates.take(at)))))
     for number, count in lost.items():

@@ -37,7 +37,8 @@ _PAGES = pa.schema(
         *columns_of(VIDEO_SCHEMA, "video_id", "page_num", "carried_from"),
     ]
 )
-_ROWS_AT_A_TIME = 65_536
+_ROWS_AT_A_TIME = 16_384
+_PAGES_AT_A_TIME = 65_536
 _MOVED_FIELDS: list[pa.Field[Any]] = [
     pa.field("seller", pa.int32()),
     pa.field("video_id", pa.string()),
@@ -85,6 +86,7 @@ class GainHistory:
                 yield from self._of_night(day)
             except UnreadableError as error:
                 self.unreadable[day] = str(error)
+            pa.default_memory_pool().release_unused()
 
     def _of_night(self, day: date) -> Iterator[Reading]:
         deep: dict[int, Sequence[int]] = {}
@@ -114,11 +116,12 @@ class GainHistory:
         total, gain = ("videos", "published") if is_rows else (str(self._value), f"{self._value}_gain")
         schema = columns_of(SUMMED_SELLER_SCHEMA, *dict.fromkeys((*_READ, total, gain)))
         batches = SnapshotFiles.published(self._data, SELLERS, day).batches(schema, _OPTIONAL)
-        read = [rows.filter(pc.is_valid(rows["last_crawled_at"])) for rows in batches]
+        read = [rows.filter(rows["last_crawled_at"].is_valid()) for rows in batches]
         rows = pa.concat_tables([schema.empty_table(), *read])
         # Once a night: it makes a hash table of all sellers.
         rows = rows.append_column("number", pc.index_in(rows["seller_id"], value_set=self._ids))
-        for some in rows.filter(pc.is_valid(rows["number"])).to_batches(_ROWS_AT_A_TIME):
+        for batch in rows.to_batches(_ROWS_AT_A_TIME):
+            some = batch.filter(batch["number"].is_valid())
             numbers, totals, gains = (some[name].to_pylist() for name in ("number", total, gain))
             yield from zip(numbers, _stretches_read(some, day), totals, gains, strict=True)
 
@@ -169,7 +172,7 @@ class GainHistory:
             is_wanted: Any = pc.and_(pc.is_valid(place), pc.is_null(rows["carried_from"]))
             waiting.append(rows.set_column(0, "seller", place).drop_columns("carried_from").filter(is_wanted))
             count += len(waiting[-1])
-            if count >= _ROWS_AT_A_TIME:
+            if count >= _PAGES_AT_A_TIME:
                 yield pa.concat_tables(waiting)
                 waiting, count = [], 0
         if count:

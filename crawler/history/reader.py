@@ -129,43 +129,15 @@ class SnapshotFiles:
         return pa.concat_tables([schema.empty_table(), *self.batches(schema, optional)])
 
     def rows_of(
-        self,
-        sellers: pa.Array[Any],
-        schema: pa.Schema = VIDEO_SCHEMA,
-        *,
-        use_threads: bool = False,
-        carried_before: date | None = None,
+        self, sellers: pa.Array[Any], schema: pa.Schema = VIDEO_SCHEMA, *, use_threads: bool = False
     ) -> Iterator[pa.Table]:
-        """Rows of some sellers. Little is read of other sellers but those between the first and the last.
-
-        With `carried_before` only rows that were carried from an earlier date, and little of all others.
-        """
-        import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
-
+        """Rows of some sellers. Little is read of other sellers but those between the first and the last."""
         if not len(sellers):
             return
         ends = pc.min_max(sellers)
         seller_id = pc.field("seller_id")
-        # Else Arrow reads a file ahead of a slow reader, up to all of it.
-        scan = ds.ParquetFragmentScanOptions(pre_buffer=False)
-        in_pieces = ds.ParquetFileFormat(default_fragment_scan_options=scan)
         inside: Any = (seller_id >= ends["min"]) & (seller_id <= ends["max"]) & seller_id.isin(sellers)
-        if carried_before is not None:
-            inside = (pc.field("carried_from") < pa.scalar(carried_before, pa.date32())) & inside
-        for path in self.paths:
-            require_file(path)
-            with reading(path):
-                source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format=in_pieces)
-                has_region = is_in_region_folder(path)
-                names = [name for name in schema.names if not (has_region and name == REGION)]
-                for batch in source.to_batches(
-                    columns=names,
-                    filter=inside,
-                    batch_size=BATCH_ROWS,
-                    batch_readahead=16 if use_threads else 1,
-                    use_threads=use_threads,
-                ):
-                    yield conformed(pa.Table.from_batches([batch]), schema, path)
+        yield from _rows_inside(self.paths, inside, schema, use_threads=use_threads)
 
     def _footers(self) -> Iterator[Footer]:
         for path in self.paths:
@@ -173,6 +145,36 @@ class SnapshotFiles:
             with reading(path):
                 footer = footer_of(path)
             yield footer
+
+
+def carried_before(files: SnapshotFiles, day: date, schema: pa.Schema = VIDEO_SCHEMA) -> Iterator[pa.Table]:
+    """Rows of `VIDEOS` that were carried from a date before a day. Little is read where there are none."""
+    inside = pc.field("carried_from") < pa.scalar(day, pa.date32())
+    return _rows_inside(files.paths, inside, schema, use_threads=False)
+
+
+def _rows_inside(
+    paths: tuple[Path, ...], inside: Any, schema: pa.Schema, *, use_threads: bool
+) -> Iterator[pa.Table]:
+    import pyarrow.dataset as ds  # noqa: PLC0415 - heavy, and most runs carry nothing
+
+    # Else Arrow reads a file ahead of a slow reader, up to all of it.
+    scan = ds.ParquetFragmentScanOptions(pre_buffer=False)
+    in_pieces = ds.ParquetFileFormat(default_fragment_scan_options=scan)
+    for path in paths:
+        require_file(path)
+        with reading(path):
+            source = ds.dataset(str(path), schema=VIDEO_SCHEMA, format=in_pieces)
+            has_region = is_in_region_folder(path)
+            names = [name for name in schema.names if not (has_region and name == REGION)]
+            for batch in source.to_batches(
+                columns=names,
+                filter=inside,
+                batch_size=BATCH_ROWS,
+                batch_readahead=16 if use_threads else 1,
+                use_threads=use_threads,
+            ):
+                yield conformed(pa.Table.from_batches([batch]), schema, path)
 
 
 def require_file(path: Path) -> None:

@@ -118,7 +118,7 @@ def _progress(seller_id: str, stretches: Sequence[PageRange], received: Mapping[
         progress.received(received[page_num])
     if first == 1 and len(stretches) == 1 and stretches[0].last is None:
         early = {number: page for number, page in received.items() if number >= progress.next_page}
-        return replace(progress, early_pages=early or None)
+        return replace(progress, early_pages=early) if early else progress
     missing = tuple(page for pages in stretches for page in _missing(pages, received))
     return replace(progress, stretches=missing)
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from crawler.store.records import Base, last_read_of
 
-_IDS_AT_A_TIME = 65_536
+_IDS_AT_A_TIME = 16_384
 
 
 class Bases:
