@@ -39,6 +39,7 @@ class Change(NamedTuple):
     kind: str
     days: float | None
     gain: int | None
+    since: int | None
 
 
 @dataclass
@@ -74,7 +75,7 @@ _ROW = (
     "run_id",
     "carried_from",
 )
-_CHANGE = ("kind", "days", "total_views_cnt_gain")
+_CHANGE = ("kind", "days", "total_views_cnt_gain", "since")
 
 
 def _by_video(table: pa.Table, columns: tuple[str, ...]) -> Any:
@@ -97,11 +98,22 @@ class Gains:
     """What each video is worth by its `changes/` since its first observation: None once it was gone."""
 
     values: dict[Key, int | None] = field(default_factory=dict)
+    gone: set[Key] = field(default_factory=set)
+    cut_off: set[Key] = field(default_factory=set)
 
-    def add(self, night: NightFiles) -> None:
-        """Take over a night, and compare the videos that were received for it."""
+    def add(self, night: NightFiles, cut_off: set[str]) -> None:
+        """Take over a night, and compare the videos that were received for it.
+
+        A video that was seen in a night that cut its seller off is missing later, and may return, without
+        that it was gone.
+        """
+        self.cut_off |= {key for key in night.rows if key[0] in cut_off}
         for key, change in night.changes.items():
             expect(change.days is None or change.days > 0, f"{key} moved within {change.days} days")
+            expect(change.kind != "gone" or key not in self.gone, f"{key} is gone again")
+            is_back = change.kind != "gone" and key in self.gone
+            expect(key in self.cut_off or (change.kind == "returned") == is_back, f"{key} is {change.kind}")
+            self.gone ^= {key} if change.kind in {"gone", "returned"} else set()
             if change.kind == "gone" or self.values.get(key, 0) is None:
                 self.values[key] = None
             elif change.kind == "discovered":
@@ -133,6 +145,7 @@ class Published:
     gains: Gains | None = field(default_factory=Gains)
     remembered: tuple[Any, ...] = ()
     cut_off: dict[date, set[str]] = field(default_factory=dict)
+    harmed: set[date] = field(default_factory=set)
 
     def add(
         self,
@@ -151,14 +164,21 @@ class Published:
                 self.whole[seller_id].append(day)
         if is_torn:
             self.gains = None
+            self.harmed.add(day)
         if night is None:
             return
         self.nights[day] = night
         self.cut_off[day] = {s for s, row in night.sellers.items() if is_other and _is_cut_off(row)}
         self.rows[day] = {key: row for key, row in night.rows.items() if row.carried_from is None}
         self._note(day, night)
+        if day not in self.harmed:
+            _check_gone(self, night, day, listed)
         if self.gains is not None:
-            self.gains.add(night)
+            self.gains.add(night, self.cut_off[day])
+
+    def own(self, day: date, seller_id: str) -> dict[Key, Row]:
+        """The rows that a night has of a seller."""
+        return {key: row for key, row in self.nights[day].rows.items() if key[0] == seller_id}
 
     def _note(self, day: date, night: NightFiles) -> None:
         for key, row in night.rows.items():
@@ -169,6 +189,7 @@ class Published:
         """Nothing of a night can be used any more, or no changes of it."""
         self.gains = None
         if kind != "changes":
+            self.harmed.add(day)
             del self.nights[day]
             self._find_newest()
 
@@ -188,6 +209,36 @@ class Published:
         nights, whole, excused = self.remembered
         self.nights, self.whole, self.excused = {**nights}, defaultdict(list, whole), {**excused}
         self._find_newest()
+
+
+def _check_gone(published: Published, night: NightFiles, day: date, listed: set[str]) -> None:
+    """Each video that the snapshot lost is gone in its changes, with its last sight, and no other one is.
+
+    Lost is what a seller that was read whole does not have any more, and what has left one that stands on the
+    night before.
+    """
+    gone = {key: change.since for key, change in night.changes.items() if change.kind == "gone"}
+    expect({key[0] for key in gone} <= listed, "a video of a seller that is not listed is gone")
+    for seller_id in listed & night.sellers.keys():
+        known = [d for d, n in published.nights.items() if d < day and seller_id in n.sellers]
+        base = max((d for d in known if seller_id not in published.cut_off[d]), default=date.min)
+        if any(base <= d < day for d in published.harmed):
+            continue
+        before = {key: row for d in known if d >= base for key, row in published.own(d, seller_id).items()}
+        for key, change in night.changes.items():
+            expect(change.kind != "returned" or key not in before, f"{key} returned, and was there")
+        if not _is_whole(night, seller_id):
+            is_carried = night.sellers[seller_id]["stretches"] is not None and base in known
+            before = published.own(base, seller_id) if is_carried else {}
+        lost = {key: row.crawled_at for key, row in before.items() if key not in night.rows}
+        told = {key: since for key, since in gone.items() if key[0] == seller_id}
+        expect(lost == told, f"{seller_id} has lost {_beyond(lost, told)}, not gone {_beyond(told, lost)}")
+        counted = night.sellers[seller_id]["gone"] or 0
+        expect(counted == len(told), f"{seller_id} counts {counted} that are gone, of {len(told)}")
+
+
+def _beyond(some: dict[Key, Any], others: dict[Key, Any]) -> list[tuple[Key, Any]]:
+    return [(key, value) for key, value in some.items() if others.get(key) != value][:3]
 
 
 def pages_of(stretch: int) -> tuple[int, int]:

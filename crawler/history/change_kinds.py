@@ -5,7 +5,7 @@ Open it to change a kind or a gain; the rules are the table in docs/data.md. Tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.yardsticks import Baselines, Readings, Yardsticks, milliseconds, one_chunk
+from crawler.history.yardsticks import Baselines, Yardsticks, milliseconds, one_chunk
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.dataset import gain_of
 from crawler.store.schema import CHANGES_SCHEMA
@@ -41,28 +41,45 @@ class Rules:
     lag: int
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen before: the `last` observation of each row, and the rows that are `gone` (`gone_rows`).
+
+    `days`: of which crawl dates these observations are. `stayed`: which rows were in the snapshot before.
+    """
+
+    last: Yardsticks
+    days: Any
+    stayed: Any
+    gone: Sequence[pa.Table]
+
+
 def changes_of(
     rows: pa.Table,
     sellers: pa.Array[Any],
-    readings: Readings,
+    ids: pa.Array[Any],
     baselines: Baselines,
-    found: Yardsticks,
+    seen: Seen,
     rules: Rules,
 ) -> pa.Table:
-    """What changed, by seller and video; `sellers`: the place of each row's seller among the readings."""
-    changed = _changed_videos(rows, sellers, baselines, found, rules)
-    changes = pa.concat_tables([changed, *_gone_videos(readings, found)]).combine_chunks()
+    """What changed, by seller and video; `sellers`: the place of each row's seller among the readings.
+
+    `ids` are the sellers that have pages, sorted.
+    """
+    changed = _changed_videos(rows, sellers, baselines, seen, rules)
+    changes = pa.concat_tables([changed, *_gone_videos(seen.gone)]).combine_chunks()
     # Numbers are sorted faster than their texts.
-    place = pc.index_in(one_chunk(changes["seller_id"]), value_set=readings.ids)
+    place = pc.index_in(one_chunk(changes["seller_id"]), value_set=ids)
     keys = pa.table({"seller": place, "video_id": changes["video_id"]})
     order = pc.sort_indices(keys, sort_keys=[("seller", "ascending"), ("video_id", "ascending")])
     return changes.take(order)
 
 
 def _changed_videos(
-    rows: pa.Table, sellers: pa.Array[Any], baselines: Baselines, found: Yardsticks, rules: Rules
+    rows: pa.Table, sellers: pa.Array[Any], baselines: Baselines, seen: Seen, rules: Rules
 ) -> pa.Table:
     """The changes of the videos that the snapshot has; `sellers`: the place of each one's seller."""
+    found = seen.last
     until, created = (one_chunk(milliseconds(rows[name])) for name in ("crawled_at", "create_time"))
     baseline: Any = baselines.first.take(sellers)
     # One that lies before the window of a row says nothing of it.
@@ -70,7 +87,12 @@ def _changed_videos(
     baseline = pc.if_else(pc.greater_equal(baseline, oldest), baseline, pa.scalar(None, pa.int64()))
     is_known = pc.is_valid(found.times)
     differs, falls = _compared_counters(rows, found)
-    returns = _true(pc.less(found.times, baseline))
+    # By the clock an observation may lie after the earliest begin of the date that followed.
+    dates: Any = pc.if_else(
+        pc.is_valid(baseline), baselines.dates.take(sellers), pa.scalar(None, pa.date32())
+    )
+    was_gone: Any = pc.coalesce(pc.less(seen.days, dates), pc.less(found.times, baseline))
+    returns = pc.and_not(_true(was_gone), seen.stayed)
     is_young = _true(pc.greater(created, pc.subtract(baseline, pa.scalar(rules.lag))))
     is_published = pc.and_not(is_young, is_known)
     conditions = {
@@ -110,18 +132,17 @@ def _compared_counters(rows: pa.Table, found: Yardsticks) -> tuple[Any, Any]:
     return _true(differs), _true(falls)
 
 
-def _gone_videos(readings: Readings, found: Yardsticks) -> Iterator[pa.Table]:
+def _gone_videos(gone: Sequence[pa.Table]) -> Iterator[pa.Table]:
     """The changes of the videos that the snapshot no longer has, each with its last observation."""
-    if not found.gone:
+    if not gone:
         return
-    rows = pa.concat_tables(found.gone).sort_by([("time", "descending")])
+    rows = pa.concat_tables(gone).sort_by([("time", "descending")])
     numbered = rows.select(["seller_id", "video_id"]).append_column(
         "at", pa.array(range(len(rows)), pa.int64())
     )
     newest = numbered.group_by(["seller_id", "video_id"]).aggregate([("at", "min")])["at_min"]
     rows = rows.take(newest).combine_chunks()
-    until: Any = readings.last.take(pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids))
-    since: Any = one_chunk(rows["time"])
+    since, until = (one_chunk(rows[name]) for name in ("time", "end"))
     days: Any = pc.divide(pc.subtract(until, since).cast(pa.float64()), _DAY)
     kinds = pa.repeat(pa.scalar(ChangeKind.GONE.value), len(rows))
     columns: dict[str, Any] = {

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from crawler.history.change_kinds import ChangeKind, Rules
 from crawler.history.compared_parts import ComparedParts, Part
 from crawler.history.compared_sellers import Judging
-from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, earlier_snapshots
+from crawler.history.earlier import DamagedSnapshotError, EarlierSnapshot, NightSpan, earlier_snapshots
 from crawler.history.measuring import Measuring
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SUMMED
@@ -63,7 +63,8 @@ def compare(
     left out. Raises `UnreadableError` where the snapshot itself is damaged.
     """
     rules = Rules(*(each // timedelta(milliseconds=1) for each in (window, lag)))
-    span = sellers.read_span
+    # Where all is carried, rows may leave all the same.
+    night = NightSpan.of(day, sellers)
     described = {key: value for key, value in sellers.metadata.items() if key != OUTDATED_BY}
     judging = None if judge is None else Judging(sellers.sorting)
     damaged: dict[date, str] = {}
@@ -71,13 +72,13 @@ def compare(
         try:
             # A date's own snapshot is only judged beside.
             left_out = {*damaged, *([] if judging else [day])}
-            earlier = earlier_snapshots(data, span[0] - rules.window, span[1], left_out) if span else []
+            earlier = earlier_snapshots(data, night.first - rules.window, night.last, left_out)
             found, measuring = _Found(), Measuring()
             with (
                 _GroupWriter(changes_file, CHANGES_FILE_SCHEMA, _FEW_VALUES) as changes,
                 _GroupWriter(sellers_file, SELLER_FILE_SCHEMA, True) as summed,
             ):
-                for part in ComparedParts(day, videos, sellers, earlier, rules, judging):
+                for part in ComparedParts(night, videos, sellers, earlier, rules, judging):
                     found.add(part, earlier)
                     if part.figures is not None:
                         measuring.add(part.figures)

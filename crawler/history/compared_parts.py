@@ -5,9 +5,8 @@ Open it to change how much is held in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from typing import Any
 
@@ -15,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.history import cursor, seller_sums
-from crawler.history.change_kinds import Rules, changes_of
+from crawler.history.change_kinds import Rules, Seen, changes_of
 from crawler.history.compared_sellers import ComparedSellers, Judging
 from crawler.history.earlier import (
     NEWER_SELLER_COLUMNS,
     OBSERVATION_SCHEMA,
     EarlierSnapshot,
+    NightSpan,
     observation_cursor,
 )
 from crawler.history.measuring import Figures
@@ -55,20 +55,20 @@ class Part:
 class ComparedParts:
     """The sellers of a snapshot some at a time, each part compared with the earlier snapshots.
 
-    What is compared is of the other dates than `day`. A seller with more than `MAX_ROWS` videos is read once
-    for each piece of them, in the order of their IDs.
+    What is compared is of other dates than the one of the `night`. A seller with more than `MAX_ROWS` videos
+    is read once for each piece of them, in the order of their IDs.
     """
 
     def __init__(
         self,
-        day: date,
+        night: NightSpan,
         videos: SnapshotFiles,
         sellers: SnapshotFiles,
         earlier: list[EarlierSnapshot],
         rules: Rules,
         judging: Judging | None = None,
     ) -> None:
-        self._day = day
+        self._night = night
         self._videos = observation_cursor(videos)
         self._sellers = sellers
         self._earlier = earlier
@@ -92,7 +92,7 @@ class ComparedParts:
 
     def _compared(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[Part]:
         compared = ComparedSellers.of(
-            sellers, ids, self._earlier, self._rules.window, self._is_other, self._judging
+            sellers, ids, self._earlier, self._rules.window, self._night, self._judging
         )
         videos, moved = [], []
         for is_last, keep, rows in self._pieces(sellers, ids):
@@ -104,9 +104,6 @@ class ComparedParts:
                 yield Part(summed, changes, sources, compared.figures)
             else:
                 yield Part(SUMMED_SELLER_SCHEMA.empty_table(), changes, sources)
-
-    def _is_other(self, snapshot: EarlierSnapshot) -> bool:
-        return snapshot.day != self._day
 
     def _pieces(self, sellers: pa.Table, ids: pa.Array[Any]) -> Iterator[tuple[bool, _Piece, pa.Table]]:
         """The rows of sellers: whether they are the last ones, and what keeps those of the same videos."""
@@ -129,41 +126,48 @@ class ComparedParts:
         self, rows: pa.Table, compared: ComparedSellers, keep: _Piece
     ) -> tuple[pa.Table, pa.Array[Any]]:
         """What changed, sorted, and the numbers of the snapshots that decided about it."""
-        readings, baselines = compared.readings, compared.baselines
-        rows = received(rows)
+        readings, baselines, bases = compared.readings, compared.baselines, compared.bases
+        all_rows, rows = rows, received(rows)
         place: pa.Array[Any] = pc.index_in(one_chunk(rows["seller_id"]), value_set=readings.ids)
         if place.null_count:
             is_read = pc.is_valid(place)
             rows, place = rows.filter(is_read).combine_chunks(), place.filter(is_read)
         compared.add(rows)
-        search = YardstickSearch(rows, place, readings, baselines, self._rules.window)
+        leaving = compared.leaving(rows, all_rows)
+        known_gone = bases.days_of(readings.ids)
+        search = YardstickSearch(rows, place, readings, baselines, self._rules.window, known_gone)
         for number, snapshot in enumerate(self._earlier):
-            needed = search.needed(snapshot, keep) if self._is_other(snapshot) else _NOBODY
-            judged = compared.judged_beside(number)
-            before = self._rows_of(snapshot, needed, judged, keep)
+            needed = search.needed(snapshot, keep) if snapshot.day != self._night.day else _NOBODY
+            judged, stood = compared.judged_beside(number), bases.needed(number)
+            before = self._rows_of(snapshot, (needed, judged, stood), keep)
+            if len(stood):
+                leaving.compare(_of_sellers(before, stood, bases.ids), number, snapshot.day)
+            before = received(before)
             if len(judged):
                 compared.add_before(number, _of_sellers(before, judged, readings.ids))
             if len(needed):
-                search.compare(_of_sellers(before, needed, readings.ids), number)
-        found = search.found
+                search.compare(_of_sellers(before, needed, readings.ids), number, snapshot.day)
+        found, gone = search.found, [*search.gone, *leaving.gone]
         compared.add_seen(found)
-        changes = changes_of(rows, place, readings, baselines, found, self._rules)
-        sources = [found.sources, baselines.sources, *(one_chunk(rows["source"]) for rows in found.gone)]
+        days = pa.array([snapshot.day for snapshot in self._earlier], pa.date32())
+        seen = Seen(found, days.take(found.sources), leaving.stayed, gone)
+        changes = changes_of(rows, place, bases.ids, baselines, seen, self._rules)
+        of_gone = (one_chunk(each["source"]) for each in gone)
+        sources = [found.sources, baselines.sources, bases.numbers, *of_gone]
         return changes, pc.unique(pa.concat_arrays(sources))
 
     def _rows_of(
         self,
         snapshot: EarlierSnapshot,
-        needed: pa.Array[Any],
-        judged: pa.Array[Any],
+        sellers: Sequence[pa.Array[Any]],
         keep: _Piece,
     ) -> pa.Table:
-        """The received rows of a snapshot from the first to the last seller that is asked for."""
-        wanted = [each for each in (needed, judged) if len(each)]
+        """The rows of a snapshot from the first to the last seller that is asked for."""
+        wanted = [each for each in sellers if len(each)]
         if not wanted:
             return OBSERVATION_SCHEMA.empty_table()
         first, last = min(each[0].as_py() for each in wanted), max(each[-1].as_py() for each in wanted)
-        return received(snapshot.videos(first, last, keep))
+        return snapshot.videos(first, last, keep)
 
 
 def _of_sellers(rows: pa.Table, sellers: pa.Array[Any], ids: pa.Array[Any]) -> pa.Table:

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.earlier import EarlierSnapshot
+from crawler.history.earlier import EarlierSnapshot, NightSpan
+from crawler.history.leaving import BasesBefore, LeavingRows
 from crawler.history.measuring import Figures
 from crawler.history.seller_sums import summed_figures, sums_by_seller
-from crawler.history.yardsticks import Baselines, Chosen, EarlierReadings, Readings, Yardsticks
+from crawler.history.yardsticks import Baselines, EarlierReadings, Readings, Yardsticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class ComparedSellers:
 
     readings: Readings
     baselines: Baselines
+    bases: BasesBefore
     judged: Baselines | None
     sellers: pa.Table
     now: list[pa.Table] = field(default_factory=list)
@@ -47,21 +49,32 @@ class ComparedSellers:
         ids: pa.Array[Any],
         earlier: list[EarlierSnapshot],
         window: int,
-        is_other: Chosen,
+        night: NightSpan,
         judging: Judging | None,
     ) -> ComparedSellers:
-        """Find what they are compared with."""
+        """Find what they are compared with, of other dates than the one of the `night`.
+
+        `ids` are those that have pages.
+        """
         readings = Readings.of(sellers)
         ends = (ids[0].as_py(), ids[-1].as_py()) if len(ids) else ("", "")
         known = EarlierReadings(earlier, *ends)
+
+        def is_other(snapshot: EarlierSnapshot) -> bool:
+            return snapshot.day != night.day
+
         baselines = Baselines.find(readings, earlier, window, known, is_other)
+        with_pages = sellers.filter(pc.is_in(sellers["seller_id"], value_set=ids))
+        bases = BasesBefore.find(with_pages, readings, earlier, known, night)
         judged = None
         if judging is not None:
             judged = baselines
             # Rows that are judged beside others must be of one night.
-            if baselines.in_stretches or not all(is_other(each) and judging(each) for each in earlier):
+            if baselines.dates.null_count < len(baselines.dates) or not all(
+                is_other(each) and judging(each) for each in earlier
+            ):
                 judged = Baselines.find(readings, earlier, window, known, judging, only_whole=True)
-        return cls(readings, baselines, judged, sellers)
+        return cls(readings, baselines, bases, judged, sellers)
 
     def judged_beside(self, number: int) -> pa.Array[Any]:
         """The sellers that were read whole, and last so before in the snapshot of a number."""
@@ -69,6 +82,10 @@ class ComparedSellers:
             return pa.array([], pa.string())
         is_beside: Any = pc.equal(self.judged.sources, pa.scalar(number, pa.int32()))
         return self.readings.ids.filter(pc.and_(pc.fill_null(is_beside, False), self.readings.is_whole))
+
+    def leaving(self, rows: pa.Table, all_rows: pa.Table) -> LeavingRows:
+        """What finds out which rows have left; `rows` are the received ones of `all_rows`."""
+        return LeavingRows(self.bases, rows, all_rows)
 
     def add(self, rows: pa.Table) -> None:
         """Add received rows of tonight."""

@@ -36,23 +36,35 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is read of a file: its columns, those that may be missing, and the one that a row must have."""
+    """What is read of a file: its columns, those that may be missing, and those of which a row has one."""
 
     schema: pa.Schema
     optional: frozenset[str]
-    valid: str
+    valid: tuple[str, ...]
+
+    def rows_of(self, rows: pa.Table) -> pa.Table:
+        """The rows that have a value in one of the columns `valid`."""
+        there = [rows[name] for name in self.valid if name in rows.column_names]
+        if not all(column.null_count for column in there):
+            return rows
+        has_value: list[Any] = [pc.is_valid(column) for column in there]
+        return rows.filter(reduce(pc.or_, has_value))
 
 
 class SellerCursor:
     """The rows of a snapshot by ranges of sellers, each range above the one before; a file is read once.
 
-    The files must be sorted by `seller_id`, but for rows without a value in the column `valid`, which are
-    left out. Memory holds a batch of each file. Raises `UnreadableError` where a file is missing, damaged,
-    foreign or not sorted.
+    The files must be sorted by `seller_id`, but for rows without a value in any of the columns `valid`,
+    which are left out. Memory holds a batch of each file. Raises `UnreadableError` where a file is missing,
+    damaged, foreign or not sorted.
     """
 
     def __init__(
-        self, files: SnapshotFiles, schema: pa.Schema, optional: frozenset[str], valid: str = "seller_id"
+        self,
+        files: SnapshotFiles,
+        schema: pa.Schema,
+        optional: frozenset[str],
+        valid: tuple[str, ...] = ("seller_id",),
     ) -> None:
         self._schema = schema
         wanted = _Wanted(schema, optional, valid)
@@ -151,9 +163,7 @@ class _FileCursor:
             self._batches = self._opened(group)
         for batch in self._batches:
             self._offset += len(batch)
-            table = pa.Table.from_batches([batch])
-            if table[self._wanted.valid].null_count:
-                table = table.filter(pc.is_valid(table[self._wanted.valid]))
+            table = self._wanted.rows_of(pa.Table.from_batches([batch]))
             if len(table):
                 self._require_sorted(table["seller_id"].combine_chunks())
                 return conformed(table, self._wanted.schema, self._path)
@@ -180,12 +190,13 @@ class _FileCursor:
     def _groups_of(self) -> list[_Group]:
         if self._groups is None:
             metadata = self._parquet().metadata
-            ids, valid = column_number(metadata, "seller_id"), column_number(metadata, self._wanted.valid)
+            ids = column_number(metadata, "seller_id")
+            numbers = [column_number(metadata, name) for name in self._wanted.valid]
+            valid = [number for number in numbers if number is not None]
             self._groups = []
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
-                counted: Any = None if valid is None else group.column(valid).statistics
-                if counted is not None and counted.has_null_count and counted.null_count == group.num_rows:
+                if all(_is_null(group, column) for column in valid):
                     continue
                 ends: Any = None if ids is None else group.column(ids).statistics
                 known = ends is not None and ends.has_min_max
@@ -202,6 +213,12 @@ class _FileCursor:
 
     def _stop_group(self) -> None:
         self._batches = None
+
+
+def _is_null(group: Any, column: int) -> bool:
+    """Whether a column of a row group is known to have no value."""
+    counted = group.column(column).statistics
+    return counted is not None and counted.has_null_count and counted.null_count == group.num_rows
 
 
 def _place(ids: pa.Array[Any], seller_id: str, *, after: bool) -> int:

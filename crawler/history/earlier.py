@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -16,13 +17,12 @@ from crawler.history.cursor import Keep, SellerCursor
 from crawler.history.reader import FEW_TEXTS, SnapshotFiles, UnreadableError, columns_of, published_dates
 from crawler.models.api import COUNT_COLUMNS
 from crawler.store.layout import SELLERS, VIDEOS, run_of
-from crawler.store.months import file_of_archived
 from crawler.store.schema import SELLER_SCHEMA, VIDEO_SCHEMA
 
 READING_SCHEMA = columns_of(
     SELLER_SCHEMA,
     *("seller_id", "status", "pages", "first_crawled_at", "last_crawled_at", "carried", "drift"),
-    *("kept_status", "stretches"),
+    *("kept_status", "stretches", "videos"),
 )
 NEWER_SELLER_COLUMNS = frozenset({"carried", "overlap", "drift", "kept_status", "other_credits"})
 """Columns that `sellers/` files of early versions do not have."""
@@ -37,6 +37,8 @@ OBSERVATION_SCHEMA = pa.schema(
 NEWER_VIDEO_COLUMNS = frozenset({"carried_from"})
 _MAX_OPEN_FILES = 16
 _REASON_LENGTH = 400
+_HAS_PAGES = ("first_crawled_at", "stretches")
+"""A seller of which a page is published has one of these."""
 
 
 class DamagedSnapshotError(Exception):
@@ -52,7 +54,8 @@ class DamagedSnapshotError(Exception):
 class EarlierSnapshot:
     """A published snapshot: its sellers and rows by ranges of sellers, and when it was read.
 
-    Times are epoch milliseconds. What it reads raises `DamagedSnapshotError`.
+    Times are epoch milliseconds; where nothing was read they are its date's midnight. What it reads raises
+    `DamagedSnapshotError`.
     """
 
     day: date
@@ -66,7 +69,7 @@ class EarlierSnapshot:
     _keys: SellerCursor
 
     def sellers(self, first: str, last: str) -> pa.Table:
-        """The sellers of a range of which pages were received, with `READING_SCHEMA`."""
+        """The sellers of a range of which pages are published, carried ones too, with `READING_SCHEMA`."""
         return self._read(self._sellers, first, last)
 
     def videos(self, first: str, last: str, keep: Keep | None = None) -> pa.Table:
@@ -103,9 +106,27 @@ class EarlierSnapshot:
         return rows
 
 
+def midnight_of(day: date) -> int:
+    """When a date begins in UTC, in epoch milliseconds."""
+    return (day - date(1970, 1, 1)) // timedelta(milliseconds=1)
+
+
+class NightSpan(NamedTuple):
+    """A crawl date, and when its sellers were read first and last; its midnight where nobody was."""
+
+    day: date
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, day: date, sellers: SnapshotFiles) -> NightSpan:
+        """That of a date's `SELLERS`."""
+        return cls(day, *(sellers.read_span or (midnight_of(day), midnight_of(day))))
+
+
 def reading_cursor(files: SnapshotFiles) -> SellerCursor:
-    """A cursor over `SELLERS` that leaves out those of which no page was received."""
-    return SellerCursor(files, READING_SCHEMA, NEWER_SELLER_COLUMNS, "first_crawled_at")
+    """A cursor over `SELLERS` that leaves out those of which no page is published."""
+    return SellerCursor(files, READING_SCHEMA, NEWER_SELLER_COLUMNS, _HAS_PAGES)
 
 
 def observation_cursor(files: SnapshotFiles) -> SellerCursor:
@@ -116,27 +137,28 @@ def observation_cursor(files: SnapshotFiles) -> SellerCursor:
 def earlier_snapshots(
     data: Path, after: int, before: int, left_out: Collection[date]
 ) -> list[EarlierSnapshot]:
-    """The snapshots that have readings between two times, but for some dates', the last read first.
+    """The snapshots that were read between two times, but for some dates', the last read first.
 
-    The first ones keep their files open from range to range. Raises `DamagedSnapshotError`.
+    One in which all is carried counts as read at its date's midnight. The first ones keep their files open
+    from range to range. Raises `DamagedSnapshotError`.
     """
-    found: list[tuple[date, tuple[int, int], str, SnapshotFiles]] = []
+    found: list[tuple[NightSpan, str, SnapshotFiles]] = []
     for other in published_dates(data):
         if other in left_out:
             continue
         sellers = SnapshotFiles.published(data, SELLERS, other)
         try:
-            span = sellers.read_span
-            if span is not None and span[0] < before and span[1] >= after:
-                found.append((other, span, sellers.sorting, sellers))
+            span = NightSpan.of(other, sellers)
+            if span.first < before and span.last >= after:
+                found.append((span, sellers.sorting, sellers))
         except UnreadableError as error:
             raise DamagedSnapshotError(other, error) from None
     snapshots, open_files = [], 0
-    newest_first = sorted(found, key=lambda each: (each[1][1], each[0]), reverse=True)
-    for other, (first, last), sorting, sellers in newest_first:
+    newest_first = sorted(found, key=lambda each: (each[0].last, each[0].day), reverse=True)
+    for (other, first, last), sorting, sellers in newest_first:
         videos = SnapshotFiles.published(data, VIDEOS, other)
-        # It would look as if its sellers had no videos; that only happens where the window has grown since.
-        if not videos.paths and file_of_archived(data, other) is not None:
+        # It was compacted, or its videos are lost: its sellers would look as if they had none.
+        if not videos.paths:
             continue
         open_files += len(videos.paths) + len(sellers.paths)
         keys = SellerCursor(videos, columns_of(VIDEO_SCHEMA, "seller_id", "video_id"), frozenset())

@@ -52,7 +52,8 @@ def with_sums(
 ) -> pa.Table:
     """Sellers with the sums of their videos and of their changes, each of which may come in several tables.
 
-    Sums are null where no page was received, and of changes where a seller is not among those `read`.
+    Sums are null where no page was received, and of changes where a seller is not among those `read`: but for
+    `gone`, where rows have left that nobody read.
     """
     ids = one_chunk(sellers["seller_id"])
     has_rows = may_have_rows(sellers)
@@ -62,7 +63,8 @@ def with_sums(
         sums = _all_added(tables, "seller_id")
         place = pc.index_in(ids, value_set=one_chunk(sums["seller_id"]))
         for name in sums.column_names[1:]:
-            columns[name] = _where(is_known, one_chunk(sums[name]).take(place))
+            has_sum = pc.or_(is_known, pc.is_valid(place)) if name == ChangeKind.GONE else is_known
+            columns[name] = _where(has_sum, one_chunk(sums[name]).take(place))
     return pa.Table.from_arrays(
         [columns[each.name].cast(each.type) for each in SUMMED_SELLER_SCHEMA], schema=SUMMED_SELLER_SCHEMA
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from crawler.history.earlier import DamagedSnapshotError, earlier_snapshots
+from crawler.history.earlier import DamagedSnapshotError, earlier_snapshots, midnight_of
 from crawler.history.movers import night_changes
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.history.unread_videos import Unread, UnreadVideos
@@ -107,17 +107,12 @@ def _unread_videos(data: Path, day: date, by: SortField, window: timedelta, run_
             f"videos/ of {day} is of another run than its changes: an exchange is under way"
         )
     span, length = sellers.read_span, window // _MILLISECOND
-    end = _end_of(day) if span is None else span[1] + 1
+    end = midnight_of(day + timedelta(days=1)) if span is None else span[1] + 1
     return UnreadVideos(
         *(sellers, videos, earlier_snapshots(data, (end if span is None else span[0]) - length, end, [day])),
         *(SORT_COLUMNS[by], length, end),
         is_sorted=sellers.sorting == f"{by} {SortOrder.DESC}",
     )
-
-
-def _end_of(day: date) -> int:
-    midnight = datetime.combine(day + timedelta(days=1), time(), UTC)
-    return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
 
 
 def _in_the_way(unread: Unread) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _PART_ROWS = 32_768
 """How many rows of the snapshot are held at a time, and of earlier ones about as many."""
 _ROWS_OF_OPEN = 512
 """How many rows of earlier snapshots a seller may have that was not read to its end: nobody has counted."""
-_SELLERS = pa.schema([*READING_SCHEMA, *map(SELLER_SCHEMA.field, ("videos", "run_id"))])
+_SELLERS = pa.schema([*READING_SCHEMA, SELLER_SCHEMA.field("run_id")])
 _KEY = ("seller_id", "video_id")
 _ZERO: Any = pa.scalar(0, pa.int64())
 

@@ -6,7 +6,7 @@ Open it to change which earlier row a video is compared with. All times are epoc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from crawler.history.cursor import Keep
 from crawler.history.earlier import EarlierSnapshot
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.seller import SellerStatus
-from crawler.models.stretches import oldest
+from crawler.models.stretches import LastRead, oldest
 from crawler.store.records import last_read_of
 
 _KEY = ("seller_id", "video_id")
@@ -42,6 +42,12 @@ class Readings:
     is_whole: pa.Array[Any]
     covered_since: pa.Array[Any]
 
+    @property
+    def oldest_stretches(self) -> Any:
+        """For which date the stretch was read that was read longest ago; null where all was read at once."""
+        midnights: Any = pc.add(self.covered_since, pa.scalar(_EARLIEST_BEGIN))
+        return pc.if_else(self.is_whole, pa.scalar(None, _MOMENT), midnights.cast(_MOMENT)).cast(pa.date32())
+
     @classmethod
     def of(cls, sellers: pa.Table) -> Readings:
         """Those of rows with the columns of `READING_SCHEMA`.
@@ -59,22 +65,23 @@ class Readings:
         whole = pc.and_(pc.and_(whole, is_own), pc.is_null(sellers["stretches"]))
         whole = pc.fill_null(whole, False)
         first, last = (milliseconds(sellers[f"{name}_crawled_at"]) for name in ("first", "last"))
-        in_stretches: Any = milliseconds(_oldest_dates(one_chunk(sellers["stretches"])).cast(_MOMENT))
+        covered_since = dates_of(one_chunk(sellers["stretches"]), oldest_of_all)
+        in_stretches: Any = milliseconds(covered_since.cast(_MOMENT))
         in_stretches = pc.subtract(in_stretches, pa.scalar(_EARLIEST_BEGIN))
         covered: Any = pc.if_else(whole, first, in_stretches)
         columns = (sellers["seller_id"], first, last, whole, covered)
         return cls(*(one_chunk(each.filter(received)) for each in columns))
 
 
-def _oldest_dates(stretches: pa.Array[Any]) -> pa.Array[Any]:
-    """The oldest date of each list of stretches; null where there is none, or not each has a date."""
+def dates_of(stretches: pa.Array[Any], of: Callable[[LastRead], date | None]) -> pa.Array[Any]:
+    """A date of each list of stretches; null where there is none."""
     found: Any = stretches.dictionary_encode()
-    oldest = [_oldest_date(text) for text in found.dictionary.to_pylist()]
-    return pa.array(oldest, pa.date32()).take(found.indices)
+    dates = [of(last_read_of(text)) for text in found.dictionary.to_pylist()]
+    return pa.array(dates, pa.date32()).take(found.indices)
 
 
-def _oldest_date(text: str) -> date | None:
-    last_read = last_read_of(text)
+def oldest_of_all(last_read: LastRead) -> date | None:
+    """The oldest date of stretches; None where not each has one."""
     return None if None in last_read else oldest(last_read)
 
 
@@ -88,12 +95,19 @@ class EarlierReadings:
     def __init__(self, earlier: Sequence[EarlierSnapshot], first: str, last: str) -> None:
         self._earlier = earlier
         self._range = (first, last)
+        self._sellers: dict[int, pa.Table] = {}
         self._known: dict[int, Readings] = {}
+
+    def sellers(self, number: int) -> pa.Table:
+        """The sellers of a snapshot of which pages are published."""
+        if number not in self._sellers:
+            self._sellers[number] = self._earlier[number].sellers(*self._range)
+        return self._sellers[number]
 
     def of(self, number: int) -> Readings:
         """The readings of a snapshot."""
         if number not in self._known:
-            self._known[number] = Readings.of(self._earlier[number].sellers(*self._range))
+            self._known[number] = Readings.of(self.sellers(number))
         return self._known[number]
 
 
@@ -101,13 +115,14 @@ class EarlierReadings:
 class Baselines:
     """For each reading the last one before it, within the window, by which every page was read.
 
-    Null where there is none. `sources` are numbers of snapshots. `in_stretches`: some were read so.
+    Null where there is none. `sources` are numbers of snapshots. `dates` has the crawl date since which every
+    page was read, where that was in stretches.
     """
 
     first: Any
     last: Any
     sources: Any
-    in_stretches: bool = False
+    dates: Any
 
     @classmethod
     def find(
@@ -122,7 +137,7 @@ class Baselines:
     ) -> Baselines:
         """Look for them in snapshots that count, the last read first, until none can have a later one."""
         none = pa.nulls(len(readings.ids), pa.int64())
-        found = cls(none, none, pa.nulls(len(readings.ids), pa.int32()))
+        found = cls(none, none, *(pa.nulls(len(readings.ids), kind) for kind in (pa.int32(), pa.date32())))
         oldest: Any = pc.subtract(readings.first, pa.scalar(window))
         for number, snapshot in enumerate(earlier):
             if not counts(snapshot):
@@ -138,28 +153,26 @@ class Baselines:
     ) -> None:
         covers: Any = read.is_whole if only_whole else pc.is_valid(read.covered_since)
         place = pc.index_in(readings.ids, value_set=read.ids.filter(covers))
-        first, last = (times.filter(covers).take(place) for times in (read.covered_since, read.last))
+        of_read = (read.covered_since, read.last, read.oldest_stretches)
+        first, last, dates = (each.filter(covers).take(place) for each in of_read)
         is_later: Any = pc.and_(pc.less(last, readings.first), pc.greater_equal(first, oldest))
         is_later = pc.and_kleene(is_later, pc.or_kleene(pc.is_null(self.last), pc.greater(last, self.last)))
         is_later = pc.fill_null(is_later, False)
-        if not only_whole and pc.any(pc.and_not(covers, read.is_whole)).as_py():
-            self.in_stretches = True
         self.first, self.last = pc.if_else(is_later, first, self.first), pc.if_else(is_later, last, self.last)
         self.sources = pc.if_else(is_later, pa.scalar(number, pa.int32()), self.sources)
+        self.dates = pc.if_else(is_later, dates, self.dates)
 
 
 @dataclass(slots=True)
 class Yardsticks:
     """The last earlier observation of each row: its time, its counters, and its snapshot's number.
 
-    Null where there is none. `gone` holds observations since a seller's baseline of videos that it no longer
-    has: rows of `OBSERVATION_SCHEMA` with `time` and `source`.
+    Null where there is none.
     """
 
     times: Any
     counters: list[Any]
     sources: Any
-    gone: list[pa.Table] = field(default_factory=list)
 
     @classmethod
     def none_of(cls, rows: pa.Table) -> Yardsticks:
@@ -194,21 +207,30 @@ class YardstickSearch:
     """Looks for the yardsticks of `rows`, which are observations of the sellers that `readings` has.
 
     A row's yardstick is the newest of its observations with an earlier time, at most `window` before it.
-    `sellers` has the place of each row's seller among the readings.
+    `gone` has observations since a seller's baseline of videos that it no longer has; see `gone_rows`.
+    `sellers` has the place of each row's seller among the readings. `known_gone`: the date up to which it is
+    known otherwise what is gone of each reading's seller; null where it is not.
     """
 
     def __init__(
-        self, rows: pa.Table, sellers: pa.Array[Any], readings: Readings, baselines: Baselines, window: int
+        self,
+        rows: pa.Table,
+        sellers: pa.Array[Any],
+        readings: Readings,
+        baselines: Baselines,
+        window: int,
+        known_gone: Any,
     ) -> None:
         self._rows = rows
         self._readings = readings
-        self._baselines = baselines
         self._videos = one_chunk(rows["video_id"])
         self._times: Any = one_chunk(milliseconds(rows["crawled_at"]))
         self._seller = sellers
         self._oldest: Any = pc.subtract(self._times, pa.scalar(window))
         self._oldest_gone: Any = pc.coalesce(baselines.first, pc.subtract(readings.first, pa.scalar(window)))
+        self._known_gone = known_gone
         self.found = Yardsticks.none_of(rows)
+        self.gone: list[pa.Table] = []
 
     def needed(self, snapshot: EarlierSnapshot, keep: Keep | None) -> pa.Array[Any]:
         """The sellers of which a snapshot has later observations than those that were found, perhaps.
@@ -216,7 +238,7 @@ class YardstickSearch:
         Of its rows those count that `keep` returns.
         """
         ids, last = self._readings.ids, pa.scalar(snapshot.last_read)
-        may_lack: Any = pc.and_(self._readings.is_whole, pc.less_equal(self._oldest_gone, last))
+        may_lack: Any = pc.and_(self._may_lose(snapshot.day), pc.less_equal(self._oldest_gone, last))
         may_lack = pc.and_(may_lack, _follows(self._readings.first, snapshot))
         if pc.all(may_lack).as_py():
             return ids
@@ -235,8 +257,8 @@ class YardstickSearch:
             open_sellers = pc.unique(one_chunk(rows["seller_id"]))
         return ids.filter(pc.or_(may_lack, pc.is_in(ids, value_set=open_sellers)))
 
-    def compare(self, rows: pa.Table, number: int) -> None:
-        """Compare with the received rows of a snapshot, those of the sellers that were needed."""
+    def compare(self, rows: pa.Table, number: int, day: date) -> None:
+        """Compare with the received rows of a snapshot of a date, those of the sellers that were needed."""
         times: Any = one_chunk(milliseconds(rows["crawled_at"]))
         seller = pc.index_in(one_chunk(rows["seller_id"]), value_set=self._readings.ids)
         place = self._place_in(rows, seller)
@@ -246,7 +268,9 @@ class YardstickSearch:
             is_first: Any = pc.is_null(self.found.times)
             is_later = pc.and_kleene(is_later, pc.or_kleene(is_first, pc.greater(time, self.found.times)))
         self.found.take(rows, times, pc.if_else(is_later, place, pa.scalar(None, place.type)), number)
-        self._add_gone(rows, seller, times, place, number)
+        is_there = pc.is_in(_numbers(seller), value_set=place)
+        is_gone = pc.and_not(self._is_gone(seller, times, day), is_there)
+        self.gone += gone_rows(rows, times, self._readings.last.take(seller), number, is_gone)
 
     def _place_in(self, rows: pa.Table, seller: pa.Array[Any]) -> pa.Array[Any]:
         """Where among `rows` each video is; null where it is not."""
@@ -258,26 +282,34 @@ class YardstickSearch:
         keys, others = (one_chunk(joined(each, _KEY)) for each in (self._rows, rows))
         return pc.index_in(keys, value_set=others)
 
-    def _add_gone(self, rows: pa.Table, seller: Any, times: Any, place: Any, number: int) -> None:
-        readings = self._readings
-        is_gone: Any = pc.and_(
-            readings.is_whole.take(seller),
-            pc.and_(
-                pc.greater_equal(times, self._oldest_gone.take(seller)),
-                pc.less(times, readings.first.take(seller)),
-            ),
-        )
-        is_gone = pc.and_not(is_gone, pc.is_in(_numbers(seller), value_set=place))
-        rows, times = rows.filter(is_gone), times.filter(is_gone)
-        if len(rows):
-            source = pa.repeat(pa.scalar(number, pa.int32()), len(rows))
-            self.found.gone.append(rows.append_column("time", times).append_column("source", source))
+    def _may_lose(self, day: date) -> Any:
+        """The readings that show what is gone of the videos that were seen on a date."""
+        is_later: Any = pc.less(self._known_gone, pa.scalar(day, pa.date32()))
+        return pc.and_(self._readings.is_whole, pc.fill_null(is_later, True))
+
+    def _is_gone(self, seller: Any, times: Any, day: date) -> Any:
+        """Which observations of a date count as gone if tonight's rows lack them."""
+        since = pc.greater_equal(times, self._oldest_gone.take(seller))
+        is_between = pc.and_(since, pc.less(times, self._readings.first.take(seller)))
+        return pc.and_(self._may_lose(day).take(seller), is_between)
 
 
 def _with_keys(keys: pa.Array[Any], keep: Keep | None, rows: pa.Table) -> pa.Table:
     """The rows of videos with these keys, of those that are kept."""
     rows = rows if keep is None else keep(rows)
     return rows.filter(pc.is_in(joined(rows, _KEY), value_set=keys))
+
+
+def gone_rows(rows: pa.Table, times: Any, ends: Any, number: int, is_gone: Any) -> list[pa.Table]:
+    """The rows of the snapshot of a number that are gone, as one table or none.
+
+    It has the columns `time`, `source` and `end`: the end of the reading by which that is known.
+    """
+    source = pa.repeat(pa.scalar(number, pa.int32()), len(rows))
+    for name, column in (("time", times), ("end", ends), ("source", source)):
+        rows = rows.append_column(name, column)
+    rows = rows.filter(is_gone)
+    return [rows] if len(rows) else []
 
 
 def received(rows: pa.Table) -> pa.Table:

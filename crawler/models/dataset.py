@@ -203,7 +203,13 @@ SELLERS = Dataset(
         Column("gmv_gain", "float64", "sum of the gains in `changes/`", "money", _NOT_COMPARED, unknown=_GMV),
         Column("published", "int64", "its rows of this kind in `changes/`", "videos", _NOT_COMPARED),
         Column("discovered", "int64", "its rows of this kind in `changes/`", "videos", _NOT_COMPARED),
-        Column("gone", "int64", "its rows of this kind in `changes/`", "videos", _NOT_COMPARED),
+        Column(
+            "gone",
+            "int64",
+            "its rows of this kind in `changes/`",
+            "videos",
+            f"{_NOT_COMPARED}, and none of these left",
+        ),
         Column(
             "changed",
             "int64",
@@ -264,7 +270,8 @@ CHANGES = Dataset(
         Column(
             "until",
             "timestamp",
-            "when it was observed now; of a video that is gone, the end of its seller's reading",
+            "when it was observed now; of a video that is gone, the end of its seller's reading, or of the "
+            "night's where nothing of the seller was read",
         ),
         Column(
             "days",

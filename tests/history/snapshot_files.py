@@ -61,6 +61,11 @@ class Seller:
     run_id: str = ""
     stretches: str | None = None
 
+    @property
+    def has_pages(self) -> bool:
+        """Whether a page of it is published, received or carried."""
+        return bool(self.row()["pages"]) or self.stretches is not None
+
     def row(self) -> dict[str, Any]:
         times = [video.at for video in self.videos if video.carried_from is None]
         times += [] if self.at is None else [self.at]
@@ -93,8 +98,8 @@ def publish(
     for kind in (VIDEOS, SELLERS):
         for path in SnapshotFiles.published(data, kind, day).paths:
             path.unlink()
-    read = sorted((s for s in sellers if s.row()["pages"]), key=lambda seller: seller.seller_id)
-    pending = [seller for seller in sellers if not seller.row()["pages"]]
+    read = sorted((s for s in sellers if s.has_pages), key=lambda seller: seller.seller_id)
+    pending = [seller for seller in sellers if not seller.has_pages]
     rows = [seller.row() for seller in (*read, *pending)]
     of_sellers = SELLER_SCHEMA.with_metadata({SORTING: sorting})
     _write(layout.snapshot(SELLERS, day) / f"{run_id}.parquet", of_sellers, rows, groups)

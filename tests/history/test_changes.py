@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -169,6 +170,132 @@ def test_a_seller_some_of_whose_pages_were_never_read_has_no_baseline(nights: Ni
     nights.publish(0, in_stretches(0, [0, None], video("a", 5, 0)))
     nights.publish(1, whole(1, video("b", 7, 1, created=at(0.5))))
     assert nights.compare(1).kinds == {"a": "gone", "b": "discovered"}
+
+
+def carried(row: Video, night: int) -> Video:
+    return replace(row, carried_from=day_of(night))
+
+
+def unread(seller: Seller) -> Seller:
+    """A seller of which nothing was read that night."""
+    return replace(seller, at=None)
+
+
+SEEN = video("b", 5, 0, 90, region="TH", created=at(-9))
+"""A video that no page shows any more after the first night."""
+
+
+def outlive(nights: Nights, last: int, *others: Seller) -> None:
+    """Publish nights up to one that still carries `SEEN`, though each stretch was read again by the third."""
+    nights.publish(0, whole(0, video("a", 5, 0), video("c", 5, 0), SEEN), *others)
+    for night in range(1, last + 1):
+        new, old = ("a", "c") if night % 2 else ("c", "a")
+        rows = [video(new, 5, night), carried(video(old, 5, night - 1), night - 1), carried(SEEN, 0)]
+        nights.publish(night, in_stretches(night, [night, night - 1], *rows))
+
+
+def left(night: int) -> Seller:
+    """The seller when `SEEN` has left it."""
+    rows = [carried(video("a", 5, night - 1), night - 1), video("c", 5, night)]
+    return in_stretches(night, [night - 1, night], *rows)
+
+
+@pytest.mark.parametrize("max_rows", [65_536, 1])
+def test_a_row_that_leaves_a_seller_read_in_stretches_is_gone_once(
+    nights: Nights, max_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", max_rows)
+    outlive(nights, 3)
+    nights.publish(4, left(4))
+    nights.publish(5, left(5))
+    nights.publish(6, whole(6, video("a", 5, 6), video("c", 5, 6)))
+    assert [nights.compare(night).kinds for night in range(1, 4)] == [{}, {}, {}]
+    result = nights.compare(4)
+    assert result.kinds == {"b": "gone"}
+    assert result.comparison.counts["gone"] == result.sellers["s"]["gone"] == 1
+    row = result.of("b")
+    known = (row["region"], row["create_time"], row["since"], row["until"])
+    assert known == ("TH", at(-9), at(0, 90), at(4))
+    assert row["days"] == pytest.approx(4 - 90 / 1440)
+    assert all(row[name] is None and row[f"{name}_gain"] is None for name in COUNT_COLUMNS)
+    assert result.comparison.rests_on[day_of(3)] == "run3"
+    assert nights.compare(5).rows == nights.compare(6).rows == []
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_row_that_left_and_comes_back_has_returned(nights: Nights, *, is_whole: bool) -> None:
+    outlive(nights, 3)
+    nights.publish(4, left(4))
+    rows = [video("b", 5, 5), *left(5).videos]
+    nights.publish(5, whole(5, *rows[::2], video("a", 5, 5)) if is_whole else in_stretches(5, [4, 5], *rows))
+    result = nights.compare(5)
+    assert result.kinds == {"b": "returned"}
+    assert (result.of("b")["since"], result.of("b")["total_views_cnt_gain"]) == (at(0, 90), 0)
+
+
+def test_a_row_that_was_read_shortly_before_its_seller_s_oldest_stretch_returns_as_well(
+    nights: Nights,
+) -> None:
+    """By the clock it may have been seen when the next crawl date had begun elsewhere on earth."""
+    late = video("b", 5, 0, 23 * 60)
+    nights.publish(0, whole(0, video("a", 5, 0), late))
+    nights.publish(1, in_stretches(1, [1, 1], video("a", 5, 1), carried(late, 0)))
+    nights.publish(2, in_stretches(2, [1, 2], carried(video("a", 5, 1), 1), video("c", 5, 2)))
+    assert nights.compare(2).kinds["b"] == "gone"
+    nights.publish(3, in_stretches(3, [3, 2], video("a", 5, 3), video("b", 5, 3)))
+    assert nights.compare(3).kinds == {"b": "returned"}
+    nights.publish(3, whole(3, video("a", 5, 3), video("c", 5, 3)))
+    assert nights.compare(3).kinds == {}
+
+
+def test_a_row_that_stayed_and_is_seen_again_has_not_returned(nights: Nights) -> None:
+    outlive(nights, 3)
+    for views, kinds in ((5, {}), (6, {"b": "changed"}), (4, {"b": "corrected"})):
+        rows = [video("a", 5, 4), video("b", views, 4), carried(video("c", 5, 2), 2)]
+        nights.publish(4, in_stretches(4, [4, 2], *rows))
+        assert nights.compare(4).kinds == kinds
+
+
+def test_a_row_leaves_a_seller_that_nobody_read_as_well(nights: Nights) -> None:
+    other = whole(0, video("z", 5, 0), seller="a")
+    outlive(nights, 3, other)
+    gone = unread(in_stretches(4, [3, 2], carried(video("a", 5, 3), 3), carried(video("c", 5, 2), 2)))
+    nights.publish(4, gone, replace(other, videos=[video("z", 7, 4)], at=at(4)))
+    result = nights.compare(4)
+    assert result.kinds == {"b": "gone", "z": "changed"}
+    assert (result.of("b")["since"], result.of("b")["until"]) == (at(0, 90), at(4))
+    assert [result.sellers["s"][name] for name in ("gone", "views", "views_gain", "changed")] == [
+        1,
+        10,
+        None,
+        None,
+    ]
+    nights.publish(4, gone)
+    assert nights.compare(4).kinds == {"b": "gone"}, "nothing was read of anybody"
+    nights.publish(5, unread(in_stretches(5, [3, 2], *gone.videos)))
+    nights.publish(6, whole(6, video("a", 5, 6), video("c", 5, 6)))
+    assert nights.compare(5).rows == nights.compare(6).rows == []
+
+
+def test_a_whole_reading_shows_which_carried_rows_are_gone(nights: Nights) -> None:
+    outlive(nights, 3)
+    nights.publish(4, whole(4, video("a", 5, 4)))
+    result = nights.compare(4)
+    assert result.kinds == {"b": "gone", "c": "gone"}
+    assert (result.of("b")["since"], result.of("c")["since"]) == (at(0, 90), at(2))
+
+
+def test_what_another_strategy_cut_off_has_not_left(nights: Nights) -> None:
+    outlive(nights, 3)
+    nights.publish(4, cut_off(whole(4, video("a", 5, 4), video("n", 5, 4, created=at(3.9)))))
+    assert nights.compare(4).kinds == {"n": "published"}
+    rows = [video("a", 5, 5), carried(video("c", 5, 2), 2)]
+    nights.publish(5, in_stretches(5, [5, 2], *rows, carried(SEEN, 0)))
+    assert nights.compare(5).kinds == {}, "it stands on the night before"
+    nights.publish(5, in_stretches(5, [5, 2], *rows))
+    assert nights.compare(5).kinds == {"b": "gone"}
+    nights.publish(5, whole(5, video("a", 5, 5)))
+    assert nights.compare(5).kinds == {"b": "gone", "c": "gone", "n": "gone"}
 
 
 def test_a_video_with_other_counters_has_changed(nights: Nights) -> None:
@@ -341,6 +468,13 @@ def test_a_damaged_snapshot_is_left_out_with_a_warning(nights: Nights) -> None:
         assert day_of(1).isoformat() in warning
         path.write_bytes(content)
     assert nights.compare(2).comparison.warnings == ()
+
+
+def test_a_snapshot_whose_videos_are_lost_found_nothing_out(nights: Nights) -> None:
+    for night in range(3):
+        nights.publish(night, whole(night, video("a", 5, night)))
+    shutil.rmtree(Layout(nights.data).snapshot(VIDEOS, day_of(1)))
+    assert nights.compare(2).kinds == {}
 
 
 def test_a_damaged_snapshot_of_tonight_is_refused(nights: Nights) -> None:

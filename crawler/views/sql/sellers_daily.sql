@@ -2,7 +2,8 @@
 --
 -- videos, views, sales, gmv: null where the seller was cut off or failed, so that a cut-off never reads as a
 --   decline; of what was carried those that were last seen.
--- *_gain, published, discovered, gone, changed: of the videos that were received, each since its last observation.
+-- *_gain, published, discovered, changed: of the videos that were received, each since its last observation. gone:
+--   those that are there no more, also where what is left of the seller was carried.
 -- *_per_day: where all videos were compared with the reading before; null elsewhere.
 SELECT
     s.crawl_date,
