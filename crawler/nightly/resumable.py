@@ -88,12 +88,13 @@ def _require_usable(night: Night, path: Path, notes: Notes) -> None:
 def _publish_earlier(night: Night, run_id: str, notes: Notes, path: Path) -> None:
     """Before a date is crawled anew, publish what an earlier, killed run of it paid for."""
     with Journal(path) as journal:
+        segments = night.world.staging(journal, night.settings.output.keep_raw)
+        # Before all else: until then its workers may still send.
+        if recovered := take_in(segments, night.crawl_date, night.run.qps, night.world.sleep):
+            notes.add(recovered)
         if reasons := why_held(journal):
             notes.add(events.EARLIER_IMPLAUSIBLE(reason=" ".join(reasons)))
             return
-        segments = night.world.staging(journal, night.settings.output.keep_raw)
-        if recovered := take_in(segments, night.crawl_date, night.run.qps, night.world.sleep):
-            notes.add(recovered)
         is_changed = journal.meta("published_mark") != journal.mark()
         if is_changed and journal.has_pages and ReplaceGuard(journal, night.data, night.crawl_date).is_ours:
             late_from = late_from_in(night.run, night.crawl_date, night.world.now())

@@ -120,7 +120,19 @@ def rows_of(journal: Journal) -> list[tuple[str, int]]:
     return [(seller, count) for seller, count in rows]
 
 
-def test_accepting_a_held_night_takes_in_what_workers_of_a_killed_run_left(tmp_path: Path) -> None:
+def by_accept(night: Night, _source: Path) -> str:
+    return said(night, "publish", "--crawl-date", DATE, "--accept")
+
+
+def by_fresh_of_another_order(night: Night, source: Path) -> str:
+    """What is held back is not published before the new journal begins; its workers are waited for."""
+    return " ".join(night.run(source, "--fresh", "--order", "asc", code=10)["notes"])
+
+
+@pytest.mark.parametrize("go_on", [by_accept, by_fresh_of_another_order])
+def test_what_workers_of_a_killed_run_left_of_a_held_night_is_taken_in(
+    tmp_path: Path, go_on: Callable[[Night, Path], str]
+) -> None:
     catalogue = CatalogueOptions(seed=7, largest=60)
     with stand_in(SimulatorOptions(catalogue, outage="zeros", latency=0.02)) as shop:
         night = KeepingNight(tmp_path, shop.url)
@@ -129,8 +141,7 @@ def test_accepting_a_held_night_takes_in_what_workers_of_a_killed_run_left(tmp_p
             KeepingNight(tmp_path, good.url).run(source, "--crawl-date", "2026-11-22")
         night.run(source, code=10)
         kill_amid(night, shop, source)
-        words = said(night, "publish", "--crawl-date", DATE, "--accept")
-        assert f"of an earlier run of {DATE} left " in words
-        assert not JournalFiles(journal_of(night)).attempt_logs()
+        assert f"of an earlier run of {DATE} left " in go_on(night, source)
+        assert not JournalFiles(journal_of(night)).attempts.exists()
         with Journal(journal_of(night), only_read=True) as journal:
             assert journal.meta(LEASE) is None
