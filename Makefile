@@ -53,7 +53,7 @@ test: setup check ## run every gate, and the tests but the long ones
 	$(BIN)/pytest -n 4 --dist worksteal -q
 
 test-long: setup ## run the tests that `make test` leaves out: further cases, and a short crash campaign
-	$(BIN)/pytest -n 4 --dist worksteal -q -m long
+	EXAMPLES=100 $(BIN)/pytest -n 4 --dist worksteal -q -m long
 
 # Not with the tests of what a start imports, a file size limit stops, or CPU is measured of: coverage itself
 # imports, writes and takes CPU.

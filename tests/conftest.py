@@ -18,6 +18,7 @@ import orjson
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import view_history
 from hypothesis import settings
 from launcher import LAUNCHER, PAGES, Process
 
@@ -28,7 +29,7 @@ DATE = "2026-11-23"
 SMALL = CatalogueOptions(seed=7, largest=120)
 
 # How long an example takes says more of what else the machine does.
-settings.register_profile("suite", deadline=None, max_examples=50)
+settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("EXAMPLES", "30")))
 settings.load_profile("suite")
 
 
@@ -47,6 +48,12 @@ def _hangups_are_not_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     yield
     signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> view_history.History:
+    """The nights that tests of views look at; not to be changed. Their folder's name is hard on SQL."""
+    return view_history.play(tmp_path_factory.mktemp("a shop's [nights]") / "data")
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_closing_a_date_publishes_no_suspicious_answers(folder: Path) -> None:
     assert nights(folder) == before
 
 
-@pytest.mark.parametrize("at", ["commit.durable:40", "publish.begin:1"])
+@pytest.mark.parametrize("at", ["publish.begin:1", pytest.param("commit.durable:40", marks=pytest.mark.long)])
 def test_a_recheck_that_is_killed_is_gone_on_with(folder: Path, at: str) -> None:
     """After its last canary, and once all are asked again."""
     served(folder, "page-ignored", code=10)

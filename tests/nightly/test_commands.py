@@ -152,7 +152,7 @@ def test_a_run_begun_with_relative_paths_goes_on_from_another_folder(shell: Star
     user.paste(close, folder=elsewhere)
 
 
-@pytest.mark.parametrize("printed_by", ["run", "resume"])
+@pytest.mark.parametrize("printed_by", ["run", pytest.param("resume", marks=pytest.mark.long)])
 def test_sellers_that_were_refused_are_asked_for_again(shell: Started, printed_by: str) -> None:
     user, simulator, ids = shell("status=400@1")
     user.run("shops.csv", code=4)

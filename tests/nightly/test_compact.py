@@ -237,7 +237,15 @@ def test_a_seller_of_many_rows_is_merged_piece_by_piece(
         write_month(tmp_path / "x.parquet", [Source(sources[0].files, [days[1]])], {})
 
 
-@pytest.mark.parametrize("step", COMPACT_STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(
+            step, marks=() if step in {"compact.exchanged", "compact.withdrawn"} else pytest.mark.long
+        )
+        for step in COMPACT_STEPS
+    ],
+)
 def test_a_kill_at_any_step_loses_nothing_and_is_gone_on_with(data: Path, step: str) -> None:
     before = all_rows(data)
     environ = {"CRAWLER_DATA": str(data), "PATH": ""}

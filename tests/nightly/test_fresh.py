@@ -52,7 +52,7 @@ def lose_journal(job: Night) -> None:
     shutil.rmtree(job.data / "state" / "journal")
 
 
-@pytest.mark.parametrize("journal", ["kept", "lost"])
+@pytest.mark.parametrize("journal", ["lost", pytest.param("kept", marks=pytest.mark.long)])
 def test_one_seller_is_renewed_and_the_others_stay_as_they_are(night: Begin, journal: str) -> None:
     job, simulator, ids = crawled(night)
     one, sellers, before = deep_seller(ids), job.seller_rows(), rows_by_seller(job)
@@ -153,7 +153,7 @@ def test_what_is_cut_short_goes_on_and_loses_nothing(night: Begin) -> None:
     assert job.run(job.sellers(fresh), "--fresh")["credits"]["spent"] == cost(*fresh)
 
 
-@pytest.mark.parametrize("harm", ["sellers gone", "other sorting"])
+@pytest.mark.parametrize("harm", ["sellers gone", pytest.param("other sorting", marks=pytest.mark.long)])
 def test_others_that_could_not_be_kept_refuse_the_run(night: Begin, harm: str) -> None:
     job, simulator, ids = crawled(night)
     sorting: tuple[str, ...] = ()

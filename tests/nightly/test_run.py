@@ -95,7 +95,7 @@ def test_stop_empty_reads_one_page_more(night: Begin) -> None:
     assert simulator.stats.requests == sum(math.ceil(simulator.catalogue.size(s) / 10) + 1 for s in ids)
 
 
-@pytest.mark.parametrize("strategy", ["depth-first", "breadth-first"])
+@pytest.mark.parametrize("strategy", ["depth-first", pytest.param("breadth-first", marks=pytest.mark.long)])
 def test_budget_is_never_overrun_and_a_later_run_goes_on(night: Begin, strategy: str) -> None:
     job, simulator = night(SimulatorOptions(SMALL, faults=parse_faults("status=500:0.1"), latency=0.002))
     ids = simulator.catalogue.seller_ids(60)

@@ -141,7 +141,9 @@ def test_a_damaged_database_is_named_without_a_traceback(night: Begin, name: str
     assert simulator.stats.requests == sent
 
 
-@pytest.mark.parametrize("stream", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "stream", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.long) for one in (">&-", "2>&-"))]
+)
 def test_closed_streams_stop_nothing(night: Begin, stream: str) -> None:
     job, _, ids, source = begun(night)
     command = f"{sys.executable} -m crawler run {source} --crawl-date {DATE} --json {stream}"

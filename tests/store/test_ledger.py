@@ -243,7 +243,7 @@ class Spending(RuleBasedStateMachine):
 
 
 TestSpending = Spending.TestCase
-TestSpending.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestSpending.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 
 
 def test_the_smaller_remaining_budget_counts_and_is_used_up(ledger: Ledger) -> None:

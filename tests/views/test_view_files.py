@@ -25,18 +25,11 @@ USUAL = {"VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP
 SUMS = "count(*), sum(total_views_cnt), count(DISTINCT region)"
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("history") / "data"
-    view_history.play(folder)
-    return folder
-
-
 @pytest.fixture
-def data(played: Path, tmp_path: Path) -> Path:
+def data(played: view_history.History, tmp_path: Path) -> Path:
     """A copy in a folder whose name SQL and patterns would take for something else."""
     return shutil.copytree(
-        played, tmp_path / "o'clock [1] *" / "data", ignore=shutil.ignore_patterns("state")
+        played.folder, tmp_path / "o'clock [1] *" / "data", ignore=shutil.ignore_patterns("state")
     )
 
 

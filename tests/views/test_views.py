@@ -174,11 +174,6 @@ def whole_truth(data: Path) -> Truth:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> view_history.History:
-    return view_history.play(tmp_path_factory.mktemp("a shop's [nights]") / "data")
-
-
-@pytest.fixture(scope="module")
 def data(played: view_history.History) -> Path:
     return played.folder
 
