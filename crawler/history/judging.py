@@ -47,6 +47,7 @@ class Judge:
     ) -> tuple[Reviewed, dict[str, str]]:
         """The verdict on a snapshot, and what of it goes into the metadata of its `sellers/`."""
         rejected = Share(counts.rejected, counts.received)
+        found.add_in_stretches(journal)
         measures = found.measures(videos, journal.reader.page_facts(), rejected)
         past = past_measures(plan.data, plan.crawl_date)
         verdict = judge(measures, past, self.settings)

@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from crawler.history.fields import extra_fields, nulls_by_column
 from crawler.history.reader import SnapshotFiles
 from crawler.history.seller_sums import SAMPLED
+from crawler.history.shortened import lengths_in_stretches
 from crawler.history.yardsticks import Baselines, Readings, one_chunk
 from crawler.models.api import COUNT_COLUMNS, PAGE_SIZE
 from crawler.models.seller import StopReason
 from crawler.rules.plausibility import FIGURES, ROWS, STILL_HOURS, Comparison, Measures, Share
+from crawler.store.journal import Journal
 from crawler.store.records import PageFacts
 
 _FALLEN, _RISEN = 0.9, 10.0
@@ -86,6 +88,8 @@ class Measuring:
     still: int = 0
     old_enough: int = 0
     hours: list[float] = field(default_factory=list)
+    rows_judged: list[pa.Array[Any]] = field(default_factory=list)
+    """The sellers whose numbers of rows are compared."""
     hits: dict[str, list[pa.Array[Any]]] = field(default_factory=dict)
     """The sellers that a measure counts: by its name, or by what of their rows shows it."""
 
@@ -108,6 +112,18 @@ class Measuring:
         self.zero_before += figures.zero_before
         for before in figures.before:
             self._compare(_pair(figures, before))
+
+    def add_in_stretches(self, journal: Journal) -> None:
+        """Add sellers that were read in stretches, by where their lists end; what was added before counts."""
+        judged = {str(seller_id) for ids in self.rows_judged for seller_id in ids.to_pylist()}
+        lengths = [*lengths_in_stretches(journal, judged)]
+        ids = pa.array([each.seller_id for each in lengths], pa.string())
+        fallen = pa.array([each.now < each.before * _FALLEN for each in lengths], pa.bool_())
+        self.judged[ROWS] += len(lengths)
+        self.fallen[ROWS] += _count(fallen)
+        self.before[ROWS] += sum(each.before for each in lengths)
+        self.now[ROWS] += sum(each.now for each in lengths)
+        self._hit(ROWS, ids, fallen)
 
     def measures(self, videos: SnapshotFiles, pages: PageFacts, rejected: Share) -> Measures:
         """The measures of the snapshot that has these files and pages."""
@@ -151,6 +167,8 @@ class Measuring:
             self.fallen[name] += _count(fallen)
             self.risen[name] += _count(risen)
             self._hit(name, pair.ids, pc.or_(fallen, risen))
+            if name == ROWS:
+                self.rows_judged.append(one_chunk(pair.ids.filter(known)))
             same = pc.and_(same, pc.equal(before, now))
         is_old: Any = pc.and_(pc.greater_equal(pair.hours, pa.scalar(STILL_HOURS)), pc.invert(gone))
         self.old_enough += _count(is_old)
@@ -171,7 +189,7 @@ class Measuring:
     def _comparison(self) -> Comparison | None:
         """The comparison; None where no seller could be compared."""
         whole = self.regions.total()
-        if not whole:
+        if not whole and not self.judged[ROWS]:
             return None
         largest = dict(self.regions.most_common(_MAX_REGIONS))
         return Comparison(
@@ -183,7 +201,7 @@ class Measuring:
             risen={name: Share(self.risen[name], self.judged[name]) for name in FIGURES},
             lost=Share(self.lost, self.sampled),
             still=Share(self.still, self.old_enough),
-            hours=median(self.hours),
+            hours=median(self.hours or [0.0]),
         )
 
 

@@ -67,8 +67,9 @@ class Comparison:
     most of the seller's earlier rows. `before`, `now`: sums over all rows of the compared sellers, by the
     names in `FIGURES` (a null counter is 0). `fallen`, `risen`, by the same names: sellers whose own sum is
     now less than nine tenths of the earlier one, and more than ten times it; of those whose earlier sum is
-    above 0, of rows those that had a full page. `lost`: sellers of which one of two videos that are picked by
-    chance is gone; of those with rows on both nights, three days apart at most. `still`: sellers with the
+    above 0, of rows those that had a full page. For rows sellers read in stretches are compared as well, by
+    where their lists end (`history/shortened.py`). `lost`: sellers of which one of two videos that are picked
+    by chance is gone; of those with rows on both nights, three days apart at most. `still`: sellers with the
     same videos on both nights, all six counters equal; of those with rows on both nights whose readings are
     `STILL_HOURS` or more apart. `hours`: the median time between the two readings of a seller.
     """

@@ -239,7 +239,9 @@ COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (s
 FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq DESC"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
 HAS_ENDED = "SELECT EXISTS (SELECT 1 FROM seller WHERE seller_id = ?)"
-PAGE_NUMBERS = tuple(f"SELECT seq FROM {table} WHERE seller_id = ?" for table in ("page", "former_page"))
+PAGE_NUMBERS = tuple(
+    f"SELECT seq, page_num FROM {table} WHERE seller_id = ?" for table in ("page", "former_page")
+)
 ANSWERED_AFTER = "SELECT DISTINCT seller_id FROM page WHERE seq > :after"
 FIRST_PAGES_AFTER = """SELECT seq, seller_id, row_count - rejected, fingerprint, received_at FROM page
     WHERE seq > ? AND page_num = 1 ORDER BY seq"""

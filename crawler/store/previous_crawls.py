@@ -82,13 +82,15 @@ class PreviousCrawls:
     def crawled_anew(self, ids: Iterable[str]) -> dict[str, list[set[int]]]:
         """Of sellers crawled anew to their end: the numbers of their pages now and before.
 
-        By these rows of segments can be compared.
+        By these rows of segments can be compared. Where some pages were left out before, as by `--strategy
+        freshest`, they are of those now as well.
         """
         found, db = dict[str, list[set[int]]](), self._database.connection
         for seller_id in ids:
             if db.execute(sql.HAS_ENDED, (seller_id,)).fetchone()[0]:
-                numbers = (db.execute(query, (seller_id,)) for query in sql.PAGE_NUMBERS)
-                found[seller_id] = [{number for (number,) in rows} for rows in numbers]
+                now, then = (dict(db.execute(query, (seller_id,))) for query in sql.PAGE_NUMBERS)
+                last, read = max(then.values(), default=0), {*then.values()}
+                found[seller_id] = [{seq for seq, n in now.items() if n in read or n > last}, {*then}]
         return found
 
     def take_over(self, sellers: Iterable[tuple[SellerSummary, bool]], source: date, **facts: str) -> None:
