@@ -30,17 +30,20 @@ _SOURCES = columns_of(VIDEO_SCHEMA, "seller_id", "carried_from")
 _ROWS_AT_A_TIME = 16_384
 
 
+class IntactVideos(NamedTuple):
+    """Those `VIDEOS` of a snapshot that are intact; `is_damaged`: some are not, or that is not known."""
+
+    files: SnapshotFiles
+    is_damaged: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class KnownSnapshot:
-    """A published snapshot: its date, its `SELLERS`, and those of its `VIDEOS` that are intact.
-
-    `is_damaged`: some are not, or that is not known.
-    """
+    """A published snapshot: its date, its `SELLERS`, and what verifies its `VIDEOS`, which reads them all."""
 
     day: date
     sellers: SnapshotFiles
-    videos: SnapshotFiles
-    is_damaged: bool = False
+    intact_videos: Callable[[], IntactVideos]
 
 
 def bases(
@@ -65,7 +68,9 @@ def bases(
     for snapshot in snapshots:
         try:
             known = _known_of(snapshot, left, sorting, max_age)
-            lost = _lose_gone(known, snapshot, crawl_date - timedelta(max_age))
+            lost = Counter[str]()
+            if known.listed:
+                known, lost = _verified(known, snapshot, crawl_date - timedelta(max_age))
         except UnreadableError as error:
             leave_out(snapshot.day, error)
             continue
@@ -73,9 +78,9 @@ def bases(
         if gone is not None:
             gone.update(lost)
         left = left.filter(pc.invert(pc.is_in(left, value_set=known.found.ids)))
-        for seller_id, videos, text in known.cut:
-            if seller_id not in cut_off or videos > cut_off[seller_id].videos:
-                cut_off[seller_id] = _CutOff(snapshot.day, videos, text)
+        for seller_id, count, text in known.cut:
+            if seller_id not in cut_off or count > cut_off[seller_id].videos:
+                cut_off[seller_id] = _CutOff(snapshot.day, count, text)
         if not len(left):
             return kept
     for seller_id in map(str, left.to_pylist()) if cut_off else ():
@@ -103,6 +108,11 @@ class _Known:
     found: Bases = field(default_factory=Bases)
     carries: bytearray = field(default_factory=bytearray)
     cut: list[tuple[str, int, str]] = field(default_factory=list)
+
+    @property
+    def listed(self) -> list[str]:
+        """All of them."""
+        return [*map(str, self.found.ids.to_pylist()), *(seller_id for seller_id, _, _ in self.cut)]
 
     def only(self, videos: Mapping[str, int], day: date) -> _Known:
         """Those of which a snapshot of `day` has all videos, if it has so many of each."""
@@ -143,9 +153,6 @@ def _known_of(snapshot: KnownSnapshot, left: pa.Array[Any], sorting: str, max_ag
             known.found.add(seller_id, snapshot.day, videos, text)
             known.carries.append(False)
         known.cut = []
-    if snapshot.is_damaged:
-        listed = [*map(str, known.found.ids.to_pylist()), *(each[0] for each in known.cut)]
-        known = known.only(_rows_there(snapshot, listed), snapshot.day)
     return known
 
 
@@ -176,7 +183,15 @@ def _of_any_stretch(last_read: LastRead) -> LastRead:
     return [day and before for day in last_read]
 
 
-def _lose_gone(known: _Known, snapshot: KnownSnapshot, before: date) -> Counter[str]:
+def _verified(known: _Known, snapshot: KnownSnapshot, before: date) -> tuple[_Known, Counter[str]]:
+    """What is left where not all files are intact, and how many rows each seller loses; see `_lose_gone`."""
+    videos = snapshot.intact_videos()
+    if videos.is_damaged:
+        known = known.only(_rows_there(videos.files, known.listed), snapshot.day)
+    return known, _lose_gone(known, videos.files, before)
+
+
+def _lose_gone(known: _Known, videos: SnapshotFiles, before: date) -> Counter[str]:
     """Let rows go that nobody has seen for long, though every page was read since.
 
     Returns how many each seller loses.
@@ -188,7 +203,7 @@ def _lose_gone(known: _Known, snapshot: KnownSnapshot, before: date) -> Counter[
             since.append(min(before, base.oldest or before))
     ids, dates = found.ids.take(pa.array(places, pa.int64())), pa.array(since, pa.date32())
     lost = Counter[int]()
-    for rows in carried_before(snapshot.videos, before, _SOURCES) if places else ():
+    for rows in carried_before(videos, before, _SOURCES) if places else ():
         at = pc.index_in(rows["seller_id"], value_set=ids)
         lost.update(counted(at.filter(pc.less(rows["carried_from"], dates.take(at)))))
     for number, count in lost.items():
@@ -196,9 +211,9 @@ def _lose_gone(known: _Known, snapshot: KnownSnapshot, before: date) -> Counter[
     return Counter({str(ids[number].as_py()): count for number, count in lost.items()})
 
 
-def _rows_there(snapshot: KnownSnapshot, sellers: Sequence[str]) -> Counter[str]:
+def _rows_there(videos: SnapshotFiles, sellers: Sequence[str]) -> Counter[str]:
     """How many rows each seller has."""
     there = Counter[str]()
-    for rows in snapshot.videos.rows_of(pa.array(sellers, pa.string()), _SOURCES):
+    for rows in videos.rows_of(pa.array(sellers, pa.string()), _SOURCES):
         there.update(rows_by_seller(rows))
     return there

@@ -12,7 +12,7 @@ import orjson
 from pyarrow.lib import ArrowException
 
 from crawler import events
-from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.bases import IntactVideos, KnownSnapshot, bases
 from crawler.history.footers import footer_of
 from crawler.history.pins import NoDigestsError, Pin, pinned
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates, reading
@@ -53,29 +53,43 @@ def stand_on_bases(opened: Opened) -> None:
 def _snapshots(opened: Opened, unverified: list[date]) -> Iterator[KnownSnapshot]:
     """The snapshots before the crawl date that rows can be taken from, newest first; each is pinned.
 
-    `unverified` learns of which there are no digests.
+    `unverified` learns of those that are used though there are no digests of them.
     """
     night, oldest = opened.night, opened.night.crawl_date - timedelta(opened.night.settings.history.window)
     for day in published_dates(night.data):
         if not oldest <= day < night.crawl_date:
             continue
+        is_verified = True
         try:
             try:
                 pin = pinned(opened.journal, night.data, day)
             except NoDigestsError:
-                pin = _pinned_as_they_are(opened, day)
-                unverified.append(day)
+                is_verified, pin = False, _pinned_as_they_are(opened, day)
         except UnreadableError as error:
             _note_unreadable(opened, day, error)
             continue
         if pin is None:
             continue
-        sellers, damaged_sellers = pin.check(SELLERS)
-        videos, damages = pin.check(VIDEOS)
-        for damage in (*damaged_sellers, *damages):
-            opened.notes.add(events.CARRY_DAMAGED(damage=damage))
-        files = (SnapshotFiles(tuple(good)) for good in (sellers, videos))
-        yield KnownSnapshot(day, next(files), next(files), bool(damages) or day in unverified)
+        sellers, _ = _intact_files(opened, pin, SELLERS)
+        yield KnownSnapshot(
+            day, sellers, partial(_intact_videos, opened, pin, None if is_verified else unverified)
+        )
+
+
+def _intact_videos(opened: Opened, pin: Pin, unverified: list[date] | None) -> IntactVideos:
+    """A snapshot's files of `VIDEOS` that are right; `unverified` learns of one that has no digests."""
+    files, is_damaged = _intact_files(opened, pin, VIDEOS)
+    if unverified is not None:
+        unverified.append(pin.day)
+    return IntactVideos(files, is_damaged or unverified is not None)
+
+
+def _intact_files(opened: Opened, pin: Pin, kind: str) -> tuple[SnapshotFiles, bool]:
+    """A snapshot's files of a kind that are right, and whether others are damaged, which is noted."""
+    good, damages = pin.check(kind)
+    for damage in damages:
+        opened.notes.add(events.CARRY_DAMAGED(damage=damage))
+    return SnapshotFiles(tuple(good)), bool(damages)
 
 
 def _note_unreadable(opened: Opened, day: date, error: UnreadableError) -> None:

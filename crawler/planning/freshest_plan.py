@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from crawler import events
-from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.bases import IntactVideos, KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.models.seller import PageRange
 from crawler.options import Settings
@@ -93,7 +94,7 @@ def _snapshots(data: Path, oldest: date, before: date) -> Iterator[KnownSnapshot
     for day in published_dates(data):
         if oldest <= day < before:
             sellers, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
-            yield KnownSnapshot(day, sellers, videos)
+            yield KnownSnapshot(day, sellers, partial(IntactVideos, videos))
 
 
 def _received(path: Path) -> Received:

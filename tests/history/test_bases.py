@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from snapshot_files import DAY, FIRST_DATE, START, Seller, Video, publish
 
-from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.bases import IntactVideos, KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError, published_dates
 from crawler.options import RunSettings, Settings
 from crawler.planning.freshest_plan import tonight
@@ -35,7 +36,9 @@ def known(data: Path) -> dict[str, Base]:
     """What stands for each seller tonight."""
     snapshots = (
         KnownSnapshot(
-            day, SnapshotFiles.published(data, SELLERS, day), SnapshotFiles.published(data, VIDEOS, day)
+            day,
+            SnapshotFiles.published(data, SELLERS, day),
+            partial(IntactVideos, SnapshotFiles.published(data, VIDEOS, day)),
         )
         for day in published_dates(data)
     )
@@ -101,3 +104,22 @@ def test_a_snapshot_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     found = tonight(Settings(run=RunSettings(data=tmp_path)), LISTED, TONIGHT)
     assert [stretch.age for stretch in found.listed.stretches] == [2]
     assert "2024-10-05" in str(found.warnings[0])
+
+
+def test_only_nights_that_something_stands_on_are_verified(tmp_path: Path) -> None:
+    """A new seller is looked for in all of them, and to verify a night is to read it whole."""
+    publish(tmp_path, FIRST_DATE, [seller(0, 5)])
+    publish(tmp_path, FIRST_DATE + timedelta(1), [seller(1, 5)])
+    verified: list[date] = []
+
+    def snapshot(day: date) -> KnownSnapshot:
+        def verify() -> IntactVideos:
+            verified.append(day)
+            return IntactVideos(SnapshotFiles.published(tmp_path, VIDEOS, day))
+
+        return KnownSnapshot(day, SnapshotFiles.published(tmp_path, SELLERS, day), verify)
+
+    listed = pa.array(["new", "s"], pa.string())
+    snapshots = map(snapshot, published_dates(tmp_path))
+    assert [*bases(snapshots, listed, TONIGHT, 7, "", unexpected).ids.to_pylist()] == ["s"]
+    assert verified == [FIRST_DATE + timedelta(1)]

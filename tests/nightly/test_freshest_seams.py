@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from test_freshest_nights import BEGIN, Nights
 
-from crawler.history.bases import KnownSnapshot, bases
+from crawler.history.bases import IntactVideos, KnownSnapshot, bases
 from crawler.history.reader import SnapshotFiles, UnreadableError
 from crawler.report.head import as_head
 from crawler.store.layout import SELLERS, VIDEOS
@@ -106,7 +107,10 @@ def test_in_another_sorting_no_row_counts_as_younger_than_it_is(nights: Nights) 
     nights.run(1, "--budget", "60", "--max-age", "6")
     day, data = BEGIN + timedelta(1), nights.job.data
     files, videos = (SnapshotFiles.published(data, kind, day) for kind in (SELLERS, VIDEOS))
-    snapshot, listed = KnownSnapshot(day, files, videos), pa.array([*nights.sellers(1)], pa.string())
+    snapshot, listed = (
+        KnownSnapshot(day, files, partial(IntactVideos, videos)),
+        pa.array([*nights.sellers(1)], pa.string()),
+    )
     views, sales = (
         dict(bases(iter([snapshot]), listed, day + timedelta(1), 6, sorting, unexpected).items())
         for sorting in ("views desc", "sales desc")
