@@ -479,7 +479,7 @@ LISTS_DRIFTED = LogEvent(
     "what was read is published; --repair-drift reads such pages again",
 )
 LISTS_DRIFTED_IN_STRETCHES = LogEvent(
-    "lists.drifted.stretches",
+    "lists.drifted_stretches",
     INFO,
     LISTS_DRIFTED.what,
     "what was read is published; the next reading of these pages shows such rows: --repair-drift repairs "

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,15 +43,24 @@ KINDS = ("worker", "worker", "host", "scheduler", "driver", "driver", "all", "st
 BIN = Path(sys.executable).parent
 
 
+def free_port() -> int:
+    """A port that stays free while nobody listens there: none that a connection is given by itself."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @dataclass
 class Cluster:
     """A scheduler and workers as processes; they get further `words`, and some only the workers do."""
 
     folder: Path
-    port: int
     protocol: str = "tcp"
     words: Sequence[str] = ()
     of_worker: Sequence[str] = ()
+    port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -116,7 +126,7 @@ class Trial:
             night = Night(Path(folder), simulator.url)
             ids = simulator.catalogue.seller_ids(40)
             source = night.sellers(ids)
-            cluster = Cluster(Path(folder), 20_000 + os.getpid() % 20_000)
+            cluster = Cluster(Path(folder))
             stack.callback(cluster.end)
             pages = self.rng.choice(("auto", "driver"))
             fewest = sum(simulator.catalogue.size(i) // 10 + 1 for i in ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -32,8 +31,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(*words: str, protocol: str = "tcp", of_worker: tuple[str, ...] = ()) -> Cluster:
-            port = 40_000 + os.getpid() % 20_000
-            cluster = Cluster(tmp_path, port, protocol=protocol, words=words, of_worker=of_worker)
+            cluster = Cluster(tmp_path, protocol=protocol, words=words, of_worker=of_worker)
             stack.callback(cluster.end)
             cluster.begin()
             return cluster
@@ -56,6 +54,7 @@ def as_environ(files: DaskSettings) -> dict[str, str]:
     return {f"CRAWLER_DASK_{name.upper()}": str(getattr(files, name)) for name in names}
 
 
+@pytest.mark.long
 def test_with_certificates_all_of_a_crawl_goes_over_tls(
     tmp_path: Path, shop: Simulator, start: Start
 ) -> None:

@@ -96,7 +96,16 @@ def said(night: Night, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("go_on", [by_close, by_rebuild, by_fresh, by_fresh_in_another_order])
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        by_close,
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in (by_rebuild, by_fresh, by_fresh_in_another_order)
+        ),
+    ],
+)
 def test_what_workers_of_a_killed_night_left_is_taken_in(
     night: KeepingNight, shop: Simulator, go_on: Callable[[Night, Path], str]
 ) -> None:
@@ -129,7 +138,9 @@ def by_fresh_of_another_order(night: Night, source: Path) -> str:
     return " ".join(night.run(source, "--fresh", "--order", "asc", code=10)["notes"])
 
 
-@pytest.mark.parametrize("go_on", [by_accept, by_fresh_of_another_order])
+@pytest.mark.parametrize(
+    "go_on", [by_fresh_of_another_order, pytest.param(by_accept, marks=pytest.mark.long)]
+)
 def test_what_workers_of_a_killed_run_left_of_a_held_night_is_taken_in(
     tmp_path: Path, go_on: Callable[[Night, Path], str]
 ) -> None:

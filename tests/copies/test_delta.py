@@ -76,6 +76,7 @@ def test_tables_have_what_is_published_and_a_night_is_replaced(job: Night, simul
     assert {kind: table(job, kind).version() for kind in KINDS} == {k: v + 1 for k, v in versions.items()}
 
 
+@pytest.mark.long
 def test_nights_that_are_there_are_not_sent_again_however_many(job: Night, simulator: Simulator) -> None:
     """Of a table's commits only the last few are looked at: older nights are known by their partitions."""
     source = job.sellers(simulator.catalogue.seller_ids(2))

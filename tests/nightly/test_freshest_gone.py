@@ -95,7 +95,7 @@ def test_a_held_night_that_is_accepted_has_what_it_lost(nights: Nights) -> None:
     assert any(sellers[key[0]]["stretches"] is not None for key in missing)
 
 
-@pytest.mark.parametrize("value", [Value.VIEWS, Value.ROWS])
+@pytest.mark.parametrize("value", [Value.VIEWS, pytest.param(Value.ROWS, marks=pytest.mark.long)])
 def test_what_left_is_learnt_as_no_loss(nights: Nights, value: Value) -> None:
     """Learnt is the same as if no video were gone."""
     ids = pa.array(sorted(nights.sellers(0)), pa.string())
