@@ -14,6 +14,7 @@ from crawler import events
 from crawler.history.takeover import require_not_archived
 from crawler.models.encodings import as_text
 from crawler.models.errors import InputError, InterruptedRunError
+from crawler.nightly.account import Account
 from crawler.nightly.left_by_workers import take_in
 from crawler.nightly.night import Night, Notes
 from crawler.nightly.replace_guard import ReplaceGuard, give_up_lost, slices
@@ -137,13 +138,19 @@ class JournalOpening:
     def _forget_suspicious(self, journal: Journal, segments: SegmentWriter) -> None:
         """Forget the answers of runs before that their canaries speak against."""
         suspicion = Suspicion.of(journal)
-        if suspicion is None or not (asked := suspicion.forget(segments)):
+        if suspicion is None or not (asked := suspicion.forget(segments, self._credits_left)):
             return
         if suspicion.is_justified:
             release(journal)
             self.notes.add(events.ANSWERS_DISBELIEVED(sellers=asked))
         else:
             self.notes.add(events.ANSWERS_DOUBTED(sellers=asked))
+
+    @property
+    def _credits_left(self) -> int | None:
+        night = self.night
+        account = Account(self.ledger, self.run_id, night.crawl_date, night.settings.credits, night.world.now)
+        return account.left
 
     def _note_list(self, journal: Journal) -> None:
         """Note list, flags and options; paths lead to the same files from every folder.

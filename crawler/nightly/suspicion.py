@@ -77,15 +77,18 @@ class Suspicion:
         """Note that a run stopped for these answers."""
         replace(self, is_confirmed=True).note(journal)
 
-    def forget(self, segments: SegmentWriter) -> int:
+    def forget(self, segments: SegmentWriter, credits_left: int | None) -> int:
         """Forget answers, so that their sellers are asked again; returns how many these are.
 
-        All of them where they cannot be believed; where that is undecided, those that speak against it.
+        All of them where they cannot be believed; where that is undecided, those that speak against it, if
+        there are credits to read them again: what was published of them would only be lost.
         """
         journal, facts = segments.journal, {CANARIES: ""}
         if self.is_justified:
             sellers = list(journal.sellers.answered_after(self.after))
         elif self.canaries.decision is Decision.UNDECIDED and self.canaries.suspects:
+            if credits_left is not None and journal.reader.pages(self.canaries.suspects) > credits_left:
+                return 0
             sellers, facts = [pa.array(sorted(self.canaries.suspects), pa.string())], {}
         else:
             return 0

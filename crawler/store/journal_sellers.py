@@ -278,6 +278,11 @@ class JournalReader:
         """IDs of the sellers that `PageFacts.shared` counts."""
         return self._database.ids(sql.WITH_SHARED_PAGES)
 
+    def pages(self, ids: Iterable[str]) -> int:
+        """How many pages of some sellers were received."""
+        db = self._database.connection
+        return sum(db.execute(sql.COUNT_PAGES, (seller_id,)).fetchone()[0] for seller_id in ids)
+
     def credits(self) -> int:
         """Credits that are known to have been spent on this generation."""
         return self._database.one(sql.CREDITS)

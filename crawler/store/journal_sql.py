@@ -238,6 +238,7 @@ COMPLETE_WITH_GAPS = """SELECT DISTINCT seller_id FROM seam JOIN seller USING (s
     WHERE status = 'complete' AND NOT mended"""
 FINGERPRINTS = "SELECT page_num, fingerprint FROM page WHERE seller_id = ? ORDER BY seq DESC"
 LAST_VALUES = "SELECT page_num, least FROM page WHERE seller_id = ? ORDER BY page_num"
+COUNT_PAGES = "SELECT COUNT(*) FROM page WHERE seller_id = ?"
 HAS_ENDED = "SELECT EXISTS (SELECT 1 FROM seller WHERE seller_id = ?)"
 PAGE_NUMBERS = tuple(
     f"SELECT seq, page_num FROM {table} WHERE seller_id = ?" for table in ("page", "former_page")

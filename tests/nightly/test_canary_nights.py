@@ -210,6 +210,17 @@ def test_canaries_of_a_run_that_was_killed_undecided_are_asked_again(folder: Pat
     assert is_true(folder)
 
 
+def test_answers_in_doubt_stay_where_no_credit_is_left_to_ask_again(folder: Path) -> None:
+    """What a run has published of them would be replaced by nothing."""
+    short = ("--workers=1", "--strategy=breadth-first", "--budget=2")
+    assert killed(folder, "empty", "commit.durable:2", *short) == 2
+    report = served(folder, None, *short, code=3)
+    assert report["sellers"]["complete"] == 2
+    again = served(folder, None, "--workers=1", "--budget=2000")
+    assert any("too early to tell" in note for note in again["notes"])
+    assert is_true(folder)
+
+
 def test_a_healthy_night_that_is_killed_asks_for_nothing_twice(folder: Path) -> None:
     sent = killed(folder, None, "commit.durable:9", "--workers=1")
     report = served(folder, None)
