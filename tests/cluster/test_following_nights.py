@@ -93,6 +93,7 @@ def test_nights_that_carry_are_those_of_one_process(tmp_path: Path) -> None:
     assert audited > 3
 
 
+@pytest.mark.long
 def test_gaps_of_nights_are_repaired_as_by_one_process(tmp_path: Path) -> None:
     repaired = overlap = 0
     for day in range(DAYS - 1):

@@ -210,6 +210,18 @@ def test_a_worker_without_a_key_ends_the_run_before_anything_is_sent(
     assert shop.stats.requests == sent
 
 
+def test_a_worker_process_logs_nothing_of_dasks() -> None:
+    """One whose scheduler was gone first printed a traceback into the log of a good night."""
+    code = (
+        "import logging, distributed.worker\n"
+        "from crawler.cluster.worker_start import dask_setup\n"
+        "dask_setup(None)\n"
+        "logging.getLogger('distributed.worker').error('a heartbeat failed')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
 def test_a_scheduler_that_is_not_there_is_a_two(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRAWLER_DASK_WAIT_S", "1")
     source = night.sellers(IDS[:1])
