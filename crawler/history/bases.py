@@ -69,7 +69,7 @@ def bases(
         try:
             known = _known_of(snapshot, left, sorting, max_age)
             lost = Counter[str]()
-            if known.listed:
+            if len(known):
                 known, lost = _verified(known, snapshot, crawl_date - timedelta(max_age))
         except UnreadableError as error:
             leave_out(snapshot.day, error)
@@ -108,6 +108,9 @@ class _Known:
     found: Bases = field(default_factory=Bases)
     carries: bytearray = field(default_factory=bytearray)
     cut: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.found) + len(self.cut)
 
     @property
     def listed(self) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.history.yardsticks import Baselines, Yardsticks, milliseconds, one_chunk
+from crawler.history.yardsticks import Baselines, Yardsticks, is_true, milliseconds, one_chunk
 from crawler.models.api import COUNT_COLUMNS
 from crawler.models.dataset import gain_of
 from crawler.store.schema import CHANGES_SCHEMA
@@ -92,8 +92,8 @@ def _changed_videos(
         pc.is_valid(baseline), baselines.dates.take(sellers), pa.scalar(None, pa.date32())
     )
     was_gone: Any = pc.coalesce(pc.less(seen.days, dates), pc.less(found.times, baseline))
-    returns = pc.and_not(_true(was_gone), seen.stayed)
-    is_young = _true(pc.greater(created, pc.subtract(baseline, pa.scalar(rules.lag))))
+    returns = pc.and_not(is_true(was_gone), seen.stayed)
+    is_young = is_true(pc.greater(created, pc.subtract(baseline, pa.scalar(rules.lag))))
     is_published = pc.and_not(is_young, is_known)
     conditions = {
         ChangeKind.PUBLISHED: is_published,
@@ -129,7 +129,7 @@ def _compared_counters(rows: pa.Table, found: Yardsticks) -> tuple[Any, Any]:
             differs = pc.or_kleene(differs, pc.xor(pc.is_null(now), pc.is_null(then)))
         differs = pc.or_kleene(differs, pc.not_equal(now, then))
         falls = pc.or_kleene(falls, pc.less(now, then))
-    return _true(differs), _true(falls)
+    return is_true(differs), is_true(falls)
 
 
 def _gone_videos(gone: Sequence[pa.Table]) -> Iterator[pa.Table]:
@@ -163,7 +163,3 @@ def _as_changes(columns: Mapping[str, Any]) -> pa.Table:
         for each in CHANGES_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=CHANGES_SCHEMA)
-
-
-def _true(condition: Any) -> Any:
-    return pc.fill_null(condition, False)

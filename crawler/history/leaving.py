@@ -20,6 +20,7 @@ from crawler.history.yardsticks import (
     Readings,
     dates_of,
     gone_rows,
+    is_true,
     milliseconds,
     oldest_of_all,
     one_chunk,
@@ -82,9 +83,9 @@ class BasesBefore:
         days = pa.array([each.day for each in earlier], pa.date32()).take(numbers)
         # Where nothing was read, and there are as many rows as before, these are the same.
         may_differ: Any = pc.or_(
-            pc.is_valid(place), _true(pc.not_equal(videos, one_chunk(sellers["videos"])))
+            pc.is_valid(place), is_true(pc.not_equal(videos, one_chunk(sellers["videos"])))
         )
-        is_whole: Any = _true(readings.is_whole.take(place))
+        is_whole: Any = is_true(readings.is_whole.take(place))
         last: Any = pc.coalesce(readings.last.take(place), pa.scalar(night.last))
         known_since = (numbers, days, dates_of(stretches, oldest_of_all))
         return cls(ids, *known_since, may_differ, is_whole, is_carried, readings.first.take(place), last)
@@ -92,7 +93,7 @@ class BasesBefore:
     def needed(self, number: int) -> pa.Array[Any]:
         """The sellers of which the rows in the snapshot of a number must be looked at."""
         is_base: Any = pc.equal(self.numbers, pa.scalar(number, pa.int32()))
-        return self.ids.filter(pc.and_(_true(is_base), self.may_differ))
+        return self.ids.filter(pc.and_(is_true(is_base), self.may_differ))
 
     def days_of(self, sellers: pa.Array[Any]) -> Any:
         """The date of the snapshot before of each of some sellers."""
@@ -137,8 +138,4 @@ def _has_all(sellers: pa.Table) -> Any:
     """Which sellers stand in a snapshot with all that is known of them; see `history/bases.py`."""
     status: Any = pc.coalesce(sellers["kept_status"], sellers["status"])
     is_complete: Any = pc.equal(status, pa.scalar(SellerStatus.COMPLETE.value))
-    return pc.or_(_true(is_complete), pc.is_valid(sellers["stretches"]))
-
-
-def _true(condition: Any) -> Any:
-    return pc.fill_null(condition, False)
+    return pc.or_(is_true(is_complete), pc.is_valid(sellers["stretches"]))

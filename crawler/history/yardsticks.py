@@ -323,6 +323,11 @@ def milliseconds(times: Any) -> Any:
     return times.cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64())
 
 
+def is_true(condition: Any) -> Any:
+    """A condition that does not hold where it is null."""
+    return pc.fill_null(condition, False)
+
+
 def one_chunk(column: Any) -> pa.Array[Any]:
     """A column in one piece."""
     if isinstance(column, pa.ChunkedArray):

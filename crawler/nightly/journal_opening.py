@@ -25,7 +25,6 @@ from crawler.store.files import output_errors, write_whole
 from crawler.store.held import forget_accepted, release, to_recheck
 from crawler.store.journal import Journal
 from crawler.store.layout import JournalFiles, log_of
-from crawler.store.ledger import Ledger
 from crawler.store.lock import Guard
 from crawler.store.segments import SegmentWriter
 from crawler.store.sqlite import unread_commits
@@ -51,8 +50,7 @@ class JournalOpening:
     """Opens the journal of a night's crawl date, and notes what had to be repaired or given up."""
 
     night: Night
-    run_id: str
-    ledger: Ledger
+    account: Account
     guard: Guard
     notes: Notes
 
@@ -101,8 +99,8 @@ class JournalOpening:
         if not path.exists():
             require_not_archived(night.data, night.crawl_date)
         if night.run.fresh:
-            return usable_generation(night, self.run_id, self.notes, generation)
-        require_journal(night, self.ledger, generation)
+            return usable_generation(night, self.account.run_id, self.notes, generation)
+        require_journal(night, self.account.ledger, generation)
         return generation
 
     def _begin(self, journal: Journal, segments: SegmentWriter) -> OpenJournal:
@@ -138,19 +136,13 @@ class JournalOpening:
     def _forget_suspicious(self, journal: Journal, segments: SegmentWriter) -> None:
         """Forget the answers of runs before that their canaries speak against."""
         suspicion = Suspicion.of(journal)
-        if suspicion is None or not (asked := suspicion.forget(segments, self._credits_left)):
+        if suspicion is None or not (asked := suspicion.forget(segments, self.account.left)):
             return
         if suspicion.is_justified:
             release(journal)
             self.notes.add(events.ANSWERS_DISBELIEVED(sellers=asked))
         else:
             self.notes.add(events.ANSWERS_DOUBTED(sellers=asked))
-
-    @property
-    def _credits_left(self) -> int | None:
-        night = self.night
-        account = Account(self.ledger, self.run_id, night.crawl_date, night.settings.credits, night.world.now)
-        return account.left
 
     def _note_list(self, journal: Journal) -> None:
         """Note list, flags and options; paths lead to the same files from every folder.

@@ -78,7 +78,8 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     night.note_form(notes)
     runs, days = ledger.runs(), ledger.dates()
     night.require_open(ledger, dates)
-    store = JournalOpening(night, run_id, ledger, guard, notes).open(stack)
+    account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
+    store = JournalOpening(night, account, guard, notes).open(stack)
     for text in night.before or ():
         notes.add(text, is_logged=True)
     notes.has_warning |= bool(night.before)
@@ -95,7 +96,6 @@ def open_date(night: Night, stack: ExitStack) -> Opened:
     if doubt is not None:
         notes.add(doubt)
     pause_s = partial(initial_pause_s, guard.free_for_s if runs else inf)
-    account = Account(ledger, run_id, night.crawl_date, night.settings.credits, night.world.now, guard)
     started_at = stamp(now)
     count_lost_credits(ledger, store.journal, night, run_id, started_at, notes)
     ledger.begin(run_id, night.crawl_date, started_at, night.facts)
